@@ -1,0 +1,174 @@
+"""Merges requests of concurrent Inspect samples into batches for one worker thread, which owns one set of weights.
+
+Requests go in from any async task (asyncio or trio) and come out in the same task; between them stands a plain function
+over a list. It knows nothing of models: cost is whatever the caller counts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import anyio
+from anyio import from_thread
+from anyio.lowlevel import EventLoopToken, current_token
+
+from .errors import NlaEvalError
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+
+class BatchError(NlaEvalError):
+    """The batch a request travelled in failed; the cause is the worker's own exception."""
+
+
+@dataclass(frozen=True)
+class Work(Generic[Req, Res]):
+    """One kind of work. Only requests submitted under an equal `Work` share a batch."""
+
+    name: str
+    """For error messages and thread dumps: "capture", "verbalize", ..."""
+    run: Callable[[list[Req]], Sequence[Res]]
+    """Called in the worker thread with at least one request; returns one result per request, in order."""
+    max_cost: int
+    """Bound on the summed cost of a batch. A single request above it travels alone."""
+    max_items: int = 256
+
+
+@dataclass(eq=False)
+class _Ticket:
+    work: Work[Any, Any]
+    request: Any
+    cost: int
+    token: EventLoopToken
+    done: anyio.Event = field(default_factory=anyio.Event)
+    result: Any = None
+    error: BaseException | None = None
+    cancelled: bool = False
+
+
+class MicroBatcher:
+    """One worker thread and its queue.
+
+    A batch is the oldest waiting request plus every waiting request of the same `Work`, oldest first, until cost or
+    item count is full. The first request of an idle worker waits `linger` seconds for company: samples become ready
+    within milliseconds of each other, and one padded batch of 30 costs far less than 30 batches of one.
+
+    Args:
+        name: Names the thread.
+        linger: Seconds an idle worker waits before it takes its first batch.
+    """
+
+    def __init__(self, name: str, *, linger: float = 0.010) -> None:
+        self.name = name
+        self.linger = linger
+        self._waiting: list[_Ticket] = []
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    async def submit(self, work: Work[Req, Res], request: Req, cost: int = 1) -> Res:
+        """Wait for the result of `request`.
+
+        A cancelled waiter's request is dropped if its batch has not started.
+
+        Raises:
+            BatchError: The batch failed, for a reason that is not the user's.
+            NlaEvalError: The batch failed with one; it is passed on as it is.
+        """
+        ticket = _Ticket(work, request, cost, current_token())
+        self._enqueue(ticket)
+        try:
+            await ticket.done.wait()
+        finally:
+            ticket.cancelled = True
+        if ticket.error is None:
+            result: Res = ticket.result
+            return result
+        if isinstance(ticket.error, NlaEvalError):
+            raise ticket.error
+        raise BatchError(f"{work.name} failed: {type(ticket.error).__name__}: {ticket.error}") from ticket.error
+
+    def close(self) -> None:
+        """Let the worker thread end once its queue is empty. Later submissions are refused."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _enqueue(self, ticket: _Ticket) -> None:
+        with self._changed:
+            if self._closed:
+                raise BatchError(f"{self.name} is closed and takes no more {ticket.work.name} requests")
+            self._waiting.append(ticket)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._serve, name=self.name, daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def _serve(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            _run(batch)
+
+    def _next_batch(self) -> list[_Ticket] | None:
+        with self._changed:
+            if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                self._linger()
+            return self._take() if self._waiting else None
+
+    def _linger(self) -> None:
+        deadline = time.monotonic() + self.linger
+        while self._waiting and not self._closed and (left := deadline - time.monotonic()) > 0:
+            if _full([t for t in self._waiting if t.work == self._waiting[0].work]):
+                return
+            self._changed.wait(left)
+
+    def _take(self) -> list[_Ticket]:
+        work = self._waiting[0].work
+        batch: list[_Ticket] = []
+        cost = 0
+        for ticket in self._waiting:
+            if ticket.work != work:
+                continue
+            if batch and (cost + ticket.cost > work.max_cost or len(batch) >= work.max_items):
+                break
+            batch.append(ticket)
+            cost += ticket.cost
+        taken = set(map(id, batch))
+        self._waiting = [t for t in self._waiting if id(t) not in taken]
+        return batch
+
+
+def _full(tickets: list[_Ticket]) -> bool:
+    work = tickets[0].work
+    return len(tickets) >= work.max_items or sum(t.cost for t in tickets) >= work.max_cost
+
+
+def _run(batch: list[_Ticket]) -> None:
+    live = [t for t in batch if not t.cancelled]
+    if not live:
+        return
+    try:
+        results = live[0].work.run([t.request for t in live])
+        if len(results) != len(live):
+            raise RuntimeError(f"{len(results)} results for {len(live)} requests")
+        for ticket, result in zip(live, results, strict=True):
+            ticket.result = result
+    except Exception as err:
+        for ticket in live:
+            ticket.error = err
+    for ticket in live:
+        _deliver(ticket)
+
+
+def _deliver(ticket: _Ticket) -> None:
+    if ticket.cancelled:
+        return
+    try:
+        from_thread.run_sync(ticket.done.set, token=ticket.token)
+    except (RuntimeError, anyio.RunFinishedError):
+        # The waiter's event loop ended while its batch ran (an interrupted eval): nobody is left to tell.
+        ticket.cancelled = True
