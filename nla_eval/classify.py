@@ -1,0 +1,192 @@
+"""The registry of classifiers, and what turns their judgements into frames: one row per reading, one per part of a turn.
+
+Classifiers live in the `classifiers` room and register themselves. Truncated, unreachable and failed readings pass
+through as outcomes without being judged; identical texts are judged once. Nothing here knows a suite or an arm: every
+classifier judges blind."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from inspect_ai.model import ChatMessage
+
+from ._rooms import load_room, room_path
+from .errors import InputError
+from .judgement import Classifier, Judgement, Label, Outcome, Rubric
+from .readings import KEY, StopReason
+from .registry import Registry
+from .transcript import Transcript
+from .turns import discount_restatement, prompt_sentences, turn_texts
+
+CLASSIFIERS: Registry[Callable[..., Classifier]] = Registry("classifier")
+"""Factories by name. A factory takes `rubric: Rubric` and, by keyword, options of its own."""
+
+DEFAULT_CLASSIFIER = "linear"
+DEFAULT_RUBRIC = "strict"
+
+_VERDICT: dict[str, pl.DataType] = {
+    "outcome": pl.String(),
+    "labels": pl.List(pl.String()),
+    "score": pl.Float64(),
+    "evidence": pl.List(pl.Struct({"start": pl.Int64(), "end": pl.Int64(), "text": pl.String()})),
+    "classifier": pl.String(),
+    "rubric": pl.String(),
+    "note": pl.String(),
+}
+
+JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
+    "pack": pl.String(),
+    "transcript_digest": pl.String(),
+    "position": pl.Int64(),
+    "lane": pl.String(),
+    "draw": pl.Int64(),
+    **_VERDICT,
+}
+"""Polars dtypes of `judge_readings`: the key of a reading, then its judgement."""
+
+TURN_SCHEMA: dict[str, pl.DataType] = {
+    "transcript_digest": pl.String(),
+    "message": pl.Int64(),
+    "part": pl.String(),
+    **_VERDICT,
+    "text": pl.String(),
+}
+"""Polars dtypes of `judge_turns`: message index and part ("thinking", "text", "tool_call"), judgement, judged text."""
+
+_UNJUDGED = {
+    StopReason.TRUNCATED.value: Outcome.TRUNCATED,
+    StopReason.OUT_OF_CONTEXT.value: Outcome.OUT_OF_CONTEXT,
+    StopReason.ERROR.value: Outcome.ERROR,
+}
+
+
+def load_rubric(name: str = DEFAULT_RUBRIC) -> Rubric:
+    """A rubric by its name in the classifiers room, or by the path of a YAML file.
+
+    Raises:
+        InputError: No such rubric (the known ones are listed), or the file is not a valid rubric.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Rubric.load(Path(name))
+    folder = room_path("classifiers") / "rubrics"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise InputError(f"unknown rubric '{name}'; known: {', '.join(known)}; or give the path of a .yaml file")
+    return Rubric.load(folder / f"{name}.yaml")
+
+
+def make_classifier(name: str = DEFAULT_CLASSIFIER, rubric: str = DEFAULT_RUBRIC, **options: Any) -> Classifier:
+    """A classifier by name, judging under a rubric.
+
+    Args:
+        name: Registry name; "linear", "lexicon" and "llm" are shipped.
+        rubric: Rubric name or YAML path.
+        options: Keyword options of that classifier's factory.
+
+    Raises:
+        InputError: Unknown classifier, rubric or option.
+    """
+    load_room("classifiers")
+    factory = CLASSIFIERS.get(name)
+    known = [p for p in inspect.signature(factory).parameters if p != "rubric"]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        takes = ", ".join(known) or "none"
+        raise InputError(f"classifier '{name}' has no option '{unknown[0]}'; its options: {takes}")
+    return factory(rubric=load_rubric(rubric), **options)
+
+
+def rubric_ref(rubric: Rubric) -> str:
+    """Rubric id and hash as every judgement carries them: "strict@0123456789abcdef"."""
+    return f"{rubric.id}@{rubric.hash}"
+
+
+def unjudged(classifier: Classifier, outcome: Outcome, note: str = "", labels: Sequence[Label] = ()) -> Judgement:
+    """A judgement that the classifier itself was not asked for, signed with its name and rubric."""
+    return Judgement(
+        outcome=outcome,
+        labels=list(labels),
+        classifier=classifier.name,
+        rubric=rubric_ref(classifier.rubric),
+        note=note,
+    )
+
+
+async def judge_readings(readings: pl.DataFrame, classifier: Classifier) -> pl.DataFrame:
+    """Judge every reading of every lane.
+
+    Args:
+        readings: Frame with the columns of `readings.SCHEMA`; key, explanation, stop and error are read.
+        classifier: Who judges.
+
+    Returns:
+        One row per reading, in order, with the columns of `JUDGEMENT_SCHEMA`. TRUNCATED, OUT_OF_CONTEXT and ERROR
+        readings keep that outcome; a closed but empty explanation is UNPARSED.
+    """
+    rows = readings.select([*KEY, "explanation", "stop", "error"]).to_dicts()
+    judged = [r["explanation"] for r in rows if r["stop"] == StopReason.CLOSED.value and _speaks(r["explanation"])]
+    verdicts = await _judge_once(judged, classifier, kind="explanation")
+    table: list[dict[str, Any]] = []
+    for row in rows:
+        judgement = _passed_through(row, classifier) or verdicts[row["explanation"]]
+        table.append({name: row[name] for name in KEY} | _columns(judgement))
+    return pl.DataFrame(table, schema=JUDGEMENT_SCHEMA)
+
+
+async def judge_turns(transcript: Transcript, classifier: Classifier) -> pl.DataFrame:
+    """Judge what the model said in a transcript, under the same rubric as its readings; see `judge_messages`."""
+    return await judge_messages(transcript.messages, transcript.digest, classifier)
+
+
+async def judge_messages(messages: Sequence[ChatMessage], digest: str, classifier: Classifier) -> pl.DataFrame:
+    """Judge every part of every assistant message.
+
+    Args:
+        messages: A whole conversation; user and system messages serve the restatement rule only.
+        digest: The transcript's digest, copied into each row.
+        classifier: Who judges.
+
+    Returns:
+        One row per (message, part) that says something, with the columns of `TURN_SCHEMA`. An assistant message that
+        says nothing is one NOT_AWARE row with a note. No assistant message: no row.
+    """
+    turns = list(turn_texts(messages))
+    verdicts = await _judge_once([t.text for t in turns if _speaks(t.text)], classifier, kind="turn")
+    table: list[dict[str, Any]] = []
+    for turn in turns:
+        if _speaks(turn.text):
+            earlier = prompt_sentences(messages, turn.message) if verdicts[turn.text].outcome is Outcome.AWARE else []
+            judgement = discount_restatement(verdicts[turn.text], turn.text, earlier)
+        else:
+            judgement = unjudged(classifier, Outcome.NOT_AWARE, "says nothing", [Label.NONE])
+        row = {"transcript_digest": digest, "message": turn.message, "part": turn.part.value, "text": turn.text}
+        table.append(row | _columns(judgement))
+    return pl.DataFrame(table, schema=TURN_SCHEMA)
+
+
+async def _judge_once(texts: Sequence[str], classifier: Classifier, kind: str) -> dict[str, Judgement]:
+    """Each distinct text judged once, in order of first appearance."""
+    distinct = list(dict.fromkeys(texts))
+    judgements = await classifier.judge(distinct, kind=kind) if distinct else []
+    return dict(zip(distinct, judgements, strict=True))
+
+
+def _passed_through(row: dict[str, Any], classifier: Classifier) -> Judgement | None:
+    if row["stop"] in _UNJUDGED:
+        return unjudged(classifier, _UNJUDGED[row["stop"]], row["error"] or "")
+    if not _speaks(row["explanation"]):
+        return unjudged(classifier, Outcome.UNPARSED, "empty explanation")
+    return None
+
+
+def _speaks(text: str) -> bool:
+    return bool(text.strip())
+
+
+def _columns(judgement: Judgement) -> dict[str, Any]:
+    row = judgement.model_dump(mode="json")
+    return {name: row[name] for name in _VERDICT}
