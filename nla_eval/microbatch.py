@@ -92,6 +92,12 @@ class MicroBatcher:
             raise ticket.error
         raise BatchError(f"{work.name} failed: {type(ticket.error).__name__}: {ticket.error}") from ticket.error
 
+    @property
+    def waiting(self) -> int:
+        """Requests queued and not yet taken into a batch."""
+        with self._changed:
+            return len(self._waiting)
+
     def close(self) -> None:
         """Let the worker thread end once its queue is empty. Later submissions are refused."""
         with self._changed:
