@@ -1,0 +1,257 @@
+"""The store keeps one row per key, shows no half-written part, and refuses to mix packs, plans or formats."""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nla_eval.errors import StoreError
+from nla_eval.readings import SCHEMA, Lane, Reading, StopReason
+from nla_eval.store import ReadingStore, StoredActivations, StoreIdentity, TranscriptRow
+
+IDENTITY = StoreIdentity(
+    pack="tiny@1", target="t0", layer=2, d_model=3, policy="last", seed=0, temperature=1.0, max_new_tokens=8
+)
+
+
+def reading(position: int = 5, *, digest: str = "d1", draw: int = 0, **changes: object) -> Reading:
+    row: dict[str, object] = {
+        "pack": "tiny@1",
+        "transcript_digest": digest,
+        "transcript_id": "t",
+        "suite": "s",
+        "position": position,
+        "lane": Lane.MEASURED,
+        "draw": draw,
+        "policy": "last",
+        "seed": 0,
+        "message": 1,
+        "role": "assistant",
+        "channel": "response",
+        "turn": 0,
+        "token": "x",
+        "context": "ctx",
+        "explanation": "a chat",
+        "stop": StopReason.CLOSED,
+        "tokens": 4,
+    }
+    return Reading.model_validate({**row, **changes})
+
+
+def row(**changes: object) -> TranscriptRow:
+    base: dict[str, object] = {
+        "transcript_digest": "d1",
+        "transcript_id": "t",
+        "suite": "s",
+        "arm": "evaluation",
+        "family": "f",
+        "planned_positions": 2,
+    }
+    return TranscriptRow.model_validate({**base, **changes})
+
+
+@pytest.fixture(params=["folder", "memory"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store") if request.param == "folder" else f"memory://{uuid.uuid4().hex}"
+
+
+def test_what_is_appended_comes_back_in_key_order(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    store.append([reading(9), reading(5, cos=0.5)])
+    store.append([reading(7)])
+    frame = ReadingStore.open(url).readings()
+    assert frame["position"].to_list() == [5, 7, 9]
+    assert frame["cos"].to_list() == [0.5, None, None]
+    assert dict(frame.schema) == SCHEMA
+
+
+def test_a_new_store_is_empty_with_the_right_columns(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    assert store.readings().shape == (0, len(SCHEMA))
+    assert store.transcripts().height == 0
+    assert store.activations() == {}
+    assert store.keys() == set()
+
+
+def test_duplicates_resolve_the_same_way_whatever_the_order_of_parts(tmp_path: Path) -> None:
+    twins = [
+        reading(explanation="b"),
+        reading(explanation="a"),
+        reading(explanation="", stop=StopReason.ERROR, error="x"),
+    ]
+    kept = set()
+    for seed in range(6):
+        store = ReadingStore.create(str(tmp_path / str(seed)), IDENTITY)
+        for twin in random.Random(seed).sample(twins, len(twins)):
+            store.append([twin])
+        frame = store.readings()
+        assert frame.height == 1
+        kept.add(frame["explanation"].item())
+    assert kept == {"a"}
+
+
+def test_the_error_row_of_a_transcript_goes_once_it_has_been_read(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    store.append([reading(-1, explanation="", stop=StopReason.ERROR, error="bad template")])
+    assert store.readings()["position"].to_list() == [-1]
+    store.append([reading(5)])
+    assert store.readings()["position"].to_list() == [5]
+
+
+def test_failed_readings_can_be_asked_for_again(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    store.append([reading(5), reading(6, stop=StopReason.ERROR, error="x")])
+    assert store.keys() == {("d1", 5, "measured", 0), ("d1", 6, "measured", 0)}
+    assert store.keys(errors=False) == {("d1", 5, "measured", 0)}
+
+
+def test_a_half_written_part_is_never_read(tmp_path: Path) -> None:
+    store = ReadingStore.create(str(tmp_path), IDENTITY)
+    store.append([reading(5)])
+    part = next((tmp_path / "readings").glob("*.parquet"))
+    (tmp_path / "readings" / ".tmp-dead").write_bytes(part.read_bytes()[:40])
+    assert store.readings().height == 1
+
+
+def test_a_write_that_dies_before_the_rename_leaves_the_store_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ReadingStore.create(str(tmp_path), IDENTITY)
+    store.append([reading(5)])
+
+    def die(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("nla_eval.store.os.replace", die)
+    with pytest.raises(StoreError, match="disk full"):
+        store.append([reading(6)])
+    assert store.readings()["position"].to_list() == [5]
+
+
+def test_a_broken_part_is_named_with_the_mend(tmp_path: Path) -> None:
+    store = ReadingStore.create(str(tmp_path), IDENTITY)
+    store.append([reading(5)])
+    (tmp_path / "readings" / "0.parquet").write_bytes(b"not parquet")
+    with pytest.raises(StoreError, match=r"0\.parquet.*delete it and run again"):
+        store.readings()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("pack", "other@2"), ("target", "t1"), ("layer", 3), ("policy", "all"), ("seed", 1), ("activations", "none")],
+)
+def test_another_plan_is_refused_by_name(url: str, field: str, value: object) -> None:
+    ReadingStore.create(url, IDENTITY)
+    with pytest.raises(StoreError, match=f"made with {field} .*new folder") as caught:
+        ReadingStore.create(url, IDENTITY.model_copy(update={field: value}))
+    assert "\n" not in str(caught.value)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    ReadingStore.create(str(tmp_path), IDENTITY)
+    (tmp_path / "store.json").write_text(json.dumps({**IDENTITY.model_dump(), "format": 99}))
+    with pytest.raises(StoreError, match="format 99"):
+        ReadingStore.open(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}'])
+def test_a_spoilt_identity_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "store.json").write_text(text)
+    with pytest.raises(StoreError) as caught:
+        ReadingStore.open(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_store_is_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nla-eval read"):
+        ReadingStore.open(str(tmp_path / "none"))
+
+
+def test_a_reading_of_another_pack_is_refused(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    with pytest.raises(StoreError, match="other@2"):
+        store.append([reading(5), reading(6, pack="other@2")])
+    assert store.keys() == set()
+
+
+def test_two_writers_share_a_store(url: str) -> None:
+    first, second = ReadingStore.create(url, IDENTITY), ReadingStore.create(url, IDENTITY)
+    for position in range(20):
+        (first if position % 2 else second).append([reading(position)])
+    assert first.readings()["position"].to_list() == list(range(20))
+
+
+def test_the_manifest_is_written_last_and_goes_stale_with_new_parts(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    store.append([reading(5)])
+    assert store.manifest is None
+    assert not store.complete
+    store.finish({"torch": "2.13"})
+    assert store.complete
+    manifest = ReadingStore.open(url).manifest
+    assert manifest is not None
+    assert manifest.identity == IDENTITY
+    assert manifest.provenance == {"torch": "2.13"}
+    store.append([reading(6)])
+    assert not store.complete
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_activations_come_back_as_rounded_says(url: str, dtype: str) -> None:
+    store = ReadingStore.create(url, IDENTITY.model_copy(update={"activations": dtype}))
+    values = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+    store.append_activations({"d1": StoredActivations(np.array([3, 8]), values)})
+    store.append_activations({"d2": StoredActivations(np.array([1]), values[:1])})
+    back = store.activations(["d1"])
+    assert set(back) == {"d1"}
+    assert back["d1"].positions.tolist() == [3, 8]
+    np.testing.assert_array_equal(back["d1"].activations, store.rounded(values))
+    assert set(store.activations()) == {"d1", "d2"}
+
+
+def test_a_store_may_keep_no_activations(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY.model_copy(update={"activations": "none"}))
+    store.append_activations({"d1": StoredActivations(np.array([3]), np.ones((1, 3), np.float32))})
+    assert store.activations() == {}
+
+
+def test_what_does_not_fit_float16_is_refused(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY.model_copy(update={"activations": "float16"}))
+    with pytest.raises(StoreError, match="float32"):
+        store.append_activations({"d1": StoredActivations(np.array([3]), np.full((1, 3), 1e5, np.float32))})
+
+
+def test_transcripts_keep_the_latest_prepared_row(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    store.append_transcripts([row(outcome="old"), row(transcript_digest="d2", planned_positions=0)])
+    store.append_transcripts([row(outcome="new", replay_notes=["trimmed"])])
+    store.append_transcripts([row(planned_positions=0)])
+    frame = store.transcripts()
+    assert frame["transcript_digest"].to_list() == ["d1", "d2"]
+    assert frame["outcome"].to_list() == ["new", None]
+    assert frame["replay_notes"].to_list() == [["trimmed"], []]
+
+
+def test_the_same_transcripts_are_not_written_twice(tmp_path: Path) -> None:
+    store = ReadingStore.create(str(tmp_path), IDENTITY)
+    for _ in range(3):
+        store.append_transcripts([row()])
+    assert len(list((tmp_path / "transcripts").glob("*.parquet"))) == 1
+
+
+def test_lone_surrogates_do_not_stop_a_part(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    store.append([reading(5, token="\ud800", context="a\ud800b")])
+    assert store.readings()["context"].item() == "a?b"
+
+
+def test_parts_are_plain_parquet_for_other_tools(tmp_path: Path) -> None:
+    store = ReadingStore.create(str(tmp_path), IDENTITY)
+    store.append([reading(5)])
+    assert pl.read_parquet(next((tmp_path / "readings").glob("*.parquet"))).height == 1
