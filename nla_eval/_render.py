@@ -1,0 +1,327 @@
+"""How a transcript is said to a chat template: which strings of which message go where, natively or by a declared
+fallback that writes tool calls and thinking as text. In: a transcript. Out: `Plan`s to try, in order of fidelity.
+It calls the template, but knows nothing of tokens and does not judge what the template did with the content."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+import jinja2
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool, ContentReasoning
+from inspect_ai.tool import ToolInfo
+from transformers import PreTrainedTokenizerBase
+
+from .errors import TemplateError
+from .replay_types import Channel
+from .transcript import Transcript, content_parts
+
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What a template that prints today's date is told, so that a replay does not change overnight (Llama 3's own default)."""
+
+_REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
+_TEXT_CHANNEL = {
+    "system": Channel.SYSTEM,
+    "user": Channel.USER,
+    "assistant": Channel.RESPONSE,
+    "tool": Channel.TOOL_RESULT,
+}
+_TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One string of a transcript that the template is asked to write."""
+
+    index: int
+    message: int
+    channel: Channel
+    value: str
+    arguments: dict[str, Any] | None = None
+    """Set for tool-call arguments handed over as a mapping: the template chooses their spelling."""
+
+
+Text = tuple[str | Piece, ...]
+"""Literal text and pieces in order."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    name: Piece
+    arguments: Piece
+    call_id: str
+
+
+@dataclass(frozen=True)
+class _Said:
+    """One message as the template gets it."""
+
+    role: str
+    content: Text
+    reasoning: Text = ()
+    calls: tuple[_Call, ...] = ()
+    name: str | None = None
+    call_id: str | None = None
+
+
+Fill = Callable[[Piece], str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way of saying a transcript to a chat template."""
+
+    said: tuple[_Said, ...]
+    pieces: tuple[Piece, ...]
+    notes: tuple[str, ...] = ()
+    tools: tuple[ToolInfo, ...] = ()
+    reasoning_key: str = _REASONING_KEYS[0]
+    arguments_as_string: bool = False
+
+    def render(
+        self, tokenizer: PreTrainedTokenizerBase, fill: Fill | None = None, *, add_generation_prompt: bool = False
+    ) -> str:
+        """The template's text with each piece's value replaced by `fill(piece)`.
+
+        Raises:
+            TemplateError: the template refuses these messages; the message is its own first line.
+        """
+        messages = [self._message(said, fill or (lambda piece: piece.value)) for said in self.said]
+        return render_messages(tokenizer, messages, self.tools, add_generation_prompt=add_generation_prompt)
+
+    def _message(self, said: _Said, fill: Fill) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": said.role, "content": _join(said.content, fill)}
+        if said.reasoning:
+            message[self.reasoning_key] = _join(said.reasoning, fill)
+        if said.calls:
+            message["tool_calls"] = [self._call(call, fill) for call in said.calls]
+        if said.name is not None:
+            message["name"] = said.name
+        if said.call_id is not None:
+            message["tool_call_id"] = said.call_id
+        return message
+
+    def _call(self, call: _Call, fill: Fill) -> dict[str, Any]:
+        arguments = call.arguments.value if self.arguments_as_string else call.arguments.arguments
+        return {"id": call.call_id, "type": "function", "function": {"name": fill(call.name), "arguments": arguments}}
+
+
+def render_messages(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, Any]],
+    tools: tuple[ToolInfo, ...] = (),
+    *,
+    add_generation_prompt: bool = False,
+) -> str:
+    """`messages` through the tokenizer's own chat template, as text. Raises TemplateError when the template refuses."""
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                messages,
+                tools=[_tool_schema(tool) for tool in tools] or None,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
+                strftime_now=TEMPLATE_DATE.strftime,
+            )
+        )
+    except _TEMPLATE_FAILURES as failure:
+        first_line = (str(failure) or type(failure).__name__).splitlines()[0]
+        raise TemplateError(first_line) from failure
+
+
+def template_source(tokenizer: PreTrainedTokenizerBase) -> str:
+    """The chat template's Jinja source. Raises TemplateError when the tokenizer has none."""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError:
+        name = getattr(tokenizer, "name_or_path", "") or "the target"
+        raise TemplateError(
+            f"the tokenizer of {name} has no chat template; use an instruction-tuned target or set tokenizer.chat_template"
+        ) from None
+
+
+def plans(transcript: Transcript, source: str) -> Iterator[Plan]:
+    """Ways of saying `transcript` to the template whose Jinja text is `source`, the most faithful first."""
+    parts = _Parts(transcript)
+    reasoning_key = next((key for key in _REASONING_KEYS if key in source), None)
+    base = _Style(reasoning_key=reasoning_key, tools_in_template=bool(re.search(r"\btools\b", source)))
+    has_calls = any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in transcript.messages)
+    has_results = any(isinstance(m, ChatMessageTool) for m in transcript.messages)
+    knows_calls = "tool_calls" in source
+    knows_results = bool(re.search(r"""['"](tool|ipython|function)['"]""", source))
+    if (knows_calls or not has_calls) and (knows_results or not has_results):
+        yield parts.plan(base)
+        if has_calls:
+            yield parts.plan(replace(base, arguments_as_string=True))
+    if has_calls or has_results:
+        yield parts.plan(replace(base, calls_as_text=True, results_as_user=not knows_results))
+    yield parts.plan(replace(base, calls_as_text=has_calls or has_results, results_as_user=True, merge_roles=True))
+
+
+@dataclass(frozen=True)
+class _Style:
+    reasoning_key: str | None
+    """The key the template reads thinking from; None when it has no place for thinking."""
+    tools_in_template: bool
+    arguments_as_string: bool = False
+    calls_as_text: bool = False
+    results_as_user: bool = False
+    merge_roles: bool = False
+
+
+class _Parts:
+    """Numbers the pieces of one transcript while a plan is laid out."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._transcript = transcript
+        self._pieces: list[Piece] = []
+        self._notes: dict[str, None] = {}
+
+    def plan(self, style: _Style) -> Plan:
+        self._pieces, self._notes = [], {}
+        said = [self._say(index, m, style) for index, m in enumerate(self._transcript.messages)]
+        if style.merge_roles:
+            said = self._merge(said)
+        if self._transcript.tools and not style.tools_in_template:
+            self._note("tools_dropped")
+        return Plan(
+            said=tuple(said),
+            pieces=tuple(self._pieces),
+            notes=tuple(self._notes),
+            tools=tuple(self._transcript.tools) if style.tools_in_template else (),
+            reasoning_key=style.reasoning_key or _REASONING_KEYS[0],
+            arguments_as_string=style.arguments_as_string,
+        )
+
+    def _note(self, note: str) -> None:
+        self._notes[note] = None
+
+    def _piece(self, message: int, channel: Channel, value: str, arguments: dict[str, Any] | None = None) -> Piece:
+        piece = Piece(len(self._pieces), message, channel, self._clean(value), arguments)
+        self._pieces.append(piece)
+        return piece
+
+    def _clean(self, value: str) -> str:
+        cleaned = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
+        if cleaned != value:
+            self._note("characters_replaced")
+        return cleaned
+
+    def _say(self, index: int, message: ChatMessage, style: _Style) -> _Said:
+        if isinstance(message, ChatMessageAssistant):
+            return self._say_assistant(index, message, style)
+        text = self._piece(index, _TEXT_CHANNEL[message.role], "\n".join(t for _, t in self._contents(message)))
+        if not isinstance(message, ChatMessageTool):
+            return _Said(message.role, (text,))
+        if style.calls_as_text:
+            self._note("tool_calls_as_text")
+        if style.results_as_user:
+            return _Said("user", ("<tool_response>\n", text, "\n</tool_response>"))
+        return _Said("tool", (text,), name=message.function, call_id=message.tool_call_id)
+
+    def _say_assistant(self, index: int, message: ChatMessageAssistant, style: _Style) -> _Said:
+        contents = self._contents(message)
+        content: list[str | Piece] = []
+        reasoning: list[str | Piece] = []
+        thoughts = [text for kind, text in contents if kind == "thinking"]
+        spoken = [text for kind, text in contents if kind != "thinking"]
+        if thoughts and any(kind == "thinking" for kind, _ in contents[len(thoughts) :]):
+            self._note("thinking_reordered")
+        if thoughts:
+            thought = self._piece(index, Channel.THINKING, "\n".join(thoughts))
+            if style.reasoning_key is None:
+                self._note("thinking_as_text")
+                content += ["<think>\n", thought, "\n</think>\n\n"]
+            else:
+                reasoning.append(thought)
+        content.append(self._piece(index, Channel.RESPONSE, "\n".join(spoken)))
+        calls = tuple(
+            self._call(index, c.function, _clean_json(c.arguments, self._clean), c.id, style)
+            for c in message.tool_calls or ()
+        )
+        if calls and style.calls_as_text:
+            self._note("tool_calls_as_text")
+            content += _calls_text(calls, after_text=any(spoken))
+            calls = ()
+        return _Said("assistant", tuple(content), tuple(reasoning), calls)
+
+    def _call(self, index: int, name: str, arguments: dict[str, Any], call_id: str, style: _Style) -> _Call:
+        mapping = None if style.calls_as_text else arguments
+        return _Call(
+            self._piece(index, Channel.TOOL_CALL, name),
+            self._piece(index, Channel.TOOL_CALL, json.dumps(arguments, ensure_ascii=False, default=str), mapping),
+            call_id,
+        )
+
+    def _contents(self, message: ChatMessage) -> list[tuple[str, str]]:
+        parts = content_parts(message)
+        if not isinstance(message.content, str):
+            parts = [self._visible(kind, text, part) for (kind, text), part in zip(parts, message.content, strict=True)]
+        if isinstance(message, ChatMessageTool) and message.error and not any(text for _, text in parts):
+            return [("text", message.error.message)]
+        return parts
+
+    def _visible(self, kind: str, text: str, part: object) -> tuple[str, str]:
+        if isinstance(part, ContentReasoning) and part.redacted:
+            self._note("thinking_redacted")
+            return kind, part.summary or "[redacted]"
+        if kind in ("text", "thinking"):
+            return kind, text
+        self._note(f"{kind}_placeholder")
+        return kind, f"[{kind}]"
+
+    def _merge(self, said: list[_Said]) -> list[_Said]:
+        """Folds a system message into the next user message and joins neighbours of one role."""
+        merged: list[_Said] = []
+        for message in said:
+            as_user = replace(message, role="user") if message.role in ("system", "tool") else message
+            last = merged[-1] if merged else None
+            if last is not None and last.role == as_user.role and not last.calls and not as_user.calls:
+                reasoning = _glue(last.reasoning, as_user.reasoning)
+                merged[-1] = replace(last, content=_glue(last.content, as_user.content), reasoning=reasoning)
+                self._note("roles_merged")
+            else:
+                merged.append(as_user)
+            if message.role == "system":
+                self._note("system_as_user")
+        return merged
+
+
+def _glue(first: Text, second: Text) -> Text:
+    return (*first, "\n\n", *second) if first and second else first or second
+
+
+def _calls_text(calls: tuple[_Call, ...], *, after_text: bool) -> list[str | Piece]:
+    text: list[str | Piece] = []
+    for number, call in enumerate(calls):
+        lead = "\n" if after_text or number else ""
+        text += [f'{lead}<tool_call>\n{{"name": "', call.name, '", "arguments": ', call.arguments, "}\n</tool_call>"]
+    return text
+
+
+def _clean_json(value: Any, clean: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(str(key)): _clean_json(item, clean) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean_json(item, clean) for item in value]
+    return value
+
+
+def _join(text: Text, fill: Fill) -> str:
+    return "".join(part if isinstance(part, str) else fill(part) for part in text)
+
+
+def _tool_schema(tool: ToolInfo) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.parameters.model_dump(mode="json", exclude_none=True),
+    }
+    return {"type": "function", "function": function}

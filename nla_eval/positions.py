@@ -1,0 +1,164 @@
+"""Which tokens of a replay are read: a registry of seeded policies. In: a `Replay` and a policy such as
+"uniform_response(50)". Out: ascending token positions. Draws depend on the seed, the transcript's content and the policy
+only, so a transcript's positions do not change with the company it is run in. It knows nothing of packs or models."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .registry import Registry
+from .replay_types import Channel, Replay
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PolicyFn:
+    """A way of choosing positions."""
+
+    choose: Callable[[Replay, Positions, int, np.random.Generator], Positions]
+    """(replay, eligible positions ascending, k or 0, generator) -> chosen positions in any order."""
+    needs_k: bool
+    """Whether the policy is written with a number: `name(k)`."""
+
+
+POLICIES: Registry[PolicyFn] = Registry("position policy")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy by name, with how many positions it takes. `parse_policy(str(policy)) == policy`."""
+
+    name: str
+    k: int | None = None
+
+    def __post_init__(self) -> None:
+        needs_k = POLICIES.get(self.name).needs_k
+        if needs_k and (self.k is None or self.k < 1):
+            raise InputError(f"position policy '{self.name}' needs a number of positions, as in '{self.name}(12)'")
+        if not needs_k and self.k is not None:
+            raise InputError(f"position policy '{self.name}' takes no number; write '{self.name}'")
+
+    def __str__(self) -> str:
+        return self.name if self.k is None else f"{self.name}({self.k})"
+
+
+def parse_policy(text: str) -> Policy:
+    """The policy that `text` spells, as "uniform_response(50)" or "boundaries". Raises InputError."""
+    match = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*(\d+)\s*\))?\s*", text)
+    if match is None:
+        raise InputError(
+            f"cannot read position policy '{text}'; expected 'name' or 'name(k)', known: {', '.join(POLICIES)}"
+        )
+    return Policy(match[1], int(match[2]) if match[2] else None)
+
+
+def sample_positions(replay: Replay, policy: Policy, *, seed: int, min_position: int) -> NDArray[np.int64]:
+    """Positions of `replay` that `policy` reads, ascending and unique.
+
+    Special tokens and positions below `min_position` (the pack's own) are never read. Where fewer than k tokens are
+    eligible, all of them are returned.
+
+    Args:
+        replay: The rendered transcript, T tokens.
+        policy: Which tokens.
+        seed: Of the run; the draw is keyed by (seed, transcript digest, policy).
+        min_position: First position the pack can read.
+
+    Returns:
+        Token indices into the replay, int64, shape (n,) with n <= k for the policies that take one.
+    """
+    everything = np.arange(len(replay), dtype=np.int64)
+    eligible = everything[(~replay.special) & (everything >= min_position)]
+    key = hashlib.sha256(f"{seed}|{replay.transcript_digest}|{policy}".encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(key[:16], "big"))
+    chosen = POLICIES.get(policy.name).choose(replay, eligible, policy.k or 0, generator)
+    return np.unique(chosen).astype(np.int64)
+
+
+def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
+    """k response tokens of any turn, without replacement: visible assistant text, no tool calls, no thinking."""
+    pool = eligible[replay.channel[eligible] == Channel.RESPONSE]
+    return pool if len(pool) <= k else generator.choice(pool, size=k, replace=False)
+
+
+def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
+    """k content tokens spread over turns, channels and position deciles.
+
+    Token by token, the next one comes from the (turn, channel, decile) cell whose three margins are least used so far, ties
+    at random; so every turn, channel and decile is covered before any is doubled, as far as the cells allow.
+    """
+    pool = eligible[replay.channel[eligible] != Channel.TEMPLATE]
+    if len(pool) <= k:
+        return pool
+    decile = pool * 10 // len(replay)
+    strata = np.stack([replay.turn[pool].astype(np.int64), replay.channel[pool].astype(np.int64), decile])
+    cells, cell_of = np.unique(strata, axis=1, return_inverse=True)
+    margins = [np.unique(row, return_inverse=True)[1] for row in cells]
+    used = [np.zeros(int(margin.max()) + 1) for margin in margins]
+    order = generator.permutation(len(pool))
+    members = [order[cell_of.ravel()[order] == cell] for cell in range(cells.shape[1])]
+    taken = np.zeros(len(members), dtype=np.int64)
+    sizes = np.array([len(m) for m in members])
+    chosen = np.empty(k, dtype=np.int64)
+    for draw in range(k):
+        load = sum(counts[margin] for counts, margin in zip(used, margins, strict=True))
+        load = np.where(taken < sizes, load + 1e-3 * generator.random(len(members)), np.inf)
+        cell = int(np.argmin(load))
+        chosen[draw] = members[cell][taken[cell]]
+        taken[cell] += 1
+        for counts, margin in zip(used, margins, strict=True):
+            counts[margin[cell]] += 1
+    return pool[chosen]
+
+
+def _boundaries(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
+    """The last content token of each user message, and the last template token before each assistant message's content."""
+    content = replay.channel != Channel.TEMPLATE
+    found: list[int] = []
+    for index, role in enumerate(replay.roles):
+        inside = np.flatnonzero(content & (replay.message == index))
+        if role == "user" and len(inside) and _is_whole(replay, int(inside[-1])):
+            found.append(int(inside[-1]))
+        if role == "assistant" and len(inside) and inside[0] > 0 and not content[inside[0] - 1]:
+            found.append(int(inside[0]) - 1)
+    return np.intersect1d(eligible, np.array(found, dtype=np.int64))
+
+
+def _all(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
+    """Every eligible token."""
+    return eligible
+
+
+def _last(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
+    """The last content token of the last assistant message that has content; none when the window cuts it off."""
+    assistants = [index for index, role in enumerate(replay.roles) if role == "assistant"]
+    content = np.flatnonzero((replay.channel != Channel.TEMPLATE) & np.isin(replay.message, assistants))
+    cut = replay.window.lost_tokens > 0 and (not len(replay) or int(replay.message[-1]) <= assistants[-1])
+    if not len(content) or (
+        cut and not (replay.message[content[-1]] == assistants[-1] and _is_whole(replay, int(content[-1])))
+    ):
+        return eligible[:0]
+    return np.intersect1d(eligible, content[-1:])
+
+
+def _is_whole(replay: Replay, last: int) -> bool:
+    """Whether a message whose last kept content token is `last` ended there, rather than at the window's edge."""
+    return replay.window.lost_tokens == 0 or last < len(replay) - 1
+
+
+for _name, _choose, _needs_k in (
+    ("uniform_response", _uniform_response, True),
+    ("stratified", _stratified, True),
+    ("boundaries", _boundaries, False),
+    ("all", _all, False),
+    ("last", _last, False),
+):
+    POLICIES.register(_name)(PolicyFn(_choose, _needs_k))

@@ -1,0 +1,292 @@
+"""Renders a transcript through a target's own chat template to token ids, and says of each token where it came from:
+message, role, channel, turn, characters. In: a `Transcript` and a tokenizer. Out: a `Replay`. It needs no marks in the
+template, loads no weights and knows nothing of positions or packs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from inspect_ai.model import ChatMessageAssistant
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from ._align import Alignment, Span, align
+from ._render import Plan, plans, render_messages, template_source
+from .errors import InputError, TemplateError
+from .replay_types import Channel, Replay, Window
+from .transcript import Transcript
+
+WINDOW_POLICIES = ("head",)
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """What a replay may hold."""
+
+    max_tokens: int
+    """The target's context length. Tokens beyond it are counted in `Replay.window`, not kept."""
+    window: str = "head"
+    """What to keep of a longer transcript: "head" keeps its first tokens, as the target would have read them."""
+    add_generation_prompt: bool = False
+    """Whether to end with the header of an assistant turn yet to be written."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise InputError(f"max_tokens is {self.max_tokens}; expected the target's context length, at least 1")
+        if self.window not in WINDOW_POLICIES:
+            raise InputError(f"unknown window policy '{self.window}'; known: {', '.join(WINDOW_POLICIES)}")
+
+
+def replay(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> Replay:
+    """Render and tokenise `transcript` as the target would have read it.
+
+    Only the template's own special tokens are special; a look-alike such as "<|im_end|>" inside a message is tokenised as
+    the characters it is. Without look-alikes the ids equal `tokenizer.apply_chat_template(messages, tokenize=True)`.
+    Characters tile the rendered text: consecutive tokens touch, and where byte-level BPE splits one character over several
+    tokens, each of them spans that character. A token across the border of template and content belongs to the content.
+
+    Raises:
+        InputError: no messages, no assistant turn, or a tokenizer without character offsets.
+        TemplateError: the chat template renders it neither natively nor by a declared fallback.
+    """
+    _check(transcript, tokenizer)
+    source = template_source(tokenizer)
+    plan, aligned = _render(transcript, tokenizer, source)
+    text, prompt_start = _with_generation_prompt(plan, aligned.text, tokenizer, config)
+    layout = _Layout.of(aligned, text, prompt_start, tokenizer)
+    tokens = _tokenise(text, layout.content, tokenizer)
+    kept = min(len(tokens.ids), config.max_tokens)
+    where = layout.owner(tokens)[:kept]
+    turn_of = _turns(transcript)
+    message = layout.message[where]
+    return Replay(
+        transcript_id=transcript.id,
+        transcript_digest=transcript.digest,
+        text=text,
+        token_ids=tokens.ids[:kept],
+        message=message,
+        channel=layout.channel[where],
+        turn=np.where(message >= 0, turn_of[message], np.where(where >= prompt_start, turn_of[-2], -1)).astype(
+            np.int32
+        ),
+        char_start=tokens.start[:kept],
+        char_end=tokens.end[:kept],
+        special=tokens.special[:kept],
+        roles=tuple(str(m.role) for m in transcript.messages),
+        window=Window(config.window if len(tokens.ids) > kept else "none", len(tokens.ids), kept),
+        template_hash=hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(),
+        notes=tuple(dict.fromkeys((*plan.notes, *aligned.notes))),
+    )
+
+
+def tokens_by_channel(replay: Replay) -> dict[str, int]:
+    """How many kept tokens each channel has, by the channel's name; channels without tokens are 0."""
+    counts = np.bincount(replay.channel, minlength=len(Channel))
+    return {channel.label: int(counts[channel]) for channel in Channel}
+
+
+def _check(transcript: Transcript, tokenizer: PreTrainedTokenizerBase) -> None:
+    if not transcript.messages:
+        raise InputError(f"transcript {transcript.id}: it has no messages; expected at least one assistant turn")
+    if not any(isinstance(m, ChatMessageAssistant) for m in transcript.messages):
+        raise InputError(f"transcript {transcript.id}: it has no assistant turn, so there is nothing to measure")
+    if not tokenizer.is_fast:
+        raise InputError(f"{type(tokenizer).__name__} gives no character offsets; use the target's fast tokenizer")
+
+
+def _render(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: str) -> tuple[Plan, Alignment]:
+    """The first plan that loses nothing but thinking (which templates drop by design), else the one that loses least."""
+    best: tuple[int, Plan, Alignment] | None = None
+    refusal: TemplateError | None = None
+    for plan in plans(transcript, source):
+        try:
+            aligned = align(plan, tokenizer)
+        except TemplateError as error:
+            refusal = refusal or error
+            continue
+        lost = sum(len(p.value) for p in aligned.lost if p.channel is not Channel.THINKING)
+        if best is None or lost < best[0]:
+            best = (lost, plan, aligned)
+        if lost == 0:
+            break
+    if best is None:
+        raise TemplateError(
+            f"transcript {transcript.id}: the chat template cannot render it, not even with tool calls as text: {refusal}"
+        )
+    return best[1], best[2]
+
+
+def _with_generation_prompt(
+    plan: Plan, text: str, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig
+) -> tuple[str, int]:
+    """The text with the header of the next assistant turn if asked for, and where that header starts."""
+    if not config.add_generation_prompt:
+        return text, len(text)
+    prompted = plan.render(tokenizer, add_generation_prompt=True)
+    if not prompted.startswith(text):
+        raise TemplateError("the chat template writes a conversation differently when asked for a generation prompt")
+    return prompted, len(text)
+
+
+def _turns(transcript: Transcript) -> NDArray[np.int32]:
+    """Turn of each message, then the last turn, then -1: so that index -1 is "before any turn" and -2 "after the last"."""
+    starts = np.array([m.role == "user" for m in transcript.messages])
+    turns = np.cumsum(starts) - 1
+    return np.concatenate([turns, [turns[-1], -1]]).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """For each character of the rendered text: its message, its channel, whether it is content."""
+
+    message: NDArray[np.int32]
+    channel: NDArray[np.int8]
+    content: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, aligned: Alignment, text: str, prompt_start: int, tokenizer: PreTrainedTokenizerBase) -> _Layout:
+        message = np.full(len(text), -1, dtype=np.int32)
+        channel = np.full(len(text), Channel.TEMPLATE, dtype=np.int8)
+        opening, specials = _opening_special(tokenizer), _special_pattern(tokenizer)
+        last: Span | None = None
+        for span in aligned.spans:
+            before = last.end if last else 0
+            if last is None or last.piece.message != span.piece.message:
+                split = before + _header_start(text[before : span.start], opening, specials, first=last is None)
+            else:
+                split = before
+            if last is not None:
+                message[before:split] = last.piece.message
+            message[split : span.end] = span.piece.message
+            channel[span.start : span.end] = span.piece.channel
+            last = span
+        if last is not None:
+            message[last.end : prompt_start] = last.piece.message
+        return cls(message, channel, channel != Channel.TEMPLATE)
+
+    def owner(self, tokens: _Tokens) -> NDArray[np.int64]:
+        """For each token the character that says where it came from: its first content character, else its first."""
+        size = len(self.content)
+        following = np.where(self.content, np.arange(size), size)
+        following = np.minimum.accumulate(following[::-1])[::-1]
+        start = np.minimum(tokens.start, max(size - 1, 0))
+        return np.where(following[start] < tokens.end, following[start], start).astype(np.int64)
+
+
+def _header_start(literal: str, opening: str | None, specials: re.Pattern[str] | None, *, first: bool) -> int:
+    """Where, in the template text between two messages, the second one's header begins.
+
+    At the special token that opens a turn; in a template with plain-text headers, after the special token that closes
+    the earlier one, or at the next line.
+    """
+    if opening and opening in literal:
+        return literal.rfind(opening)
+    marks = list(specials.finditer(literal)) if specials else []
+    if first:
+        return marks[-1].end() if marks else 0
+    if len(marks) > 1:
+        return marks[1].start()
+    start = marks[0].end() if marks else 0
+    after_space = start + len(literal[start:]) - len(literal[start:].lstrip())
+    line_end = -1 if marks else literal.find("\n", after_space)
+    return line_end if line_end >= 0 else after_space
+
+
+def _opening_special(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """The special token a turn begins with, from the template's generation prompt."""
+    user = [{"role": "user", "content": "a"}]
+    specials = _special_pattern(tokenizer)
+    try:
+        plain = render_messages(tokenizer, user)
+        prompted = render_messages(tokenizer, user, add_generation_prompt=True)
+    except TemplateError:
+        return None
+    found = specials.search(prompted, len(plain)) if specials and prompted.startswith(plain) else None
+    return found[0] if found else None
+
+
+def _special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[int, str]:
+    added = {i: token.content for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return added | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+
+
+def _special_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
+    words = sorted((w for w in _special_tokens(tokenizer).values() if w), key=len, reverse=True)
+    return re.compile("|".join(re.escape(word) for word in words)) if words else None
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    ids: NDArray[np.int32]
+    start: NDArray[np.int32]
+    end: NDArray[np.int32]
+    special: NDArray[np.bool_]
+
+
+def _tokenise(text: str, content: NDArray[np.bool_], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+    """Token ids of `text` in which only special tokens outside `content` are special.
+
+    The whole text at once when nothing in the content looks like a special token, so that ids are the tokenizer's own;
+    otherwise region by region between the template's special tokens.
+    """
+    specials = _special_tokens(tokenizer)
+    whole = _encode(text, tokenizer, split_special=False)
+    special = np.isin(whole.ids, np.fromiter(specials, dtype=np.int32, count=len(specials)))
+    inside = np.concatenate([[0], np.cumsum(content)])
+    if not np.any(special & (inside[whole.end] > inside[whole.start])):
+        return _tile(_Tokens(whole.ids, whole.start, whole.end, special), len(text))
+    return _tile(_tokenise_regions(text, inside, tokenizer), len(text))
+
+
+def _tokenise_regions(text: str, inside: NDArray[np.int64], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+    ids_of = {word: token_id for token_id, word in _special_tokens(tokenizer).items()}
+    pattern = _special_pattern(tokenizer)
+    runs: list[_Tokens] = []
+    at = 0
+    for mark in pattern.finditer(text) if pattern else ():
+        if inside[mark.end()] > inside[mark.start()]:
+            continue
+        runs.append(_shift(_encode(text[at : mark.start()], tokenizer, split_special=True), at))
+        runs.append(_one(ids_of[mark[0]], mark.start(), mark.end()))
+        at = mark.end()
+    runs.append(_shift(_encode(text[at:], tokenizer, split_special=True), at))
+    return _Tokens(
+        *(np.concatenate([getattr(run, name) for run in runs]) for name in ("ids", "start", "end", "special"))
+    )
+
+
+def _encode(text: str, tokenizer: PreTrainedTokenizerBase, *, split_special: bool) -> _Tokens:
+    encoded = tokenizer(
+        text,
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        split_special_tokens=split_special,
+        verbose=False,
+    )
+    offsets = np.array(encoded["offset_mapping"], dtype=np.int32).reshape(-1, 2)
+    ids = np.array(encoded["input_ids"], dtype=np.int32)
+    return _Tokens(ids, offsets[:, 0], offsets[:, 1], np.zeros(len(ids), dtype=np.bool_))
+
+
+def _shift(run: _Tokens, by: int) -> _Tokens:
+    return _Tokens(run.ids, run.start + np.int32(by), run.end + np.int32(by), run.special)
+
+
+def _one(token_id: int, start: int, end: int) -> _Tokens:
+    return _Tokens(
+        np.array([token_id], np.int32), np.array([start], np.int32), np.array([end], np.int32), np.array([True])
+    )
+
+
+def _tile(tokens: _Tokens, length: int) -> _Tokens:
+    """Give characters that no token claims (some tokenizers trim a leading space from offsets) to the token after them."""
+    if not len(tokens.ids):
+        return tokens
+    end = np.maximum.accumulate(tokens.end)
+    end[-1] = length
+    before = np.concatenate([[0], end[:-1]]).astype(np.int32)
+    return _Tokens(tokens.ids, np.minimum(tokens.start, before), end, tokens.special)
