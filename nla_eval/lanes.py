@@ -1,0 +1,224 @@
+"""Control lanes: what stands in for a position's own activation, so that a rate can be read against a control.
+
+`donor` puts a deployment activation, matched on position, channel and token class, in the slot; `gaussian` and `mean`
+keep only the moments of real activations; `no_injection` leaves the slot empty. Donors are chosen from metadata alone
+and every choice is keyed by the slot, so batches and order never matter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .readings import Lane
+from .transcript import Arm
+
+ENGINE_LANES = (Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN, Lane.NO_INJECTION)
+"""Lanes that the verbalizer runs; the others are read from text or from the raw activation elsewhere."""
+
+_REJECTIONS = 32
+_MAX_ROWS = 4096
+
+
+class TokenClass(StrEnum):
+    """What kind of token stands at a position, the same for every tokenizer."""
+
+    WORD_START = "word_start"
+    WORD_PIECE = "word_piece"
+    NUMBER = "number"
+    PUNCTUATION = "punctuation"
+    WHITESPACE = "whitespace"
+    NEWLINE = "newline"
+
+
+class MatchLevel(StrEnum):
+    """How closely a donor matches its slot, in the order in which they are tried."""
+
+    EXACT = "exact"
+    """Position bin, channel and token class."""
+    ANY_POSITION = "any_position"
+    """Channel and token class."""
+    CHANNEL_ONLY = "channel_only"
+    CLASS_ONLY = "class_only"
+    UNMATCHED = "unmatched"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One sampled position: what lanes match on and what its readings record."""
+
+    transcript_digest: str
+    transcript_id: str
+    suite: str
+    arm: Arm
+    family: str
+    position: int
+    """Token index in the full replay."""
+    message: int
+    role: str
+    channel: str
+    turn: int
+    token: str
+    """Rendered text of the token."""
+    context: str
+    """Rendered text up to and including the token."""
+    token_class: TokenClass
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """(transcript digest, position): unique within a run."""
+        return self.transcript_digest, self.position
+
+
+@dataclass(frozen=True)
+class Donor:
+    """Where a slot's stand-in activation comes from."""
+
+    site: Site
+    level: MatchLevel
+
+    @property
+    def name(self) -> str:
+        """As `Reading.donor` records it: "transcript_id:position"."""
+        return f"{self.site.transcript_id}:{self.site.position}"
+
+
+def token_class(token: str, before: str) -> TokenClass:
+    """Classify a token by its rendered text.
+
+    Args:
+        token: The token's characters; may be empty for a byte inside one character.
+        before: The character before it, or "".
+    """
+    core = token.strip()
+    if not core:
+        if "\n" in token:
+            return TokenClass.NEWLINE
+        return TokenClass.WHITESPACE if token else TokenClass.WORD_PIECE
+    if all(c.isnumeric() or c in ".," for c in core) and any(c.isnumeric() for c in core):
+        return TokenClass.NUMBER
+    if not any(c.isalnum() for c in core):
+        return TokenClass.PUNCTUATION
+    starts = token[0].isspace() or not (before and before.isalnum())
+    return TokenClass.WORD_START if starts else TokenClass.WORD_PIECE
+
+
+def position_bin(position: int) -> int:
+    """Octave of a token index: 0 below 64, 1 below 128, 2 below 256 and so on."""
+    return (position // 64).bit_length()
+
+
+def keyed_rng(*parts: object) -> np.random.Generator:
+    """A generator whose numbers are a function of `parts` alone."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "backslashreplace")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+class DonorPool:
+    """Deployment sites that may stand in for others.
+
+    Args:
+        sites: Any sites; only those of the deployment arm are kept. Their order does not matter.
+    """
+
+    def __init__(self, sites: Iterable[Site]) -> None:
+        self._sites = sorted((s for s in sites if s.arm == Arm.DEPLOYMENT), key=lambda s: s.key)
+        self._by_level: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        for index, site in enumerate(self._sites):
+            for level_key in _level_keys(site):
+                self._by_level[level_key].append(index)
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def choose(self, slot: Site, seed: int) -> Donor | None:
+        """The donor of `slot`: from another transcript of another family, at the closest level that has one.
+
+        All draws of a slot share its donor, as they share its activation in the measured lane. None when every
+        deployment site belongs to the slot's own transcript or family.
+        """
+        rng = keyed_rng("donor", slot.transcript_digest, slot.position, seed)
+        for level_key in _level_keys(slot):
+            candidates = self._by_level.get(level_key, ())
+            index = self._draw(candidates, slot, rng)
+            if index is not None:
+                return Donor(self._sites[index], MatchLevel(str(level_key[0])))
+        return None
+
+    def _draw(self, candidates: Sequence[int], slot: Site, rng: np.random.Generator) -> int | None:
+        # Rejection first: own-family sites are few, and filtering a large pool for every slot is quadratic.
+        for _ in range(_REJECTIONS if candidates else 0):
+            index = candidates[int(rng.integers(len(candidates)))]
+            if _eligible(self._sites[index], slot):
+                return index
+        eligible = [index for index in candidates if _eligible(self._sites[index], slot)]
+        return eligible[int(rng.integers(len(eligible)))] if eligible else None
+
+
+def _eligible(donor: Site, slot: Site) -> bool:
+    return donor.transcript_digest != slot.transcript_digest and donor.family != slot.family
+
+
+def _level_keys(site: Site) -> list[tuple[object, ...]]:
+    return [
+        (MatchLevel.EXACT, position_bin(site.position), site.channel, site.token_class),
+        (MatchLevel.ANY_POSITION, site.channel, site.token_class),
+        (MatchLevel.CHANNEL_ONLY, site.channel),
+        (MatchLevel.CLASS_ONLY, site.token_class),
+        (MatchLevel.UNMATCHED,),
+    ]
+
+
+@dataclass(frozen=True)
+class ActivationMoments:
+    """Mean and Ledoit-Wolf-shrunk covariance of some activations, kept as the rows themselves.
+
+    A draw never forms the (d, d) covariance: with n centred rows X, shrinkage s and mean variance v, the vector
+    mean + sqrt((1 - s) / n) z X + sqrt(s v) e with standard normal z (n,) and e (d,) has exactly that covariance.
+    Isotropic noise would lie off the manifold, where a few dimensions dominate.
+    """
+
+    mean: NDArray[np.float64]
+    """(d,)"""
+    centred: NDArray[np.float64] = field(repr=False)
+    """(n, d)"""
+    shrinkage: float
+    """In [0, 1] (Ledoit and Wolf 2004)."""
+
+    @classmethod
+    def fit(cls, activations: NDArray[np.float32], seed: int = 0) -> ActivationMoments:
+        """Fit to `activations` (n, d), or to 4,096 of them where there are more.
+
+        Raises:
+            InputError: Fewer than two activations.
+        """
+        if len(activations) < 2:
+            raise InputError(
+                f"the gaussian and mean lanes need at least 2 activations, got {len(activations)}; "
+                "read more positions or leave these lanes out"
+            )
+        from sklearn.covariance import ledoit_wolf_shrinkage
+
+        rows = activations
+        if len(rows) > _MAX_ROWS:
+            rows = rows[np.sort(keyed_rng("moments", seed).choice(len(rows), _MAX_ROWS, replace=False))]
+        wide = rows.astype(np.float64)
+        mean = wide.mean(axis=0)
+        centred = wide - mean
+        return cls(mean, centred, float(ledoit_wolf_shrinkage(centred, assume_centered=True)))
+
+    def draw(self, *key: object) -> NDArray[np.float32]:
+        """One vector (d,) whose random numbers are a function of `key` alone."""
+        rng = keyed_rng("gaussian", *key)
+        n, d = self.centred.shape
+        along = rng.standard_normal(n) @ self.centred * np.sqrt((1.0 - self.shrinkage) / n)
+        variance = float((self.centred**2).sum()) / (n * d)
+        around = rng.standard_normal(d) * np.sqrt(self.shrinkage * variance)
+        drawn: NDArray[np.float32] = (self.mean + along + around).astype(np.float32)
+        return drawn
