@@ -1,0 +1,45 @@
+"""Estimators, one per file: pure functions on plain values, each with its source. No torch, no Inspect, no files."""
+
+from .abbott import abbott, abbott_paired
+from .anyk import KPoint, any_of_k, implied_any_of_k, k_curve
+from .auroc import auroc, auroc_by_cluster
+from .bootstrap import arm_difference, cluster_mean, cluster_ratio, paired_difference
+from .bounds import Bounds, rate_bounds, unverbalized_bounds
+from .holm import holm
+from .interval import Estimate, Resampling
+from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
+from .permutation import PermutationTest, permutation_test
+from .wilson import wilson
+from .zero import rule_of_three, units_needed, upper_bound
+
+__all__ = [
+    "Bounds",
+    "Estimate",
+    "KPoint",
+    "PairTable",
+    "PermutationTest",
+    "Resampling",
+    "abbott",
+    "abbott_paired",
+    "any_of_k",
+    "arm_difference",
+    "auroc",
+    "auroc_by_cluster",
+    "cluster_mean",
+    "cluster_ratio",
+    "holm",
+    "implied_any_of_k",
+    "k_curve",
+    "mcnemar_exact",
+    "n_given_not_v",
+    "pair_table",
+    "paired_difference",
+    "permutation_test",
+    "rate_bounds",
+    "rule_of_three",
+    "units_needed",
+    "unverbalized",
+    "unverbalized_bounds",
+    "upper_bound",
+    "wilson",
+]

@@ -1,0 +1,67 @@
+"""How well the fraction of aware positions separates two arms: AUROC with a cluster interval.
+
+0.5 is chance, whatever the base rates, which is why it can be shown when an any-of-k rate cannot be certified."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from .bootstrap import Floats, cluster_interval, ratio
+from .interval import Estimate, Resampling, withheld
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """P(a positive scores above a negative) + half of P(tie): the Mann-Whitney form (Hanley and McNeil 1982).
+
+    Raises:
+        ValueError: when either side is empty.
+    """
+    if not positive or not negative:
+        raise ValueError("AUROC needs at least one transcript on each side")
+    return float(_wins(positive, negative).mean())
+
+
+def auroc_by_cluster(
+    positive: Sequence[float],
+    positive_clusters: Sequence[Hashable],
+    negative: Sequence[float],
+    negative_clusters: Sequence[Hashable],
+    how: Resampling,
+) -> Estimate:
+    """AUROC of positives over negatives; whole families of each arm are resampled (see `bootstrap`).
+
+    Args:
+        positive: (n,) scores of the evaluation arm.
+        positive_clusters: (n,) its families.
+        negative: (m,) scores of the deployment arm.
+        negative_clusters: (m,) its families.
+    """
+    if not positive or not negative:
+        return withheld(None, 0, "cluster", "one of the arms has no transcript with a judged position")
+    rows, columns = _membership(positive_clusters), _membership(negative_clusters)
+    wins = rows @ _wins(positive, negative) @ columns.T
+    sizes = np.outer(rows.sum(axis=1), columns.sum(axis=1))
+    split = len(rows)
+
+    def statistic(w: Floats) -> Floats:
+        left, right = w[:, :split], w[:, split:]
+        return ratio(((left @ wins) * right).sum(axis=1), ((left @ sizes) * right).sum(axis=1))
+
+    return cluster_interval(statistic, [split, len(columns)], how, (0.0, 1.0))
+
+
+def _wins(positive: Sequence[float], negative: Sequence[float]) -> Floats:
+    a, b = np.asarray(positive, dtype=np.float64)[:, None], np.asarray(negative, dtype=np.float64)[None, :]
+    wins: Floats = (a > b) + 0.5 * (a == b)
+    return wins
+
+
+def _membership(clusters: Sequence[Hashable]) -> Floats:
+    """(G, n) with 1 where transcript j belongs to cluster g, clusters in order of first appearance."""
+    order = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    out = np.zeros((len(order), len(clusters)))
+    for j, cluster in enumerate(clusters):
+        out[order[cluster], j] = 1
+    return out

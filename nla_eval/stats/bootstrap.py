@@ -1,0 +1,191 @@
+"""Cluster intervals: the family is the independent unit, a transcript only a member of it, a token never a unit.
+
+One rule for every statistic that can be written as a function of how often each family is counted (`weights`):
+bootstrap over whole families from 20 families on, delete-one-family jackknife with t(G - 1) from 8 to 19, withheld
+below 8. Families are resampled with all their transcripts: resampling the transcripts inside a drawn family once more
+counts the within-family variance twice (Davison and Hinkley 1997, 3.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from math import exp, log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student_t
+
+from .interval import Estimate, Resampling, withheld
+from .zero import upper_bound
+
+Floats = NDArray[np.float64]
+Statistic = Callable[[Floats], Floats]
+"""Maps family weights, (B, G), to one value per row, (B,). G runs over the strata in order."""
+
+MIN_CLUSTERS = 8
+"""Below this no interval is given: a percentile cluster bootstrap with 8 families covers 56-87 % in simulation."""
+BOOTSTRAP_CLUSTERS = 20
+"""From here on the bootstrap; below it t(G - 1) around a cluster jackknife (Cameron, Gelbach and Miller 2008)."""
+MAX_UNDEFINED = 0.05
+"""Share of resamples in which the statistic may be undefined before the interval is withheld."""
+NO_VARIATION = "no variation between families: a resampling interval would have zero width"
+
+
+def cluster_interval(
+    statistic: Statistic, strata: Sequence[int], how: Resampling, limits: tuple[float, float]
+) -> Estimate:
+    """A statistic of families with its cluster interval.
+
+    From 20 families on: bias-corrected and accelerated bootstrap (Efron 1987) with quantiles widened for G - 1 degrees
+    of freedom (Hesterberg 2015). Observed coverage of a nominal 95 % with families of 1 to 5 transcripts, rate 0.1 and
+    intra-family correlation 0.2 (1,500 replications): 0.942 with 20 families and 0.939 with 50, where the plain
+    percentile interval covers 0.888 and 0.916. From 8 to 19: t(G - 1), on the logit scale for statistics in [0, 1]
+    (0.92-0.97 with 12 families, against 0.84-0.91 on the plain scale).
+
+    Args:
+        statistic: See `Statistic`.
+        strata: Families in each independently drawn group (one for a single arm, two for a comparison of arms).
+            The smallest decides which interval is given.
+        how: Resamples, seed and level.
+        limits: The statistic's range; interval ends are clipped to it.
+    """
+    g = min(strata)
+    value = float(statistic(np.ones((1, sum(strata))))[0])
+    if not np.isfinite(value):
+        return withheld(None, g, "cluster", "the statistic is undefined on these transcripts")
+    if g < MIN_CLUSTERS:
+        return withheld(value, g, "cluster", f"{g} families; an interval needs at least {MIN_CLUSTERS}")
+    left_out = statistic(1 - np.eye(sum(strata)))
+    if not np.isfinite(left_out).all():
+        return withheld(value, g, "cluster", "the statistic is undefined without one of the families")
+    deviations = _deviations(left_out, strata)
+    if float(np.abs(deviations).max()) < 1e-12:
+        return withheld(value, g, "cluster", NO_VARIATION)
+    if g < BOOTSTRAP_CLUSTERS:
+        return _jackknife_t(value, deviations, strata, how, limits)
+    drawn = _resample(statistic, strata, how)
+    if len(drawn) < (1 - MAX_UNDEFINED) * how.resamples:
+        return withheld(value, g, "cluster bootstrap", "the statistic is undefined in more than 5 % of resamples")
+    return _accelerated(value, drawn, deviations, g, how, limits)
+
+
+def _deviations(left_out: Floats, strata: Sequence[int]) -> Floats:
+    """(G,) mean of the leave-one-out values minus each of them, within its stratum."""
+    parts = np.split(left_out, np.cumsum(strata)[:-1])
+    return np.concatenate([part.mean() - part for part in parts])
+
+
+def _resample(statistic: Statistic, strata: Sequence[int], how: Resampling) -> Floats:
+    rng = np.random.default_rng(how.seed)
+    weights = np.concatenate([rng.multinomial(g, [1 / g] * g, size=how.resamples) for g in strata], axis=1)
+    drawn = statistic(weights.astype(np.float64))
+    return drawn[np.isfinite(drawn)]
+
+
+def _accelerated(
+    value: float, drawn: Floats, deviations: Floats, g: int, how: Resampling, limits: tuple[float, float]
+) -> Estimate:
+    below = float((drawn < value).mean() + (drawn == value).mean() / 2)
+    edge = 1 / (len(drawn) + 1)
+    bias = float(norm.ppf(min(max(below, edge), 1 - edge)))
+    acceleration = float((deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5))
+    widened = sqrt(g / (g - 1)) * float(student_t.ppf(0.5 + how.level / 2, g - 1))
+    shifted = bias + np.array([-widened, widened])
+    ends = np.quantile(drawn, norm.cdf(bias + shifted / (1 - acceleration * shifted)))
+    method = f"BCa cluster bootstrap, {how.resamples} resamples of families"
+    return Estimate(value, _clip(ends[0], limits), _clip(ends[1], limits), g, method)
+
+
+def _jackknife_t(
+    value: float, deviations: Floats, strata: Sequence[int], how: Resampling, limits: tuple[float, float]
+) -> Estimate:
+    g = min(strata)
+    scale = np.repeat([(size - 1) / size for size in strata], strata)
+    half = float(student_t.ppf(0.5 + how.level / 2, g - 1)) * sqrt(float((scale * deviations**2).sum()))
+    if limits == (0.0, 1.0) and 0 < value < 1:
+        logit, spread = log(value / (1 - value)), half / (value * (1 - value))
+        ends = (_expit(logit - spread), _expit(logit + spread))
+        return Estimate(value, *ends, g, f"cluster jackknife, t({g - 1}) on the logit scale")
+    return Estimate(
+        value, _clip(value - half, limits), _clip(value + half, limits), g, f"cluster jackknife, t({g - 1})"
+    )
+
+
+def _expit(x: float) -> float:
+    return 1 / (1 + exp(-x)) if x >= 0 else exp(x) / (1 + exp(x))
+
+
+def _clip(x: float, limits: tuple[float, float]) -> float:
+    return float(min(max(x, limits[0]), limits[1]))
+
+
+def totals(clusters: Sequence[Hashable], *columns: Sequence[float]) -> Floats:
+    """Column sums per cluster, (G, len(columns)), clusters in order of first appearance."""
+    order = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    out = np.zeros((len(order), len(columns)))
+    for j, column in enumerate(columns):
+        for cluster, x in zip(clusters, column, strict=True):
+            out[order[cluster], j] += x
+    return out
+
+
+def ratio(tops: Floats, bottoms: Floats) -> Floats:
+    """Elementwise tops / bottoms, NaN where the bottom is zero."""
+    return np.divide(tops, bottoms, out=np.full_like(tops, np.nan), where=bottoms != 0)
+
+
+def cluster_ratio(
+    numerators: Sequence[float], denominators: Sequence[float], clusters: Sequence[Hashable], how: Resampling
+) -> Estimate:
+    """`sum(numerators) / sum(denominators)` in [0, 1] with its cluster interval; denominators of 1 give a mean.
+
+    When every numerator is zero no resampling can see past zero, and the upper end is the exact one-sided bound on the
+    share of families with any event, which bounds the ratio too when families are of similar size.
+
+    Args:
+        numerators: (n,) per transcript, each at most its denominator.
+        denominators: (n,) positive.
+        clusters: (n,) the family of each transcript.
+    """
+    if not clusters:
+        return withheld(None, 0, "cluster", "no transcript")
+    sums = totals(clusters, numerators, denominators)
+    if not sums[:, 0].any() and len(sums) >= MIN_CLUSTERS:
+        high = upper_bound(0, len(sums), how.level)
+        return Estimate(0.0, 0.0, high, len(sums), "exact bound for zero, over families")
+    return cluster_interval(lambda w: ratio(w @ sums[:, 0], w @ sums[:, 1]), [len(sums)], how, (0.0, 1.0))
+
+
+def cluster_mean(values: Sequence[float], clusters: Sequence[Hashable], how: Resampling) -> Estimate:
+    """The mean over transcripts of a value in [0, 1], with its cluster interval."""
+    return cluster_ratio(values, [1.0] * len(values), clusters, how)
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable], how: Resampling
+) -> Estimate:
+    """The mean of `a - b` over transcripts that have both (values in [0, 1]), with its cluster interval."""
+    if not clusters:
+        return withheld(None, 0, "cluster", "no transcript has both")
+    sums = totals(clusters, [x - y for x, y in zip(a, b, strict=True)], [1.0] * len(clusters))
+    return cluster_interval(lambda w: ratio(w @ sums[:, 0], w @ sums[:, 1]), [len(sums)], how, (-1.0, 1.0))
+
+
+def arm_difference(
+    a: Sequence[float],
+    clusters_a: Sequence[Hashable],
+    b: Sequence[float],
+    clusters_b: Sequence[Hashable],
+    how: Resampling,
+) -> Estimate:
+    """mean(a) - mean(b) for two separately drawn arms (values in [0, 1]); families are resampled within each arm."""
+    if not clusters_a or not clusters_b:
+        return withheld(None, 0, "cluster", "one of the arms has no transcript")
+    left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
+    split = len(left)
+
+    def difference(w: Floats) -> Floats:
+        first = ratio(w[:, :split] @ left[:, 0], w[:, :split] @ left[:, 1])
+        return first - ratio(w[:, split:] @ right[:, 0], w[:, split:] @ right[:, 1])
+
+    return cluster_interval(difference, [len(left), len(right)], how, (-1.0, 1.0))

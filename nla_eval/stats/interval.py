@@ -1,0 +1,45 @@
+"""The one shape every estimator returns: a value with an interval, or the reason why either is withheld.
+
+Plain data. A withheld interval is a result, not an error: reports print the reason where the numbers would stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LEVEL = 0.95
+"""Default confidence level of every interval."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate with its interval."""
+
+    value: float | None
+    """None when nothing could be computed at all."""
+    low: float | None
+    high: float | None
+    n: int
+    """Independent units behind the interval: transcripts for Wilson, families (clusters) for the cluster methods."""
+    method: str
+    """How the interval was made, in words a reader can look up."""
+    withheld: str | None = None
+    """Why the interval (or the value) is missing."""
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends are known."""
+        return self.low is not None and self.high is not None
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How resampling estimators draw: the same settings give the same interval."""
+
+    resamples: int = 2000
+    seed: int = 0
+    level: float = LEVEL
+
+
+def withheld(value: float | None, n: int, method: str, reason: str) -> Estimate:
+    """An estimate whose interval is missing for `reason`."""
+    return Estimate(value=value, low=None, high=None, n=n, method=method, withheld=reason)

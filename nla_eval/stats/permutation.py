@@ -1,0 +1,78 @@
+"""Permutation test of arm against N: could the difference between the arms come from which families landed where?
+
+Families, not transcripts, are exchanged, because a family belongs to one arm as a whole. Exact when every split of the
+families can be listed, Monte Carlo otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+
+import numpy as np
+
+from .bootstrap import Floats, ratio, totals
+from .interval import Resampling
+
+EXACT_SPLITS = 20_000
+"""Up to this many splits are listed in full (8 against 8 families: 12,870)."""
+TOLERANCE = 1e-12
+"""Splits this close to the observed difference count as being as extreme."""
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """The result of one test."""
+
+    difference: float
+    """Mean of the first arm minus mean of the second."""
+    p_value: float
+    """Two-sided."""
+    splits: int
+    exact: bool
+
+
+def permutation_test(
+    a: Sequence[float],
+    clusters_a: Sequence[Hashable],
+    b: Sequence[float],
+    clusters_b: Sequence[Hashable],
+    how: Resampling,
+) -> PermutationTest | None:
+    """Test mean(a) = mean(b) by exchanging whole families between the arms.
+
+    Monte Carlo p-values count the observed split itself, so they are never zero (Phipson and Smyth 2010). The smallest
+    p-value that G families can reach is 1 / C(G, G_a), whatever the number of transcripts.
+
+    Returns:
+        None when an arm is empty.
+    """
+    if not clusters_a or not clusters_b:
+        return None
+    left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
+    sums, size = np.concatenate([left, right]), len(left)
+    observed = _differences(sums, np.array([[1.0] * len(left) + [0.0] * len(right)]))[0]
+    splits = comb(len(sums), size)
+    exact = splits <= EXACT_SPLITS
+    masks = _every_split(len(sums), size) if exact else _random_splits(len(sums), size, how)
+    extreme = int((np.abs(_differences(sums, masks)) >= abs(observed) - TOLERANCE).sum())
+    p_value = extreme / splits if exact else (extreme + 1) / (len(masks) + 1)
+    return PermutationTest(float(observed), p_value, len(masks), exact)
+
+
+def _differences(sums: Floats, masks: Floats) -> Floats:
+    first, second = masks @ sums, (1 - masks) @ sums
+    return ratio(first[:, 0], first[:, 1]) - ratio(second[:, 0], second[:, 1])
+
+
+def _every_split(n: int, size: int) -> Floats:
+    chosen = np.array(list(combinations(range(n), size)))
+    masks = np.zeros((len(chosen), n))
+    np.put_along_axis(masks, chosen, 1.0, axis=1)
+    return masks
+
+
+def _random_splits(n: int, size: int, how: Resampling) -> Floats:
+    rng = np.random.default_rng(how.seed)
+    return (rng.random((how.resamples, n)).argsort(axis=1) < size).astype(np.float64)
