@@ -1,0 +1,190 @@
+"""The target's own words: batched text generation with the full language model, for turns the target writes itself.
+
+In: token ids of prompts with sampling settings. Out: the text it wrote and why it stopped. Random numbers are keyed
+by each request, so an answer does not depend on which requests shared its batch. It knows neither chats nor Inspect."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache
+
+Stop = Literal["stop", "max_tokens"]
+
+_COLDEST = 1e-4
+"""Below this a temperature is greedy: dividing logits by less overflows."""
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """One prompt to continue."""
+
+    token_ids: NDArray[np.int32]
+    """(T,) the prompt, ending in the generation prompt."""
+    max_new_tokens: int
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 keeps every token."""
+    seed: int = 0
+    stop_texts: tuple[str, ...] = ()
+    """Generation ends where one of these is first written; it is not part of the answer."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was written for one prompt."""
+
+    text: str
+    tokens: int
+    """Generated tokens, the end token included."""
+    stop: Stop
+
+
+class Generator:
+    """A causal language model with its tokenizer.
+
+    Args:
+        model: A transformers causal language model in eval mode.
+        tokenizer: Its tokenizer.
+        max_batch_tokens: Bound on rows times padded length of one forward.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, max_batch_tokens: int) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.max_batch_tokens = max_batch_tokens
+        self._ends = _end_ids(model, tokenizer)
+
+    def __call__(self, requests: Sequence[GenerateRequest]) -> list[Generated]:
+        """One answer per request, in order."""
+        answers: dict[int, Generated] = {}
+        for indices in _batches(requests, self.max_batch_tokens):
+            rows = [_Row(requests[i], self.tokenizer, self._ends) for i in indices]
+            self._continue(rows)
+            answers.update({i: row.answer() for i, row in zip(indices, rows, strict=True)})
+        return [answers[i] for i in range(len(requests))]
+
+    @torch.inference_mode()
+    def _continue(self, rows: list[_Row]) -> None:
+        device = self.model.device
+        ids, mask = _left_padded([row.request.token_ids for row in rows], self.tokenizer.pad_token_id or 0)
+        ids, mask = ids.to(device), mask.to(device)
+        position = (mask.cumsum(1) - 1).clamp(min=0)
+        cache: Any = DynamicCache(config=self.model.config)
+        while True:
+            out = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=position,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            logits = out.logits[:, -1].float().cpu().numpy()
+            for row, scores in zip(rows, logits, strict=True):
+                row.take(scores)
+            alive = [i for i, row in enumerate(rows) if row.stop is None]
+            if not alive:
+                return
+            if len(alive) < len(rows):
+                keep = torch.tensor(alive, device=device)
+                cache.batch_select_indices(keep)
+                mask, position, rows = mask[keep], position[keep], [rows[i] for i in alive]
+            ids = torch.tensor([[row.written[-1]] for row in rows], device=device)
+            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
+            position = position[:, -1:] + 1
+
+
+class _Row:
+    """One answer in the making."""
+
+    def __init__(self, request: GenerateRequest, tokenizer: Any, ends: frozenset[int]) -> None:
+        self.request = request
+        self.written: list[int] = []
+        self.stop: Stop | None = None
+        self._tokenizer = tokenizer
+        self._ends = ends
+        self._text: str | None = None
+        prompt = hashlib.sha256(request.token_ids.astype("<i4").tobytes()).digest()
+        self._rng = np.random.default_rng([request.seed, *np.frombuffer(prompt, dtype="<u4").tolist()])
+
+    def take(self, logits: NDArray[np.float32]) -> None:
+        """Choose the next token from `logits` (vocabulary,) and see whether the answer ends with it."""
+        token = choose_token(logits, self.request, self._rng)
+        self.written.append(token)
+        if token in self._ends or self._stopped():
+            self.stop = "stop"
+        elif len(self.written) >= self.request.max_new_tokens:
+            self.stop = "max_tokens"
+
+    def _stopped(self) -> bool:
+        if not self.request.stop_texts:
+            return False
+        text = self._decode()
+        found = [at for stop in self.request.stop_texts if (at := text.find(stop)) >= 0]
+        if found:
+            self._text = text[: min(found)]
+        return bool(found)
+
+    def _decode(self) -> str:
+        return str(self._tokenizer.decode([t for t in self.written if t not in self._ends], skip_special_tokens=True))
+
+    def answer(self) -> Generated:
+        return Generated(
+            self._text if self._text is not None else self._decode(), len(self.written), self.stop or "stop"
+        )
+
+
+def choose_token(logits: NDArray[np.float32], request: GenerateRequest, rng: np.random.Generator) -> int:
+    """Greedy at temperature 0; else one draw by inverse transform from the tempered, truncated distribution.
+
+    Args:
+        logits: (vocabulary,), raw.
+        request: temperature, top_k and top_p are read; top_p keeps the smallest set with at least that mass.
+        rng: Gives exactly one uniform number per draw.
+    """
+    if request.temperature < _COLDEST:
+        return int(np.argmax(logits))
+    scaled = logits.astype(np.float64) / request.temperature
+    order = np.argsort(-scaled, kind="stable")
+    if request.top_k:
+        order = order[: request.top_k]
+    weights = np.exp(scaled[order] - scaled[order[0]])
+    mass = np.cumsum(weights) / weights.sum()
+    kept = int(np.searchsorted(mass, request.top_p - 1e-12)) + 1 if request.top_p < 1 else len(order)
+    mass = mass[:kept] / mass[min(kept, len(mass)) - 1]
+    return int(order[min(int(np.searchsorted(mass, rng.random(), side="right")), len(mass) - 1)])
+
+
+def _batches(requests: Sequence[GenerateRequest], max_tokens: int) -> Iterator[list[int]]:
+    """Indices in batches of similar prompt length, longest first, so that little is padding."""
+    order = sorted(range(len(requests)), key=lambda i: -(len(requests[i].token_ids) + requests[i].max_new_tokens))
+    while order:
+        longest = len(requests[order[0]].token_ids) + requests[order[0]].max_new_tokens
+        size = max(1, max_tokens // longest)
+        yield order[:size]
+        order = order[size:]
+
+
+def _left_padded(prompts: Sequence[NDArray[np.int32]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), pad, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, prompt in enumerate(prompts):
+        ids[i, longest - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+        mask[i, longest - len(prompt) :] = 1
+    return ids, mask
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    declared = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = declared if isinstance(declared, list) else [declared]
+    return frozenset(int(i) for i in [*ends, tokenizer.eos_token_id] if i is not None)

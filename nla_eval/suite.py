@@ -1,0 +1,162 @@
+"""A suite: a named set of transcripts with its card (arm, source, licence, families, how to obtain it).
+
+Suites live in the `suites` room, one Python file and one YAML card each, and register themselves here; this module
+knows none of them by name. It loads nothing until a suite's transcripts are asked for."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import inspect_ai
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ._rooms import load_room
+from .errors import InputError
+from .transcript import Arm, Transcript
+
+_PACKAGE = __name__.split(".")[0]
+_Task = TypeVar("_Task", bound=Callable[..., inspect_ai.Task])
+
+
+class Needs(StrEnum):
+    """What a suite needs before its transcripts can be read."""
+
+    OFFLINE = "offline"
+    """Nothing: the transcripts are in the repository."""
+    PACKAGE = "package"
+    """A Python package that carries the data; no network at run time."""
+    HUB = "hub"
+    """A download from a model hub."""
+
+
+class AnswersBy(StrEnum):
+    """Who wrote the last assistant turn."""
+
+    TARGET = "target"
+    """The target under measurement, at run time or from cached answers: on-policy."""
+    RECORDED = "recorded"
+    """Whoever is recorded in the source: off-policy unless it is the target."""
+
+
+class SuiteCard(BaseModel):
+    """What a reader must know of a suite before believing a rate on it. One YAML file beside the suite's module."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Slug: the suite's and its task's name."""
+    title: str
+    arm: Arm
+    source: str
+    """What the transcripts are made from, with version or revision."""
+    licence: str
+    """SPDX id or a short statement, of the source."""
+    families: str
+    """The rule that puts transcripts into prompt families, the clusters of every interval."""
+    needs: Needs
+    install: str = ""
+    """The command that provides what is needed, where a package is."""
+    count: int = Field(ge=1)
+    """Transcripts in the suite."""
+    answers_by: AnswersBy
+    notes: list[str] = Field(default_factory=list)
+    """What may mislead: selection, format, known imbalance."""
+
+    @field_validator("name")
+    @classmethod
+    def _slug(cls, name: str) -> str:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise ValueError(f"'{name}' is not a slug of lower-case letters, digits and underscores")
+        return name
+
+    @classmethod
+    def load(cls, path: Path) -> SuiteCard:
+        """Read a card. Raises InputError naming the file and the first thing wrong."""
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except OSError as err:
+            raise InputError(f"suite card {path.name}: {err.strerror}; every suite file has a card beside it") from err
+        except yaml.YAMLError as err:
+            raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}") from err
+        except ValidationError as err:
+            first = err.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the card"
+            keys = ", ".join(cls.model_fields)
+            raise InputError(f"suite card {path.name}: {where}: {first['msg']}; its keys are {keys}") from err
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A card and the way to its transcripts."""
+
+    card: SuiteCard
+    load: Callable[[], Iterator[Transcript]]
+    """Yields the transcripts in a fixed order, without the last assistant turn where the target writes it."""
+    outcome: Callable[[Transcript], str | None] = lambda transcript: transcript.outcome
+    """What the model did in a completed transcript, in the suite's own words; None where it cannot be told."""
+    answers: Path | None = None
+    """Committed answers of the target (JSONL), where the prompts' licence and origin allow them in the repository."""
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return self.card.name
+
+
+_SUITES: dict[str, Suite] = {}
+
+
+def register(suite: Suite) -> Suite:
+    """Make a suite known by name.
+
+    Inspect runs a suite's file once more when it is given by path; the later registration then replaces the earlier.
+    """
+    _SUITES[suite.name] = suite
+    return suite
+
+
+def card_beside(module_file: str) -> SuiteCard:
+    """The card of a suite module: the YAML file of the same name."""
+    return SuiteCard.load(Path(module_file).resolve().with_suffix(".yaml"))
+
+
+def suite_names() -> list[str]:
+    """Every suite of the room, sorted."""
+    load_room("suites")
+    return sorted(_SUITES)
+
+
+def get_suite(name: str) -> Suite:
+    """A suite by name. Raises InputError listing what exists."""
+    if name not in _SUITES:
+        known = ", ".join(suite_names()) or "none"
+        if name not in _SUITES:
+            raise InputError(f"unknown suite '{name}'; known: {known}")
+    return _SUITES[name]
+
+
+def task(*, name: str, **attribs: Any) -> Callable[[_Task], _Task]:
+    """Inspect's `@task`, such that a file run by path and the installed package register one and the same name.
+
+    Inspect prefixes the package's name only to what it can trace to an installed package, and looks a file's tasks up
+    by the literal text of `name=`. So the literal carries the prefix, and it is taken off where Inspect would add it.
+
+    Args:
+        name: "nla_eval/<suite>", as a literal.
+        attribs: Further attributes, as constants.
+    """
+
+    def decorate(factory: _Task) -> _Task:
+        packaged = factory.__module__.split(".")[0] == _PACKAGE and inspect.getmodule(factory) is not None
+        literal = name.removeprefix(f"{_PACKAGE}/") if packaged else name
+        decorated: _Task = inspect_ai.task(name=literal, **attribs)(factory)
+        return decorated
+
+    return decorate

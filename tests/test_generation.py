@@ -1,0 +1,122 @@
+"""Claims about the target's own words: batching never changes them, settings mean what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nla_eval._generation import GenerateRequest, Generator, choose_token
+from tests.tiny_target import write_tiny_target
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder: Path = write_tiny_target(tmp_path_factory.mktemp("target"))
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def requests(tokenizer: Any, n: int = 7, **settings: Any) -> list[GenerateRequest]:
+    texts = ["<|im_start|>user\n" + "ab " * (3 + 11 * i) + "<|im_end|>\n<|im_start|>assistant\n" for i in range(n)]
+    settings = {"max_new_tokens": 12, "temperature": 0.9, "seed": 3} | settings
+    return [GenerateRequest(np.array(tokenizer(t).input_ids, np.int32), **settings) for t in texts]
+
+
+def test_an_answer_does_not_depend_on_its_batch(parts: tuple[Any, Any]) -> None:
+    asked = requests(parts[1])
+    alone = [Generator(*parts, max_batch_tokens=1)([r])[0] for r in asked]
+    together = Generator(*parts, max_batch_tokens=100_000)(asked)
+    in_threes = Generator(*parts, max_batch_tokens=400)(list(reversed(asked)))[::-1]
+    assert alone == together == in_threes
+    assert len({a.text for a in alone}) > 1
+
+
+def test_greedy_equals_transformers_own_greedy(parts: tuple[Any, Any]) -> None:
+    import torch
+
+    model, tokenizer = parts
+    asked = requests(tokenizer, n=3, temperature=0.0)
+    ours = Generator(model, tokenizer, 10_000)(asked)
+    for request, answer in zip(asked, ours, strict=True):
+        ids = torch.tensor(request.token_ids[None].astype(np.int64))
+        theirs = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0
+        )
+        assert answer.text == tokenizer.decode(theirs[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_the_seed_and_the_prompt_both_key_the_draw(parts: tuple[Any, Any]) -> None:
+    generator = Generator(*parts, max_batch_tokens=10_000)
+    base = generator(requests(parts[1]))
+    assert generator(requests(parts[1])) == base
+    assert generator(requests(parts[1], seed=4)) != base
+
+
+def test_a_row_that_ends_early_leaves_the_others_unchanged(parts: tuple[Any, Any]) -> None:
+    model, tokenizer = parts
+    asked = requests(tokenizer, n=4, max_new_tokens=30)
+    whole = Generator(model, tokenizer, 100_000)(asked)
+    stop = whole[1].text[5]
+    stopped = Generator(model, tokenizer, 100_000)(
+        [asked[0], *requests(tokenizer, n=2, max_new_tokens=30, stop_texts=(stop,))[1:], *asked[2:]]
+    )
+    assert stopped[1].text == whole[1].text.split(stop)[0]
+    assert stopped[1].stop == "stop"
+    assert [stopped[i] for i in (0, 2, 3)] == [whole[i] for i in (0, 2, 3)]
+
+
+def test_the_end_token_stops_and_is_not_part_of_the_text(parts: tuple[Any, Any]) -> None:
+    model, tokenizer = parts
+    generator = Generator(model, tokenizer, 10_000)
+    request = requests(tokenizer, n=1, temperature=0.0)[0]
+    first = generator([request])[0].text[0]
+    generator._ends = frozenset(tokenizer(first).input_ids)
+    answer = generator([request])[0]
+    assert (answer.text, answer.tokens, answer.stop) == ("", 1, "stop")
+
+
+def test_the_cap_is_reported_as_a_cap(parts: tuple[Any, Any]) -> None:
+    answer = Generator(*parts, max_batch_tokens=1)(requests(parts[1], n=1, max_new_tokens=3))[0]
+    assert (answer.tokens, answer.stop) == (3, "max_tokens")
+
+
+LOGITS = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+
+
+def frequencies(request: GenerateRequest, n: int = 4000) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.bincount([choose_token(LOGITS, request, rng) for _ in range(n)], minlength=4) / n
+
+
+def asking(**settings: Any) -> GenerateRequest:
+    return GenerateRequest(np.zeros(1, np.int32), 1, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [0.5, 0.3, 0.15, 0.05]),
+        ({"temperature": 0.0}, [1, 0, 0, 0]),
+        ({"temperature": 0.5}, [0.685, 0.247, 0.062, 0.007]),
+        ({"top_k": 2}, [0.625, 0.375, 0, 0]),
+        ({"top_p": 0.8}, [0.625, 0.375, 0, 0]),
+        ({"top_p": 0.81}, [0.526, 0.316, 0.158, 0]),
+        ({"top_p": 0.1}, [1, 0, 0, 0]),
+    ],
+)
+def test_sampling_follows_temperature_top_k_and_top_p(settings: dict[str, Any], expected: list[float]) -> None:
+    assert frequencies(asking(**settings)) == pytest.approx(expected, abs=0.03)
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=20), st.floats(0, 3), st.floats(0.01, 1), st.integers(0, 25))
+def test_any_settings_choose_a_token_of_the_vocabulary(logits: list[float], t: float, p: float, k: int) -> None:
+    token = choose_token(
+        np.array(logits, np.float32), asking(temperature=t, top_p=p, top_k=k), np.random.default_rng(1)
+    )
+    assert 0 <= token < len(logits)
