@@ -1,11 +1,13 @@
 """Finds where a chat template wrote each piece of a transcript, without any marks in the template.
 
-Each piece is rendered again with short marks inside it. If taking the marks out gives the plain render back, the template
-treated the marked text like the real one, and the marks' places show where the piece stands. A piece whose marks vanish
-was dropped; one that can only be followed part of the way was trimmed, escaped or rewritten. It knows nothing of tokens."""
+Each piece is rendered again with short marks inside it. If taking the marks out gives the plain render back, the
+template treated the marked text like the real one, and the marks' places show where the piece stands. A piece whose
+marks vanish was dropped; one that can be followed only part of the way was trimmed, escaped or rewritten. It knows
+nothing of tokens."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +52,7 @@ def align(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Alignment:
     found = search.marked_pieces()
     found += search.argument_pieces(found)
     spans = _disjoint(found)
-    notes: dict[str, None] = {note: None for note in search.notes}
+    notes: dict[str, None] = dict.fromkeys(search.notes)
     present = {span.piece.index for span in spans}
     lost = tuple(p for p in plan.pieces if p.index not in present and p.value.strip() and p.arguments != {})
     for piece in lost:
@@ -155,12 +157,12 @@ class _Search:
     def _with_marks(self, piece: Piece, cuts: list[int]) -> str:
         edges = [0, *cuts, len(piece.value)]
         out = [piece.value[edges[0] : edges[1]]]
-        for cut, following in zip(edges[1:-1], edges[2:], strict=True):
+        for cut, following in itertools.pairwise(edges[1:]):
             out += [f"{self._nonce}{piece.index}x{cut}qz", piece.value[cut:following]]
         return "".join(out)
 
     def _grow(self, piece: Piece, cut: int, anchor: int) -> Span:
-        """The characters around `anchor` that follow the piece's value around `cut`, in the spelling that reaches furthest."""
+        """The characters around `anchor` that follow the value around `cut`, in the spelling that reaches furthest."""
         value = self._value[piece.index]
         cut -= piece.value.find(value) if value else cut
         best = Span(anchor, anchor, piece)

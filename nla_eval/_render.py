@@ -21,7 +21,7 @@ from .replay_types import Channel
 from .transcript import Transcript, content_parts
 
 TEMPLATE_DATE = date(2024, 7, 26)
-"""What a template that prints today's date is told, so that a replay does not change overnight (Llama 3's own default)."""
+"""What a template that prints today's date is told, so that a replay does not change overnight (Llama 3's default)."""
 
 _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _TEXT_CHANNEL = {
@@ -140,9 +140,7 @@ def template_source(tokenizer: PreTrainedTokenizerBase) -> str:
         return str(tokenizer.get_chat_template())
     except ValueError:
         name = getattr(tokenizer, "name_or_path", "") or "the target"
-        raise TemplateError(
-            f"the tokenizer of {name} has no chat template; use an instruction-tuned target or set tokenizer.chat_template"
-        ) from None
+        raise TemplateError(f"the tokenizer of {name} has no chat template; use an instruction-tuned target") from None
 
 
 def plans(transcript: Transcript, source: str) -> Iterator[Plan]:

@@ -1,6 +1,6 @@
 """Which tokens of a replay are read: a registry of seeded policies. In: a `Replay` and a policy such as
-"uniform_response(50)". Out: ascending token positions. Draws depend on the seed, the transcript's content and the policy
-only, so a transcript's positions do not change with the company it is run in. It knows nothing of packs or models."""
+"uniform_response(50)". Out: ascending token positions. Draws depend on the seed, the transcript's content and the
+policy only, so a transcript's positions do not change with the company it is run in. It knows no packs or models."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ def sample_positions(replay: Replay, policy: Policy, *, seed: int, min_position:
 def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k response tokens of any turn, without replacement: visible assistant text, no tool calls, no thinking."""
     pool = eligible[replay.channel[eligible] == Channel.RESPONSE]
-    return pool if len(pool) <= k else generator.choice(pool, size=k, replace=False)
+    return generator.permutation(pool)[:k]
 
 
 def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k content tokens spread over turns, channels and position deciles.
 
-    Token by token, the next one comes from the (turn, channel, decile) cell whose three margins are least used so far, ties
-    at random; so every turn, channel and decile is covered before any is doubled, as far as the cells allow.
+    Token by token, the next one comes from the (turn, channel, decile) cell whose three margins are least used so far,
+    ties at random; so every turn, channel and decile is covered before any is doubled, as far as the cells allow.
     """
     pool = eligible[replay.channel[eligible] != Channel.TEMPLATE]
     if len(pool) <= k:
@@ -116,11 +116,11 @@ def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.rando
         taken[cell] += 1
         for counts, margin in zip(used, margins, strict=True):
             counts[margin[cell]] += 1
-    return pool[chosen]
+    return np.asarray(pool[chosen], dtype=np.int64)
 
 
 def _boundaries(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
-    """The last content token of each user message, and the last template token before each assistant message's content."""
+    """Each user message's last content token, and the last template token before each assistant message's content."""
     content = replay.channel != Channel.TEMPLATE
     found: list[int] = []
     for index, role in enumerate(replay.roles):

@@ -43,10 +43,11 @@ class ReplayConfig:
 def replay(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> Replay:
     """Render and tokenise `transcript` as the target would have read it.
 
-    Only the template's own special tokens are special; a look-alike such as "<|im_end|>" inside a message is tokenised as
-    the characters it is. Without look-alikes the ids equal `tokenizer.apply_chat_template(messages, tokenize=True)`.
-    Characters tile the rendered text: consecutive tokens touch, and where byte-level BPE splits one character over several
-    tokens, each of them spans that character. A token across the border of template and content belongs to the content.
+    Only the template's own special tokens are special; a look-alike such as "<|im_end|>" inside a message is tokenised
+    as the characters it is. Without look-alikes the ids equal `tokenizer.apply_chat_template(messages, tokenize=True)`.
+    Characters tile the rendered text: consecutive tokens touch, and where byte-level BPE splits one character over
+    several tokens, each of them spans that character. A token across the border of template and content belongs to the
+    content.
 
     Raises:
         InputError: no messages, no assistant turn, or a tokenizer without character offsets.
@@ -98,7 +99,7 @@ def _check(transcript: Transcript, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _render(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: str) -> tuple[Plan, Alignment]:
-    """The first plan that loses nothing but thinking (which templates drop by design), else the one that loses least."""
+    """The first plan that loses nothing but thinking (templates drop it by design), else the one that loses least."""
     best: tuple[int, Plan, Alignment] | None = None
     refusal: TemplateError | None = None
     for plan in plans(transcript, source):
@@ -114,7 +115,7 @@ def _render(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: 
             break
     if best is None:
         raise TemplateError(
-            f"transcript {transcript.id}: the chat template cannot render it, not even with tool calls as text: {refusal}"
+            f"transcript {transcript.id}: the chat template refuses it, also with tool calls as text: {refusal}"
         )
     return best[1], best[2]
 
@@ -132,7 +133,7 @@ def _with_generation_prompt(
 
 
 def _turns(transcript: Transcript) -> NDArray[np.int32]:
-    """Turn of each message, then the last turn, then -1: so that index -1 is "before any turn" and -2 "after the last"."""
+    """Turn of each message, then the last turn, then -1: index -1 is "before any turn" and -2 "after the last"."""
     starts = np.array([m.role == "user" for m in transcript.messages])
     turns = np.cumsum(starts) - 1
     return np.concatenate([turns, [turns[-1], -1]]).astype(np.int32)
@@ -283,7 +284,7 @@ def _one(token_id: int, start: int, end: int) -> _Tokens:
 
 
 def _tile(tokens: _Tokens, length: int) -> _Tokens:
-    """Give characters that no token claims (some tokenizers trim a leading space from offsets) to the token after them."""
+    """Give characters that no token claims (some tokenizers leave a leading space out) to the token after them."""
     if not len(tokens.ids):
         return tokens
     end = np.maximum.accumulate(tokens.end)

@@ -1,0 +1,143 @@
+"""What every source shares: its options, the row for a record it had to leave out, and the checks on what it yields.
+It knows no file format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.model import ChatMessage
+
+from ..errors import InputError
+from ..registry import Registry
+from ..transcript import Arm, Provenance, Transcript
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What a source cannot know from its file."""
+
+    suite: str
+    """Name of the suite the transcripts belong to."""
+    arm: Arm
+    licence: str = "unknown"
+    """SPDX id or a short statement."""
+    limit: int | None = None
+    """Stop after this many transcripts; None for all."""
+    family_key: str | None = None
+    """Where a record holds its prompt family, dotted ("meta.task"). Default: "family", else each is its own."""
+    outcome_key: str | None = None
+    """Where a record holds what the model did, dotted; for Inspect logs the scorer's name."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Further role names and what they mean, such as {"tool_output": "user"}."""
+    prompts: bool = False
+    """Accept records without an assistant turn: the target is to write it."""
+    model_role: str | None = None
+    """Inspect logs: read this model role's conversation ("target" in an audit) instead of the sample's messages."""
+    source: str | None = None
+    """Provenance to record instead of the file's name: a package with its version, a data set with its revision."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A record that could not be used. The run goes on; the reader of a report sees how many and why."""
+
+    where: str
+    """File and line, sample or item."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+Item = Transcript | Skipped
+Source = Callable[[Path | None, SourceOptions], Iterator[Item]]
+"""(file or folder, or None where the source has its own; options) -> transcripts and skipped records, lazily."""
+
+SOURCES: Registry[Source] = Registry("source")
+
+
+class RecordError(ValueError):
+    """Why one record cannot become a transcript. Caught by its source and turned into `Skipped`."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a source read of one record."""
+
+    id: str
+    messages: list[ChatMessage]
+    family: str
+    """Prompt family, already resolved."""
+    model: str | None = None
+    outcome: str | None = None
+    variant: str | None = None
+    tools: tuple[Any, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Transcript:
+    """The transcript of a record. Raises RecordError when there is nothing to replay."""
+    if not fields.messages:
+        raise RecordError("no messages")
+    if not options.prompts and not any(m.role == "assistant" for m in fields.messages):
+        raise RecordError("no assistant turn")
+    return Transcript(
+        id=fields.id,
+        messages=[
+            m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
+            for index, m in enumerate(fields.messages)
+        ],
+        arm=options.arm,
+        suite=options.suite,
+        family=fields.family,
+        tools=list(fields.tools),
+        outcome=fields.outcome,
+        variant=fields.variant,
+        provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
+        metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
+    )
+
+
+def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterator[Item]:
+    """Pass items on up to the limit; ids that were seen before are skipped.
+
+    Raises:
+        InputError: not one transcript came of it.
+    """
+    seen: set[str] = set()
+    first: Skipped | None = None
+    for item in items:
+        if options.limit is not None and len(seen) >= options.limit:
+            return
+        if isinstance(item, Transcript) and item.id in seen:
+            item = Skipped(name, f"a second record with the id '{item.id}'")
+        if isinstance(item, Skipped):
+            first = first or item
+        else:
+            seen.add(item.id)
+        yield item
+    if not seen:
+        why = f"the first reason: {first}" if first else "it is empty"
+        raise InputError(f"{name}: no usable transcript in it; {why}")
+
+
+def message_id(transcript_id: str, index: int) -> str:
+    """A message id that is the same on every import (Inspect's own are random)."""
+    return hashlib.sha256(f"{transcript_id}\n{index}".encode("utf-8", "surrogatepass")).hexdigest()[:22]
+
+
+def lookup(record: Any, dotted: str) -> Any:
+    """`record["a"]["b"]` for "a.b", or None when a step is missing."""
+    for key in dotted.split("."):
+        record = record.get(key) if isinstance(record, Mapping) else None
+    return record
+
+
+def as_text(value: Any) -> str:
+    """Strings as they are, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
