@@ -53,7 +53,7 @@ def replay(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: R
         InputError: no messages, no assistant turn, or a tokenizer without character offsets.
         TemplateError: the chat template renders it neither natively nor by a declared fallback.
     """
-    _check(transcript, tokenizer)
+    _check(transcript, tokenizer, config)
     source = template_source(tokenizer)
     plan, aligned = _render(transcript, tokenizer, source)
     text, prompt_start = _with_generation_prompt(plan, aligned.text, tokenizer, config)
@@ -89,10 +89,11 @@ def tokens_by_channel(replay: Replay) -> dict[str, int]:
     return {channel.label: int(counts[channel]) for channel in Channel}
 
 
-def _check(transcript: Transcript, tokenizer: PreTrainedTokenizerBase) -> None:
+def _check(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> None:
     if not transcript.messages:
         raise InputError(f"transcript {transcript.id}: it has no messages; expected at least one assistant turn")
-    if not any(isinstance(m, ChatMessageAssistant) for m in transcript.messages):
+    answered = config.add_generation_prompt or any(isinstance(m, ChatMessageAssistant) for m in transcript.messages)
+    if not answered:
         raise InputError(f"transcript {transcript.id}: it has no assistant turn, so there is nothing to measure")
     if not tokenizer.is_fast:
         raise InputError(f"{type(tokenizer).__name__} gives no character offsets; use the target's fast tokenizer")
