@@ -2,6 +2,6 @@
 options to transcripts, with a `Skipped` row for each record that cannot be used."""
 
 from . import inspect_log, jsonl, sharegpt
-from ._base import SOURCES, Item, Skipped, Source, SourceOptions
+from ._base import SOURCES, Item, Skipped, Source, SourceOptions, message_id
 
-__all__ = ["SOURCES", "Item", "Skipped", "Source", "SourceOptions", "inspect_log", "jsonl", "sharegpt"]
+__all__ = ["SOURCES", "Item", "Skipped", "Source", "SourceOptions", "inspect_log", "jsonl", "message_id", "sharegpt"]
