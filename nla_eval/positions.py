@@ -85,8 +85,8 @@ def sample_positions(replay: Replay, policy: Policy, *, seed: int, min_position:
 
 def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k response tokens of any turn, without replacement: visible assistant text, no tool calls, no thinking."""
-    pool = eligible[replay.channel[eligible] == Channel.RESPONSE]
-    return generator.permutation(pool)[:k]
+    pool: Positions = eligible[replay.channel[eligible] == Channel.RESPONSE]
+    return np.asarray(generator.permutation(pool)[:k], dtype=np.int64)
 
 
 def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
@@ -95,7 +95,7 @@ def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.rando
     Token by token, the next one comes from the (turn, channel, decile) cell whose three margins are least used so far,
     ties at random; so every turn, channel and decile is covered before any is doubled, as far as the cells allow.
     """
-    pool = eligible[replay.channel[eligible] != Channel.TEMPLATE]
+    pool: Positions = eligible[replay.channel[eligible] != Channel.TEMPLATE]
     if len(pool) <= k:
         return pool
     decile = pool * 10 // len(replay)

@@ -51,8 +51,6 @@ def _samples(files: list[Path], options: SourceOptions) -> Iterator[Item]:
             header = read_eval_log(str(file), header_only=True)
             yield from _of_log(file, header, _read_samples(file, header), options)
         except Exception as error:  # whatever a damaged log raises inside Inspect, the other logs are still read
-            if isinstance(error, InputError):
-                raise
             reason = (str(error) or type(error).__name__).splitlines()[0]
             yield Skipped(file.name, f"not a readable Inspect log: {reason}")
 

@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,6 +23,11 @@ _ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 1 << 25
 """Characters after which a record that still does not decode is taken for damage rather than read on."""
+
+
+@dataclass(frozen=True)
+class _Damage:
+    reason: str
 
 
 @SOURCES.register("sharegpt")
@@ -50,8 +56,8 @@ def _conversations(path: Path, source: str, options: SourceOptions) -> Iterator[
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, record in enumerate(_records(file), start=1):
             where = f"{path.name} record {number}"
-            if isinstance(record, str):
-                yield Skipped(where, record)
+            if isinstance(record, _Damage):
+                yield Skipped(where, record.reason)
                 continue
             try:
                 yield make_transcript(_fields(record, number, options), options, source)
@@ -73,7 +79,7 @@ def _fields(record: Any, number: int, options: SourceOptions) -> Fields:
 
 
 def _records(file: TextIO) -> Iterator[Any]:
-    """The list's records one by one; last, where the file ends inside a record or is damaged, a line that says so."""
+    """The list's records one by one; last, where the file ends inside a record or is not JSON, a `_Damage`."""
     decoder = json.JSONDecoder()
     buffer, at, ended = "", 0, False
     while True:
@@ -86,7 +92,7 @@ def _records(file: TextIO) -> Iterator[Any]:
             if buffer[at : at + 1] == "]" or (ended and at >= len(buffer)):
                 return
             if ended or len(buffer) - at > _LONGEST_RECORD:
-                yield "the file ends inside this record" if ended else "not JSON; the rest of the file is not read"
+                yield _Damage("the file ends inside this record" if ended else "not JSON; the rest is not read")
                 return
             chunk = file.read(_CHUNK)
             ended = not chunk
