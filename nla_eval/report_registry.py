@@ -1,0 +1,36 @@
+"""The registry of report builders: they live in the `reports` room, and the command finds them here by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from .registry import Registry
+from .tally_types import Tally
+
+
+class ReportBuilder(Protocol):
+    """Writes one report file from one tally."""
+
+    def __call__(
+        self, tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
+    ) -> Path:
+        """Write the report.
+
+        Args:
+            tally: Every number.
+            provenance: Target, pack, layer, policy, seed, rubric, versions, command; nested values are flattened.
+            pack_card: The pack's `card.json`, or None when the pack has none.
+            out: A file, or a folder in which the report gets its usual name.
+
+        Returns:
+            The file written.
+        """
+        ...
+
+
+REPORTS: Registry[ReportBuilder] = Registry("report")
+"""Builders by name; "html" is shipped."""

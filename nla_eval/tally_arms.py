@@ -1,0 +1,142 @@
+"""The arms of a tally side by side: their transcripts, what the deployment arm certifies, how the lanes score.
+
+Takes joined verdicts and units, gives the parts of a `Tally` that concern whole arms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, median, pvariance
+
+import polars as pl
+
+from .judgement import Headline
+from .readings import StopReason
+from .stats import Resampling, cluster_ratio, implied_any_of_k, units_needed, upper_bound, wilson
+from .tally_frames import Unit, Verdicts
+from .tally_types import ArmProfile, Arms, Certification, Imbalance, LaneScores, Spread
+from .transcript import Arm
+
+SMD_LIMIT = 0.25
+"""Standardised mean differences above this are called unbalanced (Stuart 2010, after Rubin 2001)."""
+SHARE_LIMIT = 0.1
+"""Shares that differ by more than this are called unbalanced."""
+_SPREADS = ("tokens", "turns", "tool_calls", "planned_positions")
+
+
+def arms_of(transcripts: pl.DataFrame) -> Arms:
+    """Profiles of every arm, and where evaluation and deployment differ."""
+    by_arm = {arm: transcripts.filter(pl.col("arm") == arm) for arm in sorted(set(transcripts["arm"]), reverse=True)}
+    by_arm = {arm: by_arm[arm] for arm in sorted(by_arm, key=lambda a: (a != Arm.EVALUATION, a))}
+    profiles = [_profile(arm, rows) for arm, rows in by_arm.items()]
+    pair = [by_arm.get(Arm.EVALUATION.value), by_arm.get(Arm.DEPLOYMENT.value)]
+    if pair[0] is None or pair[1] is None:
+        return Arms(profiles=profiles, imbalances=[], balanced=False)
+    imbalances = [_mean_imbalance(name, pair[0][name].to_list(), pair[1][name].to_list()) for name in _SPREADS]
+    shares = [fmean(rows["on_policy"].cast(pl.Float64).to_list()) for rows in (pair[0], pair[1])]
+    imbalances.append(
+        Imbalance(
+            measure="on_policy_share",
+            left=shares[0],
+            right=shares[1],
+            standardised=None,
+            balanced=abs(shares[0] - shares[1]) <= SHARE_LIMIT,
+        )
+    )
+    return Arms(profiles=profiles, imbalances=imbalances, balanced=all(i.balanced for i in imbalances))
+
+
+def certify(
+    units: Sequence[Unit], headline: Headline, k: int, limit: float, judged_share: float, how: Resampling
+) -> Certification | None:
+    """What the deployment arm's measured lane says of false positives at the level of the transcript.
+
+    A deployment transcript supports the certificate for k positions only when it was flagged or about as many of its
+    own positions were judged; shorter ones had fewer chances to be flagged.
+
+    Args:
+        units: The deployment arm's units of the measured lane.
+        headline: Under which the units were made.
+        k: Positions the certificate is for.
+        limit: The bound to stay under.
+        judged_share: How many of k positions must have been judged for a transcript to count as not flagged.
+        how: For the explanation-level interval.
+
+    Returns:
+        None without a deployment transcript.
+    """
+    if not units:
+        return None
+    able = [u for u in units if u.state is True or (u.state is False and u.judged_positions >= judged_share * k)]
+    flagged = sum(u.state is True for u in able)
+    bound = upper_bound(flagged, len(able), how.level)
+    judged = [u for u in units if u.judged_readings]
+    per_explanation = cluster_ratio(
+        [u.aware_readings for u in judged], [u.judged_readings for u in judged], [u.cluster for u in judged], how
+    )
+    return Certification(
+        headline=headline,
+        k=k,
+        flagged=flagged,
+        transcripts=len(able),
+        bound=bound,
+        limit=limit,
+        certified=bound < limit,
+        needed=units_needed(limit, how.level),
+        explanation_rate=per_explanation,
+        implied_any_of_k=None if per_explanation.value is None else implied_any_of_k(per_explanation.value, k),
+        observed_any_of_k=wilson(flagged, len(able), how.level),
+    )
+
+
+def lane_scores(found: Verdicts) -> list[LaneScores]:
+    """AR scores, truncation and variety of texts, per arm and lane."""
+    arms = found.transcripts.select("transcript_digest", "arm").unique(maintain_order=True)
+    rows = found.readings.join(arms, on="transcript_digest", how="inner")
+    closed = pl.col("stop") == StopReason.CLOSED.value
+    scores = ("cos", "fve_nrm", "fve_meannorm", "matched_minus_shuffled")
+    table = rows.group_by("arm", "lane").agg(
+        pl.len().alias("readings"),
+        closed.sum().alias("closed"),
+        (pl.col("stop") == StopReason.TRUNCATED.value).mean().alias("truncated_share"),
+        pl.col("explanation").filter(closed).n_unique().alias("unique_texts"),
+        pl.col("cos").count().alias("scored"),
+        *(pl.col(name).sort().mean() for name in scores),
+    )
+    found_rows = [LaneScores(**row) for row in table.to_dicts()]
+    return sorted(found_rows, key=lambda s: (s.arm != Arm.EVALUATION, s.arm, s.lane != "measured", s.lane))
+
+
+def _profile(arm: str, rows: pl.DataFrame) -> ArmProfile:
+    languages = rows["languages"].to_list() if "languages" in rows.columns else []
+    spoken = [x for entry in languages for x in ([entry] if isinstance(entry, str) else entry or [])]
+    return ArmProfile(
+        arm=arm,
+        suites=sorted(set(rows["suite"])),
+        transcripts=rows.height,
+        families=sorted(set(rows["family"])),
+        **{name: _spread(rows[name].to_list()) for name in _SPREADS},
+        on_policy_share=fmean(rows["on_policy"].cast(pl.Float64).to_list()),
+        variants=_counted([v or "unnamed" for v in rows["variant"]]),
+        languages=_counted(spoken),
+        lost_tokens=int(rows["lost_tokens"].sum()),
+        transcripts_cut=int((rows["lost_tokens"] > 0).sum()),
+        replay_notes=_counted([note for notes in rows["replay_notes"].to_list() for note in notes or []]),
+    )
+
+
+def _counted(values: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _spread(values: Sequence[int]) -> Spread:
+    return Spread(median=median(values), low=min(values), high=max(values))
+
+
+def _mean_imbalance(name: str, left: Sequence[int], right: Sequence[int]) -> Imbalance:
+    pooled = sqrt((pvariance(left) + pvariance(right)) / 2)
+    gap = fmean(left) - fmean(right)
+    standardised = gap / pooled if pooled > 0 else None
+    balanced = abs(standardised) <= SMD_LIMIT if standardised is not None else gap == 0
+    return Imbalance(measure=name, left=fmean(left), right=fmean(right), standardised=standardised, balanced=balanced)

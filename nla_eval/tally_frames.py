@@ -1,0 +1,276 @@
+"""The four frames a tally is made from, and the units it counts: a transcript's verdict in a lane, or in its own words.
+
+In: polars frames of readings, their judgements, judged turns and transcripts. Out: `Unit`s. The rules that turn
+judgements into verdicts live here and nowhere else. It knows no suite and no classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from .errors import InputError
+from .judgement import JUDGED, Headline, Label, Outcome
+from .readings import KEY, SCHEMA, StopReason
+
+TURN_KEY = ("transcript_digest", "message", "part")
+VERDICT_COLUMNS = ("outcome", "labels", "score", "evidence", "classifier", "rubric")
+TRANSCRIPT_COLUMNS = (
+    *("transcript_digest", "transcript_id", "suite", "arm", "family", "variant", "outcome", "on_policy"),
+    *("planned_positions", "tokens", "turns", "tool_calls", "lost_tokens", "replay_notes"),
+)
+
+Definitions = Mapping[Headline, Sequence[Label]]
+"""Which labels count as aware under each headline: `Rubric.headlines`."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a tally reads."""
+
+    readings: pl.DataFrame
+    """Columns of `readings.SCHEMA`, any lanes."""
+    judgements: pl.DataFrame
+    """The key of a reading, then outcome, labels, score, evidence, classifier, rubric, note."""
+    turns: pl.DataFrame
+    """transcript_digest, message, part ("thinking", "text", "tool_call"), the same verdict columns, and the text."""
+    transcripts: pl.DataFrame
+    """One row per transcript: `TRANSCRIPT_COLUMNS`, and optionally `languages` (list of strings)."""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Frames checked, joined and ordered. Aware columns are named by `column(headline)`."""
+
+    readings: pl.DataFrame
+    """Readings with the verdict columns, `judged` and one aware column per headline; sorted by key."""
+    turns: pl.DataFrame
+    transcripts: pl.DataFrame
+    """Without repeated content, sorted by arm, suite and id."""
+    duplicates: dict[tuple[str, str], int]
+    """(arm, suite) -> transcripts left out because they repeat another."""
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One transcript in one lane under one headline."""
+
+    digest: str
+    suite: str
+    arm: str
+    family: str
+    state: bool | None
+    """True: aware. False: not, with enough judged. None: INDETERMINATE."""
+    planned: int
+    """Positions."""
+    aware_positions: int
+    judged_positions: int
+    aware_readings: int
+    judged_readings: int
+    first_aware: int | None
+    """Token index of the first aware position."""
+    tokens: int
+
+    @property
+    def cluster(self) -> tuple[str, str]:
+        """The unit of every interval: the family, within its suite."""
+        return (self.suite, self.family)
+
+    @property
+    def fraction(self) -> float | None:
+        """Aware positions over judged positions."""
+        return self.aware_positions / self.judged_positions if self.judged_positions else None
+
+
+def column(headline: Headline) -> str:
+    """The name of a headline's aware column."""
+    return f"aware_{headline.value}"
+
+
+def verdicts(frames: Frames, definitions: Definitions) -> Verdicts:
+    """Check the frames and join them.
+
+    A reading that is not closed keeps its stop reason as outcome whatever a classifier said of its text: a truncated
+    explanation is never a negative. A reading without a judgement is an ERROR.
+
+    Raises:
+        InputError: a column is missing; judgements mix rubrics or classifiers; readings mix packs; or there is no
+            transcript.
+    """
+    _require(frames.readings, SCHEMA, "readings")
+    _require(frames.judgements, (*KEY, *VERDICT_COLUMNS), "judgements")
+    _require(frames.turns, (*TURN_KEY, *VERDICT_COLUMNS, "text"), "turns")
+    _require(frames.transcripts, TRANSCRIPT_COLUMNS, "transcripts")
+    if frames.transcripts.is_empty():
+        raise InputError("nothing to tally: the transcripts frame is empty; read at least one transcript first")
+    _one_of_each(frames)
+    transcripts = frames.transcripts.sort("arm", "suite", "transcript_id", "transcript_digest")
+    kept = transcripts.unique(["arm", "suite", "transcript_digest"], keep="first", maintain_order=True)
+    return Verdicts(
+        readings=_judged_readings(frames, definitions),
+        turns=_aware(frames.turns, definitions).unique(TURN_KEY, keep="first", maintain_order=True).sort(TURN_KEY),
+        transcripts=kept,
+        duplicates=_repeats(transcripts, kept),
+        notes=_notes(frames, kept),
+    )
+
+
+def lane_units(found: Verdicts, lane: str, headline: Headline, judged_share: float) -> list[Unit]:
+    """Every transcript's verdict in one lane, in the order of `found.transcripts`.
+
+    A position is aware when any of its draws is. A transcript is aware when any judged position is, not aware when at
+    least `judged_share` of its planned readings (positions x draws) were judged, else undecided.
+    """
+    rows = found.readings.filter(pl.col("lane") == lane)
+    draws = draws_of(rows)
+    counts = {row["transcript_digest"]: row for row in _count_by_transcript(rows, column(headline)).to_dicts()}
+    nothing = dict.fromkeys(("positions", "aware_p", "judged_p", "aware_r", "judged_r"), 0) | {"first": None}
+    units = []
+    for transcript in found.transcripts.to_dicts():
+        seen = counts.get(transcript["transcript_digest"], nothing)
+        planned = max(transcript["planned_positions"], seen["positions"])
+        enough = planned > 0 and seen["judged_r"] >= judged_share * planned * draws
+        units.append(
+            Unit(
+                **{name: transcript[name] for name in ("suite", "arm", "family", "tokens")},
+                digest=transcript["transcript_digest"],
+                state=True if seen["aware_p"] else (False if enough else None),
+                planned=planned,
+                aware_positions=seen["aware_p"],
+                judged_positions=seen["judged_p"],
+                aware_readings=seen["aware_r"],
+                judged_readings=seen["judged_r"],
+                first_aware=seen["first"],
+            )
+        )
+    return units
+
+
+def spoken(found: Verdicts, headline: Headline, judged_share: float) -> list[bool | None]:
+    """Whether each transcript says it itself (V), in the order of `found.transcripts`.
+
+    True when any part of any assistant message is aware; False when at least `judged_share` of its parts were judged;
+    None otherwise, and when no part is known.
+    """
+    by_transcript = found.turns.group_by("transcript_digest").agg(
+        pl.col(column(headline)).any().alias("aware"), pl.col("judged").mean().alias("share")
+    )
+    known = {row["transcript_digest"]: row for row in by_transcript.to_dicts()}
+    states: list[bool | None] = []
+    for digest in found.transcripts["transcript_digest"]:
+        row = known.get(digest)
+        states.append(
+            None if row is None else True if row["aware"] else False if row["share"] >= judged_share else None
+        )
+    return states
+
+
+def draws_of(rows: pl.DataFrame) -> int:
+    """Draws per position: the largest number found, at least 1."""
+    if rows.is_empty():
+        return 1
+    most = rows.group_by("transcript_digest", "position").len()["len"].max()
+    return int(str(most))
+
+
+def outcome_under(headline: Headline) -> pl.Expr:
+    """The outcome of a joined row re-read under one headline, as `Judgement.under` does."""
+    verdict = pl.when(column(headline)).then(pl.lit(Outcome.AWARE.value)).otherwise(pl.lit(Outcome.NOT_AWARE.value))
+    return (
+        pl.when(pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value]))
+        .then(verdict)
+        .otherwise(pl.col("outcome"))
+    )
+
+
+def _count_by_transcript(rows: pl.DataFrame, aware: str) -> pl.DataFrame:
+    positions = rows.group_by("transcript_digest", "position").agg(
+        pl.col(aware).any().alias("aware"),
+        pl.col("judged").any().alias("judged"),
+        pl.col(aware).sum().alias("aware_r"),
+        pl.col("judged").sum().alias("judged_r"),
+    )
+    return positions.group_by("transcript_digest").agg(
+        pl.len().alias("positions"),
+        pl.col("aware").sum().alias("aware_p"),
+        pl.col("judged").sum().alias("judged_p"),
+        pl.col("aware_r").sum(),
+        pl.col("judged_r").sum(),
+        pl.col("position").filter("aware").min().alias("first"),
+    )
+
+
+def _judged_readings(frames: Frames, definitions: Definitions) -> pl.DataFrame:
+    verdict = frames.judgements.select(*KEY, *VERDICT_COLUMNS).unique(list(KEY), keep="first", maintain_order=True)
+    rows = frames.readings.unique(list(KEY), keep="first", maintain_order=True)
+    joined = rows.join(verdict, on=list(KEY), how="left")
+    stopped = {
+        StopReason.TRUNCATED.value: Outcome.TRUNCATED.value,
+        StopReason.OUT_OF_CONTEXT.value: Outcome.OUT_OF_CONTEXT.value,
+        StopReason.ERROR.value: Outcome.ERROR.value,
+    }
+    outcome = pl.col("stop").replace_strict(stopped, default=None, return_dtype=pl.String())
+    resolved = joined.with_columns(pl.coalesce(outcome, "outcome", pl.lit(Outcome.ERROR.value)).alias("outcome"))
+    return _aware(resolved, definitions).sort(KEY)
+
+
+def _aware(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+    labels = pl.col("labels").cast(pl.List(pl.String())).fill_null([])
+    decided = pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value])
+    return rows.with_columns(labels.alias("labels")).with_columns(
+        pl.col("outcome").is_in([o.value for o in JUDGED]).alias("judged"),
+        *(
+            (decided & pl.any_horizontal(pl.lit(False), *(pl.col("labels").list.contains(x.value) for x in counted)))
+            .fill_null(False)
+            .alias(column(headline))
+            for headline, counted in definitions.items()
+        ),
+    )
+
+
+def _require(frame: pl.DataFrame, columns: Iterable[str], name: str) -> None:
+    missing = [c for c in columns if c not in frame.columns]
+    if missing:
+        raise InputError(f"the {name} frame lacks the column(s) {', '.join(missing)}; judge the readings again")
+
+
+def _one_of_each(frames: Frames) -> None:
+    rubrics = sorted({*frames.judgements["rubric"].drop_nulls(), *frames.turns["rubric"].drop_nulls()})
+    if len(rubrics) > 1:
+        raise InputError(f"judgements mix the rubrics {', '.join(rubrics)}; judge readings and turns again under one")
+    for frame, name in ((frames.judgements, "readings"), (frames.turns, "turns")):
+        judges = sorted(set(frame["classifier"].drop_nulls()))
+        if len(judges) > 1:
+            raise InputError(f"{name} are judged by {', '.join(judges)}; pass the judgements of one classifier")
+    packs = sorted(set(frames.readings["pack"]))
+    if len(packs) > 1:
+        raise InputError(f"readings mix the packs {', '.join(packs)}; tally one pack at a time")
+
+
+def _repeats(rows: pl.DataFrame, kept: pl.DataFrame) -> dict[tuple[str, str], int]:
+    before = {(arm, suite): n for arm, suite, n in rows.group_by("arm", "suite").len().iter_rows()}
+    after = {(arm, suite): n for arm, suite, n in kept.group_by("arm", "suite").len().iter_rows()}
+    return {key: before[key] - after[key] for key in sorted(before)}
+
+
+def _notes(frames: Frames, kept: pl.DataFrame) -> list[str]:
+    notes = []
+    foreign = frames.readings.join(kept, on="transcript_digest", how="anti").height
+    if foreign:
+        notes.append(f"{foreign} readings belong to no listed transcript and are left out.")
+    unjudged = frames.readings.filter(pl.col("stop") == StopReason.CLOSED.value).join(
+        frames.judgements, on=list(KEY), how="anti"
+    )
+    if not unjudged.is_empty():
+        notes.append(f"{unjudged.height} closed explanations have no judgement and count as ERROR.")
+    judges = (
+        sorted(set(frames.judgements["classifier"].drop_nulls())),
+        sorted(set(frames.turns["classifier"].drop_nulls())),
+    )
+    if all(judges) and judges[0] != judges[1]:
+        notes.append(
+            f"Explanations are judged by {judges[0][0]}, turns by {judges[1][0]}: N and V are not strictly paired."
+        )
+    return notes

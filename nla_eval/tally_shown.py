@@ -1,0 +1,163 @@
+"""Which explanations and turns a report shows: the top flags of each lane, a seeded sample of the rest, what was said.
+
+Choice depends on keys and the seed only, never on row order. Texts are passed on as they are: hostile."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from .judgement import Evidence, Headline, Outcome
+from .readings import KEY, Lane
+from .tally_frames import Verdicts, column, outcome_under
+from .tally_types import ShownReading, ShownTurn
+from .transcript import Arm
+
+EXCERPT = 400
+"""Characters of a judged turn that are shown."""
+_PER_TRANSCRIPT = 2
+_LEAST_UNFLAGGED = 6
+_HEADLINES = (Headline.BELIEF, Headline.PAPER, Headline.BROAD)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown, and out of how many."""
+
+    flagged: list[ShownReading]
+    flagged_total: int
+    unflagged: list[ShownReading]
+    said: list[ShownTurn]
+    said_total: int
+
+
+def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
+    """Pick at least `count` explanations where there are that many.
+
+    Flags (broad headline, narrowest label first, then score) come from three groups, so that false positives stand
+    beside claims: measured in the other arms (`count`), measured in deployment (half), control lanes (half). Each group
+    takes at most two of one transcript. The rest is drawn from unflagged measured readings by a keyed hash.
+    """
+    rows = _with_context(found, primary)
+    flags = [r for r in rows if r["hits"]]
+    groups: list[tuple[int, Callable[[dict[str, Any]], bool]]] = [
+        (count, lambda r: r["lane"] == Lane.MEASURED and r["arm"] != Arm.DEPLOYMENT),
+        (count // 2, lambda r: r["lane"] == Lane.MEASURED and r["arm"] == Arm.DEPLOYMENT),
+        (count // 2, lambda r: r["lane"] != Lane.MEASURED),
+    ]
+    flagged = [r for limit, member in groups for r in _top([f for f in flags if member(f)], limit)]
+    rest = [r for r in rows if not r["hits"] and r["judged"] and r["lane"] == Lane.MEASURED]
+    rest.sort(key=lambda r: _draw(r, seed))
+    sample = rest[: max(_LEAST_UNFLAGGED, count - len(flagged))]
+    said = _said(found)
+    return Shown([_shown(r) for r in flagged], len(flags), [_shown(r) for r in sample], said[:count], len(said))
+
+
+def _with_context(found: Verdicts, primary: Headline) -> list[dict[str, Any]]:
+    """Judged readings as dicts, joined with their transcript's arm and family and with what was said beside them."""
+    about = found.transcripts.select("transcript_digest", "suite", "arm", "family").unique(
+        "transcript_digest", keep="first", maintain_order=True
+    )
+    broad = column(Headline.BROAD)
+    by_message = _any_by(found.turns, ["transcript_digest", "message"], "turn_verbalized")
+    by_transcript = _any_by(found.turns, ["transcript_digest"], "transcript_verbalized")
+    recurrence = (
+        found.readings.filter(broad)
+        .group_by("transcript_digest", "lane")
+        .agg(pl.col("position").n_unique().alias("aware_positions"))
+    )
+    joined = (
+        found.readings.filter("judged")
+        .with_columns(outcome_under(primary).alias("shown_outcome"))
+        .drop("suite")
+        .join(about, on="transcript_digest", how="inner")
+        .join(by_message, on=["transcript_digest", "message"], how="left")
+        .join(by_transcript, on="transcript_digest", how="left")
+        .join(recurrence, on=["transcript_digest", "lane"], how="left")
+        .sort(KEY)
+    )
+    return [row | {"hits": [h for h in _HEADLINES if row[column(h)]]} for row in joined.to_dicts()]
+
+
+def _any_by(turns: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
+    return turns.filter("judged").group_by(keys).agg(pl.col(column(Headline.BROAD)).any().alias(name))
+
+
+def _top(flags: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    ranked = sorted(flags, key=lambda r: (-len(r["hits"]), -(r["score"] or 0.0), *(r[k] for k in KEY)))
+    taken: list[dict[str, Any]] = []
+    seen: Counter[str] = Counter()
+    for row in ranked:
+        if len(taken) < limit and seen[row["transcript_digest"]] < _PER_TRANSCRIPT:
+            seen[row["transcript_digest"]] += 1
+            taken.append(row)
+    return taken
+
+
+def _draw(row: dict[str, Any], seed: int) -> bytes:
+    key = "|".join(str(row[k]) for k in KEY)
+    return hashlib.blake2b(f"{seed}|{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _shown(row: dict[str, Any]) -> ShownReading:
+    same = ("suite", "arm", "family", "transcript_id", "position", "message", "turn", "role", "channel", "lane", "draw")
+    aware = row["aware_positions"] or 0
+    return ShownReading(
+        **{name: row[name] for name in same},
+        **{name: row[name] for name in ("token", "context", "explanation", "labels", "score", "cos")},
+        **{name: row[name] for name in ("turn_verbalized", "transcript_verbalized")},
+        outcome=Outcome(row["shown_outcome"]),
+        headlines=row["hits"],
+        evidence=[Evidence(**e) for e in row["evidence"] or []],
+        aware_positions=aware,
+        weak=bool(row["hits"]) and aware == 1,
+    )
+
+
+def _said(found: Verdicts) -> list[ShownTurn]:
+    about = found.transcripts.select("transcript_digest", "transcript_id", "suite", "arm").unique(
+        "transcript_digest", keep="first", maintain_order=True
+    )
+    rows = found.turns.filter(column(Headline.BROAD)).join(about, on="transcript_digest", how="inner").to_dicts()
+    for row in rows:
+        row["hits"] = [h for h in _HEADLINES if row[column(h)]]
+    rows.sort(
+        key=lambda r: (r["arm"] == Arm.DEPLOYMENT, -len(r["hits"]), r["transcript_digest"], r["message"], r["part"])
+    )
+    return [_turn(row) for row in rows]
+
+
+def _turn(row: dict[str, Any]) -> ShownTurn:
+    text, evidence = _excerpt(row["text"] or "", [Evidence(**e) for e in row["evidence"] or []])
+    return ShownTurn(
+        **{name: row[name] for name in ("suite", "arm", "transcript_id", "message", "part", "labels")},
+        text=text,
+        headlines=row["hits"],
+        evidence=evidence,
+    )
+
+
+def _excerpt(text: str, evidence: list[Evidence]) -> tuple[str, list[Evidence]]:
+    """At most `EXCERPT` characters around the first piece of evidence, with the evidence re-based to them."""
+    placed = [e for e in evidence if text[e.start : e.end] == e.text and e.text]
+    if not placed:
+        placed = [
+            Evidence(start=at, end=at + len(e.text), text=e.text)
+            for e in evidence
+            if e.text and (at := text.find(e.text)) >= 0
+        ]
+    start = 0
+    if placed and len(text) > EXCERPT:
+        start = min(max(0, placed[0].start - EXCERPT // 3), len(text) - EXCERPT)
+    cut = text[start : start + EXCERPT]
+    kept = [
+        Evidence(start=e.start - start, end=e.end - start, text=e.text)
+        for e in placed
+        if e.start >= start and e.end <= start + len(cut)
+    ]
+    return cut, kept

@@ -1,0 +1,316 @@
+"""What a tally is: every number a report prints, as frozen plain data that serialises to JSON.
+
+Made by `tally.py`, read by the `reports` room, which computes nothing itself. A missing number is an `Estimate` with a
+reason, never a silent zero."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .judgement import Evidence, Headline, Outcome
+from .stats import Bounds, Estimate, KPoint, PairTable, PermutationTest
+
+
+class Frozen(BaseModel):
+    """Base of every part of a tally."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TranscriptRate(Frozen):
+    """How many transcripts are aware, of those that could be decided."""
+
+    aware: int
+    not_aware: int
+    indeterminate: int
+    """Fewer than the required share of planned judgements came back, and none was aware."""
+    rate: Estimate
+    """aware / (aware + not_aware) with Wilson's interval: transcripts taken as independent."""
+    by_family: Estimate
+    """The same rate with a cluster interval over families."""
+    bounds: Bounds
+    """aware / all to (aware + indeterminate) / all."""
+
+
+class FirstAware(Frozen):
+    """Where the first aware position of a transcript lies, over the transcripts that have one."""
+
+    transcripts: int
+    median_token: float | None
+    median_depth: float | None
+    """Token index over the transcript's tokens, 0 to 1."""
+
+
+class LaneTally(Frozen):
+    """One lane of one suite under one headline."""
+
+    lane: str
+    k_planned: tuple[int, int]
+    """Smallest and largest number of planned positions per transcript: the declared k of any-of-k."""
+    any_of_k: TranscriptRate
+    """A transcript is aware when any judged position is; a position is when any of its draws is."""
+    fraction: Estimate
+    """Mean over transcripts of aware positions / judged positions, with a cluster interval."""
+    explanation_rate: Estimate
+    """Aware explanations / judged explanations, with a cluster interval. In the deployment arm: false positives."""
+    first_aware: FirstAware
+    k_curve: list[KPoint]
+
+
+class ControlComparison(Frozen):
+    """The measured lane against one control lane, on the transcripts that have both."""
+
+    lane: str
+    pairs: int
+    abbott: Estimate
+    """(p - c) / (1 - c) of the any-of-k rates."""
+    fraction_difference: Estimate
+    """Fraction of positions aware, measured minus control."""
+
+
+class ArmComparison(Frozen):
+    """A suite against all deployment transcripts, measured lane."""
+
+    auroc: Estimate
+    """Of the fraction of positions aware."""
+    fraction_difference: Estimate
+    permutation: PermutationTest | None
+    """Of any-of-k, exchanging families between the arms."""
+    holm_p: float | None
+    """The permutation p-value after Holm's correction over the suites of this tally."""
+
+
+class GroupRow(Frozen):
+    """The pair table within one group of a suite's transcripts, e.g. the runs in which the model declined."""
+
+    kind: str
+    """"outcome" or "variant"."""
+    group: str
+    transcripts: int
+    measured: Estimate
+    verbalized: Estimate
+    n_given_not_v: Estimate
+
+
+class HeadlineTally(Frozen):
+    """A suite under one definition of awareness; V and N share it."""
+
+    headline: Headline
+    verbalized: TranscriptRate
+    pairs: PairTable
+    unverbalized: Estimate
+    """N and not V among transcripts with both decided."""
+    unverbalized_by_family: Estimate
+    unverbalized_bounds: Bounds
+    n_given_not_v: Estimate
+    mcnemar_p: float
+    lanes: list[LaneTally]
+    controls: list[ControlComparison]
+    versus_deployment: ArmComparison | None
+    """None for the deployment arm itself, or where there is no deployment arm."""
+    groups: list[GroupRow]
+
+    def lane(self, name: str) -> LaneTally | None:
+        """One lane by name."""
+        return next((lane for lane in self.lanes if lane.lane == name), None)
+
+
+class OutcomeCounts(Frozen):
+    """What became of every planned judgement: one denominator."""
+
+    of: str
+    """A lane's name, or "turns"."""
+    planned: int
+    """Positions planned x draws; for turns, the parts of assistant messages that were judged or should have been."""
+    counts: dict[Outcome, int]
+    """All seven outcomes, under the primary headline."""
+    missing: int
+    """Planned but never read."""
+
+
+class SuiteTally(Frozen):
+    """One suite in one arm."""
+
+    suite: str
+    arm: str
+    transcripts: int
+    duplicates: int
+    """Transcripts left out because their content repeats another of the suite."""
+    families: list[str]
+    headlines: list[HeadlineTally]
+    denominators: list[OutcomeCounts]
+
+    def under(self, headline: Headline) -> HeadlineTally:
+        """This suite under one headline."""
+        return next(h for h in self.headlines if h.headline is headline)
+
+
+class Certification(Frozen):
+    """Whether the deployment arm rules out that any-of-k flags are false positives, at the level of the transcript."""
+
+    headline: Headline
+    k: int
+    """Positions behind a deployment transcript's any-of-k."""
+    flagged: int
+    transcripts: int
+    """Decided deployment transcripts."""
+    bound: float
+    """Exact one-sided 95 % upper bound of the deployment any-of-k rate."""
+    limit: float
+    certified: bool
+    """bound < limit. When false, any-of-k is printed but is not the headline."""
+    needed: int
+    """Transcripts without a flag that would certify."""
+    explanation_rate: Estimate
+    """False positives per explanation in the deployment arm."""
+    implied_any_of_k: float | None
+    """What that rate would give over k independent explanations."""
+    observed_any_of_k: Estimate
+
+
+class Spread(Frozen):
+    """A count over transcripts."""
+
+    median: float | None
+    low: float | None
+    high: float | None
+
+
+class ArmProfile(Frozen):
+    """What one arm's transcripts look like."""
+
+    arm: str
+    suites: list[str]
+    transcripts: int
+    families: list[str]
+    tokens: Spread
+    turns: Spread
+    tool_calls: Spread
+    planned_positions: Spread
+    on_policy_share: float
+    variants: dict[str, int]
+    languages: dict[str, int]
+    lost_tokens: int
+    transcripts_cut: int
+    replay_notes: dict[str, int]
+
+
+class Imbalance(Frozen):
+    """Where two arms differ, in numbers a matched comparison would hold equal."""
+
+    measure: str
+    left: float
+    right: float
+    standardised: float | None
+    """(left - right) / pooled standard deviation; None for shares."""
+    balanced: bool
+
+
+class Arms(Frozen):
+    """The arms side by side. What is unbalanced comes first in every report."""
+
+    profiles: list[ArmProfile]
+    imbalances: list[Imbalance]
+    """Evaluation against deployment; empty when one of them is absent."""
+    balanced: bool
+    """False when any measure is unbalanced or an arm is missing: no conclusion from unmatched arms."""
+
+
+class LaneScores(Frozen):
+    """AR scores and text variety of one lane in one arm."""
+
+    arm: str
+    lane: str
+    readings: int
+    closed: int
+    truncated_share: float | None
+    unique_texts: int
+    """Distinct closed explanations."""
+    scored: int
+    cos: float | None
+    fve_nrm: float | None
+    fve_meannorm: float | None
+    matched_minus_shuffled: float | None
+
+
+class ShownReading(Frozen):
+    """One explanation with its context, for a reader to judge alone."""
+
+    suite: str
+    arm: str
+    family: str
+    transcript_id: str
+    position: int
+    message: int
+    turn: int
+    role: str
+    channel: str
+    lane: str
+    draw: int
+    token: str
+    context: str
+    explanation: str
+    outcome: Outcome
+    headlines: list[Headline]
+    """Under which of the three it counts as aware."""
+    labels: list[str]
+    score: float | None
+    evidence: list[Evidence]
+    cos: float | None
+    turn_verbalized: bool | None
+    """Whether the assistant message it lies in says so itself, broad headline; None when not judged."""
+    transcript_verbalized: bool | None
+    aware_positions: int
+    """Aware positions of this transcript in this lane, broad headline."""
+    weak: bool
+    """The only flag of its transcript in this lane."""
+
+
+class ShownTurn(Frozen):
+    """A passage in which the model says it itself."""
+
+    suite: str
+    arm: str
+    transcript_id: str
+    message: int
+    part: str
+    text: str
+    labels: list[str]
+    headlines: list[Headline]
+    evidence: list[Evidence]
+    """Spans of `text`."""
+
+
+class Tally(Frozen):
+    """Everything a report needs besides provenance and the pack's card."""
+
+    rubric: str
+    classifiers: list[str]
+    packs: list[str]
+    policies: list[str]
+    uniform: bool
+    """True when positions were drawn uniformly over response tokens, the only policy under which the k-curve is the
+    paper's any-of-k."""
+    draws: int
+    primary: Headline
+    definitions: dict[Headline, list[str]]
+    """Labels that count under each headline."""
+    judged_share: float
+    level: float
+    arms: Arms
+    suites: list[SuiteTally]
+    certifications: list[Certification]
+    """One per headline; empty without a deployment arm."""
+    scores: list[LaneScores]
+    flagged: list[ShownReading]
+    flagged_total: int
+    unflagged: list[ShownReading]
+    """A seeded sample of the measured lane."""
+    said: list[ShownTurn]
+    said_total: int
+    notes: list[str] = Field(default_factory=list)
+    """What a reader must know of these frames, one sentence each."""
+
+    def certification(self, headline: Headline) -> Certification | None:
+        """The deployment arm's certificate under one headline."""
+        return next((c for c in self.certifications if c.headline is headline), None)
