@@ -7,10 +7,11 @@ and every choice is keyed by the slot, so batches and order never matter."""
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,3 +223,69 @@ class ActivationMoments:
         around = rng.standard_normal(d) * np.sqrt(self.shrinkage * variance)
         drawn: NDArray[np.float32] = (self.mean + along + around).astype(np.float32)
         return drawn
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What a lane puts in a slot."""
+
+    activation: NDArray[np.float32] | None
+    """(d,); None where nothing is injected, or on error."""
+    donor: str | None = None
+    error: str | None = None
+
+
+class ControlLanes:
+    """The stand-ins of every lane for a fixed set of activations.
+
+    Args:
+        sites: All sites of the run, in any order.
+        activations: The activation (d,) of each site by its key; sites without one, or with a value that is not
+            finite, neither lend nor count in the moments.
+        seed: Of the run.
+    """
+
+    def __init__(
+        self, sites: Iterable[Site], activations: Mapping[tuple[str, int], NDArray[np.float32]], seed: int
+    ) -> None:
+        self._activations = activations
+        self._seed = seed
+        self._sites = sorted((s for s in sites if self._usable(s) is not None), key=lambda s: s.key)
+        self._pool = DonorPool(self._sites)
+
+    def stand_in(self, slot: Site, lane: Lane) -> StandIn:
+        """What `lane` puts in `slot`: the same for every draw."""
+        if lane is Lane.NO_INJECTION:
+            return StandIn(None)
+        if lane is Lane.MEASURED:
+            own = self._usable(slot)
+            return StandIn(own, error="the activation is missing or not finite" if own is None else None)
+        if lane is Lane.DONOR:
+            return self._donated(slot)
+        if lane is Lane.MEAN:
+            return StandIn(self._moments.mean.astype(np.float32))
+        if lane is Lane.GAUSSIAN:
+            return StandIn(self._moments.draw(slot.transcript_digest, slot.position, self._seed))
+        raise InputError(f"lane '{lane}' is not read from activations; choose among {', '.join(ENGINE_LANES)}")
+
+    def match_levels(self, slots: Iterable[Site]) -> Counter[str]:
+        """How many `slots` found a donor at each level; "none" counts those that found none."""
+        donors = (self._pool.choose(slot, self._seed) for slot in slots)
+        return Counter(donor.level.value if donor else "none" for donor in donors)
+
+    def _donated(self, slot: Site) -> StandIn:
+        donor = self._pool.choose(slot, self._seed)
+        if donor is None:
+            return StandIn(None, error="no donor: no deployment transcript of another family has an activation")
+        return StandIn(self._activations[donor.site.key], donor=donor.name)
+
+    def _usable(self, site: Site) -> NDArray[np.float32] | None:
+        activation = self._activations.get(site.key)
+        return activation if activation is not None and bool(np.isfinite(activation).all()) else None
+
+    @cached_property
+    def _moments(self) -> ActivationMoments:
+        """Of the deployment arm, so that no evaluation leaks into a control; of all sites without such an arm."""
+        deployment = [s for s in self._sites if s.arm == Arm.DEPLOYMENT] or self._sites
+        rows = np.stack([self._activations[s.key] for s in deployment]) if deployment else np.empty((0, 0), np.float32)
+        return ActivationMoments.fit(rows, self._seed)

@@ -1,0 +1,298 @@
+"""What a run will read, fixed before any weights are loaded: replays, positions, lanes, draws, and their number.
+
+In: transcripts, a target's tokenizer and a pack's facts. Out: a `PlannedRun` of `Prepared` transcripts, where one that
+cannot be prepared carries its reason. It knows nothing of engines, and of a replay it keeps only what reading needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from inspect_ai.model import ChatMessageAssistant
+from numpy.typing import NDArray
+
+from .engines.base import CaptureRequest, Sampling
+from .errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
+from .lanes import ENGINE_LANES, Site, token_class
+from .positions import parse_policy, sample_positions
+from .progress import Meter, Progress, silent
+from .readings import Lane
+from .replay import ReplayConfig, replay
+from .replay_types import Channel, Replay
+from .store import ReadingKey, StoreIdentity, TranscriptRow
+from .transcript import Arm, Transcript
+
+_CONTEXT_CHARS = 240
+
+
+class TargetFacts(Protocol):
+    """What planning asks of a target."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The fast tokenizer with the chat template."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """Identifies the weights and the tokenizer."""
+        ...
+
+    @property
+    def max_context(self) -> int:
+        """Tokens the target can read."""
+        ...
+
+
+class PackFacts(Protocol):
+    """What planning asks of a pack."""
+
+    @property
+    def id(self) -> str:
+        """Name and content hash."""
+        ...
+
+    @property
+    def layer(self) -> int:
+        """K: the block whose output it reads."""
+        ...
+
+    @property
+    def d_model(self) -> int:
+        """Width of an activation."""
+        ...
+
+    @property
+    def min_position(self) -> int:
+        """First position it can read."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReadingPlan:
+    """How transcripts are read. Everything that changes a reading is here; batch sizes change none."""
+
+    policy: str = "stratified(12)"
+    """A position policy with its number."""
+    seed: int = 0
+    draws: int = 1
+    """Explanations of each activation."""
+    lanes: tuple[Lane, ...] = (Lane.MEASURED, Lane.DONOR)
+    sampling: Sampling = field(default_factory=Sampling)
+    activations: Literal["float32", "float16", "none"] = "float32"
+    """How activations are stored. float16 halves the room; what is verbalized is rounded the same way."""
+
+    def __post_init__(self) -> None:
+        parse_policy(self.policy)
+        if self.draws < 1:
+            raise InputError(f"draws is {self.draws}; expected at least 1")
+        foreign = [lane for lane in self.lanes if lane not in ENGINE_LANES]
+        if foreign:
+            known = ", ".join(ENGINE_LANES)
+            raise InputError(f"lane '{foreign[0]}' is not read from activations; choose among {known}")
+        if Lane.MEASURED not in self.lanes or len(set(self.lanes)) != len(self.lanes):
+            raise InputError(f"lanes are {', '.join(self.lanes)}; expected 'measured' and each control at most once")
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What reads: a target's tokenizer and a pack's facts. Its weights are the engine's to load."""
+
+    target: TargetFacts
+    pack: PackFacts
+
+    def identity(self, plan: ReadingPlan) -> StoreIdentity:
+        """What a store of this instrument's readings under `plan` holds."""
+        return StoreIdentity(
+            pack=self.pack.id,
+            target=self.target.hash,
+            layer=self.pack.layer,
+            d_model=self.pack.d_model,
+            policy=str(parse_policy(plan.policy)),
+            seed=plan.seed,
+            temperature=plan.sampling.temperature,
+            max_new_tokens=plan.sampling.max_new_tokens,
+            activations=plan.activations,
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One transcript, ready to be captured, or why it cannot be."""
+
+    row: TranscriptRow
+    token_ids: NDArray[np.int32]
+    """(T,) up to the last sampled position: later tokens cannot change what is read."""
+    sites: tuple[Site, ...]
+    """The sampled positions, ascending."""
+    error: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The transcript's digest."""
+        return self.row.transcript_digest
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """(P,) ascending token indices."""
+        return np.array([site.position for site in self.sites], dtype=np.int64)
+
+    @property
+    def request(self) -> CaptureRequest:
+        """What the engine captures of it."""
+        return CaptureRequest(self.digest, self.token_ids, self.positions)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """Every transcript and position of a run, in a fixed order."""
+
+    plan: ReadingPlan
+    identity: StoreIdentity
+    prepared: tuple[Prepared, ...]
+    duplicates: tuple[str, ...] = ()
+    """Ids of transcripts with the same content as an earlier one: read once, under the earlier one's suite."""
+
+    def keys(self, prepared: Prepared) -> list[ReadingKey]:
+        """The keys of every reading planned of one transcript, position by position."""
+        return [
+            (prepared.digest, site.position, lane.value, draw)
+            for site in prepared.sites
+            for lane in self.plan.lanes
+            for draw in range(self.plan.draws)
+        ]
+
+    def describe(self) -> str:
+        """The cost, in one line."""
+        readable = [p for p in self.prepared if p.error is None]
+        positions = sum(len(p.sites) for p in readable)
+        lanes, draws = len(self.plan.lanes), self.plan.draws
+        tokens = sum(len(p.token_ids) for p in readable)
+        lost = sum(p.row.lost_tokens for p in self.prepared)
+        parts = [
+            f"{len(readable)} transcripts",
+            f"{tokens:,} tokens to capture",
+            f"{positions} positions x {lanes} lanes x {draws} draws = {positions * lanes * draws} readings",
+        ]
+        if len(readable) < len(self.prepared):
+            parts.append(f"{len(self.prepared) - len(readable)} cannot be read")
+        if lost:
+            parts.append(f"{lost:,} tokens beyond the context")
+        if self.duplicates:
+            parts.append(f"{len(self.duplicates)} duplicates left out")
+        return "; ".join(parts)
+
+
+def plan_run(
+    transcripts: Iterable[Transcript], instrument: Instrument, plan: ReadingPlan, progress: Progress = silent
+) -> PlannedRun:
+    """Fix replays and positions of all `transcripts`.
+
+    Raises:
+        InputError: No transcript at all, or the donor lane is asked for without readable deployment transcripts.
+    """
+    unique: dict[str, Transcript] = {}
+    duplicates: list[str] = []
+    for transcript in transcripts:
+        if unique.setdefault(transcript.digest, transcript) is not transcript:
+            duplicates.append(transcript.id)
+    if not unique:
+        raise InputError("no transcripts to read; check the source and its filters")
+    meter = Meter(progress, "replay", len(unique), "transcripts")
+    prepared = []
+    for transcript in unique.values():
+        prepared.append(prepare(transcript, instrument, plan))
+        meter.advance()
+    if Lane.DONOR in plan.lanes and not any(p.sites for p in prepared if p.row.arm == Arm.DEPLOYMENT):
+        raise InputError(
+            "the donor lane needs readable transcripts of the deployment arm; add some, "
+            "or leave it out with --lanes measured"
+        )
+    return PlannedRun(plan, instrument.identity(plan), tuple(prepared), tuple(duplicates))
+
+
+def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> Prepared:
+    """Replay one transcript and choose its positions. What is wrong with it becomes its `error`."""
+    try:
+        config = ReplayConfig(max_tokens=instrument.target.max_context)
+        return prepare_replay(transcript, replay(transcript, instrument.target.tokenizer, config), instrument, plan)
+    except Exception as err:
+        if not transcript_fault(err):
+            raise
+        return _unreadable(transcript, one_line(err))
+
+
+def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrument, plan: ReadingPlan) -> Prepared:
+    """`prepare` where the replay is at hand."""
+    policy = parse_policy(plan.policy)
+    minimum = instrument.pack.min_position
+    positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
+    row = _row(transcript, replayed, len(positions))
+    if not len(positions):
+        reason = f"no position to read: {policy} finds none at or after token {minimum} of {len(replayed)}"
+        return Prepared(row, replayed.token_ids[:0], (), reason)
+    sites = tuple(_site(row, replayed, int(position)) for position in positions)
+    return Prepared(row, replayed.token_ids[: int(positions[-1]) + 1].copy(), sites)
+
+
+def transcript_fault(err: Exception) -> bool:
+    """Whether an exception is one transcript's fault, and so an ERROR row; anything else stops the run.
+
+    Packs, stores and missing packages concern every transcript; so do memory and devices (OSError, RuntimeError).
+    """
+    if isinstance(err, PackError | StoreError | MissingExtraError):
+        return False
+    return isinstance(err, NlaEvalError | ValueError | TypeError | LookupError | RecursionError)
+
+
+def one_line(err: BaseException) -> str:
+    """An exception as one line for a row."""
+    text = next(iter(str(err).splitlines()), "")
+    return text if isinstance(err, NlaEvalError) else f"{type(err).__name__}: {text}"
+
+
+def _unreadable(transcript: Transcript, reason: str) -> Prepared:
+    return Prepared(_row(transcript, None, 0), np.empty(0, np.int32), (), reason)
+
+
+def _row(transcript: Transcript, replayed: Replay | None, planned: int) -> TranscriptRow:
+    calls = [m.tool_calls or [] for m in transcript.messages if isinstance(m, ChatMessageAssistant)]
+    return TranscriptRow(
+        transcript_digest=transcript.digest,
+        transcript_id=transcript.id,
+        suite=transcript.suite,
+        arm=transcript.arm.value,
+        family=transcript.family,
+        variant=transcript.variant,
+        outcome=transcript.outcome,
+        on_policy=transcript.on_policy,
+        planned_positions=planned,
+        tokens=len(replayed) if replayed else 0,
+        turns=sum(m.role == "user" for m in transcript.messages),
+        tool_calls=sum(map(len, calls)),
+        lost_tokens=replayed.window.lost_tokens if replayed else 0,
+        replay_notes=list(replayed.notes) if replayed else [],
+    )
+
+
+def _site(row: TranscriptRow, replayed: Replay, position: int) -> Site:
+    start, end = int(replayed.char_start[position]), int(replayed.char_end[position])
+    message = int(replayed.message[position])
+    token = replayed.text[start:end]
+    return Site(
+        transcript_digest=row.transcript_digest,
+        transcript_id=row.transcript_id,
+        suite=row.suite,
+        arm=Arm(row.arm),
+        family=row.family,
+        position=position,
+        message=message,
+        role=replayed.roles[message] if message >= 0 else "",
+        channel=Channel(int(replayed.channel[position])).label,
+        turn=int(replayed.turn[position]),
+        token=token,
+        context=replayed.text[max(0, end - _CONTEXT_CHARS) : end],
+        token_class=token_class(token, replayed.text[max(0, start - 1) : start]),
+    )

@@ -1,0 +1,19 @@
+"""Facts about the software that made an artefact, for its provenance. Imports none of the packages it names."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("nla_eval", "torch", "transformers", "peft", "inspect_ai", "polars", "numpy", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Version of Python and of each package whose change may change a number; "absent" where it is not installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found

@@ -1,0 +1,267 @@
+"""The pipeline: a planned run goes through capture, verbalize and score, and lands in a store as readings.
+
+What is in the store is not made again, so a run stopped at any moment ends, when started again, with the same store.
+It knows nothing of suites, rubrics or Inspect."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engines.base import Captured, Engine
+from .lanes import ControlLanes, Site, token_class
+from .plan import Instrument, PlannedRun, Prepared, ReadingPlan, plan_run, prepare, prepare_replay
+from .progress import Meter, Progress, silent
+from .provenance import versions
+from .readings import Lane, Reading
+from .stages import (
+    Draft,
+    Drawn,
+    Scorer,
+    Scoring,
+    ShuffleReference,
+    Vectors,
+    capture_stage,
+    captured_stream,
+    draft_of,
+    drafts_of,
+    drawn_stream,
+    failed_readings,
+    score_stage,
+    verbalize_stage,
+)
+from .store import ReadingStore, StoredActivations
+from .transcript import Arm
+
+__all__ = [
+    "Bench",
+    "Draft",
+    "Drawn",
+    "Instrument",
+    "PlannedRun",
+    "Prepared",
+    "ReadResult",
+    "ReadingPlan",
+    "Scoring",
+    "ShuffleReference",
+    "capture_stage",
+    "drafts_of",
+    "failed_readings",
+    "plan_run",
+    "prepare",
+    "prepare_replay",
+    "read",
+    "score_stage",
+    "store_controls",
+    "verbalize_stage",
+]
+
+Activations = dict[tuple[str, int], NDArray[np.float32]]
+"""The activation (d_model,) of each site, by (transcript digest, position)."""
+
+T = TypeVar("T")
+_CHUNK = 4096
+_ROWS_PER_PART = 1024
+_TRANSCRIPTS_PER_PART = 64
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a run works with."""
+
+    engine: Engine
+    store: ReadingStore
+    scorer: Scorer
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Facts about this run beyond package versions: command, device, dtype."""
+    flush_seconds: float = 20.0
+    """At most this much drawing is lost when a run is stopped."""
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """What one run did."""
+
+    made: int
+    """Readings appended, of any outcome."""
+    present: int
+    """Planned readings that were in the store before."""
+    stops: Mapping[str, int]
+    """Appended readings by stop reason."""
+    donor_levels: Mapping[str, int]
+    """How closely the donors of all slots matched, by level; empty without a donor lane or when nothing was made."""
+
+
+def read(run: PlannedRun, bench: Bench, progress: Progress = silent, *, retry_errors: bool = False) -> ReadResult:
+    """Make every planned reading that the store does not hold.
+
+    Activations are captured in token-budgeted batches across transcripts and stored; explanations are drawn in large
+    batches over everything pending, whichever transcript it came from. Stopped at any moment and started again, it ends
+    with the same store.
+
+    Args:
+        run: What to read.
+        bench: With what, and where it goes.
+        progress: Told how far each stage is.
+        retry_errors: Read again what is in the store as ERROR.
+
+    Raises:
+        StoreError: The store belongs to another plan, or cannot be written.
+        PackError: The engine's weights do not match the pack.
+    """
+    return _Run(run, bench, progress, retry_errors).read()
+
+
+def store_controls(store: ReadingStore) -> ControlLanes:
+    """Control lanes over the activations of a store, for callers whose own transcripts are not in it."""
+    activations: Activations = {}
+    for digest, stored in store.activations().items():
+        activations.update(_by_site(digest, stored.positions, stored.activations))
+    return ControlLanes(_stored_sites(store), activations, store.identity.seed)
+
+
+class _Run:
+    """One call of `read`: what it planned, what it has done so far."""
+
+    def __init__(self, run: PlannedRun, bench: Bench, progress: Progress, retry_errors: bool) -> None:
+        self.run, self.bench, self.progress = run, bench, progress
+        self.store, self.identity = bench.store, run.identity
+        self.retry = retry_errors
+        self.present = self.store.keys(errors=not retry_errors)
+        self.stops: Counter[str] = Counter()
+        self.levels: Counter[str] = Counter()
+        self.activations: Activations = {}
+
+    def read(self) -> ReadResult:
+        self.store.append_transcripts([p.row for p in self.run.prepared])
+        self._append([r for p in self.run.prepared for r in failed_readings(p, self.identity)])
+        readable = [p for p in self.run.prepared if p.error is None and not self._gave_up(p)]
+        planned = sum(len(self.run.keys(p)) for p in readable)
+        pending = sum(key not in self.present for p in readable for key in self.run.keys(p))
+        if pending:
+            captured = self._load_activations(readable)
+            self._draw(captured, pending)
+        if self.stops or not self.store.complete:
+            self.store.finish(self._provenance())
+        return ReadResult(sum(self.stops.values()), planned - pending, dict(self.stops), dict(self.levels))
+
+    def _gave_up(self, prepared: Prepared) -> bool:
+        return (prepared.digest, -1, Lane.MEASURED.value, 0) in self.present
+
+    def _append(self, readings: Sequence[Reading]) -> None:
+        new = [r for r in readings if (r.transcript_digest, r.position, r.lane.value, r.draw) not in self.present]
+        self.store.append(new)
+        self.stops.update(r.stop.value for r in new)
+
+    def _load_activations(self, readable: Sequence[Prepared]) -> list[Prepared]:
+        """Fill `activations` from the store and the engine; the transcripts that could be captured."""
+        stored = self.store.activations({p.digest for p in readable})
+        for digest, kept in stored.items():
+            self.activations.update(_by_site(digest, kept.positions, kept.activations))
+        missing = [p for p in readable if any(s.key not in self.activations for s in p.sites)]
+        lost = self._capture(missing)
+        return [p for p in readable if p.digest not in lost]
+
+    def _capture(self, missing: Sequence[Prepared]) -> set[str]:
+        """Capture `missing`, storing as it goes; the digests of those that failed, which get their ERROR row."""
+        of = {p.digest: p for p in missing}
+        meter = Meter(self.progress, "capture", len(missing), "transcripts")
+        failed: set[str] = set()
+        for batch in _flushed(
+            captured_stream(self.bench.engine, (p.request for p in missing)),
+            _TRANSCRIPTS_PER_PART,
+            self.bench.flush_seconds,
+        ):
+            keep: dict[str, StoredActivations] = {}
+            for captured in batch:
+                prepared = of[captured.key]
+                if captured.error is not None:
+                    failed.add(captured.key)
+                    self._append(failed_readings(replace(prepared, error=captured.error), self.identity))
+                else:
+                    keep[captured.key] = self._keep(prepared, captured)
+                meter.advance()
+            self.store.append_activations(keep)
+        return failed
+
+    def _keep(self, prepared: Prepared, captured: Captured) -> StoredActivations:
+        """Remember a transcript's activations as the store would give them back; those not finite are not stored."""
+        finite = np.isfinite(captured.activations).all(axis=1)
+        positions, activations = prepared.positions[finite], self.store.rounded(captured.activations[finite])
+        self.activations.update(_by_site(prepared.digest, positions, activations))
+        return StoredActivations(positions, activations)
+
+    def _draw(self, captured: Sequence[Prepared], pending: int) -> None:
+        sites = [site for p in captured for site in p.sites]
+        controls = ControlLanes(sites, self.activations, self.run.plan.seed)
+        if Lane.DONOR in self.run.plan.lanes:
+            self.levels = controls.match_levels(sites)
+        reference = ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])
+        scoring = Scoring(self.bench.scorer, reference)
+        drafts = self._pending(captured, controls)
+        meter = Meter(self.progress, "verbalize", pending, "readings")
+        while chunk := list(islice(drafts, _CHUNK)):
+            stream = _metered(drawn_stream(self.bench.engine, chunk, self.identity, self.run.plan.sampling), meter)
+            for batch in _flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
+                self._append(score_stage(self.bench.engine, batch, self.identity, scoring))
+
+    def _pending(self, captured: Sequence[Prepared], controls: ControlLanes) -> Iterator[Draft]:
+        plan = self.run.plan
+        for prepared in captured:
+            for site in prepared.sites:
+                for lane in plan.lanes:
+                    for draw in range(plan.draws):
+                        if (prepared.digest, site.position, lane.value, draw) not in self.present:
+                            yield draft_of(site, lane, draw, controls)
+
+    def _provenance(self) -> dict[str, str]:
+        plan = self.run.plan
+        levels = {f"donors_{level}": str(count) for level, count in sorted(self.levels.items())}
+        facts = {"lanes": ",".join(plan.lanes), "draws": str(plan.draws), "duplicates": str(len(self.run.duplicates))}
+        return {**versions(), **facts, **levels, **self.bench.provenance}
+
+
+def _by_site(digest: str, positions: NDArray[np.int64], activations: Vectors) -> Activations:
+    return {(digest, int(position)): row for position, row in zip(positions, activations, strict=True)}
+
+
+def _sorted(sites: Iterable[Site]) -> list[Site]:
+    return sorted(sites, key=lambda site: site.key)
+
+
+def _flushed(stream: Iterable[T], size: int, seconds: float) -> Iterator[list[T]]:
+    """Lists of what `stream` yields, cut at `size` items or once `seconds` have passed."""
+    batch: list[T] = []
+    began = time.monotonic()
+    for item in stream:
+        batch.append(item)
+        if len(batch) >= size or time.monotonic() - began >= seconds:
+            yield batch
+            batch, began = [], time.monotonic()
+    if batch:
+        yield batch
+
+
+def _metered(stream: Iterable[Drawn], meter: Meter) -> Iterator[Drawn]:
+    for drawn in stream:
+        meter.advance()
+        yield drawn
+
+
+def _stored_sites(store: ReadingStore) -> Iterator[Site]:
+    rows = store.readings().unique(subset=["transcript_digest", "position"], keep="first", maintain_order=True)
+    joined = rows.join(store.transcripts().select("transcript_digest", "arm", "family"), on="transcript_digest")
+    for r in joined.filter(joined["position"] >= 0).iter_rows(named=True):
+        before = r["context"][: -len(r["token"])] if r["token"] else r["context"]
+        yield Site(
+            r["transcript_digest"], r["transcript_id"], r["suite"], Arm(r["arm"]), r["family"], r["position"],
+            r["message"], r["role"], r["channel"], r["turn"], r["token"], r["context"],
+            token_class(r["token"], before[-1:]),
+        )  # fmt: skip
