@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,37 +15,14 @@ from .engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, Verb
 from .lanes import ControlLanes, Site, token_class
 from .plan import Prepared, one_line, transcript_fault
 from .readings import Lane, Reading, StopReason
+from .scores import ARScores, normalised
 from .store import StoreIdentity, TranscriptRow
 from .transcript import Arm
 
 Vectors = NDArray[np.float32]
 
 
-class Scores(Protocol):
-    """AR scores of n reconstructions; every field is (n,)."""
-
-    @property
-    def cos(self) -> NDArray[np.floating]:
-        """Cosine with the activation."""
-        ...
-
-    @property
-    def mse_nrm(self) -> NDArray[np.floating]:
-        """2 (1 - cos)."""
-        ...
-
-    @property
-    def fve_nrm(self) -> NDArray[np.floating]:
-        """Against the variance of normalised activations."""
-        ...
-
-    @property
-    def fve_meannorm(self) -> NDArray[np.floating]:
-        """Against their normalised mean: a constant scores 0."""
-        ...
-
-
-Scorer = Callable[[Vectors, Vectors], Scores]
+Scorer = Callable[[Vectors, Vectors], ARScores]
 """(reconstructed (n, d), activations (n, d)) -> scores against the pack's baselines."""
 
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
@@ -95,7 +71,7 @@ class ShuffleReference:
         """Over `activations`, each (d_model,), in a fixed order; None for fewer than two."""
         if len(activations) < 2:
             return None
-        return cls(_unit(np.stack(activations)).sum(axis=0), len(activations))
+        return cls(normalised(np.stack(activations)).sum(axis=0), len(activations))
 
     def matched_minus_shuffled(self, reconstructed: Vectors, own: Vectors, inside: NDArray[np.bool_]) -> list[float]:
         """cos with the own activation minus mean cos with the reference, without the own one where it is `inside`.
@@ -105,9 +81,9 @@ class ShuffleReference:
             own: (n, d_model) what was injected.
             inside: (n,) whether `own` is one of the reference's.
         """
-        ours, unit = _unit(reconstructed), _unit(own)
+        ours, unit = normalised(reconstructed), normalised(own)
         matched = (ours * unit).sum(axis=1)
-        others = (ours @ self.unit_sum - matched * inside) / (self.count - inside)
+        others = ((ours * self.unit_sum).sum(axis=1) - matched * inside) / (self.count - inside)
         return [float(x) for x in matched - others]
 
 
@@ -260,9 +236,3 @@ def _rowless(row: TranscriptRow, position: int, stop: StopReason, identity: Stor
         position, -1, "", "", -1, "", "", token_class("", ""),
     )  # fmt: skip
     return _reading(Drawn(Draft(site, Lane.MEASURED, 0, None), Draw("", "", stop, 0, error)), identity)
-
-
-def _unit(rows: Vectors) -> NDArray[np.float64]:
-    wide = rows.astype(np.float64)
-    unit: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-    return unit

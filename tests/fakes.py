@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from nla_eval.readings import StopReason
+from nla_eval.scores import Baselines, ar_scores
 from nla_eval.transcript import Arm, Provenance, Transcript
 
 CHATML = (
@@ -123,22 +124,8 @@ class PlantedEngine:
         return Draw(request.key, f"{AWARE if aware else NEUTRAL} #{style} |{values}", StopReason.CLOSED, 9)
 
 
-@dataclass(frozen=True)
-class PlainScores:
-    """AR scores against unit baselines."""
-
-    cos: NDArray[np.float64]
-    mse_nrm: NDArray[np.float64]
-    fve_nrm: NDArray[np.float64]
-    fve_meannorm: NDArray[np.float64]
-
-
-def plain_scores(reconstructed: NDArray[np.float32], activations: NDArray[np.float32]) -> PlainScores:
-    """Scores with both baselines 1."""
-    a, b = reconstructed.astype(np.float64), activations.astype(np.float64)
-    cos = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-    mse = 2 * (1 - cos)
-    return PlainScores(cos, mse, 1 - mse, 1 - mse)
+plain_scores = partial(ar_scores, baselines=Baselines(1.0))
+"""AR scores against a variance baseline of 1."""
 
 
 def chat(

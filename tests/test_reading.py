@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
+from polars.testing import assert_frame_equal
 
 from nla_eval.engines.base import Sampling
 from nla_eval.errors import InputError, PackError, StoreError
@@ -51,11 +52,17 @@ def run(
     plan: ReadingPlan = PLAN,
     instrument: Instrument = INSTRUMENT,
     retry_errors: bool = False,
+    flush_seconds: float = 1e9,
 ) -> tuple[ReadingStore, ReadResult]:
     planned = plan_run(both_arms() if transcripts is None else transcripts, instrument, plan)
     store = ReadingStore.create(str(where), planned.identity)
-    bench = Bench(engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=0.0)
+    bench = Bench(engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=flush_seconds)
     return store, read(planned, bench, retry_errors=retry_errors)
+
+
+def same(one: ReadingStore, two: ReadingStore) -> None:
+    """Equal readings: texts exactly, scores within 1e-9, whatever the batches."""
+    assert_frame_equal(one.readings(), two.readings(), abs_tol=1e-9, rel_tol=0)
 
 
 def test_every_planned_reading_is_made_once(tmp_path: Path) -> None:
@@ -119,15 +126,15 @@ def test_donors_come_from_other_families_of_the_deployment_arm(tmp_path: Path) -
 
 
 def test_batches_do_not_change_readings(tmp_path: Path) -> None:
-    frames = [run(tmp_path / str(size), PlantedEngine(TARGET, batch=size))[0].readings() for size in (1, 7, 1000)]
-    assert frames[0].equals(frames[1])
-    assert frames[0].equals(frames[2])
+    stores = [run(tmp_path / str(size), PlantedEngine(TARGET, batch=size))[0] for size in (1, 7, 1000)]
+    same(stores[0], stores[1])
+    same(stores[0], stores[2])
 
 
 def test_transcript_order_does_not_change_readings(tmp_path: Path) -> None:
     forward, _ = run(tmp_path / "a")
     backward, _ = run(tmp_path / "b", transcripts=both_arms()[::-1])
-    assert forward.readings().equals(backward.readings())
+    same(forward, backward)
 
 
 def test_stages_on_lists_give_the_readings_of_a_run(tmp_path: Path) -> None:
@@ -168,18 +175,18 @@ def test_controls_from_a_store_are_those_of_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("activations", ["float32", "float16", "none"])
-@pytest.mark.parametrize("stop_after", [0, 1, 50, 333])
+@pytest.mark.parametrize("stop_after", [0, 1, 130])
 def test_an_interrupted_run_resumes_to_the_same_store(tmp_path: Path, stop_after: int, activations: str) -> None:
     plan = replace(PLAN, activations=activations)
     whole, _ = run(tmp_path / "whole", plan=plan)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", PlantedEngine(TARGET, stop_after=stop_after), plan=plan)
+        run(tmp_path / "cut", PlantedEngine(TARGET, stop_after=stop_after), plan=plan, flush_seconds=0.0)
     cut = ReadingStore.open(str(tmp_path / "cut"))
     assert cut.readings().height == stop_after
     assert not cut.complete
     engine = PlantedEngine(TARGET)
     resumed, result = run(tmp_path / "cut", engine, plan=plan)
-    assert resumed.readings().equals(whole.readings())
+    same(resumed, whole)
     assert result.present == stop_after
     assert engine.draws == 480 - stop_after
     assert engine.captures == (12 if activations == "none" else 0)
