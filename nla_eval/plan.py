@@ -5,7 +5,7 @@ cannot be prepared carries its reason. It knows nothing of engines, and of a rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -188,29 +188,28 @@ class PlannedRun:
 def plan_run(
     transcripts: Iterable[Transcript], instrument: Instrument, plan: ReadingPlan, progress: Progress = silent
 ) -> PlannedRun:
-    """Fix replays and positions of all `transcripts`.
+    """Fix replays and positions of all `transcripts`, one at a time: only what reading needs of each is kept.
 
     Raises:
         InputError: No transcript at all, or the donor lane is asked for without readable deployment transcripts.
     """
-    unique: dict[str, Transcript] = {}
+    meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
+    prepared: dict[str, Prepared] = {}
     duplicates: list[str] = []
     for transcript in transcripts:
-        if unique.setdefault(transcript.digest, transcript) is not transcript:
+        if transcript.digest in prepared:
             duplicates.append(transcript.id)
-    if not unique:
-        raise InputError("no transcripts to read; check the source and its filters")
-    meter = Meter(progress, "replay", len(unique), "transcripts")
-    prepared = []
-    for transcript in unique.values():
-        prepared.append(prepare(transcript, instrument, plan))
+        else:
+            prepared[transcript.digest] = prepare(transcript, instrument, plan)
         meter.advance()
-    if Lane.DONOR in plan.lanes and not any(p.sites for p in prepared if p.row.arm == Arm.DEPLOYMENT):
+    if not prepared:
+        raise InputError("no transcripts to read; check the source and its filters")
+    if Lane.DONOR in plan.lanes and not any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT):
         raise InputError(
             "the donor lane needs readable transcripts of the deployment arm; add some, "
             "or leave it out with --lanes measured"
         )
-    return PlannedRun(plan, instrument.identity(plan), tuple(prepared), tuple(duplicates))
+    return PlannedRun(plan, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates))
 
 
 def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> Prepared:

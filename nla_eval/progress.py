@@ -16,7 +16,8 @@ class Event:
 
     stage: str
     done: int
-    total: int
+    total: int | None
+    """None while nobody knows."""
     unit: str
     """What is counted: "transcripts", "readings"."""
     elapsed: float
@@ -29,13 +30,13 @@ class Event:
 
     @property
     def eta(self) -> float | None:
-        """Seconds left at this rate; None while there is no rate."""
-        return (self.total - self.done) / self.rate if self.rate > 0 else None
+        """Seconds left at this rate; None while there is no rate or no total."""
+        return None if self.total is None or self.rate <= 0 else (self.total - self.done) / self.rate
 
     @property
     def finished(self) -> bool:
         """True at the last event of a stage."""
-        return self.done >= self.total
+        return self.total is not None and self.done >= self.total
 
 
 Progress = Callable[[Event], None]
@@ -52,11 +53,11 @@ class Meter:
     Args:
         progress: Where events go.
         stage: The stage's name.
-        total: How many units there will be.
+        total: How many units there will be; None when that is not known.
         unit: What is counted.
     """
 
-    def __init__(self, progress: Progress, stage: str, total: int, unit: str) -> None:
+    def __init__(self, progress: Progress, stage: str, total: int | None, unit: str) -> None:
         self._progress, self._stage, self._total, self._unit = progress, stage, total, unit
         self._done, self._began = 0, time.monotonic()
 
@@ -110,7 +111,8 @@ class _LiveLine:
 
 def describe(event: Event) -> str:
     """An event as one line: "verbalize 96/288 readings, 3.1/s, 1 min 2 s left"."""
-    head = f"{event.stage} {event.done}/{event.total} {event.unit}"
+    count = f"{event.done}" if event.total is None else f"{event.done}/{event.total}"
+    head = f"{event.stage} {count} {event.unit}"
     if event.finished:
         return f"{head}, {event.rate:.3g}/s, {duration(event.elapsed)}"
     left = "" if event.eta is None else f", {duration(event.eta)} left"

@@ -5,6 +5,7 @@ It knows nothing of suites, rubrics or Inspect."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,9 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
+from inspect_ai.model import ChatMessage
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from .engines.base import Captured, Engine
 from .lanes import ControlLanes, Site, token_class
@@ -38,7 +41,7 @@ from .stages import (
     verbalize_stage,
 )
 from .store import ReadingStore, StoredActivations
-from .transcript import Arm
+from .transcript import Arm, Transcript
 
 __all__ = [
     "Bench",
@@ -54,6 +57,8 @@ __all__ = [
     "capture_stage",
     "drafts_of",
     "failed_readings",
+    "kept",
+    "kept_messages",
     "plan_run",
     "prepare",
     "prepare_replay",
@@ -67,6 +72,7 @@ Activations = dict[tuple[str, int], NDArray[np.float32]]
 """The activation (d_model,) of each site, by (transcript digest, position)."""
 
 T = TypeVar("T")
+_MESSAGES: TypeAdapter[list[ChatMessage]] = TypeAdapter(list[ChatMessage])
 _CHUNK = 4096
 _ROWS_PER_PART = 1024
 _TRANSCRIPTS_PER_PART = 64
@@ -117,6 +123,18 @@ def read(run: PlannedRun, bench: Bench, progress: Progress = silent, *, retry_er
         PackError: The engine's weights do not match the pack.
     """
     return _Run(run, bench, progress, retry_errors).read()
+
+
+def kept(transcripts: Iterable[Transcript], store: ReadingStore) -> Iterator[Transcript]:
+    """Pass transcripts on while the store keeps their messages, so that turns can be judged from the store alone."""
+    for batch in _flushed(transcripts, _TRANSCRIPTS_PER_PART, float("inf")):
+        store.append_messages({t.digest: _messages_json(t) for t in batch})
+        yield from batch
+
+
+def kept_messages(store: ReadingStore) -> dict[str, list[ChatMessage]]:
+    """The conversations a store kept, by transcript digest."""
+    return {digest: _MESSAGES.validate_python(json.loads(text)) for digest, text in store.messages().items()}
 
 
 def store_controls(store: ReadingStore) -> ControlLanes:
@@ -226,6 +244,11 @@ class _Run:
         levels = {f"donors_{level}": str(count) for level, count in sorted(self.levels.items())}
         facts = {"lanes": ",".join(plan.lanes), "draws": str(plan.draws), "duplicates": str(len(self.run.duplicates))}
         return {**versions(), **facts, **levels, **self.bench.provenance}
+
+
+def _messages_json(transcript: Transcript) -> str:
+    # json.dumps escapes lone surrogates, which pydantic's own writer refuses.
+    return json.dumps([m.model_dump(mode="json", exclude_none=True) for m in transcript.messages])
 
 
 def _by_site(digest: str, positions: NDArray[np.int64], activations: Vectors) -> Activations:

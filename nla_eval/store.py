@@ -1,4 +1,4 @@
-"""The store: readings, transcripts and activations on disk or object store as parquet parts, read back with polars.
+"""The store: readings, transcripts, messages and activations as parquet parts on disk or object store, read by polars.
 
 A part is written under a temporary name and renamed, so a half-written one is never seen; part names are unique, so
 several writers may share a store. `store.json` says at creation what the store holds; `manifest.json` is written last.
@@ -44,7 +44,8 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
 """Polars dtypes of the transcripts frame, in column order: `TranscriptRow`'s fields."""
 
 _IDENTITY, _MANIFEST, _TEMPORARY = "store.json", "manifest.json", ".tmp-"
-_KINDS = ("readings", "transcripts", "activations")
+_KINDS = ("readings", "transcripts", "messages", "activations")
+_MESSAGES: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 ReadingKey = tuple[str, int, str, int]
@@ -181,6 +182,15 @@ class ReadingStore:
         if new:
             self._write_part("transcripts", pl.DataFrame(new, schema=TRANSCRIPT_SCHEMA))
 
+    def append_messages(self, batch: Mapping[str, str]) -> None:
+        """Add conversations (JSON lists of chat messages, by transcript digest) as one part, so that what the model
+        said can be judged from the store alone. Those that are there already are left out."""
+        known = set(self._frame("messages", {"transcript_digest": pl.String()})["transcript_digest"])
+        new = {digest: text for digest, text in batch.items() if digest not in known}
+        if new:
+            rows = {"transcript_digest": list(new), "messages": list(new.values())}
+            self._write_part("messages", pl.DataFrame(rows, schema=_MESSAGES))
+
     def append_activations(self, batch: Mapping[str, StoredActivations]) -> None:
         """Add activations by transcript digest as one part. No effect in a store that keeps none.
 
@@ -240,6 +250,11 @@ class ReadingStore:
             .unique(subset=["transcript_digest"], keep="last", maintain_order=True)
             .select(list(TRANSCRIPT_SCHEMA))
         )
+
+    def messages(self) -> dict[str, str]:
+        """Conversations by transcript digest, as JSON lists of chat messages."""
+        frame = self._frame("messages", _MESSAGES).unique("transcript_digest", keep="first", maintain_order=True)
+        return dict(frame.sort("transcript_digest").iter_rows())
 
     def activations(self, digests: Collection[str] | None = None) -> dict[str, StoredActivations]:
         """Stored activations by transcript digest; of all transcripts or of those named."""

@@ -26,6 +26,8 @@ from nla_eval.reading import (
     capture_stage,
     drafts_of,
     failed_readings,
+    kept,
+    kept_messages,
     plan_run,
     prepare,
     read,
@@ -35,7 +37,7 @@ from nla_eval.reading import (
 )
 from nla_eval.readings import Lane, StopReason
 from nla_eval.store import ReadingStore
-from nla_eval.transcript import Arm, Transcript
+from nla_eval.transcript import Arm, Transcript, content_digest
 from tests.fakes import AWARE, ByteTarget, PlantedEngine, TinyPack, both_arms, chat, plain_scores
 
 TARGET = ByteTarget()
@@ -317,6 +319,14 @@ def test_a_single_deployment_family_has_no_donor_for_itself(tmp_path: Path) -> N
 def test_a_plan_that_cannot_be_read_is_refused(changes: dict[str, object], match: str) -> None:
     with pytest.raises(InputError, match=match):
         replace(PLAN, **changes)
+
+
+def test_what_was_said_comes_back_from_the_store(tmp_path: Path) -> None:
+    said = [*both_arms(), chat(5, messages=[ChatMessageUser(content="a\ud800b"), ChatMessageAssistant(content="c")])]
+    store = ReadingStore.create(str(tmp_path), INSTRUMENT.identity(PLAN))
+    assert list(kept(said, store)) == said
+    back = kept_messages(store)
+    assert {d: content_digest(m) for d, m in back.items()} == {t.digest: t.digest for t in said}
 
 
 def test_no_transcripts_is_an_input_error() -> None:

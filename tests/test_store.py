@@ -245,6 +245,13 @@ def test_the_same_transcripts_are_not_written_twice(tmp_path: Path) -> None:
     assert len(list((tmp_path / "transcripts").glob("*.parquet"))) == 1
 
 
+def test_conversations_are_kept_once(url: str) -> None:
+    store = ReadingStore.create(url, IDENTITY)
+    store.append_messages({"d2": "[2]", "d1": "[1]"})
+    store.append_messages({"d1": "[other]"})
+    assert store.messages() == {"d1": "[1]", "d2": "[2]"}
+
+
 def test_lone_surrogates_do_not_stop_a_part(url: str) -> None:
     store = ReadingStore.create(url, IDENTITY)
     store.append([reading(5, token="\ud800", context="a\ud800b")])
