@@ -1,1 +1,10 @@
-"""What Inspect imports through the entry point: registers the provider, solvers, scorers and tasks."""
+"""What Inspect imports through the entry point: registers the provider, solvers, scorers and tasks.
+
+Loaded in every Inspect command, so nothing here may import torch or transformers."""
+
+from . import awareness, providers
+from ._rooms import load_room
+
+__all__ = ["awareness", "providers"]
+
+load_room("suites")

@@ -5,6 +5,7 @@ knows none of them by name. It loads nothing until a suite's transcripts are ask
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ._rooms import load_room
 from .errors import InputError
 from .transcript import Arm, Transcript
+
+HELD_OUT_ONE_IN = 10
+"""Share of conversations that no pack is trained on."""
 
 _PACKAGE = __name__.split(".")[0]
 _Task = TypeVar("_Task", bound=Callable[..., inspect_ai.Task])
@@ -92,7 +96,7 @@ class SuiteCard(BaseModel):
             raise InputError(f"suite card {path.name}: {where}: {first['msg']}; its keys are {keys}") from err
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Suite:
     """A card and the way to its transcripts."""
 
@@ -120,6 +124,15 @@ def register(suite: Suite) -> Suite:
     """
     _SUITES[suite.name] = suite
     return suite
+
+
+def held_out(family: str) -> bool:
+    """Whether a conversation is kept for suites and so from every pack's training: one in ten, by hash of its family.
+
+    Args:
+        family: The conversation's id without the number of its piece.
+    """
+    return int(hashlib.sha256(family.encode()).hexdigest(), 16) % HELD_OUT_ONE_IN == 0
 
 
 def card_beside(module_file: str) -> SuiteCard:

@@ -1,0 +1,236 @@
+"""The target as an Inspect model: it answers prompts, and its replays appear as model events.
+
+Building one loads nothing, so `inspect score` and `inspect list` need no weights. Samples that run at once share
+batches through the target's `Runtime`. It knows nothing of suites, positions or lanes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inspect_ai._util.error import PrerequisiteError
+from inspect_ai.model import (
+    ChatMessage,
+    GenerateConfig,
+    Model,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from .engines.base import Captured, CaptureRequest
+from .errors import InputError, NlaEvalError
+from .runtime import Runtime, RuntimeSettings, runtime_for
+from .transcript import Arm, Provenance, Transcript
+
+if TYPE_CHECKING:
+    from ._generation import GenerateRequest
+
+REPLAY_MARK = "nla_replay"
+"""Key in `config.extra_body` of a model event that is a replay: the target read the messages and wrote nothing."""
+
+MAX_CONNECTIONS = 64
+"""Samples that may wait for the target at once: as many as a batch is worth."""
+
+DEFAULT_MAX_TOKENS = 256
+_MODEL_ARGS = ("dtype", "pack", "threads", "max_batch_tokens", "engine")
+_UNSUPPORTED = (
+    "best_of", "frequency_penalty", "presence_penalty", "logit_bias", "num_choices", "logprobs", "top_logprobs",
+    "prompt_logprobs", "response_schema", "batch", "modalities",
+)  # fmt: skip
+
+
+@dataclass
+class StagedReplay:
+    """A replay that is about to be logged as a model event."""
+
+    tokens: int
+    """Tokens of the whole replay, for the event's usage."""
+    request: CaptureRequest | None
+    """What to capture; None where the store has it already."""
+    captured: Captured | None = None
+    """Filled by the forward."""
+
+
+class NLATargetAPI(ModelAPI):
+    """A local open-weights target.
+
+    Model arguments (`-M`): `dtype` (auto, float32, bfloat16, float16), `pack` (name or folder), `threads` (of the
+    CPU), `max_batch_tokens` (padded tokens of one forward), `engine`.
+
+    Raises:
+        PrerequisiteError: A model argument is unknown or has no such value.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig | None = None,
+        **model_args: Any,
+    ) -> None:
+        super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
+        try:
+            self.runtime: Runtime = runtime_for(_settings(model_name, model_args))
+        except NlaEvalError as err:
+            raise PrerequisiteError(str(err)) from err
+        self.staged: dict[str, StagedReplay] = {}
+
+    def max_connections(self) -> int:
+        """See `MAX_CONNECTIONS`."""
+        return MAX_CONNECTIONS
+
+    def connection_key(self) -> str:
+        """One pool per set of weights."""
+        return f"nla:{self.runtime.settings}"
+
+    def max_tokens(self) -> int | None:
+        """What an answer may have at most where nothing is said."""
+        return DEFAULT_MAX_TOKENS
+
+    async def tokenize(self, text: str) -> list[int]:
+        """The target's token ids of `text`, without special tokens."""
+
+        def ids() -> list[int]:
+            return list(self.runtime.target.tokenizer(text, add_special_tokens=False).input_ids)
+
+        return await self.runtime.call("tokenize", ids)
+
+    async def count_text_tokens(self, text: str) -> int:
+        """With the target's own tokenizer: Inspect's default downloads another's."""
+        return len(await self.tokenize(text))
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        """Write the next assistant message, or, where `config.extra_body` marks a replay, read the messages.
+
+        Raises:
+            InputError: A setting that this provider would have to ignore, or a prompt beyond the target's context.
+        """
+        if mark := (config.extra_body or {}).get(REPLAY_MARK):
+            return await self._replay(self.staged[mark])
+        _refuse_unsupported(config, tools, tool_choice)
+        seed = config.seed if config.seed is not None else secrets.randbelow(2**31)
+        request = await self.runtime.call("render", lambda: self._request(input, config, seed))
+        written = await self.runtime.generate(request)
+        output = ModelOutput.from_content(self.model_name, written.text, stop_reason=written.stop)
+        output.usage = _usage(len(request.token_ids), written.tokens)
+        output.metadata = {"seed": seed}
+        return output
+
+    async def _replay(self, staged: StagedReplay) -> ModelOutput:
+        if staged.request is not None:
+            cost = len(staged.request.token_ids)
+            staged.captured = await self.runtime.submit("capture", self._capture, staged.request, cost)
+        return ModelOutput(model=self.model_name, choices=[], usage=_usage(staged.tokens, 0))
+
+    def _capture(self, requests: list[CaptureRequest]) -> list[Captured]:
+        """In the worker thread. Epochs of one sample may meet in a batch: equal keys are one request."""
+        unique = {request.key: request for request in requests}
+        found = {captured.key: captured for captured in self.runtime.engine.capture(unique.values())}
+        return [found[request.key] for request in requests]
+
+    def _request(self, messages: list[ChatMessage], config: GenerateConfig, seed: int) -> GenerateRequest:
+        """In the worker thread: what the target is asked to continue."""
+        from ._generation import GenerateRequest
+        from .replay import ReplayConfig, replay
+
+        target = self.runtime.target
+        prompt = Transcript(
+            id="prompt", messages=messages, arm=Arm.MONITOR, suite="prompt", family="prompt",
+            provenance=Provenance(source="prompt"),
+        )  # fmt: skip
+        rendered = replay(prompt, target.tokenizer, ReplayConfig(2**31 - 1, add_generation_prompt=True))
+        room = target.max_context - len(rendered)
+        if room < 1:
+            raise InputError(
+                f"a prompt of {len(rendered)} tokens leaves no room in the context of {target.max_context} of "
+                f"target '{target.name}'; shorten it or leave it out"
+            )
+        return GenerateRequest(
+            rendered.token_ids,
+            max_new_tokens=min(config.max_tokens or DEFAULT_MAX_TOKENS, room),
+            temperature=1.0 if config.temperature is None else config.temperature,
+            top_p=1.0 if config.top_p is None else config.top_p,
+            top_k=config.top_k or 0,
+            seed=seed,
+            stop_texts=tuple(config.stop_seqs or ()),
+        )
+
+
+def target_api(model: Model) -> NLATargetAPI:
+    """The target behind an Inspect model. Raises InputError for any other provider."""
+    if not isinstance(model.api, NLATargetAPI):
+        raise InputError(
+            f"model '{model}' is not a target whose activations can be read; run with --model nla/smollm2-135m, "
+            "nla/<folder> or nla/<owner>/<name>"
+        )
+    return model.api
+
+
+async def log_replay(model: Model, transcript: Transcript, staged: StagedReplay) -> Captured | None:
+    """Replay `transcript` as exactly one model event, capturing what is asked for.
+
+    Returns:
+        The activations, or None where none were asked for.
+    """
+    api = target_api(model)
+    mark = f"{transcript.digest[:16]}-{secrets.token_hex(4)}"
+    api.staged[mark] = staged
+    try:
+        await model.generate(
+            list(transcript.messages),
+            tools=transcript.tools,
+            tool_choice="none",
+            config=GenerateConfig(extra_body={REPLAY_MARK: mark}),
+            cache=False,
+        )
+    finally:
+        del api.staged[mark]
+    return staged.captured
+
+
+def user_folder(path: str) -> str:
+    """`path` as the user meant it: a relative one from where the command was typed.
+
+    Inspect changes into a task file's own folder while it loads the file, so the current folder would be wrong.
+    """
+    return str(Path(os.environ.get("PWD") or ".", path).expanduser())
+
+
+def _settings(model_name: str, model_args: dict[str, Any]) -> RuntimeSettings:
+    unknown = sorted(set(model_args) - set(_MODEL_ARGS))
+    if unknown:
+        raise InputError(f"unknown model argument '{unknown[0]}'; nla/ takes -M {', -M '.join(_MODEL_ARGS)}")
+    if not model_name:
+        raise InputError("model 'nla/' names no target; write nla/smollm2-135m, nla/<folder> or nla/<owner>/<name>")
+    args = {key: value for key, value in model_args.items() if value is not None}
+    if "pack" in args:
+        args["pack"] = _folder_or_name(str(args["pack"]))
+    return RuntimeSettings(target=_folder_or_name(model_name), **args)
+
+
+def _folder_or_name(name: str) -> str:
+    folder = user_folder(name)
+    return folder if Path(folder).is_dir() else name
+
+
+def _usage(read: int, written: int) -> ModelUsage:
+    return ModelUsage(input_tokens=read, output_tokens=written, total_tokens=read + written)
+
+
+def _refuse_unsupported(config: GenerateConfig, tools: list[ToolInfo], tool_choice: ToolChoice) -> None:
+    """A setting that does nothing would be a silent change of what is measured."""
+    for name in _UNSUPPORTED:
+        if getattr(config, name) not in (None, False, 1):
+            raise InputError(f"nla/ targets cannot generate with {name}={getattr(config, name)!r}; leave it out")
+    if tools and tool_choice != "none":
+        raise InputError(
+            "nla/ targets do not call tools when they generate; leave tools out or pass tool_choice='none'"
+        )

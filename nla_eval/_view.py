@@ -1,0 +1,63 @@
+"""Readings as one Markdown table for a log's reader. Their text is hostile: nothing of it may end a cell or a row."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from .readings import Lane, Reading, StopReason
+
+_MARKS = {StopReason.TRUNCATED: " ✂", StopReason.ERROR: "", StopReason.CLOSED: "", StopReason.OUT_OF_CONTEXT: ""}
+
+
+def cell(text: str, limit: int = 300) -> str:
+    """`text` as the inside of one table cell: one line, no Markdown, no HTML, at most `limit` characters."""
+    flat = re.sub(r"\s+", " ", text).strip()
+    if len(flat) > limit:
+        flat = flat[: limit - 1] + "…"
+    return re.sub(r"([\\`*_{}\[\]<>#|~!$&])", lambda m: f"&#{ord(m[1])};", flat)
+
+
+def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], absent: Sequence[Lane]) -> str:
+    """What the instrument was, then a row for every position and draw, with a column for every lane.
+
+    "✂" marks an explanation cut at the token cap: it is never a negative.
+    """
+    lanes = [lane for lane in Lane if any(r.lane is lane for r in readings)]
+    rows: dict[tuple[int, int], dict[Lane, Reading]] = defaultdict(dict)
+    for reading in readings:
+        rows[reading.position, reading.draw][reading.lane] = reading
+    lines = [", ".join(f"{name} {cell(value)}" for name, value in facts.items() if value)]
+    lines += [_absence(lane) for lane in absent]
+    lines += ["", _row(["position", "where", "token", *(lane.value for lane in lanes), "fve"])]
+    lines.append(_row(["---:", "---", "---", *("---" for _ in lanes), "---:"]))
+    for (position, _), by_lane in sorted(rows.items()):
+        first = by_lane.get(Lane.MEASURED) or next(iter(by_lane.values()))
+        fve = "" if first.fve_meannorm is None else f"{first.fve_meannorm:.2f}"
+        texts = [_explanation(by_lane.get(lane)) for lane in lanes]
+        lines.append(_row([str(position), _where(first), cell(first.token, 40), *texts, fve]))
+    return "\n".join(lines)
+
+
+def _absence(lane: Lane) -> str:
+    return (
+        f"\nLane {lane.value} is absent: the store holds no deployment activations. Run a deployment suite into the "
+        "same store first, for example nla_eval/real_usage with -T store=FOLDER."
+    )
+
+
+def _explanation(reading: Reading | None) -> str:
+    if reading is None:
+        return ""
+    if reading.error is not None:
+        return f"({reading.stop.value}: {cell(reading.error)})"
+    return cell(reading.explanation) + _MARKS[reading.stop]
+
+
+def _where(reading: Reading) -> str:
+    return f"turn {reading.turn} {cell(reading.channel)}" if reading.position >= 0 else ""
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,180 @@
+"""One target's weights in this process: loaded when first needed, run by one worker thread, shared by every caller.
+
+Concurrent Inspect samples submit replays, captures, explanations and generations here; each kind is merged into
+batches. Which engine runs the weights is a registry entry. Nothing here knows suites, rubrics or logs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from .errors import InputError
+from .microbatch import MicroBatcher, Work
+from .registry import Registry
+
+if TYPE_CHECKING:
+    from ._generation import Generated, GenerateRequest
+    from .engines.base import Engine
+    from .plan import Instrument, PackFacts
+    from .target import Target
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """What distinguishes one set of weights from another."""
+
+    target: str
+    """A target's name, absolute folder or hub id."""
+    pack: str | None = None
+    """A pack's name or absolute folder; None for the one that belongs to the target."""
+    dtype: str = "auto"
+    """"auto" is bfloat16 where the processor has it, else float32."""
+    threads: int | None = None
+    """CPU threads of the worker; None leaves torch's choice."""
+    max_batch_tokens: int = 16384
+    """Bound on the padded tokens of one forward."""
+    engine: str = "transformers"
+    """Which engine runs the weights."""
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"dtype is '{self.dtype}'; expected one of {', '.join(DTYPES)}")
+        for name, value in (("threads", self.threads), ("max_batch_tokens", self.max_batch_tokens)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
+
+
+class EngineKind(Protocol):
+    """How one kind of engine loads what it runs. Called in the worker thread."""
+
+    def target(self, settings: RuntimeSettings) -> Target:
+        """The target with its tokenizer; no weights."""
+        ...
+
+    def pack(self, settings: RuntimeSettings, target: Target) -> PackFacts:
+        """The pack's facts; no weights."""
+        ...
+
+    def engine(self, settings: RuntimeSettings, target: Target, pack: PackFacts) -> Engine:
+        """Weights of blocks 0..K and of the pack."""
+        ...
+
+    def scorer(self, pack: PackFacts) -> Any:
+        """`reading.Scorer`: AR scores against the pack's baselines."""
+        ...
+
+    def generator(
+        self, settings: RuntimeSettings, target: Target
+    ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """The whole language model, for turns the target writes itself."""
+        ...
+
+
+ENGINES: Registry[EngineKind] = Registry("engine")
+
+
+class Runtime:
+    """The worker thread of one target, and its weights once something needs them. Get one with `runtime_for`."""
+
+    def __init__(self, settings: RuntimeSettings) -> None:
+        self.settings = settings
+        self.batcher = MicroBatcher(f"nla-target:{settings.target}")
+        self.loaded: list[str] = []
+        """Which weights have been loaded, in order: "engine", "generator"."""
+        self._kind = ENGINES.get(settings.engine)
+
+    async def call(self, name: str, function: Callable[[], Res]) -> Res:
+        """Run `function` in the worker thread, between batches: slow reads and imports would stall the samples."""
+
+        def run(requests: list[None]) -> list[Res]:
+            return [function() for _ in requests]
+
+        return await self.batcher.submit(Work(name, run, max_cost=1), None)
+
+    async def submit(self, name: str, run: Callable[[list[Req]], Sequence[Res]], request: Req, cost: int = 1) -> Res:
+        """Run `request` in a batch with whatever else is waiting under the same name and function."""
+        return await self.batcher.submit(Work(name, run, self.settings.max_batch_tokens), request, cost)
+
+    async def generate(self, request: GenerateRequest) -> Generated:
+        """Continue one prompt with the target's own words."""
+        cost = len(request.token_ids) + request.max_new_tokens
+        return await self.submit("generate", self._generate, request, cost)
+
+    # What follows is for the worker thread.
+
+    @cached_property
+    def target(self) -> Target:
+        """The target with its tokenizer."""
+        self._set_threads()
+        return self._kind.target(self.settings)
+
+    @property
+    def target_name(self) -> str:
+        """The target's name for artefacts: a folder's last part, never its whole path."""
+        return Path(self.settings.target).name if Path(self.settings.target).is_absolute() else self.settings.target
+
+    @cached_property
+    def instrument(self) -> Instrument:
+        """Target and pack, without weights."""
+        from .plan import Instrument
+
+        return Instrument(self.target, self._kind.pack(self.settings, self.target))
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine with its weights."""
+        self._set_threads()
+        engine = self._kind.engine(self.settings, self.target, self.instrument.pack)
+        self.loaded.append("engine")
+        return engine
+
+    @cached_property
+    def scorer(self) -> Any:
+        """AR scores against the pack's baselines."""
+        return self._kind.scorer(self.instrument.pack)
+
+    @cached_property
+    def generator(self) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """The language model with its head."""
+        self._set_threads()
+        generator = self._kind.generator(self.settings, self.target)
+        self.loaded.append("generator")
+        return generator
+
+    def _generate(self, requests: list[GenerateRequest]) -> list[Generated]:
+        return self.generator(requests)
+
+    def _set_threads(self) -> None:
+        if self.settings.threads is not None:
+            import torch
+
+            torch.set_num_threads(self.settings.threads)
+
+
+_RUNTIMES: dict[RuntimeSettings, Runtime] = {}
+_LOCK = threading.Lock()
+
+
+def runtime_for(settings: RuntimeSettings) -> Runtime:
+    """The one runtime of `settings` in this process. Makes none of its weights."""
+    with _LOCK:
+        if settings not in _RUNTIMES:
+            _RUNTIMES[settings] = Runtime(settings)
+        return _RUNTIMES[settings]
+
+
+def release(settings: RuntimeSettings) -> None:
+    """Let go of a runtime's weights and thread, once its queue is empty."""
+    with _LOCK:
+        runtime = _RUNTIMES.pop(settings, None)
+    if runtime is not None:
+        runtime.batcher.close()

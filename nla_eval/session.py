@@ -1,0 +1,259 @@
+"""What the samples of one Inspect task share: the plan, the instrument, the store as it stood when the task began.
+
+Its methods take lists and run in the target's worker thread, where batches over concurrent samples are formed; the
+stages are the pipeline's own, so a reading is the same made here or by `nla-eval read`. It knows no suite."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from .engines.base import Captured, CaptureRequest, Sampling
+from .lanes import ControlLanes
+from .plan import Prepared, ReadingPlan, prepare
+from .provenance import versions
+from .reading import store_controls
+from .readings import Lane, Reading, StopReason
+from .runtime import Runtime
+from .scores import normalised
+from .stages import Draft, Drawn, Scoring, ShuffleReference, draft_of, failed_readings, score_stage, verbalize_stage
+from .store import ReadingStore, StoredActivations, StoreIdentity
+from .transcript import Arm, Transcript
+
+_BANK_LANES = (Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN)
+"""Lanes made of other transcripts' activations."""
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How a task reads, as plain values."""
+
+    positions: str
+    draws: int
+    lanes: tuple[Lane, ...]
+    seed: int
+    temperature: float
+    max_new_tokens: int
+    store: str | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One sample's transcript, replayed and planned."""
+
+    prepared: Prepared
+    first_draw: int
+    """Draws of this sample are numbered from here: later epochs are further draws of the same positions."""
+    present: tuple[Reading, ...] = ()
+    """Planned readings that the store had when the task began."""
+    activations: Vectors | None = None
+    """(P, d_model), where the store had all of them."""
+
+    pending: int = 0
+    """Planned readings still to be made."""
+
+    @property
+    def request(self) -> CaptureRequest | None:
+        """What is still to be captured: nothing where it is unreadable, or its readings or activations are there."""
+        complete = self.pending == 0 or self.activations is not None
+        return None if complete or self.prepared.error is not None else self.prepared.request
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Activations of earlier runs in the store: where control lanes come from."""
+
+    controls: ControlLanes
+    deployment: int
+    """Activations of the deployment arm."""
+    stored: dict[str, StoredActivations] = field(repr=False)
+    """By transcript digest: those in the sum."""
+    unit_sum: NDArray[np.float64] = field(repr=False)
+    count: int
+
+
+class Session:
+    """One task's shared state. Every method belongs to the worker thread."""
+
+    def __init__(self, runtime: Runtime, settings: ReadSettings) -> None:
+        self.runtime = runtime
+        self.settings = settings
+
+    @cached_property
+    def plan(self) -> ReadingPlan:
+        """The plan, with the lanes that can be read."""
+        wanted = self.settings
+        sampling = Sampling(wanted.temperature, wanted.max_new_tokens)
+        return ReadingPlan(wanted.positions, wanted.seed, wanted.draws, self.lanes, sampling)
+
+    @cached_property
+    def identity(self) -> StoreIdentity:
+        """Of the store, and of every reading."""
+        wanted = self.settings
+        sampling = Sampling(wanted.temperature, wanted.max_new_tokens)
+        return self.runtime.instrument.identity(ReadingPlan(wanted.positions, wanted.seed, sampling=sampling))
+
+    @cached_property
+    def store(self) -> ReadingStore | None:
+        """Where readings are kept besides the log. Raises StoreError when it belongs to another plan."""
+        return ReadingStore.create(self.settings.store, self.identity) if self.settings.store else None
+
+    @cached_property
+    def bank(self) -> Bank | None:
+        """The store's activations as the task found them; None where there are none."""
+        stored = self.store.activations() if self.store else {}
+        rows = [row for digest in sorted(stored) for row in stored[digest].activations]
+        if not rows or self.store is None:
+            return None
+        arms = dict(self.store.transcripts().select("transcript_digest", "arm").iter_rows())
+        return Bank(
+            controls=store_controls(self.store),
+            deployment=sum(len(s.positions) for d, s in stored.items() if arms.get(d) == Arm.DEPLOYMENT.value),
+            stored=stored,
+            unit_sum=normalised(np.stack(rows)).sum(axis=0),
+            count=len(rows),
+        )
+
+    @cached_property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes asked for, without those that need deployment activations where the store has none."""
+        banked = self.bank is not None and self.bank.deployment > 1
+        return tuple(lane for lane in self.settings.lanes if banked or lane not in _BANK_LANES)
+
+    @property
+    def absent(self) -> tuple[Lane, ...]:
+        """Lanes asked for that cannot be read."""
+        return tuple(lane for lane in self.settings.lanes if lane not in self.lanes)
+
+    def facts(self) -> dict[str, str]:
+        """What a log should say of the instrument, compactly."""
+        identity = self.identity
+        return {
+            "target": f"{self.runtime.target_name}@{identity.target}",
+            "pack": identity.pack,
+            "layer": str(identity.layer),
+            "positions": identity.policy,
+            "seed": str(identity.seed),
+            "draws": str(self.settings.draws),
+            "temperature": f"{identity.temperature:g}",
+            "max_new_tokens": str(identity.max_new_tokens),
+            "dtype": self.runtime.settings.dtype,
+            "lanes": ",".join(self.lanes),
+            "lanes_absent": ",".join(self.absent),
+        }
+
+    def open(self, asked: list[tuple[Transcript, int]]) -> list[Opened]:
+        """Replay transcripts and fix their positions; what the store holds of them is found, not made again.
+
+        Args:
+            asked: (transcript, epoch from 1) of each sample.
+        """
+        return [self._open(transcript, (epoch - 1) * self.settings.draws) for transcript, epoch in asked]
+
+    def keep(self, captured: list[tuple[Opened, Captured]]) -> list[None]:
+        """Store the activations of several samples as one part; those that are not finite are left out."""
+        if self.store is not None:
+            parts = {}
+            for opened, got in captured:
+                finite = np.isfinite(got.activations).all(axis=1)
+                parts[got.key] = StoredActivations(opened.prepared.positions[finite], got.activations[finite])
+            self.store.append_activations(parts)
+        return [None] * len(captured)
+
+    def read(self, samples: list[tuple[Opened, Vectors | None]]) -> list[list[Reading]]:
+        """Draw, score and store what several samples lack; all readings of each, in key order.
+
+        Args:
+            samples: Each with its activations (P, d_model), or None where it needs none.
+        """
+        drafts = [self._drafts(opened, activations) for opened, activations in samples]
+        flat = [draft for sample in drafts for draft in sample]
+        drawn = verbalize_stage(self.runtime.engine, flat, self.identity, self.plan.sampling) if flat else []
+        new: list[list[Reading]] = []
+        for (opened, activations), sample in zip(samples, drafts, strict=True):
+            own, drawn = drawn[: len(sample)], drawn[len(sample) :]
+            scored = self._scored(own, opened, activations) if own else []
+            new.append([*failed_readings(opened.prepared, self.identity), *scored])
+        self._append([opened for opened, _ in samples], new)
+        return [
+            sorted([*opened.present, *made], key=lambda r: (r.position, self.lanes.index(r.lane), r.draw))
+            for (opened, _), made in zip(samples, new, strict=True)
+        ]
+
+    def finish(self) -> None:
+        """Write the store's manifest."""
+        if self.store is not None:
+            self.store.finish({**versions(), **self.facts()})
+
+    @cached_property
+    def _stored(self) -> dict[str, list[Reading]]:
+        """Readings the store had when the task began, by transcript; failed ones are made again."""
+        found: dict[str, list[Reading]] = defaultdict(list)
+        if self.store is not None:
+            frame = self.store.readings().filter(pl.col("stop").is_in([StopReason.CLOSED, StopReason.TRUNCATED]))
+            for row in frame.iter_rows(named=True):
+                found[row["transcript_digest"]].append(Reading.model_validate(row))
+        return found
+
+    def _open(self, transcript: Transcript, first_draw: int) -> Opened:
+        prepared = prepare(transcript, self.runtime.instrument, self.plan)
+        draws = range(first_draw, first_draw + self.settings.draws)
+        positions = set(prepared.positions.tolist())
+        present = tuple(
+            r.model_copy(update={"transcript_id": transcript.id, "suite": transcript.suite})
+            for r in self._stored.get(prepared.digest, ())
+            if r.position in positions and r.lane in self.lanes and r.draw in draws
+        )
+        planned = len(positions) * len(self.lanes) * len(draws)
+        return Opened(prepared, first_draw, present, self._activations(prepared), planned - len(present))
+
+    def _activations(self, prepared: Prepared) -> Vectors | None:
+        stored = self.bank.stored.get(prepared.digest) if self.bank else None
+        if stored is None or prepared.error is not None:
+            return None
+        rows = dict(zip(stored.positions.tolist(), stored.activations, strict=True))
+        wanted = prepared.positions.tolist()
+        return np.stack([rows[p] for p in wanted]) if all(p in rows for p in wanted) else None
+
+    def _drafts(self, opened: Opened, activations: Vectors | None) -> list[Draft]:
+        prepared = opened.prepared
+        if prepared.error is not None or opened.pending == 0:
+            return []
+        mine = {} if activations is None else dict(zip((s.key for s in prepared.sites), activations, strict=True))
+        own = ControlLanes(prepared.sites, mine, self.settings.seed)
+        others = self.bank.controls if self.bank else own
+        there = {(r.position, r.lane, r.draw) for r in opened.present}
+        return [
+            draft_of(site, lane, draw, others if lane in _BANK_LANES else own)
+            for site in prepared.sites
+            for lane in self.lanes
+            for draw in range(opened.first_draw, opened.first_draw + self.settings.draws)
+            if (site.position, lane, draw) not in there
+        ]
+
+    def _scored(self, drawn: list[Drawn], opened: Opened, activations: Vectors | None) -> list[Reading]:
+        scoring = Scoring(self.runtime.scorer, self._reference(opened.prepared.digest, activations))
+        return score_stage(self.runtime.engine, drawn, self.identity, scoring)
+
+    def _reference(self, digest: str, activations: Vectors | None) -> ShuffleReference | None:
+        """The bank's activations and the transcript's own: the same whatever else runs beside it."""
+        unit_sum = self.bank.unit_sum if self.bank else np.zeros(self.identity.d_model)
+        count = self.bank.count if self.bank else 0
+        if activations is not None and not (self.bank and digest in self.bank.stored):
+            finite = activations[np.isfinite(activations).all(axis=1)]
+            unit_sum, count = unit_sum + normalised(finite).sum(axis=0), count + len(finite)
+        return ShuffleReference(unit_sum, count) if count > 1 else None
+
+    def _append(self, opened: Sequence[Opened], new: Sequence[Sequence[Reading]]) -> None:
+        if self.store is None:
+            return
+        self.store.append_transcripts([o.prepared.row for o in opened])
+        self.store.append([reading for sample in new for reading in sample])
