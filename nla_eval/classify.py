@@ -1,4 +1,4 @@
-"""The registry of classifiers, and what turns their judgements into frames: one row per reading, one per part of a turn.
+"""The registry of classifiers, and what turns judgements into frames: one row per reading, one per part of a turn.
 
 Classifiers live in the `classifiers` room and register themselves. Truncated, unreachable and failed readings pass
 through as outcomes without being judged; identical texts are judged once. Nothing here knows a suite or an arm: every

@@ -1,4 +1,4 @@
-"""What a model said, part by part: thinking, visible text and tool calls of each assistant message, as plain text to judge.
+"""What a model said, part by part: thinking, visible text and tool calls of each assistant message, as text to judge.
 
 Also the restatement rule: a turn that only gives back what a user or system message said first is not the model's own
 view (the rule of discounting what the other side disclosed follows Petri's evaluation-awareness dimension)."""
@@ -21,11 +21,14 @@ from .transcript import content_parts
 OVERLAP = 0.8
 """Share of an evidence sentence's words that must stand in one earlier sentence for it to be a restatement."""
 
-_PERSON = frozenset("i you we me us my your our myself yourself he she it they one".split())
-_BE = frozenset("am are is was were be been being re m s".split())
+_PERSON = frozenset(("i", "you", "we", "me", "us", "my", "your", "our", "he", "she", "it", "they", "one"))
+_BE = frozenset(("am", "are", "is", "was", "were", "be", "been", "being", "re", "m", "s"))
 _REPORTING = frozenset(
-    "understand understood acknowledge noted okay ok yes so as since that said told say says saying mention mentioned "
-    "stated according thank thanks sure clear right now know see user system prompt".split()
+    (
+        *("understand", "understood", "acknowledge", "noted", "mention", "mentioned", "said", "told", "say", "says"),
+        *("saying", "stated", "according", "know", "see", "okay", "ok", "yes", "so", "as", "since", "that", "sure"),
+        *("thank", "thanks", "clear", "right", "now", "user", "system", "prompt"),
+    )
 )
 
 
@@ -48,7 +51,7 @@ class TurnText:
 
 
 def turn_texts(messages: Sequence[ChatMessage]) -> Iterator[TurnText]:
-    """Every part of every assistant message that says something; an assistant message that says nothing yields one empty TEXT."""
+    """Every part of every assistant message that says something; one that says nothing at all yields one empty TEXT."""
     for index, message in enumerate(messages):
         if not isinstance(message, ChatMessageAssistant):
             continue
