@@ -26,6 +26,9 @@ from .transcript import Arm, Transcript
 
 _CONTEXT_CHARS = 240
 
+ActivationStorage = Literal["float32", "float16", "none"]
+"""How a store keeps activations."""
+
 
 class TargetFacts(Protocol):
     """What planning asks of a target."""
@@ -81,7 +84,7 @@ class ReadingPlan:
     """Explanations of each activation."""
     lanes: tuple[Lane, ...] = (Lane.MEASURED, Lane.DONOR)
     sampling: Sampling = field(default_factory=Sampling)
-    activations: Literal["float32", "float16", "none"] = "float32"
+    activations: ActivationStorage = "float32"
     """How activations are stored. float16 halves the room; what is verbalized is rounded the same way."""
 
     def __post_init__(self) -> None:

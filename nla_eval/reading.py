@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from typing import TypeVar
 
@@ -82,7 +83,8 @@ _TRANSCRIPTS_PER_PART = 64
 class Bench:
     """What a run works with."""
 
-    engine: Engine
+    load_engine: Callable[[], Engine]
+    """Called once, and only when something is left to capture or draw: a finished store loads no weights."""
     store: ReadingStore
     scorer: Scorer
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -157,6 +159,10 @@ class _Run:
         self.levels: Counter[str] = Counter()
         self.activations: Activations = {}
 
+    @cached_property
+    def engine(self) -> Engine:
+        return self.bench.load_engine()
+
     def read(self) -> ReadResult:
         self.store.append_transcripts([p.row for p in self.run.prepared])
         self._append([r for p in self.run.prepared for r in failed_readings(p, self.identity)])
@@ -193,7 +199,7 @@ class _Run:
         meter = Meter(self.progress, "capture", len(missing), "transcripts")
         failed: set[str] = set()
         for batch in _flushed(
-            captured_stream(self.bench.engine, (p.request for p in missing)),
+            captured_stream(self.engine, (p.request for p in missing)),
             _TRANSCRIPTS_PER_PART,
             self.bench.flush_seconds,
         ):
@@ -226,9 +232,9 @@ class _Run:
         drafts = self._pending(captured, controls)
         meter = Meter(self.progress, "verbalize", pending, "readings")
         while chunk := list(islice(drafts, _CHUNK)):
-            stream = _metered(drawn_stream(self.bench.engine, chunk, self.identity, self.run.plan.sampling), meter)
+            stream = _metered(drawn_stream(self.engine, chunk, self.identity, self.run.plan.sampling), meter)
             for batch in _flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
-                self._append(score_stage(self.bench.engine, batch, self.identity, scoring))
+                self._append(score_stage(self.engine, batch, self.identity, scoring))
 
     def _pending(self, captured: Sequence[Prepared], controls: ControlLanes) -> Iterator[Draft]:
         plan = self.run.plan

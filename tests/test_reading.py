@@ -58,7 +58,7 @@ def run(
 ) -> tuple[ReadingStore, ReadResult]:
     planned = plan_run(both_arms() if transcripts is None else transcripts, instrument, plan)
     store = ReadingStore.create(str(where), planned.identity)
-    bench = Bench(engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=flush_seconds)
+    bench = Bench(lambda: engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=flush_seconds)
     return store, read(planned, bench, retry_errors=retry_errors)
 
 
@@ -345,7 +345,7 @@ def test_progress_reaches_the_total_of_each_stage(tmp_path: Path) -> None:
     events: list[Event] = []
     planned = plan_run(both_arms(), INSTRUMENT, PLAN, events.append)
     store = ReadingStore.create(str(tmp_path), planned.identity)
-    read(planned, Bench(PlantedEngine(TARGET), store, plain_scores), events.append)
+    read(planned, Bench(lambda: PlantedEngine(TARGET), store, plain_scores), events.append)
     last = {event.stage: event for event in events}
     assert {stage: (e.done, e.total) for stage, e in last.items()} == {
         "replay": (12, 12),
