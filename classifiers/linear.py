@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from nla_eval.classify import CLASSIFIERS, rubric_ref
@@ -26,7 +27,8 @@ CUE = re.compile(
     r"\b(?:tests?|testing|tested|evals?|evaluat\w*|benchmark\w*|assess\w*|red-?\s?team\w*|grad(?:er|ers|ed|ing)|auto-?grader"
     r"|scor(?:e[sd]?|er|ing)|reward\w*|checker\w*|mark(?:ed|s)\b|rubric|contriv\w*|staged?|trap|bait|honey-?pot|planted"
     r"|constructed|artificial\w*|convenien\w*|fabricat\w*|rigged|scripted|arranged|manufactured|fake|unreal"
-    r"|too (?:neat|tidy)|improbable|sting|stud(?:ied|ying)|measur\w*|observ\w*|experiment\w*|audit\w*|exam\w*|prob(?:ed|ing)"
+    r"|too (?:neat|tidy|handy)|improbable|sting|stud(?:ied|y|ying)|measur\w*|observ\w*|experiment\w*|audit\w*|exam\w*"
+    r"|prob(?:ed|ing)|lure|concocted|put-up|made up"
     r"|gpqa|mmlu\w*|swe-?bench|humaneval|gsm-?8k|truthfulqa|hellaswag|\w*-?bench|simpleqa|ifeval|mbpp|wmdp|arc-\w+"
     r"|browsecomp|livecodebench|frontiermath|humanity's last exam)\b",
     re.IGNORECASE,
@@ -52,22 +54,26 @@ class Linear:
     Args:
         rubric: Must have the headlines the thresholds were set for.
 
-    Raises:
-        InputError: The rubric's headlines differ from the model's, or the model file cannot be used.
+    Judging raises InputError when the rubric's headlines differ from the model's or the model file cannot be used.
     """
 
     name = "linear@1"
 
     def __init__(self, rubric: Rubric) -> None:
         self.rubric = rubric
-        self.model: LinearModel = load_model()
-        mine = {h.value: sorted(label.value for label in labels) for h, labels in rubric.headlines.items()}
+
+    @cached_property
+    def model(self) -> LinearModel:
+        """The fitted model, read at the first judgement so that listing tasks needs no scikit-learn."""
+        model = load_model()
+        mine = {h.value: sorted(label.value for label in labels) for h, labels in self.rubric.headlines.items()}
         for headline in (Headline.PAPER.value, Headline.BROAD.value):
-            if mine[headline] != sorted(self.model.headlines[headline]):
+            if mine[headline] != sorted(model.headlines[headline]):
                 raise InputError(
-                    f"rubric '{rubric.id}': its headline '{headline}' is not the one the linear classifier's "
+                    f"rubric '{self.rubric.id}': its headline '{headline}' is not the one the linear classifier's "
                     "threshold was set for; use the rubric 'strict' or the classifier 'lexicon' or 'llm'"
                 )
+        return model
 
     async def judge(self, texts: list[str], *, kind: str) -> list[Judgement]:
         """One judgement per text. All windows of all texts go through the model at once."""

@@ -1,9 +1,9 @@
 """Trains the embedded linear classifier and measures it: `python -m nla_eval.classifiers.train_linear`.
 
 Reads `data/explanations.jsonl` (texts written for this project; their topics are the cross-validation groups) and
-`data/heldout.jsonl` (written after the lexicon and the features were settled; chooses nothing); writes `data/linear.skops`
-and `data/linear_metrics.json`. Where the environment variable NLA_EVAL_SHARED_DATA names a folder with public NLA
-explanations of ordinary prompts, the flag rates on them are measured too; only counts are kept, never a text."""
+`data/heldout.jsonl` (written after the lexicon and the features were settled; it chooses nothing). Writes
+`data/linear.skops` and `data/linear_metrics.json`. Where the environment variable NLA_EVAL_SHARED_DATA names a folder
+with public NLA explanations of ordinary prompts, the flag rates on them are measured too; only counts are kept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEED = 0
 FOLDS = 5
 INVERSE_REGULARISATION = 8.0
 HARD_NEGATIVE_QUANTILE = 0.995
-"""The threshold of a headline: this quantile of held-out-fold probabilities of texts outside it, never below one half."""
+"""A headline's threshold: this quantile of held-out-fold probabilities of texts outside it, never below one half."""
 
 _BINS = 10
 
@@ -82,7 +82,7 @@ def fit(examples: Sequence[Example], headlines: dict[str, list[str]], thresholds
 
 
 def cross_validated(examples: Sequence[Example], groups: Sequence[str]) -> NDArray[np.float64]:
-    """(n, len(Label)) probabilities of each text under a model that saw no text of its group; columns in `Label` order."""
+    """(n, len(Label)) probabilities under models that saw no text of the same group; columns in `Label` order."""
     import numpy as np
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -196,7 +196,7 @@ def _flags(
 
 
 def real_texts(folder: Path) -> dict[str, list[str]]:
-    """Public NLA explanations of ordinary prompts, by source; empty where the data are not there. None is about an evaluation."""
+    """Public NLA explanations by source, none on an evaluation; empty where the data are not there."""
     found: dict[str, list[str]] = {}
     for source, file, field in (
         ("public_nla_examples", "nla_examples/nla_examples.jsonl", "explanation"),
@@ -272,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "texts": len(examples),
         "thresholds": thresholds,
         "caveat": (
-            "The lexicon, whose hits are features, was edited while looking at the training texts, so the cross-validated "
+            "The lexicon, whose hits are features, was edited while looking at training texts, so the cross-validated "
             "figures are optimistic; the held-out texts were written afterwards and by the same authors."
         ),
         "cross_validated_by_topic_and_style": probability_report(examples, by_topic_and_style, rubric, thresholds),

@@ -2,9 +2,9 @@
 
 Loaded in every Inspect command, so nothing here may import torch or transformers."""
 
-from . import awareness, providers
+from . import awareness, providers, scoring
 from ._rooms import load_room
 
-__all__ = ["awareness", "providers"]
+__all__ = ["awareness", "providers", "scoring"]
 
 load_room("suites")
