@@ -34,7 +34,7 @@ AWARE_DIRECTION = np.eye(D_MODEL, dtype=np.float32)[0] * 20.0
 class ByteTarget:
     """A target whose tokens are bytes, with a ChatML template."""
 
-    max_context: int = 4096
+    max_context: int = 32768
     hash: str = "byte-target"
     name: str = "bytes"
 

@@ -1,0 +1,132 @@
+"""The command `nla-eval`. It parses arguments and shows errors; each command's work is a module of `commands`,
+imported when it is called, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import InputError, NlaEvalError
+
+app = typer.Typer(
+    name="nla-eval",
+    help="Measure evaluation awareness of open-weights models with Natural Language Autoencoders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+suites = typer.Typer(no_args_is_help=True, help="What there is to read.")
+packs = typer.Typer(no_args_is_help=True, help="Trained NLAs.")
+app.add_typer(suites, name="suite")
+app.add_typer(packs, name="pack")
+
+Target = Annotated[str, typer.Option(help="Target: its name, a folder, or a hub id owner/name.")]
+Pack = Annotated[
+    str | None, typer.Option(help="Pack: its name or folder. Default: the one that belongs to the target.")
+]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+
+
+@app.command()
+def read(
+    sources: Annotated[list[str], typer.Argument(help="Suites, .jsonl files, .eval logs or folders of logs.")],
+    out: Annotated[str, typer.Option(help="Store to write to: a folder or an fsspec URL.")],
+    deployment: Annotated[
+        list[str] | None, typer.Option(help="File of ordinary use, for the donor lane. May be repeated.")
+    ] = None,
+    arm: Annotated[str, typer.Option(help="Arm of files in SOURCES; a suite knows its own.")] = "evaluation",
+    target: Target = "smollm2-135m",
+    pack: Pack = None,
+    policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(12)",
+    draws: Annotated[int, typer.Option(help="Explanations of each activation.")] = 1,
+    lanes: Annotated[
+        str, typer.Option(help="measured, and any of donor,gaussian,mean,no_injection.")
+    ] = "measured,donor",
+    seed: Annotated[int, typer.Option()] = 0,
+    temperature: Annotated[float, typer.Option(help="Of the verbalizer; 0 is greedy.")] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(help="Cap on an explanation.")] = 80,
+    activations: Annotated[str, typer.Option(help="How to keep them: float32, float16 or none.")] = "float32",
+    limit: Annotated[int | None, typer.Option(help="At most this many transcripts of each source.")] = None,
+    dtype: Dtype = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    engine: Annotated[str, typer.Option(help="What runs the weights.")] = "transformers",
+    retry_errors: Annotated[bool, typer.Option(help="Read again what failed before.")] = False,
+) -> None:
+    """Read transcripts into a store. Stopped and started again, it resumes."""
+    from .commands.read import ReadRequest, plan_of, run
+    from .runtime import RuntimeSettings
+
+    plan = plan_of(policy, seed, draws, lanes, activations, (temperature, max_new_tokens))
+    settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
+    run(ReadRequest(tuple(sources), tuple(deployment or ()), out, plan, settings, arm, limit, retry_errors))
+
+
+@app.command()
+def report(
+    inputs: Annotated[list[str], typer.Argument(help=".eval logs, folders of logs, and stores.")],
+    out: Annotated[str, typer.Option(help="The file to write.")] = "report.html",
+    classifier: Annotated[str, typer.Option(help="Who judges.")] = "linear",
+    rubric: Annotated[str, typer.Option(help="Under which rubric: its name or a YAML file.")] = "strict",
+    pack: Annotated[
+        str | None, typer.Option(help="Pack whose card to show. Default: the one the readings name.")
+    ] = None,
+    builder: Annotated[str, typer.Option("--format", help="Kind of report.")] = "html",
+) -> None:
+    """Judge readings and turns, tally them, and write one report. Needs no weights."""
+    from .commands.report import ReportRequest, run
+
+    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder))
+
+
+@suites.command("list")
+def suite_list() -> None:
+    """List the suites with their arm, size, licence and needs."""
+    from .commands.suites import run
+
+    run()
+
+
+@packs.command("verify")
+def pack_verify(
+    pack: Annotated[str | None, typer.Argument(help="Name or folder.")] = None,
+    target: Target = "smollm2-135m",
+    dtype: Dtype = "auto",
+) -> None:
+    """Load a pack on its target and run its self-test; it fails closed."""
+    from .commands.pack import verify
+
+    verify(pack, target, dtype)
+
+
+@packs.command("card")
+def pack_card(pack: Annotated[str | None, typer.Argument(help="Name or folder.")] = None) -> None:
+    """Print what was measured of a pack."""
+    from .commands.pack import card
+
+    card(pack)
+
+
+@app.command()
+def train(config: Annotated[str, typer.Argument(help="YAML file of the run.")]) -> None:
+    """Train a pack."""
+    if not Path(config).is_file():
+        raise InputError(f"no training configuration '{config}'; give the path of a YAML file")
+    from .training.run import main as run
+
+    run(config)
+
+
+def main() -> None:
+    """Entry point: what a user can mend is one line on standard error and exit code 2."""
+    try:
+        app()
+    except NlaEvalError as err:
+        print(f"nla-eval: {' '.join(str(err).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

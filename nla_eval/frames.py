@@ -1,0 +1,186 @@
+"""From Inspect logs and stores to the frames a tally reads: readings, their judgements, judged turns, transcripts.
+
+Everything is judged here and now by one classifier under one rubric, so V and N of all inputs agree; no weights are
+needed. It knows no suite and no report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import polars as pl
+from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
+from inspect_ai.model import ChatMessage
+
+from .classify import TURN_SCHEMA, judge_messages, judge_readings
+from .errors import InputError
+from .judgement import Classifier
+from .readings import KEY, SCHEMA, StopReason
+from .store import TRANSCRIPT_SCHEMA, ReadingStore
+from .tally_frames import Frames
+from .transcript import content_digest
+
+_STATE = "NLAState:"
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was found in the inputs, before judging."""
+
+    readings: pl.DataFrame
+    """Columns of `readings.SCHEMA`, one row per key."""
+    transcripts: pl.DataFrame
+    """Columns of `store.TRANSCRIPT_SCHEMA`, one row per arm, suite and digest."""
+    messages: Mapping[str, Sequence[ChatMessage]]
+    """Conversations by transcript digest."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """By input's name."""
+    notes: tuple[str, ...] = ()
+    """What could not be used."""
+
+    @property
+    def pack(self) -> str | None:
+        """The one pack of the readings, or None when there is none or more than one."""
+        packs = set(self.readings["pack"])
+        return str(packs.pop()) if len(packs) == 1 else None
+
+
+@dataclass
+class _Pile:
+    readings: list[pl.DataFrame] = field(default_factory=list)
+    transcripts: list[pl.DataFrame] = field(default_factory=list)
+    messages: dict[str, Sequence[ChatMessage]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def gather(inputs: Iterable[str]) -> Gathered:
+    """Read logs and stores.
+
+    Args:
+        inputs: .eval or .json logs, folders of logs, and stores (folders or URLs).
+
+    Raises:
+        InputError: An input is neither, or there is nothing in them.
+        StoreError: A store cannot be read.
+    """
+    pile = _Pile()
+    for name in inputs:
+        path = Path(name)
+        if path.is_file():
+            _add_log(path, pile)
+        elif "://" in name or (path / "store.json").is_file():
+            _add_store(name, pile)
+        elif path.is_dir():
+            logs = sorted(p for p in path.rglob("*") if p.suffix == ".eval")
+            if not logs:
+                raise InputError(f"folder '{name}' holds neither a store nor .eval logs")
+            for log in logs:
+                _add_log(log, pile)
+        else:
+            raise InputError(f"no log or store at '{name}'; make one with: nla-eval read, or inspect eval")
+    if not pile.transcripts:
+        raise InputError("the inputs hold no transcript read by nla_eval; run: inspect eval nla_eval/<suite>")
+    return Gathered(
+        readings=_one_per_key(pl.concat(pile.readings)),
+        transcripts=_first_of_each(pl.concat(pile.transcripts)),
+        messages=pile.messages,
+        provenance=pile.provenance,
+        notes=tuple(pile.notes),
+    )
+
+
+def judged(gathered: Gathered, classifier: Classifier) -> Frames:
+    """Judge every reading and every assistant turn with one classifier."""
+    return anyio.run(_judged, gathered, classifier)
+
+
+async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
+    turns = [await judge_messages(m, digest, classifier) for digest, m in sorted(gathered.messages.items())]
+    return Frames(
+        readings=gathered.readings,
+        judgements=await judge_readings(gathered.readings, classifier),
+        turns=pl.concat(turns) if turns else pl.DataFrame(schema=TURN_SCHEMA),
+        transcripts=gathered.transcripts,
+    )
+
+
+def _add_store(url: str, pile: _Pile) -> None:
+    from .reading import kept_messages
+
+    store = ReadingStore.open(url)
+    pile.readings.append(store.readings())
+    pile.transcripts.append(store.transcripts())
+    pile.messages |= kept_messages(store)
+    manifest = store.manifest
+    facts = store.identity.model_dump(mode="json") | (manifest.provenance if manifest else {})
+    name = url.rstrip("/").rsplit("/", 1)[-1]
+    pile.provenance[name] = facts
+    if not store.complete:
+        pile.notes.append(f"store '{name}' is unfinished: its run was stopped, or is still going")
+
+
+def _add_log(path: Path, pile: _Pile) -> None:
+    try:
+        header = read_eval_log(str(path), header_only=True)
+        samples: Iterator[EvalSample] = read_eval_log_samples(
+            str(path), all_samples_required=False, resolve_attachments=True
+        )
+        rows = [row for sample in samples if (row := _of_sample(sample, pile)) is not None]
+    except (OSError, ValueError, KeyError) as err:
+        reason = next(iter(str(err).splitlines()), type(err).__name__)
+        raise InputError(f"log '{path.name}' cannot be read: {reason}; give a finished .eval log") from err
+    if not rows:
+        pile.notes.append(f"log '{path.name}' holds no sample read by nla_eval")
+        return
+    pile.transcripts.append(pl.DataFrame(rows, schema=TRANSCRIPT_SCHEMA))
+    pile.provenance[path.name] = {
+        "task": header.eval.task,
+        "target": header.eval.model,
+        "packages": dict(sorted(header.eval.packages.items())),
+        "options": dict(sorted(header.eval.task_args.items())),
+        "status": header.status,
+    }
+
+
+def _of_sample(sample: EvalSample, pile: _Pile) -> dict[str, Any] | None:
+    row = sample.store.get(f"{_STATE}transcript")
+    if not row:
+        return None
+    readings = sample.store.get(f"{_STATE}readings") or []
+    pile.readings.append(pl.DataFrame(readings, schema=SCHEMA))
+    digest = str(row["transcript_digest"])
+    if content_digest(sample.messages) == digest or digest not in pile.messages:
+        pile.messages[digest] = sample.messages
+    return {name: row.get(name) for name in TRANSCRIPT_SCHEMA}
+
+
+def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
+    """A log and a store may hold the same reading; one that did not fail is kept."""
+    failed = pl.col("stop") == StopReason.ERROR.value
+    return (
+        readings.with_columns(failed=failed)
+        .sort([*KEY, "failed", *(c for c in SCHEMA if c not in KEY)], nulls_last=True)
+        .unique(list(KEY), keep="first", maintain_order=True)
+        .select(list(SCHEMA))
+    )
+
+
+def _first_of_each(transcripts: pl.DataFrame) -> pl.DataFrame:
+    keys = ["arm", "suite", "transcript_digest"]
+    return transcripts.sort(*keys, "transcript_id").unique(keys, keep="first", maintain_order=True)
+
+
+def flat(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Nested facts as dotted names and text, for printing."""
+    found: dict[str, str] = {}
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": text for inner, text in flat(value).items()}
+        else:
+            found[str(name)] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return found

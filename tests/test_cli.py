@@ -1,0 +1,161 @@
+"""The command reads files into a store and says what a user did wrong in one line; it starts without heavy imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nla_eval.runtime as runtime_module
+from nla_eval.cli import main
+from nla_eval.frames import flat, gather
+from nla_eval.store import ReadingStore
+from tests import planted_task
+from tests.fakes import CUE
+
+
+def nla_eval(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    """Run the command in this process with the planted engine; its exit code."""
+    runtime_module._RUNTIMES.clear()
+    monkeypatch.setattr(sys, "argv", ["nla-eval", *args])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def chats(path: Path, count: int, cue: str = "") -> str:
+    """A JSONL file of short chats with line 2 broken."""
+    lines = [
+        json.dumps(
+            {
+                "id": f"{path.stem}-{i}",
+                "family": f"{path.stem}-family-{i % 3}",
+                "messages": [
+                    {"role": "user", "content": f"{cue} Tell me about city {i}, please."},
+                    {"role": "assistant", "content": f"City {i} lies by the sea and has a long history of trade."},
+                ],
+            }
+        )
+        for i in range(count)
+    ]
+    lines.insert(1, '{"id": "broken", "messages": [')
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[str, str]:
+    return chats(tmp_path / "asked.jsonl", 4, CUE), chats(tmp_path / "used.jsonl", 4)
+
+
+def test_two_files_become_a_store_with_both_arms(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, used = both
+    out = str(tmp_path / "store")
+    args = ("read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
+    assert nla_eval(monkeypatch, *args) == 0
+    printed = capsys.readouterr()
+    assert "8 transcripts" in printed.out
+    assert "24 positions x 2 lanes x 1 draws = 48 readings" in printed.out
+    assert "1 records left out, first: asked.jsonl line 2" in printed.err
+    store = ReadingStore.open(out)
+    assert store.complete
+    assert store.readings()["lane"].value_counts().sort("lane").rows() == [("donor", 24), ("measured", 24)]
+    assert set(store.transcripts()["arm"]) == {"evaluation", "deployment"}
+    assert len(store.messages()) == 8
+    planted_task.LAST_ENGINE.clear()
+    assert nla_eval(monkeypatch, *args) == 0
+    assert "nothing to do (48 were there before)" in capsys.readouterr().out
+    assert planted_task.LAST_ENGINE == []
+
+
+def test_a_store_alone_holds_what_a_report_needs(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, used = both
+    out = str(tmp_path / "store")
+    nla_eval(monkeypatch, "read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--limit", "3")
+    found = gather([out, out])
+    assert found.pack == "planted@1"
+    assert found.transcripts.height == 6
+    assert set(found.messages) == set(found.transcripts["transcript_digest"])
+    assert found.readings.height == ReadingStore.open(out).readings().height
+    assert found.notes == ()
+
+
+def test_a_report_is_written_from_a_store(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, used = both
+    out, page = str(tmp_path / "store"), tmp_path / "page.html"
+    nla_eval(monkeypatch, "read", asked, "--deployment", used, "--out", out, "--engine", "planted")
+    assert nla_eval(monkeypatch, "report", out, "--out", str(page), "--classifier", "lexicon") == 0, capsys.readouterr()
+    assert "asked" in page.read_text()
+    first = page.read_bytes()
+    assert nla_eval(monkeypatch, "report", out, "--out", str(page), "--classifier", "lexicon") == 0
+    assert page.read_bytes() == first
+
+
+MISTAKES = {
+    "no such file": (["read", "nowhere.jsonl", "--out", "s"], "neither a file nor a suite"),
+    "unknown ending": (["read", "notes.txt", "--out", "s"], "unknown ending"),
+    "unknown lane": (["read", "chats.jsonl", "--out", "s", "--lanes", "measured,placebo"], "unknown lane 'placebo'"),
+    "unknown arm": (["read", "chats.jsonl", "--out", "s", "--arm", "test"], "expected one of evaluation"),
+    "unknown policy": (["read", "chats.jsonl", "--out", "s", "--policy", "some(3)"], "unknown position policy"),
+    "unknown dtype": (["read", "chats.jsonl", "--out", "s", "--dtype", "int4"], "expected one of auto"),
+    "unknown engine": (["read", "chats.jsonl", "--out", "s", "--engine", "abacus"], "unknown engine 'abacus'"),
+    "unknown storage": (["read", "chats.jsonl", "--out", "s", "--activations", "int8"], "expected one of float32"),
+    "no donors": (["read", "chats.jsonl", "--out", "s", "--engine", "planted"], "deployment"),
+    "no draws": (["read", "chats.jsonl", "--out", "s", "--draws", "0"], "at least 1"),
+    "another plan": (["read", "chats.jsonl", "--out", "s", "--engine", "planted", "--seed", "9"], "made with seed 0"),
+    "no store": (["report", "nowhere"], "no log or store"),
+    "not a log": (["report", "broken.eval"], "cannot be read"),
+    "an empty folder": (["report", "empty"], "neither a store nor .eval logs"),
+    "unknown classifier": (["report", "s", "--classifier", "oracle"], "unknown classifier"),
+    "no configuration": (["train", "nowhere.yaml"], "no training configuration"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    chats(tmp_path / "chats.jsonl", 2)
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "broken.eval").write_bytes(b"not a zip")
+    (tmp_path / "empty").mkdir()
+    if what == "another plan":
+        nla_eval(monkeypatch, "read", "chats.jsonl", "--out", "s", "--engine", "planted", "--lanes", "measured")
+        capsys.readouterr()
+    args, says = MISTAKES[what]
+    assert nla_eval(monkeypatch, *args) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    told = [line for line in error.splitlines() if line.startswith("nla-eval: ")]
+    assert len(told) == 1
+    assert says in told[0]
+
+
+def test_suites_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nla_eval(monkeypatch, "suite", "list") == 0
+    listed = capsys.readouterr().out
+    assert "blackmail" in listed
+    assert "deployment" in listed
+
+
+def test_starting_the_command_imports_neither_torch_nor_inspect() -> None:
+    heavy = ("torch", "transformers", "inspect_ai", "polars")
+    code = f"import sys, nla_eval.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_facts_flatten_to_dotted_text() -> None:
+    assert flat({"a": {"b": 1, "c": {"d": "x"}}, "e": [1]}) == {"a.b": "1", "a.c.d": "x", "e": "[1]"}
