@@ -42,7 +42,7 @@ class Alignment:
     """Ascending, without overlaps. Empty pieces that could be placed have start == end."""
     notes: tuple[str, ...]
     lost: tuple[Piece, ...]
-    """Pieces with text that the template left out."""
+    """Pieces with text that the template left out, or rewrote so that they cannot be found."""
 
 
 def align(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Alignment:
@@ -56,7 +56,7 @@ def align(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Alignment:
     present = {span.piece.index for span in spans}
     lost = tuple(p for p in plan.pieces if p.index not in present and p.value.strip() and p.arguments != {})
     for piece in lost:
-        notes[f"{piece.channel.label}_dropped"] = None
+        notes["unaligned" if piece.index in search.unaligned else f"{piece.channel.label}_dropped"] = None
     return Alignment(text, spans, tuple(notes), lost)
 
 
@@ -65,6 +65,8 @@ class _Search:
         self._plan, self._tokenizer, self._text = plan, tokenizer, text
         self._renders = 0
         self.notes: dict[str, None] = {}
+        self.unaligned: set[int] = set()
+        """Pieces whose place could not be told, because the template treats them differently once marked."""
         corpus = text + "".join(piece.value for piece in plan.pieces)
         self._nonce = next(word for word in (f"zq{n}x" for n in range(10**6)) if word not in corpus)
         self._pattern = re.compile(self._nonce + r"(\d+)x(\d+)qz")
@@ -75,16 +77,18 @@ class _Search:
         named = [p for p in self._plan.pieces if p.arguments is None]
         spans: list[Span] = []
         groups = [[p for p in named if p.value]]
-        while groups and self._renders < _MAX_RENDERS:
+        while groups:
             group = groups.pop()
-            located = self._locate(group, _thirds)
+            located = self._locate(group, _thirds) if self._renders < _MAX_RENDERS else None
             if located is None and len(group) == 1:
                 located = self._locate_alone(group)
-            if located is None:
-                middle = len(group) // 2
-                groups += [half for half in (group[middle:], group[:middle]) if half and len(half) < len(group)]
-            else:
+            if located is not None:
                 spans += located
+            elif len(group) == 1 or self._renders >= _MAX_RENDERS:
+                self.unaligned |= {piece.index for piece in group}
+            else:
+                middle = len(group) // 2
+                groups += [group[middle:], group[:middle]]
         empty = [p for p in named if not p.value]
         return spans + (self._locate(empty, _thirds) or [] if empty else [])
 
@@ -134,8 +138,6 @@ class _Search:
             located = self._locate(group, cuts)
             if located is not None:
                 return located
-        if group[0].value.strip():
-            self.notes["unaligned"] = None
         return None
 
     def _locate(self, group: Sequence[Piece], cuts: Callable[[str], list[int]]) -> list[Span] | None:

@@ -30,7 +30,7 @@ _TEXT_CHANNEL = {
     "assistant": Channel.RESPONSE,
     "tool": Channel.TOOL_RESULT,
 }
-_TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError)
+_TEMPLATE_FAILURES = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,12 @@ def template_source(tokenizer: PreTrainedTokenizerBase) -> str:
         raise TemplateError(f"the tokenizer of {name} has no chat template; use an instruction-tuned target") from None
 
 
-def plans(transcript: Transcript, source: str) -> Iterator[Plan]:
+def plans(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: str) -> Iterator[Plan]:
     """Ways of saying `transcript` to the template whose Jinja text is `source`, the most faithful first."""
-    parts = _Parts(transcript)
-    reasoning_key = next((key for key in _REASONING_KEYS if key in source), None)
-    base = _Style(reasoning_key=reasoning_key, tools_in_template=bool(re.search(r"\btools\b", source)))
+    parts = _Parts(transcript, _Cleaner(tokenizer))
+    base = _Style(
+        reasoning_key=_reasoning_key(tokenizer, source), tools_in_template=bool(re.search(r"\btools\b", source))
+    )
     has_calls = any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in transcript.messages)
     has_results = any(isinstance(m, ChatMessageTool) for m in transcript.messages)
     knows_calls = "tool_calls" in source
@@ -161,6 +162,18 @@ def plans(transcript: Transcript, source: str) -> Iterator[Plan]:
     yield parts.plan(replace(base, calls_as_text=has_calls or has_results, results_as_user=True, merge_roles=True))
 
 
+def _reasoning_key(tokenizer: PreTrainedTokenizerBase, source: str) -> str | None:
+    """The message key under which the template writes the thinking of a last turn; None when it has no place for it."""
+    for key in (key for key in _REASONING_KEYS if key in source):
+        asked = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", key: "zqthoughtqz"}]
+        try:
+            if "zqthoughtqz" in render_messages(tokenizer, asked):
+                return key
+        except TemplateError:
+            continue
+    return None
+
+
 @dataclass(frozen=True)
 class _Style:
     reasoning_key: str | None
@@ -172,11 +185,36 @@ class _Style:
     merge_roles: bool = False
 
 
+class _Cleaner:
+    """Replaces what the tokenizer cannot read by U+FFFD: lone surrogates, null bytes, characters without tokens.
+
+    SmolLM2's byte-level vocabulary lacks six control characters, among them U+0016. It passes over them without a word,
+    and the character offsets of the rest of that word are then wrong.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._readable: dict[str, bool] = {"\x00": False}
+
+    def clean(self, value: str) -> str:
+        value = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        rare = [c for c in set(value) if (c < " " and c not in "\t\n\r") or "\x7f" <= c < "\xa0" or c >= "\U00030000"]
+        unreadable = dict.fromkeys((ord(c) for c in rare if not self._can_read(c)), "\ufffd")
+        return value.translate(unreadable) if unreadable else value
+
+    def _can_read(self, character: str) -> bool:
+        if character not in self._readable:
+            ids = self._tokenizer(character, add_special_tokens=False, verbose=False).input_ids
+            self._readable[character] = bool(ids) and set(self._tokenizer.decode(ids)) != {"\ufffd"}
+        return self._readable[character]
+
+
 class _Parts:
     """Numbers the pieces of one transcript while a plan is laid out."""
 
-    def __init__(self, transcript: Transcript) -> None:
+    def __init__(self, transcript: Transcript, cleaner: _Cleaner) -> None:
         self._transcript = transcript
+        self._cleaner = cleaner
         self._pieces: list[Piece] = []
         self._notes: dict[str, None] = {}
 
@@ -205,7 +243,7 @@ class _Parts:
         return piece
 
     def _clean(self, value: str) -> str:
-        cleaned = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\x00", "\ufffd")
+        cleaned = self._cleaner.clean(value)
         if cleaned != value:
             self._note("characters_replaced")
         return cleaned

@@ -103,7 +103,7 @@ def _render(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: 
     """The first plan that loses nothing but thinking (templates drop it by design), else the one that loses least."""
     best: tuple[int, Plan, Alignment] | None = None
     refusal: TemplateError | None = None
-    for plan in plans(transcript, source):
+    for plan in plans(transcript, tokenizer, source):
         try:
             aligned = align(plan, tokenizer)
         except TemplateError as error:
@@ -170,12 +170,16 @@ class _Layout:
         return cls(message, channel, channel != Channel.TEMPLATE)
 
     def owner(self, tokens: _Tokens) -> NDArray[np.int64]:
-        """For each token the character that says where it came from: its first content character, else its first."""
+        """For each token the character that says where it came from: its first content character, else its first.
+
+        A special token is the template's even where it has been given a space that stands before it.
+        """
         size = len(self.content)
         following = np.where(self.content, np.arange(size), size)
         following = np.minimum.accumulate(following[::-1])[::-1]
         start = np.minimum(tokens.start, max(size - 1, 0))
-        return np.where(following[start] < tokens.end, following[start], start).astype(np.int64)
+        ordinary = np.where(following[start] < tokens.end, following[start], start)
+        return np.where(tokens.special, tokens.end - 1, ordinary).astype(np.int64)
 
 
 def _header_start(literal: str, opening: str | None, specials: re.Pattern[str] | None, *, first: bool) -> int:
