@@ -89,14 +89,27 @@ def _any_by(turns: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
 
 
 def _top(flags: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """The best flags in turns: the best of each family before the second best, one suite after the other."""
     ranked = sorted(flags, key=lambda r: (-len(r["hits"]), -(r["score"] or 0.0), *(r[k] for k in KEY)))
-    taken: list[dict[str, Any]] = []
+    ranked = _in_turns(ranked, ("suite", "family"))
     seen: Counter[str] = Counter()
+    few = []
     for row in ranked:
-        if len(taken) < limit and seen[row["transcript_digest"]] < _PER_TRANSCRIPT:
-            seen[row["transcript_digest"]] += 1
-            taken.append(row)
-    return taken
+        seen[row["transcript_digest"]] += 1
+        if seen[row["transcript_digest"]] <= _PER_TRANSCRIPT:
+            few.append(row)
+    return _in_turns(few, ("suite",))[:limit]
+
+
+def _in_turns(rows: list[dict[str, Any]], group: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Stable round robin: the first row of every group, then the second of every group, and so on."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    turns = []
+    for row in rows:
+        key = tuple(row[name] for name in group)
+        turns.append(seen[key])
+        seen[key] += 1
+    return [row for _, row in sorted(zip(turns, rows, strict=True), key=lambda pair: pair[0])]
 
 
 def _draw(row: dict[str, Any], seed: int) -> bytes:

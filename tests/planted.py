@@ -4,6 +4,7 @@ Names, texts and packs say so ("synthetic"), so that a report made from them can
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,7 +103,7 @@ def planted_frames(
         for index in range(arm.families * arm.per_family):
             family = f"{arm.suite}-family-{index // arm.per_family:02d}"
             name = text.wrap.format(f"{arm.suite}-{index:03d}")
-            digest = f"{arm.suite}{index:05d}".encode().hex().ljust(64, "0")[:64]
+            digest = hashlib.sha256(f"{arm.suite}|{index}".encode()).hexdigest()
             carries = bool(rng.random() < arm.aware)
             says = bool(rng.random() < arm.verbalized)
             row = {"transcript_digest": digest, "transcript_id": name, "suite": arm.suite}

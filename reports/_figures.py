@@ -1,0 +1,162 @@
+"""The figures of a report, as inline SVG that follows the page's light and dark colours.
+
+Drawn with matplotlib in seaborn's style on a canvas of their own (no global state). Ids are salted per figure and
+unused ones removed, so that figures can share a page and the same tally gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from nla_eval.stats import Estimate, KPoint
+
+_INK, _FAINT = "#101112", "#808182"
+_SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_COLOURS = {_INK: "var(--ink)", _FAINT: "var(--rule)"} | {c: f"var(--series-{i})" for i, c in enumerate(_SERIES, 1)}
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.4,
+    "grid.linestyle": ":",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the measured-against-control figure."""
+
+    name: str
+    measured: Estimate
+    control: Estimate | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of that figure: the same rows in one quantity."""
+
+    title: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One k-curve: a colour and mark per suite, dashed for the control."""
+
+    name: str
+    points: list[KPoint]
+    suite: int
+    """Which suite, counted from 0."""
+    dashed: bool = False
+
+
+def measured_and_control(panels: Sequence[Panel], salt: str) -> str:
+    """Dots with intervals, one row per suite, measured above its control; hollow where the interval is withheld."""
+    rows = max(len(panel.rows) for panel in panels)
+    figure, axes = _canvas(len(panels), (10.2, 0.9 + 0.62 * rows), share_rows=True)
+    for ax, panel in zip(axes, panels, strict=True):
+        for at, row in enumerate(panel.rows):
+            _dot(ax, row.measured, at - 0.14, 0)
+            if row.control is not None:
+                _dot(ax, row.control, at + 0.14, 1)
+        ax.set_title(panel.title, fontsize=10, loc="left")
+        ax.set_ylim(rows - 0.5, -0.5)
+        ax.set_xlim(left=0, right=max(0.05, ax.get_xlim()[1]))
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        ax.grid(axis="x")
+        sns.despine(ax=ax, left=True)
+        ax.tick_params(left=False)
+    axes[0].set_yticks(range(len(panels[0].rows)), [row.name for row in panels[0].rows], parse_math=False)
+    handles = [
+        axes[0].plot([], [], marker=_MARKERS[i], color=_SERIES[i], linestyle="", label=label)[0]
+        for i, label in enumerate(("measured", "donor (deployment activations)"))
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return _svg(figure, salt)
+
+
+def k_curves(curves: Sequence[Curve], salt: str) -> str:
+    """The share of transcripts with at least one aware position among k, against k."""
+    figure, (ax,) = _canvas(1, (7.2, 3.3))
+    for curve in curves:
+        colour = _SERIES[curve.suite % len(_SERIES)]
+        ax.plot(
+            [p.k for p in curve.points],
+            [p.rate for p in curve.points],
+            color=colour,
+            marker=_MARKERS[curve.suite % len(_MARKERS)],
+            markersize=4,
+            markerfacecolor="none" if curve.dashed else colour,
+            linewidth=1.3,
+            linestyle="--" if curve.dashed else "-",
+            label=curve.name,
+        )
+    ax.set_xlabel("k positions, subsampled without replacement")
+    ax.set_ylabel("any of k aware")
+    ax.set_ylim(bottom=0, top=max(0.05, ax.get_ylim()[1]))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(axis="y")
+    sns.despine(ax=ax)
+    legend = figure.legend(loc="outside right upper", frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return _svg(figure, salt)
+
+
+def _canvas(columns: int, size: tuple[float, float], share_rows: bool = False) -> tuple[Figure, list[Axes]]:
+    style: Any = {**sns.axes_style("ticks"), **_STYLE}
+    with mpl.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.subplots(1, columns, sharey=share_rows, squeeze=False)
+    return figure, list(axes[0])
+
+
+def _dot(ax: Axes, estimate: Estimate, y: float, series: int) -> None:
+    if estimate.value is None:
+        return
+    colour = _SERIES[series]
+    if estimate.low is not None and estimate.high is not None:
+        ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
+    fill = colour if estimate.has_interval else "none"
+    ax.plot(
+        [estimate.value], [y], marker=_MARKERS[series], markersize=6, color=colour, markerfacecolor=fill, clip_on=False
+    )
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    buffer = io.StringIO()
+    empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    style: Any = {**_STYLE, "svg.hashsalt": salt}
+    with mpl.rc_context(style), warnings.catch_warnings():
+        # Text is drawn by the reader's browser, so a glyph that the font used for measuring lacks does not matter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for colour, variable in _COLOURS.items():
+        text = text.replace(colour, variable)
+    used = set(re.findall(r"#([\w-]+)[\")]", text))
+    text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
+    return text.strip()

@@ -1,0 +1,157 @@
+"""How numbers and hostile text are written in a report: percentages, intervals, p-values, visible control characters.
+
+Formatting only: every number comes from the tally. Text stays plain `str` here, so that the template's autoescape makes
+text nodes of it."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from nla_eval.judgement import Evidence
+from nla_eval.stats import Bounds, Estimate
+
+MISSING = "–"
+_MINUS = "−"
+_UNIT = "\u202f%"
+"""A narrow space that does not break, then the sign."""
+_BIDI = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage: "12.5 %"; two significant digits below 0.1 %."""
+    return MISSING if value is None else _bare(value, digits) + _UNIT
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A plain number with a true minus sign."""
+    return MISSING if value is None else _signed(f"{value:.{digits}f}")
+
+
+def count(value: float | None) -> str:
+    """A whole number with thin spaces between thousands; halves are kept."""
+    if value is None:
+        return MISSING
+    return f"{value:,.1f}".removesuffix(".0").replace(",", "\u202f")
+
+
+def interval(estimate: Estimate) -> str:
+    """The interval of a share, in percent: "3.1 to 9.0 %"; empty when it is withheld."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{_bare(estimate.low, 1)} to {percent(estimate.high)}"
+
+
+def plain_interval(estimate: Estimate, digits: int = 2) -> str:
+    """The interval of a quantity that is not a share."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
+
+
+def bounds(found: Bounds) -> str:
+    """Worst and best case, in percent; empty when nothing is undecided."""
+    if not found.undecided or found.best is None or found.worst is None:
+        return ""
+    return f"{_bare(found.best, 1)} to {percent(found.worst)}"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value: three decimals, or the bound below which it lies."""
+    if p is None:
+        return MISSING
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def words(items: Iterable[str], empty: str = "none") -> str:
+    """A list in running text: "a, b and c"."""
+    listed = list(items)
+    if not listed:
+        return empty
+    return listed[0] if len(listed) == 1 else ", ".join(listed[:-1]) + " and " + listed[-1]
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts by name: "plain 18, prod 18"."""
+    return ", ".join(f"{name} {n}" for name, n in counts.items()) or "none"
+
+
+def spoken(name: str) -> str:
+    """A machine name as words: "on_policy_share" as "on policy share"."""
+    return name.replace("_", " ")
+
+
+def visible(text: str | None) -> str:
+    """Text that hides nothing: control, direction-changing and unpaired characters are written as code points.
+
+    Line breaks and tabs stay. Without this a transcript could reverse or blank out what a report says around it, or
+    stop the file from being written (lone surrogates have no UTF-8 form).
+    """
+    return "".join(c if _harmless(c) else f"⟨U+{ord(c):04X}⟩" for c in text or "")
+
+
+def marked(text: str, evidence: Iterable[Evidence]) -> list[tuple[str, bool]]:
+    """Cut `text` into (piece, is evidence); spans that do not say what they claim are searched for, or dropped."""
+    flags = bytearray(len(text))
+    for span in evidence:
+        start = span.start if text[span.start : span.end] == span.text else text.find(span.text)
+        if span.text and start >= 0:
+            flags[start : start + len(span.text)] = b"\x01" * len(span.text)
+    return _pieces(text, flags)
+
+
+def token_in_context(context: str, token: str) -> list[tuple[str, bool]]:
+    """Cut a context into (piece, is the read token); the token is its last piece."""
+    if not token or not context.endswith(token):
+        return [(context, False), *([(token, True)] if token else [])]
+    return [(context[: -len(token)], False), (token, True)]
+
+
+def flatten(value: Mapping[str, Any] | BaseModel) -> list[tuple[str, str]]:
+    """Nested provenance as (dotted name, text) rows, in the order given."""
+    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return list(_rows("", data))
+
+
+def _bare(value: float, digits: int) -> str:
+    shown = 100 * value
+    small = 0 < abs(shown) < 10**-digits
+    return _signed(f"{shown:.2g}" if small else f"{shown:.{digits}f}")
+
+
+def _rows(prefix: str, value: object) -> Iterable[tuple[str, str]]:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _rows(f"{prefix}.{name}" if prefix else str(name), inner)
+    elif isinstance(value, list | tuple) and not any(isinstance(x, Mapping) for x in value):
+        yield prefix, ", ".join(str(x) for x in value)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _rows(f"{prefix}[{index}]", inner)
+    else:
+        yield prefix, MISSING if value is None else str(value)
+
+
+def _pieces(text: str, flags: bytearray) -> list[tuple[str, bool]]:
+    out: list[tuple[str, bool]] = []
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end == len(text) or flags[end] != flags[start]:
+            out.append((text[start:end], bool(flags[start])))
+            start = end
+    return out
+
+
+def _signed(text: str) -> str:
+    return text.replace("-", _MINUS)
+
+
+def _harmless(c: str) -> bool:
+    if c in "\n\t":
+        return True
+    return c not in _BIDI and unicodedata.category(c) not in ("Cc", "Cs")
