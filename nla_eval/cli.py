@@ -68,8 +68,10 @@ def read(
 def report(
     inputs: Annotated[list[str], typer.Argument(help=".eval logs, folders of logs, and stores.")],
     out: Annotated[str, typer.Option(help="The file to write.")] = "report.html",
-    classifier: Annotated[str, typer.Option(help="Who judges.")] = "linear",
-    rubric: Annotated[str, typer.Option(help="Under which rubric: its name or a YAML file.")] = "strict",
+    classifier: Annotated[
+        str | None, typer.Option(help="Judge again with this one. Default: as the logs were scored; stores: linear.")
+    ] = None,
+    rubric: Annotated[str | None, typer.Option(help="Judge again under this one: its name or a YAML file.")] = None,
     pack: Annotated[
         str | None, typer.Option(help="Pack whose card to show. Default: the one the readings name.")
     ] = None,

@@ -1,7 +1,7 @@
 """From Inspect logs and stores to the frames a tally reads: readings, their judgements, judged turns, transcripts.
 
-Everything is judged here and now by one classifier under one rubric, so V and N of all inputs agree; no weights are
-needed. It knows no suite and no report."""
+Judgements are those a log was scored with, or made here by one classifier under one rubric; either way V and N of all
+inputs agree, and no weights are needed. It knows no suite and no report."""
 
 from __future__ import annotations
 
@@ -16,15 +16,36 @@ import polars as pl
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
 
-from .classify import TURN_SCHEMA, judge_messages, judge_readings
+from .classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
 from .errors import InputError
 from .judgement import Classifier
 from .readings import KEY, SCHEMA, StopReason
 from .store import TRANSCRIPT_SCHEMA, ReadingStore
 from .tally_frames import Frames
 from .transcript import content_digest
+from .turns import turn_texts
 
 _STATE = "NLAState:"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What an Inspect scorer judged."""
+
+    judgements: pl.DataFrame
+    """Columns of `classify.JUDGEMENT_SCHEMA`."""
+    turns: pl.DataFrame
+    """Columns of `classify.TURN_SCHEMA`."""
+
+    @property
+    def rubrics(self) -> list[str]:
+        """Rubric references that occur, "id@hash"."""
+        return sorted({*self.judgements["rubric"].drop_nulls(), *self.turns["rubric"].drop_nulls()})
+
+    @property
+    def classifiers(self) -> list[str]:
+        """Classifiers that occur."""
+        return sorted({*self.judgements["classifier"].drop_nulls(), *self.turns["classifier"].drop_nulls()})
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,8 @@ class Gathered:
     """Columns of `store.TRANSCRIPT_SCHEMA`, one row per arm, suite and digest."""
     messages: Mapping[str, Sequence[ChatMessage]]
     """Conversations by transcript digest."""
+    scored: Scored | None = None
+    """The judgements of the logs' own scorer; None when an input, or a sample of one, has none."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """By input's name."""
     notes: tuple[str, ...] = ()
@@ -54,8 +77,20 @@ class _Pile:
     readings: list[pl.DataFrame] = field(default_factory=list)
     transcripts: list[pl.DataFrame] = field(default_factory=list)
     messages: dict[str, Sequence[ChatMessage]] = field(default_factory=dict)
+    judgements: list[pl.DataFrame] = field(default_factory=list)
+    turns: list[pl.DataFrame] = field(default_factory=list)
+    unscored: int = 0
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def scored(self) -> Scored | None:
+        if self.unscored or not self.judgements:
+            return None
+        judgements = pl.concat(self.judgements).unique(list(KEY), keep="first", maintain_order=True)
+        turns = pl.concat(self.turns).unique(
+            ["transcript_digest", "message", "part"], keep="first", maintain_order=True
+        )
+        return Scored(judgements, turns)
 
 
 def gather(inputs: Iterable[str]) -> Gathered:
@@ -89,9 +124,17 @@ def gather(inputs: Iterable[str]) -> Gathered:
         readings=_one_per_key(pl.concat(pile.readings)),
         transcripts=_first_of_each(pl.concat(pile.transcripts)),
         messages=pile.messages,
+        scored=pile.scored(),
         provenance=pile.provenance,
         notes=tuple(pile.notes),
     )
+
+
+def as_scored(gathered: Gathered) -> Frames:
+    """The frames with the judgements of the logs' own scorer. Raises InputError when there are none."""
+    if gathered.scored is None:
+        raise InputError("not every sample is scored; name a classifier with --classifier, for example linear")
+    return Frames(gathered.readings, gathered.scored.judgements, gathered.scored.turns, gathered.transcripts)
 
 
 def judged(gathered: Gathered, classifier: Classifier) -> Frames:
@@ -115,6 +158,7 @@ def _add_store(url: str, pile: _Pile) -> None:
     store = ReadingStore.open(url)
     pile.readings.append(store.readings())
     pile.transcripts.append(store.transcripts())
+    pile.unscored += 1
     pile.messages |= kept_messages(store)
     manifest = store.manifest
     facts = store.identity.model_dump(mode="json") | (manifest.provenance if manifest else {})
@@ -156,7 +200,23 @@ def _of_sample(sample: EvalSample, pile: _Pile) -> dict[str, Any] | None:
     digest = str(row["transcript_digest"])
     if content_digest(sample.messages) == digest or digest not in pile.messages:
         pile.messages[digest] = sample.messages
+    _add_scores(sample, digest, pile)
     return {name: row.get(name) for name in TRANSCRIPT_SCHEMA}
+
+
+def _add_scores(sample: EvalSample, digest: str, pile: _Pile) -> None:
+    """The latest score of the sample that holds judgements: re-judging appends."""
+    found = [score.metadata for score in (sample.scores or {}).values() if "judgements" in (score.metadata or {})]
+    if not found or found[-1] is None:
+        pile.unscored += 1
+        return
+    texts = {(turn.message, turn.part.value): turn.text for turn in turn_texts(sample.messages)}
+    turns = [
+        {**row, "transcript_digest": digest, "text": texts.get((row["message"], row["part"]), "")}
+        for row in found[-1]["turns"]
+    ]
+    pile.judgements.append(pl.DataFrame(found[-1]["judgements"], schema=JUDGEMENT_SCHEMA))
+    pile.turns.append(pl.DataFrame(turns, schema=TURN_SCHEMA))
 
 
 def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:

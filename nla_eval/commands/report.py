@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from .._rooms import load_room
-from ..classify import make_classifier, rubric_ref
+from ..classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..errors import InputError
-from ..frames import Gathered, gather, judged
-from ..judgement import Classifier
+from ..frames import Gathered, as_scored, gather, judged
+from ..judgement import Rubric
 from ..provenance import versions
 from ..report_registry import REPORTS
-from ..tally import TallyOptions, tally
+from ..tally import Frames, TallyOptions, tally
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class ReportRequest:
 
     inputs: tuple[str, ...]
     out: str
-    classifier: str = "linear"
-    rubric: str = "strict"
+    classifier: str | None = None
+    """None: as the logs were scored, or "linear" where an input is not scored."""
+    rubric: str | None = None
+    """None: the one the logs were scored under, or "strict"."""
     pack: str | None = None
     builder: str = "html"
 
@@ -35,19 +37,49 @@ def run(request: ReportRequest) -> None:
     """Write the report and print where it is."""
     load_room("reports")
     build = REPORTS.get(request.builder)
-    classifier = make_classifier(request.classifier, request.rubric)
     gathered = gather(request.inputs)
     for note in gathered.notes:
         print(f"note: {note}", file=sys.stderr)
-    counted = tally(judged(gathered, classifier), TallyOptions(definitions=classifier.rubric.headlines))
-    written = build(counted, _provenance(request, gathered, classifier), _card(request, gathered), Path(request.out))
-    print(f"{gathered.transcripts.height} transcripts, {gathered.readings.height} readings: {written}")
+    verdicts = _judge(request, gathered)
+    counted = tally(verdicts.frames, TallyOptions(definitions=verdicts.rubric.headlines))
+    card = _card(request, gathered)
+    written = build(counted, _provenance(request, gathered, verdicts), card, Path(request.out))
+    size = f"{gathered.transcripts.height} transcripts, {gathered.readings.height} readings"
+    print(f"{size}, judged by {verdicts.classifier} under {rubric_ref(verdicts.rubric)}: {written}")
 
 
-def _provenance(request: ReportRequest, gathered: Gathered, classifier: Classifier) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Judged:
+    frames: Frames
+    classifier: str
+    rubric: Rubric
+
+
+def _judge(request: ReportRequest, gathered: Gathered) -> _Judged:
+    scored = gathered.scored
+    again = request.classifier is not None or request.rubric is not None
+    if not again and scored is not None and len(scored.classifiers) == 1 == len(scored.rubrics):
+        return _Judged(as_scored(gathered), scored.classifiers[0], _same_rubric(scored.rubrics[0]))
+    classifier = make_classifier(request.classifier or DEFAULT_CLASSIFIER, request.rubric or DEFAULT_RUBRIC)
+    return _Judged(judged(gathered, classifier), classifier.name, classifier.rubric)
+
+
+def _same_rubric(reference: str) -> Rubric:
+    """The rubric that a log was scored under, if it is still the same."""
+    name = reference.partition("@")[0]
+    rubric = load_rubric(name)
+    if rubric_ref(rubric) != reference:
+        raise InputError(
+            f"the logs were scored under rubric {reference}, here '{name}' is {rubric_ref(rubric)}; "
+            "judge them again with --classifier"
+        )
+    return rubric
+
+
+def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged) -> dict[str, Any]:
     return {
-        "classifier": classifier.name,
-        "rubric": rubric_ref(classifier.rubric),
+        "classifier": verdicts.classifier,
+        "rubric": rubric_ref(verdicts.rubric),
         "pack": gathered.pack or "several",
         "inputs": gathered.provenance,
         "versions": versions(),

@@ -1,0 +1,91 @@
+"""Logs and stores give the same frames: a log's own judgements are used as they are, or everything is judged again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from inspect_ai import eval as inspect_eval
+from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.model import get_model
+
+import nla_eval.runtime as runtime_module
+from nla_eval.awareness import awareness_task
+from nla_eval.classify import make_classifier
+from nla_eval.errors import InputError
+from nla_eval.frames import as_scored, gather, judged
+from nla_eval.tally import TallyOptions, tally
+from nla_eval.transcript import Arm
+from tests.planted_task import planted_suite
+
+COUNT = 4
+
+
+@dataclass(frozen=True)
+class Made:
+    """A log and the store its readings also went to."""
+
+    log: str
+    store: str
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("frames")
+    runtime_module._RUNTIMES.clear()
+    suite = planted_suite("planted_frames", Arm.EVALUATION, COUNT, cue=True)
+    task = awareness_task(
+        suite,
+        store=str(folder / "store"),
+        lanes="measured",
+        positions="stratified(3)",
+        classifier={"classifier": "lexicon"},
+    )
+    model = get_model("nla/bytes", engine="planted", memoize=False)
+    log = inspect_eval(task, model=model, log_dir=str(folder / "logs"), display="none")[0]
+    assert log.status == "success", log.error
+    return Made(log.location, str(folder / "store"))
+
+
+def test_a_log_is_reported_as_it_was_scored(made: Made) -> None:
+    found = gather([made.log])
+    frames = as_scored(found)
+    assert frames.readings.height == frames.judgements.height == COUNT * 3
+    assert found.scored is not None
+    assert [name.partition("@")[0] for name in found.scored.classifiers] == ["lexicon"]
+    assert len(found.scored.rubrics) == 1
+    assert frames.turns.height == COUNT
+    assert all(frames.turns["text"])
+
+
+def test_judging_again_with_the_same_classifier_changes_nothing(made: Made) -> None:
+    found = gather([made.log])
+    again = judged(found, make_classifier("lexicon"))
+    options = TallyOptions(definitions=make_classifier("lexicon").rubric.headlines)
+    assert tally(again, options) == tally(as_scored(found), options)
+
+
+def test_the_store_of_a_task_holds_the_log_s_readings(made: Made) -> None:
+    log, store, both = gather([made.log]), gather([made.store]), gather([made.log, made.store])
+    assert store.readings.equals(log.readings)
+    assert both.readings.equals(log.readings)
+    assert both.transcripts.height == COUNT
+
+
+def test_a_store_has_no_judgements_of_its_own(made: Made) -> None:
+    with pytest.raises(InputError, match="--classifier"):
+        as_scored(gather([made.store]))
+
+
+def test_a_folder_of_logs_is_read_and_a_log_without_readings_is_noted(made: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    (folder / "a.eval").write_bytes(Path(made.log).read_bytes())
+    empty = read_eval_log(made.log)
+    for sample in empty.samples or []:
+        sample.store = {}
+    write_eval_log(empty, str(folder / "b.eval"))
+    found = gather([str(folder)])
+    assert found.transcripts.height == COUNT
+    assert found.notes == ("log 'b.eval' holds no sample read by nla_eval",)
