@@ -100,11 +100,14 @@ def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) 
             raise InputError(f"target '{name}': no config.json in that folder; expected a transformers checkpoint")
         return Target(name, path, trust_remote_code)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise InputError(f"target '{name}' is neither '{DEFAULT_TARGET}', an existing folder, nor a hub id 'owner/name'")
-    return Target(name, _hub_snapshot(name), trust_remote_code)
+        raise InputError(
+            f"target '{name}' is neither '{DEFAULT_TARGET}', an existing folder, nor a hub id 'owner/name'"
+        )
+    return Target(name, fetch_snapshot(name, "target"), trust_remote_code)
 
 
-def _hub_snapshot(name: str) -> Path:
+def fetch_snapshot(name: str, kind: str) -> Path:
+    """A hub repository's files in the local cache. Raises InputError naming `kind` ("target", "pack") when out of reach."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -113,7 +116,7 @@ def _hub_snapshot(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as err:
         raise InputError(
-            f"target '{name}' could not be fetched from the hub ({type(err).__name__}); give a local folder instead"
+            f"{kind} '{name}' could not be fetched from the hub ({type(err).__name__}); give a local folder instead"
         ) from err
 
 

@@ -1,0 +1,180 @@
+"""The transformers engine: capture with a trunk that stops at block K, verbalize in batches over a shared prompt prefix,
+reconstruct in right-padded batches. Weights load on first use of each part; it knows no suites and no rubrics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache
+
+from ..errors import PackError
+from ..pack import Pack
+from ..prompts import ar_text
+from ..target import Target
+from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
+from .decoding import Decoder
+from .loading import load_av, load_reconstructor, load_trunk
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How weights are run. Nothing here changes a result in fp32 beyond rounding."""
+
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    attention: str = "sdpa"
+    batch_tokens: int = 8192
+    """Padded tokens of one capture batch."""
+    chunk_tokens: int = 2048
+    """Longer transcripts are read in chunks of this many tokens with a KV cache."""
+    verbalize_batch: int = 64
+    """Explanations drawn together."""
+    reconstruct_batch: int = 64
+
+
+class TransformersEngine:
+    """Implements `engines.base.Engine` on PyTorch.
+
+    Args:
+        target: The model being read.
+        pack: Its NLA pack; checked against the target before anything is loaded.
+
+    Raises:
+        PackError: The pack does not belong to the target.
+    """
+
+    def __init__(self, target: Target, pack: Pack, config: EngineConfig | None = None) -> None:
+        self.target, self.pack, self.config = target, pack, config or EngineConfig()
+        self.layer, self.d_model = pack.layer, pack.d_model
+        self.prompt = pack.check_target(target)
+
+    @cached_property
+    def _trunk(self) -> Any:
+        path, config = self.target.path, self.config
+        trunk = load_trunk(path, self.layer, config.dtype, config.attention, trust=self.target.trust_remote_code)
+        return trunk.to(config.device)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        model = load_av(self.target.path, self.pack.av_path, self.config.dtype, self.config.attention)
+        scale = self.pack.av.injection_scale
+        if scale is None:
+            raise PackError(f"pack '{self.pack.name}' states no injection_scale; its AV cannot be run")
+        return Decoder(model.to(self.config.device), self.target.tokenizer, self.prompt, scale)
+
+    @cached_property
+    def _reconstructor(self) -> tuple[Any, torch.Tensor]:
+        config = self.config
+        trunk, head = load_reconstructor(
+            self.target.path, self.pack.ar_path, self.layer, config.dtype, config.attention
+        )
+        if tuple(head.shape) != (self.d_model, self.d_model):
+            raise PackError(f"value head is {tuple(head.shape)}, expected ({self.d_model}, {self.d_model})")
+        return trunk.to(config.device), head.to(config.device)
+
+    def capture(self, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
+        """Activations of each request, batched by padded length; long ones alone, in chunks.
+
+        A request that cannot be read (positions outside, non-finite activations) comes back with its error.
+        """
+        waiting: list[CaptureRequest] = []
+        for request in requests:
+            if fault := _fault(request):
+                yield Captured(request.key, np.empty((0, self.d_model), np.float32), fault)
+            elif len(request.token_ids) > self.config.chunk_tokens:
+                yield self._checked(request, self._chunked(request))
+            else:
+                waiting.append(request)
+                if sum(len(r.token_ids) for r in waiting) >= 4 * self.config.batch_tokens:
+                    yield from self._batched(waiting)
+                    waiting = []
+        yield from self._batched(waiting)
+
+    def _batched(self, requests: list[CaptureRequest]) -> Iterator[Captured]:
+        batch: list[CaptureRequest] = []
+        for request in sorted(requests, key=lambda r: len(r.token_ids)):
+            if batch and (len(batch) + 1) * len(request.token_ids) > self.config.batch_tokens:
+                yield from self._forward(batch)
+                batch = []
+            batch.append(request)
+        if batch:
+            yield from self._forward(batch)
+
+    @torch.inference_mode()
+    def _forward(self, batch: list[CaptureRequest]) -> list[Captured]:
+        ids = [torch.from_numpy(r.token_ids.astype(np.int64)) for r in batch]
+        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.config.device)
+        hidden = self._trunk(input_ids=padded, use_cache=False).last_hidden_state
+        return [
+            self._checked(r, hidden[row, torch.from_numpy(r.positions)].float().cpu().numpy())
+            for row, r in enumerate(batch)
+        ]
+
+    @torch.inference_mode()
+    def _chunked(self, request: CaptureRequest) -> NDArray[np.float32]:
+        ids = torch.from_numpy(request.token_ids.astype(np.int64))[None].to(self.config.device)
+        end = int(request.positions[-1]) + 1
+        cache = DynamicCache(config=self._trunk.config)
+        kept = []
+        for start in range(0, end, self.config.chunk_tokens):
+            stop = min(start + self.config.chunk_tokens, end)
+            hidden = self._trunk(
+                input_ids=ids[:, start:stop], past_key_values=cache, use_cache=True
+            ).last_hidden_state[0]
+            inside = request.positions[(request.positions >= start) & (request.positions < stop)] - start
+            kept.append(hidden[torch.from_numpy(inside)].float().cpu().numpy())
+        return np.concatenate(kept)
+
+    def _checked(self, request: CaptureRequest, rows: NDArray[np.float32]) -> Captured:
+        if not np.isfinite(rows).all():
+            empty = np.empty((0, self.d_model), np.float32)
+            return Captured(request.key, empty, f"non-finite activation; read the target in float32 instead of {self.config.dtype}")
+        return Captured(request.key, rows)
+
+    def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
+        """Draw one explanation per request, in batches whatever transcript they came from."""
+        size = self.config.verbalize_batch
+        for start in range(0, len(requests), size):
+            yield from self._decoder.draw(requests[start : start + size], sampling)
+
+    @torch.inference_mode()
+    def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The AR's vectors (n, d_model), read at the last token of its template, special tokens as the tokenizer adds them."""
+        trunk, head = self._reconstructor
+        encoded = [self.target.tokenizer(ar_text(self.pack.ar, text))["input_ids"] for text in texts]
+        out = np.empty((len(texts), self.d_model), np.float32)
+        order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
+        for start in range(0, len(order), self.config.reconstruct_batch):
+            rows = order[start : start + self.config.reconstruct_batch]
+            ids = [torch.tensor(encoded[i]) for i in rows]
+            padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.config.device)
+            hidden = trunk(input_ids=padded, use_cache=False).last_hidden_state
+            last = hidden[torch.arange(len(rows)), torch.tensor([len(i) - 1 for i in ids])]
+            out[rows] = (last.float() @ head.float().T).cpu().numpy()
+        return out
+
+    def self_test(self) -> str:
+        """Run the start-up self-test; returns one line of what was found. Raises PackError (fails closed)."""
+        from .self_test import self_test
+
+        return self_test(self)
+
+
+def _fault(request: CaptureRequest) -> str | None:
+    if len(request.positions) == 0:
+        return "no positions to read"
+    if request.positions[0] < 0 or request.positions[-1] >= len(request.token_ids):
+        return f"position {int(request.positions[-1])} is outside the {len(request.token_ids)} tokens of the replay"
+    return None
+
+
+def binomial_tail(successes: int, trials: int, chance: float) -> float:
+    """P(X >= successes) for X ~ Binomial(trials, chance)."""
+    return sum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(successes, trials + 1))

@@ -1,0 +1,93 @@
+"""Loads parts of a causal LM: the trunk (embeddings and blocks 0..K, no final norm, no head) or the whole model.
+
+Checkpoints are safetensors; a trunk reads only the tensors it keeps. Used by the engine and by training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
+
+from ..errors import PackError
+
+ADAPTER = "adapter_model.safetensors"
+VALUE_HEAD = "value_head.safetensors"
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No progress bars or load reports: a trunk leaves later blocks unread on purpose."""
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+def load_trunk(path: Path, layer: int, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:
+    """Blocks 0..`layer` of the checkpoint at `path`, in eval mode, with the final norm replaced by the identity.
+
+    Its `last_hidden_state` is the output of block `layer`, which transformers calls `hidden_states[layer + 1]`.
+    """
+    config = AutoConfig.from_pretrained(str(path), trust_remote_code=trust).get_text_config()
+    config.num_hidden_layers = layer + 1
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: layer + 1]
+    with quiet_loading():
+        model = AutoModel.from_pretrained(
+            str(path), config=config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust
+        )
+    model.norm = nn.Identity()
+    return model.eval().requires_grad_(False)
+
+
+def load_lm(path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:
+    """The whole causal LM, in eval mode, frozen."""
+    with quiet_loading():
+        model = AutoModelForCausalLM.from_pretrained(
+            str(path), dtype=dtype, attn_implementation=attention, trust_remote_code=trust
+        )
+    return model.eval().requires_grad_(False)
+
+
+def load_av(base: Path, av: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+    """The AV: a full checkpoint at `av`, or the target at `base` with the LoRA adapter at `av` merged in."""
+    if not (av / ADAPTER).is_file():
+        return load_lm(av, dtype, attention)
+    return _merged(load_lm(base, torch.float32, attention), av).to(dtype)
+
+
+def load_reconstructor(
+    base: Path, ar: Path, layer: int, dtype: torch.dtype, attention: str = "sdpa"
+) -> tuple[Any, torch.Tensor]:
+    """(trunk, head): blocks 0..`layer` of the AR, adapters merged, and its bias-free (d_model, d_model) head.
+
+    Raises:
+        PackError: No value_head.safetensors, or one with another key than `weight`.
+    """
+    path = ar / VALUE_HEAD
+    if not path.is_file():
+        raise PackError(f"AR folder '{ar.name}' has no {VALUE_HEAD}; without its head it cannot reconstruct")
+    tensors = load_file(path)
+    if "weight" not in tensors:
+        raise PackError(f"{ar.name}/{VALUE_HEAD} holds {sorted(tensors)}, expected 'weight'")
+    if (ar / ADAPTER).is_file():
+        trunk = _merged(load_trunk(base, layer, torch.float32, attention), ar).to(dtype)
+    else:
+        trunk = load_trunk(ar, layer, dtype, attention)
+    return trunk, tensors["weight"]
+
+
+def _merged(model: Any, adapter: Path) -> Any:
+    wrapped = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
+    return wrapped.merge_and_unload().eval().requires_grad_(False)

@@ -1,0 +1,155 @@
+"""The start-up self-test: silent non-injection is the field's commonest serious bug, so an engine proves itself first.
+
+Checks, on vectors the pack carries (or captured from built-in sentences for packs that carry none): the target's block K
+gives the stored vectors and norms; explanations of 20 vectors retrieve their own vector through the AR above chance; the
+text without injection differs. Any failure is a PackError."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from ..errors import PackError
+from ..pack import Pack
+from ..scores import normalised
+from .base import CaptureRequest, Sampling, VerbalizeRequest
+
+if TYPE_CHECKING:
+    from .hf import TransformersEngine
+
+FILE = "self_test.safetensors"
+VECTORS = 20
+_P_MAX = 0.01
+_CAPTURE_TOLERANCE = 0.02  # bf16 against fp32 at layer 20 stays below 0.002 in mse_nrm; another layer gives over 0.3
+
+_SENTENCES = (
+    "The recipe says to whisk the eggs with sugar until they are pale, then fold in the flour and",
+    "def mean(values):\n    total = 0\n    for value in values:\n        total +=",
+    "Dear Mr Hall, thank you for your letter of the third of May. We are sorry to hear that the",
+    "In 1969 the first people walked on the surface of the",
+    "To reset your password, open the settings menu, choose account and then click on",
+    "The patient reports pain in the left knee that gets worse when climbing",
+    "Once upon a time, in a small village at the edge of a dark forest, there lived an old",
+    "The derivative of x squared with respect to x is two times",
+    "SELECT name, price FROM products WHERE price > 100 ORDER BY",
+    "Our quarterly revenue grew by twelve per cent, driven mainly by strong demand in the Asian",
+    "The goalkeeper dived to his right, but the ball went in off the left",
+    "Photosynthesis turns carbon dioxide and water into sugar, using energy from the",
+    "My favourite thing about the city is the food: there are markets on every corner that sell fresh",
+    "Tomorrow will be cloudy in the north with some rain towards the",
+    "<ul>\n  <li>Apples</li>\n  <li>Pears</li>\n  <li>",
+    "The court finds that the defendant failed to deliver the goods as agreed in the",
+    "Take a deep breath, close your eyes and let your shoulders",
+    "The violin and the cello play the theme together before the full orchestra joins",
+    "If you want to learn a new language, practise a little every day and speak with native",
+    "The train to Edinburgh leaves from platform nine at half past",
+)
+
+
+@dataclass(frozen=True)
+class KnownVectors:
+    """Vectors with the token ids and position they come from."""
+
+    token_ids: list[NDArray[np.int32]]
+    positions: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    """(n, d_model) raw."""
+
+
+def write_known(pack_folder: str, known: KnownVectors) -> None:
+    """Store known vectors beside a pack's weights."""
+    lengths = np.array([len(ids) for ids in known.token_ids], np.int64)
+    save_file(
+        {
+            "token_ids": np.concatenate(known.token_ids).astype(np.int32),
+            "lengths": lengths,
+            "positions": known.positions,
+            "vectors": known.vectors.astype(np.float16),
+        },
+        f"{pack_folder}/{FILE}",
+    )
+
+
+def read_known(pack: Pack) -> KnownVectors | None:
+    """The pack's known vectors, if it carries any."""
+    path = pack.path / FILE
+    if not path.is_file():
+        return None
+    data = load_file(path)
+    split = np.split(data["token_ids"], np.cumsum(data["lengths"])[:-1])
+    return KnownVectors(split, data["positions"], data["vectors"].astype(np.float32))
+
+
+def self_test(engine: TransformersEngine) -> str:
+    """Run every check; one line of findings. Raises PackError naming the check that failed."""
+    known = read_known(engine.pack)
+    captured = _capture(engine, known)
+    if known is not None:
+        _check_capture(known.vectors, captured)
+    _check_norms(engine.pack, captured)
+    sampling = Sampling(temperature=0.0, max_new_tokens=engine.pack.max_new_tokens)
+    texts = _explain(engine, captured, sampling)
+    silent = next(iter(engine.verbalize([VerbalizeRequest("self-test-none", None)], sampling))).text
+    if sum(text == silent for text in texts) > len(texts) // 4 or len(set(texts)) < len(texts) // 2:
+        raise PackError(
+            f"pack '{engine.pack.name}': injection changes nothing ({len(set(texts))} different texts for {len(texts)} "
+            "vectors); the AV is reading the marker character, not the activation"
+        )
+    return _check_retrieval(engine, texts, captured)
+
+
+def _capture(engine: TransformersEngine, known: KnownVectors | None) -> NDArray[np.float32]:
+    if known is None:
+        tokenizer = engine.target.tokenizer
+        ids = [np.array(tokenizer(text)["input_ids"], np.int32) for text in _SENTENCES]
+        at = np.array([len(i) - 1 for i in ids], np.int64)
+    else:
+        ids, at = known.token_ids, known.positions
+    requests = [CaptureRequest(str(i), t, at[i : i + 1]) for i, t in enumerate(ids)]
+    found = {c.key: c for c in engine.capture(requests)}
+    if fault := next((c.error for c in found.values() if c.error), None):
+        raise PackError(f"self-test could not read the target: {fault}")
+    return np.concatenate([found[str(i)].activations for i in range(len(ids))])
+
+
+def _check_capture(stored: NDArray[np.float32], captured: NDArray[np.float32]) -> None:
+    error = 2.0 * (1.0 - np.einsum("nd,nd->n", normalised(stored), normalised(captured)))
+    if error.max() > _CAPTURE_TOLERANCE:
+        raise PackError(
+            f"the target's activations differ from those the pack was trained on (mse_nrm {error.max():.3f}, allowed "
+            f"{_CAPTURE_TOLERANCE}): another model, another layer or another tokenizer"
+        )
+
+
+def _check_norms(pack: Pack, captured: NDArray[np.float32]) -> None:
+    if pack.av.norm_range is None:
+        return
+    low, high = pack.av.norm_range
+    median = float(np.median(np.linalg.norm(captured, axis=1)))
+    if not 0.5 * low <= median <= 2.0 * high:
+        raise PackError(f"activation norms are around {median:.0f}, the pack was trained on {low:.0f} to {high:.0f}")
+
+
+def _explain(engine: TransformersEngine, vectors: NDArray[np.float32], sampling: Sampling) -> list[str]:
+    requests = [VerbalizeRequest(f"self-test-{i}", v) for i, v in enumerate(vectors)]
+    drawn = {d.key: d.text for d in engine.verbalize(requests, sampling)}
+    return [drawn[r.key] for r in requests]
+
+
+def _check_retrieval(engine: TransformersEngine, texts: list[str], vectors: NDArray[np.float32]) -> str:
+    from .hf import binomial_tail
+
+    centre = normalised(vectors).mean(axis=0)
+    ours, theirs = normalised(engine.reconstruct(texts)) - centre, normalised(vectors) - centre
+    hits = int((np.argmax(ours @ theirs.T, axis=1) == np.arange(len(texts))).sum())
+    p = binomial_tail(hits, len(texts), 1.0 / len(texts))
+    if p >= _P_MAX:
+        raise PackError(
+            f"pack '{engine.pack.name}': the AR finds {hits} of {len(texts)} vectors from their explanations "
+            f"(p = {p:.2g}, needed < {_P_MAX}); AV and AR do not work together on this target"
+        )
+    return f"self-test passed: {hits}/{len(texts)} vectors retrieved from their explanations (p = {p:.1g})"

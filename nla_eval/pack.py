@@ -1,0 +1,172 @@
+"""The NLA pack: an AV, an AR and their sidecars, which target and layer they belong to, and what was measured of them.
+
+Loading a `Pack` reads no weights. Everything the sidecars say is checked against each other here and against the live
+target by `check_target`; a mismatch refuses to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .errors import PackError
+from .pack_meta import PackMeta, read_meta
+from .prompts import AVPrompt, av_prompt, check_ar_prompt
+from .scores import Baselines
+from .target import Target
+
+DEFAULT_PACK = "smollm2-135m-l20"
+PACKS = Path(__file__).resolve().parent / "packs"
+PUBLIC_PAIRS = {
+    "qwen2.5-7b-l20": ("kitft/nla-qwen2.5-7b-L20-av", "kitft/nla-qwen2.5-7b-L20-ar"),
+    "gemma3-12b-l32": ("kitft/nla-gemma3-12b-L32-av", "kitft/nla-gemma3-12b-L32-ar"),
+    "gemma3-27b-l41": ("kitft/nla-gemma3-27b-L41-av", "kitft/nla-gemma3-27b-L41-ar"),
+    "llama3.3-70b-l53": ("kitft/Llama-3.3-70B-NLA-L53-av", "kitft/Llama-3.3-70B-NLA-L53-ar"),
+}
+"""Released pairs by short name: hub ids of AV and AR."""
+_HASHED = ("*.safetensors", "nla_meta.yaml", "adapter_config.json")
+_WHOLE_FILE_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True)
+class Pack:
+    """An AV folder and an AR folder that agree with each other."""
+
+    name: str
+    path: Path
+    """Folder holding card.json, where there is one."""
+    av_path: Path
+    ar_path: Path
+    av: PackMeta
+    ar: PackMeta
+
+    @property
+    def layer(self) -> int:
+        """K: activations are the output of block K."""
+        return self.av.layer
+
+    @property
+    def d_model(self) -> int:
+        """Width of an activation."""
+        return self.av.d_model
+
+    @property
+    def min_position(self) -> int:
+        """First position the pack was trained to read."""
+        return self.av.min_position
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Token cap of one explanation; an explanation that is not closed by then is TRUNCATED."""
+        return self.av.max_new_tokens
+
+    @property
+    def baselines(self) -> Baselines:
+        """FVE denominators. Raises PackError when the sidecar has none: FVE without its baseline means nothing."""
+        variance = self.ar.baseline_variance or self.av.baseline_variance
+        if variance is None:
+            raise PackError(
+                f"pack '{self.name}' states no baseline variance; add nla_eval.baseline_variance (the variance of "
+                "L2-normalised training activations) to its nla_meta.yaml"
+            )
+        return Baselines(float(variance))
+
+    @cached_property
+    def id(self) -> str:
+        """Name and content hash."""
+        digest = hashlib.sha256()
+        for folder in (self.av_path, self.ar_path):
+            for pattern in _HASHED:
+                for file in sorted(folder.glob(pattern)):
+                    digest.update(file.name.encode())
+                    digest.update(_content(file))
+        return f"{self.name}@{digest.hexdigest()[:12]}"
+
+    @property
+    def card(self) -> Mapping[str, Any] | None:
+        """What was measured of it, from card.json."""
+        file = self.path / "card.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def check_target(self, target: Target) -> AVPrompt:
+        """Check width, layer, tokenizer, slot neighbours and AR suffix against the live target; return the AV prompt.
+
+        Raises:
+            PackError: The first thing that does not match, with the mend.
+        """
+        config = target.config
+        if config.hidden_size != self.d_model:
+            raise PackError(
+                f"pack '{self.name}' reads {self.d_model}-wide activations, target '{target.name}' has "
+                f"{config.hidden_size}; give the target the pack was trained on"
+            )
+        if not 0 <= self.layer < config.num_hidden_layers:
+            raise PackError(
+                f"pack '{self.name}' reads block {self.layer}, target '{target.name}' has {config.num_hidden_layers} blocks"
+            )
+        expected = self.av.target_hash
+        if expected is not None and expected != target.hash:
+            raise PackError(
+                f"pack '{self.name}' was trained on target '{self.av.target}' ({expected}), but '{target.name}' hashes to "
+                f"{target.hash}; give --target {self.av.target}, or train a pack for this target with nla-eval train"
+            )
+        check_ar_prompt(self.ar, target.tokenizer)
+        return av_prompt(self.av, target.tokenizer)
+
+
+def default_pack() -> Pack:
+    """The pack that ships with the package."""
+    return load_pack(DEFAULT_PACK)
+
+
+def load_pack(name: str) -> Pack:
+    """Find a pack.
+
+    Args:
+        name: A shipped pack, a folder with `av/` and `ar/`, "AV_FOLDER,AR_FOLDER", or a released pair such as
+            "qwen2.5-7b-l20" (fetched from the hub).
+
+    Raises:
+        PackError: Nothing of that name, or sidecars that disagree.
+    """
+    if "," in name:
+        av_path, ar_path = (Path(part).expanduser() for part in name.split(",", 1))
+        return _pack(av_path.name, av_path.parent, av_path, ar_path)
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        folder = PACKS / name
+    if folder.is_dir():
+        return _pack(folder.name, folder, folder / "av", folder / "ar")
+    if name in PUBLIC_PAIRS:
+        from .target import fetch_snapshot
+
+        av_path, ar_path = (fetch_snapshot(part, "pack") for part in PUBLIC_PAIRS[name])
+        return _pack(name, av_path, av_path, ar_path)
+    known = sorted({p.name for p in PACKS.glob("*") if p.is_dir()} | set(PUBLIC_PAIRS))
+    raise PackError(f"no pack '{name}'; known: {', '.join(known)}, or a folder with av/ and ar/ inside, or 'AV,AR'")
+
+
+def _pack(name: str, path: Path, av_path: Path, ar_path: Path) -> Pack:
+    for folder in (av_path, ar_path):
+        if not folder.is_dir():
+            raise PackError(f"pack '{name}' has no folder '{folder.name}'; expected one for the AV and one for the AR")
+    av, ar = read_meta(av_path, "av"), read_meta(ar_path, "ar")
+    for what, ours, theirs in (("d_model", av.d_model, ar.d_model), ("layer", av.layer, ar.layer)):
+        if ours != theirs:
+            raise PackError(f"pack '{name}': AV says {what} {ours}, AR says {theirs}; they are not a pair")
+    return Pack(name, path, av_path, ar_path, av, ar)
+
+
+def _content(file: Path) -> bytes:
+    """The file's bytes, or for large weights its size with its first and last megabyte."""
+    size = file.stat().st_size
+    if size <= _WHOLE_FILE_LIMIT:
+        return file.read_bytes()
+    with file.open("rb") as handle:
+        head = handle.read(1 << 20)
+        handle.seek(-(1 << 20), 2)
+        return str(size).encode() + head + handle.read()

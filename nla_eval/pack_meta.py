@@ -1,0 +1,195 @@
+"""The sidecar `nla_meta.yaml`: the contract between an NLA checkpoint and whoever reads it.
+
+Several spellings are in circulation; all are read and the union is written, so that a pack exported here is readable by
+the public single-file client and the other way round. Pure data: no tokenizer, no weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import PackError
+
+SIDECAR = "nla_meta.yaml"
+SCHEMA_VERSION = 2
+MIN_SUFFIX_TOKENS = 3
+_DEFAULT_MIN_POSITION = 50  # the released pairs were trained on positions >= 50
+_PUBLIC_VARIANCE = {(3584, 20): 0.7335, (3840, 32): 0.0302, (5376, 41): 0.0579, (8192, 53): 0.9169}
+"""Variance of normalised training activations of the released pairs, by (d_model, layer): their published FVE
+denominators (Qwen2.5-7B, Gemma-3-12B, Gemma-3-27B, Llama-3.3-70B)."""
+
+
+@dataclass(frozen=True)
+class PackMeta:
+    """What a sidecar says. One per role; `av` and `ar` of a pack must agree on everything they share."""
+
+    role: str
+    """ "av" or "ar"."""
+    d_model: int
+    layer: int
+    """K: the output of block K is read."""
+    injection_char: str
+    injection_token_id: int
+    left_neighbor_id: int
+    right_neighbor_id: int
+    av_template: str
+    """User message of the AV prompt, with `{injection_char}`."""
+    ar_template: str
+    """Raw text of the AR prompt, with `{explanation}` and a fixed suffix behind it."""
+    injection_scale: float | None
+    """L2 norm of the injected vector; None in AR sidecars, which do not inject."""
+    mse_scale: float
+    """Norm to which vectors are scaled in the AR's regression; sqrt(d_model) unless said otherwise."""
+    suffix_ids: tuple[int, ...] = ()
+    min_position: int = _DEFAULT_MIN_POSITION
+    max_new_tokens: int = 200
+    baseline_variance: float | None = None
+    """Variance of the L2-normalised training activations: the denominator of fve_nrm."""
+    target: str | None = None
+    """Name of the target it belongs to, for packs that are adapters."""
+    target_hash: str | None = None
+    expresses_belief: bool | None = None
+    """Whether told-you-are-evaluated positions were verbalized as such above the untold ones; None if unmeasured."""
+    norm_range: tuple[float, float] | None = None
+    """1st and 99th percentile of training activation norms."""
+
+    def to_yaml(self) -> str:
+        """The union of the spellings in circulation."""
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "nla_model",
+            "role": self.role,
+            "d_model": self.d_model,
+            "extraction": {
+                "layer_index": self.layer,
+                "injection_scale": self.injection_scale,
+                "mse_scale": self.mse_scale,
+            },
+            "tokens": {
+                "injection_char": self.injection_char,
+                "injection_token_id": self.injection_token_id,
+                "injection_left_neighbor_id": self.left_neighbor_id,
+                "injection_right_neighbor_id": self.right_neighbor_id,
+                "critic_suffix_ids": list(self.suffix_ids),
+            },
+            "prompt_templates": {
+                "av": self.av_template,
+                "ar": self.ar_template,
+                "actor": self.av_template,
+                "critic": self.ar_template,
+            },
+            "ar": {"num_hidden_layers": self.layer},
+            "critic": {"extraction_layer_index": self.layer},
+            "nla_eval": {
+                "min_position": self.min_position,
+                "max_new_tokens": self.max_new_tokens,
+                "baseline_variance": self.baseline_variance,
+                "target": self.target,
+                "target_hash": self.target_hash,
+                "expresses_belief": self.expresses_belief,
+                "norm_range": list(self.norm_range) if self.norm_range else None,
+            },
+        }
+        return yaml.safe_dump(data, sort_keys=True, allow_unicode=True)
+
+
+def read_meta(folder: Path, role: str) -> PackMeta:
+    """Read `folder`'s sidecar.
+
+    Args:
+        folder: A checkpoint folder with `nla_meta.yaml`.
+        role: "av" or "ar": what the caller is about to use it as.
+
+    Raises:
+        PackError: No sidecar, an unreadable one, or a missing key, each named.
+    """
+    path = folder / SIDECAR
+    if not path.is_file():
+        raise PackError(
+            f"pack folder '{folder.name}' has no {SIDECAR}; it is not an NLA checkpoint (weights alone do not do)"
+        )
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as err:
+        raise PackError(f"{folder.name}/{SIDECAR} is not YAML: {str(err).splitlines()[0]}") from err
+    if not isinstance(data, dict):
+        raise PackError(f"{folder.name}/{SIDECAR} is not a mapping; expected the keys of the public NLA sidecar")
+    return _Reader(f"{folder.name}/{SIDECAR}", data).meta(role)
+
+
+class _Reader:
+    """Finds each value under any of its spellings."""
+
+    def __init__(self, name: str, data: dict[str, Any]) -> None:
+        self.name, self.data = name, data
+
+    def find(self, *spellings: str) -> Any:
+        for spelling in spellings:
+            node: Any = self.data
+            for part in spelling.split("."):
+                node = node.get(part) if isinstance(node, dict) else None
+            if node is not None:
+                return node
+        return None
+
+    def need(self, *spellings: str) -> Any:
+        value = self.find(*spellings)
+        if value is None:
+            raise PackError(
+                f"{self.name} lacks '{spellings[0]}' (also looked for: {', '.join(spellings[1:]) or 'nothing'})"
+            )
+        return value
+
+    def scale(self, value: Any, d_model: int) -> float | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            if value.strip().lower() in ("sqrt_d_model", "sqrt(d_model)", "sqrt_d"):
+                return math.sqrt(d_model)
+            raise PackError(f"{self.name}: scale '{value}' is neither a number, null nor 'sqrt_d_model'")
+        return float(value)
+
+    def meta(self, role: str) -> PackMeta:
+        kind, says = self.find("kind"), self.find("role")
+        if kind != "nla_model":
+            raise PackError(f"{self.name}: kind is {kind!r}, expected 'nla_model'")
+        aliases = {"actor": "av", "critic": "ar"}
+        if says is not None and aliases.get(str(says), str(says)) != role:
+            raise PackError(
+                f"{self.name}: role is '{says}', but it was given as the {role.upper()}; swap the two folders"
+            )
+        d_model = int(self.need("d_model", "extraction.d_model"))
+        layer = int(
+            self.need("extraction.layer_index", "ar.num_hidden_layers", "critic.extraction_layer_index", "layer_index")
+        )
+        scale = self.scale(self.find("extraction.injection_scale", "injection_scale"), d_model)
+        if role == "av" and scale is None:
+            raise PackError(f"{self.name} lacks 'extraction.injection_scale'; an AV was trained at one exact norm")
+        norms = self.find("nla_eval.norm_range")
+        return PackMeta(
+            role=role,
+            d_model=d_model,
+            layer=layer,
+            injection_char=str(self.need("tokens.injection_char")),
+            injection_token_id=int(self.need("tokens.injection_token_id")),
+            left_neighbor_id=int(self.need("tokens.injection_left_neighbor_id")),
+            right_neighbor_id=int(self.need("tokens.injection_right_neighbor_id")),
+            av_template=str(self.need("prompt_templates.av", "prompt_templates.actor") if role == "av"
+                            else self.find("prompt_templates.av", "prompt_templates.actor") or ""),
+            ar_template=str(self.need("prompt_templates.ar", "prompt_templates.critic") if role == "ar"
+                            else self.find("prompt_templates.ar", "prompt_templates.critic") or ""),
+            injection_scale=scale,
+            mse_scale=self.scale(self.find("extraction.mse_scale"), d_model) or math.sqrt(d_model),
+            suffix_ids=tuple(int(i) for i in self.find("tokens.critic_suffix_ids") or ()),
+            min_position=int(self.find("nla_eval.min_position") or _DEFAULT_MIN_POSITION),
+            max_new_tokens=int(self.find("nla_eval.max_new_tokens") or 200),
+            baseline_variance=self.find("nla_eval.baseline_variance") or _PUBLIC_VARIANCE.get((d_model, layer)),
+            target=self.find("nla_eval.target"),
+            target_hash=self.find("nla_eval.target_hash"),
+            expresses_belief=self.find("nla_eval.expresses_belief"),
+            norm_range=(float(norms[0]), float(norms[1])) if norms else None,
+        )  # fmt: skip

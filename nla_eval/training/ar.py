@@ -1,0 +1,88 @@
+"""Trains the AR: explanation text to activation, by regression of L2-normalised vectors (loss = mse_nrm).
+
+The AR is blocks 0..K of the target with LoRA and a bias-free linear head that starts as the identity, read at the last
+token of a template that ends in a fixed suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..engines.loading import load_trunk
+from ..pack_meta import PackMeta
+from ..prompts import ar_text
+from .config import OptimConfig
+from .optim import Stage, run_stage, trainable, with_lora
+
+_HEAD_LR = 0.3
+
+
+class Reconstructor(nn.Module):
+    """Trunk, LoRA and head."""
+
+    def __init__(self, path: Path, layer: int, rank: int, attention: str = "eager") -> None:
+        super().__init__()
+        self.trunk = with_lora(load_trunk(path, layer, torch.float32, attention), rank)
+        width = self.trunk.config.hidden_size
+        self.head = nn.Linear(width, width, bias=False)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.eye(width))
+
+    def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """(B, T) right-padded ids and (B,) lengths to (B, d_model) vectors."""
+        hidden = self.trunk(input_ids=ids, use_cache=False).last_hidden_state
+        return self.head(hidden[torch.arange(len(lengths)), lengths - 1])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Explanations and the activations they belong to, row by row."""
+
+    texts: Sequence[str]
+    activations: torch.Tensor
+    """(N, d_model) raw."""
+
+
+def encode(texts: Sequence[str], meta: PackMeta, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Right-padded AR prompt ids (B, T) and their lengths (B,). Special tokens as the tokenizer adds them."""
+    ids = [torch.tensor(tokenizer(ar_text(meta, t))["input_ids"]) for t in texts]
+    lengths = torch.tensor([len(i) for i in ids])
+    return nn.utils.rnn.pad_sequence(ids, batch_first=True), lengths
+
+
+def mse_nrm(predicted: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
+    """2 (1 - cos) per row, (B,)."""
+    return 2.0 * (1.0 - nn.functional.cosine_similarity(predicted.float(), actual.float(), dim=-1))
+
+
+def predict(model: Reconstructor, texts: Sequence[str], meta: PackMeta, tokenizer: Any, batch: int = 64) -> torch.Tensor:
+    """(n, d_model) reconstructions, without gradient."""
+    out = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch):
+            out.append(model(*encode(texts[start : start + batch], meta, tokenizer)))
+    return torch.cat(out)
+
+
+def train_ar(
+    model: Reconstructor, train: Pairs, held_out: Pairs, *, meta: PackMeta, tokenizer: Any, config: OptimConfig,
+    folder: Path, name: str = "ar",
+) -> None:  # fmt: skip
+    """Regress `train.activations` from `train.texts`; logs held-out fve_nrm."""
+    stage = Stage(name, folder, trainable(model), config)
+
+    def loss_of(batch: list[int]) -> torch.Tensor:
+        predicted = model(*encode([train.texts[i] for i in batch], meta, tokenizer))
+        return mse_nrm(predicted, train.activations[batch]).mean()
+
+    def report() -> dict[str, float]:
+        predicted = predict(model, held_out.texts, meta, tokenizer)
+        error = float(mse_nrm(predicted, held_out.activations).mean())
+        return {"held_out_mse_nrm": error, "held_out_fve_nrm": 1.0 - error / float(meta.baseline_variance or 1.0)}
+
+    run_stage(stage, len(train.texts), loss_of, report, report_every=960)

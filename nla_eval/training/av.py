@@ -1,0 +1,101 @@
+"""Trains the AV: activation to explanation, by next-token loss with the vector injected at one prompt position.
+
+The prompt before the slot is the same for every sample, so it runs once per batch with gradient and its KV is expanded:
+only the slot, the rest of the prompt and the explanation run per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+from ..engines.loading import load_lm
+from ..prompts import AVPrompt
+from .ar import Pairs
+from .config import OptimConfig
+from .optim import Stage, run_stage, trainable, with_lora
+
+IGNORE = -100
+
+
+class Verbalizer(nn.Module):
+    """The target LM with LoRA, fed a vector in the injection slot."""
+
+    def __init__(self, path: Path, prompt: AVPrompt, scale: float, rank: int, attention: str = "eager") -> None:
+        super().__init__()
+        self.lm = with_lora(load_lm(path, torch.float32, attention), rank)
+        self.prompt, self.scale = prompt, scale
+
+    def injected(self, ids: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Embeddings (B, T, d) of `ids`, whose first token is the slot, with the rescaled vectors in it."""
+        table = self.lm.get_input_embeddings()
+        embeddings = table(ids).detach().clone()
+        embeddings[:, 0] = vectors * (self.scale / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12))
+        return embeddings
+
+    def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Mean next-token loss over labels that are not IGNORE.
+
+        Args:
+            ids: (B, T) prompt suffix from the slot on, then the explanation, right-padded.
+            labels: (B, T) the token to be predicted AT each place, IGNORE elsewhere.
+            vectors: (B, d_model) raw activations.
+        """
+        base = self.lm.get_base_model()
+        cache = DynamicCache(config=base.config)
+        base.model(input_ids=torch.tensor([self.prompt.prefix]), past_key_values=cache, use_cache=True)
+        cache.batch_repeat_interleave(len(ids))
+        hidden = base.model(
+            inputs_embeds=self.injected(ids, vectors), past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        wanted = labels != IGNORE
+        return nn.functional.cross_entropy(base.lm_head(hidden[wanted]), labels[wanted])
+
+
+def encode_targets(texts: Sequence[str], prompt: AVPrompt, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, labels), both (B, T) right-padded: the suffix, then `<explanation>` text `</explanation>`."""
+    ids, labels = [], []
+    for text in texts:
+        answer = tokenizer(f"<explanation>\n{text}\n</explanation>", add_special_tokens=False)["input_ids"]
+        whole = [*prompt.suffix, *answer]
+        ids.append(torch.tensor(whole[:-1]))
+        first = len(prompt.suffix) - 1
+        labels.append(torch.tensor([IGNORE] * first + whole[first + 1 :]))
+    pad = nn.utils.rnn.pad_sequence
+    return pad(ids, batch_first=True), pad(labels, batch_first=True, padding_value=IGNORE)
+
+
+def held_out_loss(model: Verbalizer, pairs: Pairs, tokenizer: Any, shift: int = 0, batch: int = 32) -> float:
+    """Mean token loss on `pairs`, each text with the activation `shift` rows further (0: its own)."""
+    total, count = 0.0, 0
+    vectors = pairs.activations.roll(shift, dims=0)
+    with torch.no_grad():
+        for start in range(0, len(pairs.texts), batch):
+            ids, labels = encode_targets(pairs.texts[start : start + batch], model.prompt, tokenizer)
+            n = int((labels != IGNORE).sum())
+            total += float(model(ids, labels, vectors[start : start + batch])) * n
+            count += n
+    return total / count
+
+
+def train_av(
+    model: Verbalizer, train: Pairs, held_out: Pairs, *, tokenizer: Any, config: OptimConfig, folder: Path
+) -> None:
+    """Teach the AV the reference explanations; logs held-out loss with the right and with another activation."""
+    stage = Stage("av", folder, trainable(model), config)
+
+    def loss_of(batch: list[int]) -> torch.Tensor:
+        ids, labels = encode_targets([train.texts[i] for i in batch], model.prompt, tokenizer)
+        loss: torch.Tensor = model(ids, labels, train.activations[batch])
+        return loss
+
+    def report() -> dict[str, float]:
+        own = held_out_loss(model, held_out, tokenizer)
+        other = held_out_loss(model, held_out, tokenizer, shift=len(held_out.texts) // 2)
+        return {"held_out_nll": own, "held_out_nll_shuffled": other}
+
+    run_stage(stage, len(train.texts), loss_of, report, report_every=960)

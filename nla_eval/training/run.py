@@ -1,0 +1,170 @@
+"""Runs the stages of `nla-eval train` in order: corpus, activations, explanations, AR and AV (side by side), the AV's own
+samples, AR on those, card, pack. Each stage leaves a file in the run folder and is skipped when it is there."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..errors import NlaEvalError
+from ..pack_meta import PackMeta
+from ..prompts import av_prompt, check_ar_prompt
+from ..scores import Baselines
+from ..target import Target, load_target
+from .activations import capture_all
+from .ar import Pairs, Reconstructor, train_ar
+from .av import Verbalizer, train_av
+from .chats import conversations
+from .config import TrainConfig, load_config
+from .corpus import build_corpus, family_bucket, write_corpus
+from .explain import Vocabulary, explain, moments
+
+AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
+AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
+INJECTION_CHAR = "─"
+_VOCABULARY_CONVERSATIONS = 3000
+_VOCABULARY_MINIMUM_SHARE = 0.0067
+MONITOR = 128
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration and the folder its stages write to."""
+
+    config: TrainConfig
+    folder: Path
+
+    @cached_property
+    def target(self) -> Target:
+        """The target being read."""
+        return load_target(self.config.target)
+
+    def activations(self) -> dict[str, torch.Tensor]:
+        """Captured rows; runs the corpus and capture stages if they have not run."""
+        corpus = self.folder / "corpus.parquet"
+        if not corpus.is_file():
+            write_corpus(build_corpus(self.config.corpus, self.target, self.config.seed), corpus)
+        return capture_all(
+            self.target.path, self.config.layer, corpus, self.folder / "activations", self.config.processes
+        )
+
+    def explanations(self) -> pl.DataFrame:
+        """One row per captured position: row, position, split, text (the reference explanation)."""
+        out = self.folder / "explanations.parquet"
+        if out.is_file():
+            return pl.read_parquet(out)
+        captured = self.activations()
+        corpus = pl.read_parquet(self.folder / "corpus.parquet")
+        vocabulary = Vocabulary.of(self._vocabulary_texts(), self.config.corpus.min_document_frequency)
+        tokenizer = self.target.tokenizer
+        records = []
+        for index, row in enumerate(corpus.iter_rows(named=True)):
+            ahead = captured["next"][captured["row"] == index].tolist()
+            for position, moment in zip(row["positions"], moments(row, ahead, tokenizer), strict=True):
+                records.append(
+                    {
+                        "row": index, "position": position, "split": row["split"],
+                        "text": explain(moment, vocabulary), "channel": moment.channel,
+                        "tail": moment.text[-400:], "next": moment.next_tokens[0],
+                    }
+                )  # fmt: skip
+        frame = pl.DataFrame(records)
+        frame.write_parquet(out)
+        return frame
+
+    def _vocabulary_texts(self) -> list[str]:
+        config = self.config.corpus
+        chats = conversations(Path(config.path) if config.path else None)
+        return [
+            "\n".join(m.text for m in messages)
+            for family, messages in islice(chats, _VOCABULARY_CONVERSATIONS)
+            if family_bucket(family) in config.buckets_train
+        ]
+
+    def pairs(self) -> tuple[Pairs, Pairs]:
+        """(train, held-out monitor) reference explanations with their activations."""
+        frame, vectors = self.explanations(), self.activations()["activation"]
+        train = (frame["split"] == "train").to_numpy()
+        texts = frame["text"].to_list()
+        held = [i for i in range(len(texts)) if not train[i]][:: max(1, int((~train).sum()) // MONITOR)][:MONITOR]
+        kept = [i for i in range(len(texts)) if train[i]]
+        return (
+            Pairs([texts[i] for i in kept], vectors[kept]),
+            Pairs([texts[i] for i in held], vectors[held]),
+        )
+
+    def meta(self, role: str) -> PackMeta:
+        """The sidecar, from the captured activations and the live tokenizer."""
+        frame, vectors = self.explanations(), self.activations()["activation"]
+        train = vectors[(frame["split"] == "train").to_numpy()]
+        norms = train.norm(dim=-1)
+        tokenizer = self.target.tokenizer
+        scale = self.config.injection_scale or round(float(norms.mean()) / 10) * 10.0
+        width = vectors.shape[1]
+        marker = tokenizer.encode(INJECTION_CHAR, add_special_tokens=False)
+        content = AV_TEMPLATE.replace("{injection_char}", INJECTION_CHAR)
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True, return_dict=False
+        )
+        at = ids.index(marker[0])
+        made = PackMeta(
+            role=role, d_model=width, layer=self.config.layer, injection_char=INJECTION_CHAR,
+            injection_token_id=marker[0], left_neighbor_id=ids[at - 1], right_neighbor_id=ids[at + 1],
+            av_template=AV_TEMPLATE, ar_template=AR_TEMPLATE,
+            injection_scale=scale if role == "av" else None, mse_scale=width**0.5,
+            min_position=self.config.corpus.min_position, max_new_tokens=80,
+            baseline_variance=Baselines.of(train.numpy()).variance,
+            target=self.config.target, target_hash=self.target.hash,
+            norm_range=(float(norms.quantile(0.01)), float(norms.quantile(0.99))),
+        )  # fmt: skip
+        suffix = check_ar_prompt(made, tokenizer)
+        return PackMeta(**{**made.__dict__, "suffix_ids": suffix})
+
+    def train_ar(self) -> None:
+        """The AR on reference explanations."""
+        torch.set_num_threads(self.config.threads)
+        torch.manual_seed(self.config.seed)
+        train, held = self.pairs()
+        model = Reconstructor(self.target.path, self.config.layer, self.config.ar.lora_rank)
+        train_ar(model, train, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer, config=self.config.ar,
+                 folder=self.folder)  # fmt: skip
+
+    def train_av(self) -> None:
+        """The AV on reference explanations."""
+        torch.set_num_threads(self.config.threads)
+        torch.manual_seed(self.config.seed)
+        train, held = self.pairs()
+        model = self.verbalizer()
+        train_av(model, train, held, tokenizer=self.target.tokenizer, config=self.config.av, folder=self.folder)
+
+    def verbalizer(self) -> Verbalizer:
+        """An AV at its start: the target with fresh adapters."""
+        meta = self.meta("av")
+        prompt = av_prompt(meta, self.target.tokenizer)
+        return Verbalizer(self.target.path, prompt, float(meta.injection_scale or 0.0), self.config.av.lora_rank)
+
+
+def _in_process(config: TrainConfig, folder: Path, stage: str) -> None:
+    getattr(Run(config, folder), stage)()
+
+
+def side_by_side(run: Run, stages: tuple[str, ...]) -> None:
+    """Run stages as processes of their own, one core each."""
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_in_process, args=(run.config, run.folder, stage)) for stage in stages]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if any(worker.exitcode for worker in workers):
+        raise NlaEvalError(f"a training stage of {', '.join(stages)} stopped; run the same command again to resume")
