@@ -34,9 +34,6 @@ _STYLE: dict[str, Any] = {
     "axes.labelcolor": _INK,
     "xtick.color": _INK,
     "ytick.color": _INK,
-    "grid.color": _FAINT,
-    "grid.linewidth": 0.4,
-    "grid.linestyle": ":",
 }
 
 
@@ -82,7 +79,7 @@ def measured_and_control(panels: Sequence[Panel], salt: str) -> str:
         ax.set_xlim(left=0, right=max(0.05, ax.get_xlim()[1]))
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        ax.grid(axis="x")
+        ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
         sns.despine(ax=ax, left=True)
         ax.tick_params(left=False)
     axes[0].set_yticks(range(len(panels[0].rows)), [row.name for row in panels[0].rows], parse_math=False)
@@ -90,7 +87,7 @@ def measured_and_control(panels: Sequence[Panel], salt: str) -> str:
         axes[0].plot([], [], marker=_MARKERS[i], color=_SERIES[i], linestyle="", label=label)[0]
         for i, label in enumerate(("measured", "donor (deployment activations)"))
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, labelcolor=_INK)
     return _svg(figure, salt)
 
 
@@ -115,9 +112,9 @@ def k_curves(curves: Sequence[Curve], salt: str) -> str:
     ax.set_ylim(bottom=0, top=max(0.05, ax.get_ylim()[1]))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y")
+    ax.grid(axis="y", color=_FAINT, linewidth=0.4, linestyle=":")
     sns.despine(ax=ax)
-    legend = figure.legend(loc="outside right upper", frameon=False)
+    legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return _svg(figure, salt)

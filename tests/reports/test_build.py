@@ -228,6 +228,14 @@ def test_figures_share_a_page_without_sharing_ids(page: str) -> None:
     assert "var(--series-1)" in page
 
 
+def test_figures_take_every_colour_from_the_page_so_that_dark_mode_can_change_it(page: str) -> None:
+    for figure in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        assert not re.search(r"#[0-9a-f]{6}\b", figure)
+        texts = re.findall(r"<text[^>]*>", figure)
+        assert texts
+        assert all("fill: var(--ink)" in text for text in texts)
+
+
 def test_transcripts_with_undecided_rates_show_their_bounds() -> None:
     frames = planted_frames([Arm("exam", "evaluation", 4, 1, 0.0)])
     digest = frames.transcripts["transcript_digest"][0]
