@@ -16,7 +16,7 @@ def cell(text: str, limit: int = 300) -> str:
     flat = re.sub(r"\s+", " ", text).strip()
     if len(flat) > limit:
         flat = flat[: limit - 1] + "…"
-    return re.sub(r"([\\`*_{}\[\]<>#|~!$&])", lambda m: f"&#{ord(m[1])};", flat)
+    return re.sub(r"([\\`*_{}\[\]<>|~$&])", lambda m: f"&#{ord(m[1])};", flat)
 
 
 def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], absent: Sequence[Lane]) -> str:

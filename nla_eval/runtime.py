@@ -82,6 +82,76 @@ class EngineKind(Protocol):
 ENGINES: Registry[EngineKind] = Registry("engine")
 
 
+@ENGINES.register("transformers")
+class TransformersKind:
+    """PyTorch through transformers: the default."""
+
+    @staticmethod
+    def target(settings: RuntimeSettings) -> Target:
+        """By name, folder or hub id."""
+        from .target import load_target
+
+        return load_target(settings.target)
+
+    @staticmethod
+    def pack(settings: RuntimeSettings, target: Target) -> PackFacts:
+        """By name, folder or released pair; None takes the one that ships for the default target."""
+        from .pack import DEFAULT_PACK, load_pack
+        from .target import DEFAULT_TARGET
+
+        if settings.pack is None and settings.target != DEFAULT_TARGET:
+            raise InputError(f"target '{settings.target}' has no pack of its own; name one with pack=NAME or a folder")
+        return load_pack(settings.pack or DEFAULT_PACK)
+
+    @staticmethod
+    def engine(settings: RuntimeSettings, target: Target, pack: PackFacts) -> Engine:
+        """Loads lazily, after the pack passed its checks and the self-test."""
+        from .engines.hf import EngineConfig, TransformersEngine
+        from .pack import Pack
+
+        if not isinstance(pack, Pack):
+            raise InputError(f"the transformers engine runs packs from load_pack, not {type(pack).__name__}")
+        config = EngineConfig(dtype=torch_dtype(settings.dtype), batch_tokens=settings.max_batch_tokens)
+        engine = TransformersEngine(target, pack, config)
+        engine.self_test()
+        return engine
+
+    @staticmethod
+    def scorer(pack: PackFacts) -> Any:
+        """AR scores against the pack's own baselines."""
+        from functools import partial
+
+        from .pack import Pack
+        from .scores import ar_scores
+
+        if not isinstance(pack, Pack):
+            raise InputError(f"AR scores need a pack from load_pack, not {type(pack).__name__}")
+        return partial(ar_scores, baselines=pack.baselines)
+
+    @staticmethod
+    def generator(settings: RuntimeSettings, target: Target) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """The causal language model with its head."""
+        from ._generation import Generator
+        from .engines.loading import load_lm
+
+        model = load_lm(target.path, torch_dtype(settings.dtype), trust=target.trust_remote_code)
+        return Generator(model, target.tokenizer, settings.max_batch_tokens)
+
+
+def torch_dtype(name: str) -> Any:
+    """The torch dtype called `name`; "auto" is bfloat16 where the processor multiplies in it, else float32."""
+    import torch
+
+    if name != "auto":
+        return getattr(torch, name)
+    if torch.cuda.is_available():
+        return torch.bfloat16
+    fast = any(
+        getattr(torch.cpu, probe, lambda: False)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+    return torch.bfloat16 if fast else torch.float32
+
+
 class Runtime:
     """The worker thread of one target, and its weights once something needs them. Get one with `runtime_for`."""
 

@@ -18,7 +18,7 @@ from .engines.base import Captured, CaptureRequest, Sampling
 from .lanes import ControlLanes
 from .plan import Prepared, ReadingPlan, prepare
 from .provenance import versions
-from .reading import store_controls
+from .reading import kept, store_controls
 from .readings import Lane, Reading, StopReason
 from .runtime import Runtime
 from .scores import normalised
@@ -156,6 +156,8 @@ class Session:
         Args:
             asked: (transcript, epoch from 1) of each sample.
         """
+        if self.store is not None:
+            list(kept([transcript for transcript, _ in asked], self.store))
         return [self._open(transcript, (epoch - 1) * self.settings.draws) for transcript, epoch in asked]
 
     def keep(self, captured: list[tuple[Opened, Captured]]) -> list[None]:

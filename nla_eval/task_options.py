@@ -35,7 +35,13 @@ class TaskOptions(BaseModel):
     fresh: bool = False
     """Write answers anew even where there are kept ones."""
     classifier: dict[str, Any] = Field(default_factory=dict)
-    """Passed to the scorer as it is. `inspect score` re-judges without running anything again."""
+    """Passed to the scorer: "lexicon", or "{classifier: llm, headline: belief}". A run is re-judged with `inspect
+    score`, which runs nothing again; this option is for the first judging."""
+
+    @field_validator("classifier", mode="before")
+    @classmethod
+    def _by_name(cls, classifier: Any) -> Any:
+        return {"classifier": classifier} if isinstance(classifier, str) else classifier
 
     @field_validator("lanes", mode="before")
     @classmethod
