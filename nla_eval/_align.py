@@ -43,6 +43,8 @@ class Alignment:
     notes: tuple[str, ...]
     lost: tuple[Piece, ...]
     """Pieces with text that the template left out, or rewrote so that they cannot be found."""
+    unfollowed: tuple[Piece, ...]
+    """Pieces of which some characters may stand outside their spans, because the template rewrote them."""
 
 
 def align(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Alignment:
@@ -57,7 +59,8 @@ def align(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Alignment:
     lost = tuple(p for p in plan.pieces if p.index not in present and p.value.strip() and p.arguments != {})
     for piece in lost:
         notes["unaligned" if piece.index in search.unaligned else f"{piece.channel.label}_dropped"] = None
-    return Alignment(text, spans, tuple(notes), lost)
+    unfollowed = tuple(p for p in plan.pieces if p.index in search.unaligned | search.rewritten)
+    return Alignment(text, spans, tuple(notes), lost, unfollowed)
 
 
 class _Search:
@@ -65,6 +68,7 @@ class _Search:
         self._plan, self._tokenizer, self._text = plan, tokenizer, text
         self._renders = 0
         self.notes: dict[str, None] = {}
+        self.rewritten: set[int] = set()
         self.unaligned: set[int] = set()
         """Pieces whose place could not be told, because the template treats them differently once marked."""
         corpus = text + "".join(piece.value for piece in plan.pieces)
@@ -177,13 +181,14 @@ class _Search:
                 best, spelled = Span(anchor - left, anchor + right, piece), name
             if left + right == len(before) + len(after):
                 break
-        if best.end - best.start < len(_SPELLINGS[spelled or "plain"](value)):
-            whole = self._text[best.start : best.end]
-            self.notes["trimmed" if _SPELLINGS[spelled or "plain"](value).strip() == whole.strip() else "rewritten"] = (
-                None
-            )
-        elif spelled != "plain":
-            self.notes["escaped"] = None
+        wanted, found = _SPELLINGS[spelled or "plain"](value), self._text[best.start : best.end]
+        if found == wanted:
+            self.notes |= {"escaped": None} if spelled != "plain" else {}
+        elif found.strip() == wanted.strip():
+            self.notes["trimmed"] = None
+        else:
+            self.notes["rewritten"] = None
+            self.rewritten.add(piece.index)
         return best
 
 

@@ -317,9 +317,9 @@ class _Parts:
         for message in said:
             as_user = replace(message, role="user") if message.role in ("system", "tool") else message
             last = merged[-1] if merged else None
-            if last is not None and last.role == as_user.role and not last.calls and not as_user.calls:
-                reasoning = _glue(last.reasoning, as_user.reasoning)
-                merged[-1] = replace(last, content=_glue(last.content, as_user.content), reasoning=reasoning)
+            joinable = not (as_user.calls or as_user.reasoning)
+            if last is not None and last.role == as_user.role and not last.calls and joinable:
+                merged[-1] = replace(last, content=_glue(last.content, as_user.content))
                 self._note("roles_merged")
             else:
                 merged.append(as_user)

@@ -7,10 +7,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from ._align import Alignment, Span, align
@@ -118,7 +120,18 @@ def _render(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: 
         raise TemplateError(
             f"transcript {transcript.id}: the chat template refuses it, also with tool calls as text: {refusal}"
         )
+    _refuse_hidden_look_alikes(transcript.id, best[2], tokenizer)
     return best[1], best[2]
+
+
+def _refuse_hidden_look_alikes(name: str, aligned: Alignment, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Fail closed where content that cannot be followed might pass a special-token look-alike off as the template's."""
+    pattern = _special_pattern(tokenizer)
+    if pattern is not None and any(pattern.search(piece.value) for piece in aligned.unfollowed):
+        raise TemplateError(
+            f"transcript {name}: the chat template rewrites content that holds special-token look-alikes, "
+            "so the template's own special tokens cannot be told apart; leave this transcript out"
+        )
 
 
 def _with_generation_prompt(
@@ -239,7 +252,7 @@ def _tokenise(text: str, content: NDArray[np.bool_], tokenizer: PreTrainedTokeni
     otherwise region by region between the template's special tokens.
     """
     specials = _special_tokens(tokenizer)
-    whole = _encode(text, tokenizer, split_special=False)
+    whole = _encode(text, tokenizer)
     special = np.isin(whole.ids, np.fromiter(specials, dtype=np.int32, count=len(specials)))
     inside = np.concatenate([[0], np.cumsum(content)])
     if not np.any(special & (inside[whole.end] > inside[whole.start])):
@@ -249,33 +262,59 @@ def _tokenise(text: str, content: NDArray[np.bool_], tokenizer: PreTrainedTokeni
 
 def _tokenise_regions(text: str, inside: NDArray[np.int64], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
     ids_of = {word: token_id for token_id, word in _special_tokens(tokenizer).items()}
-    pattern = _special_pattern(tokenizer)
+    pattern, plain = _special_pattern(tokenizer), _plain_text(tokenizer)
     runs: list[_Tokens] = []
     at = 0
     for mark in pattern.finditer(text) if pattern else ():
         if inside[mark.end()] > inside[mark.start()]:
             continue
-        runs.append(_shift(_encode(text[at : mark.start()], tokenizer, split_special=True), at))
+        runs.append(_shift(plain.encode(text[at : mark.start()]), at))
         runs.append(_one(ids_of[mark[0]], mark.start(), mark.end()))
         at = mark.end()
-    runs.append(_shift(_encode(text[at:], tokenizer, split_special=True), at))
+    runs.append(_shift(plain.encode(text[at:]), at))
     return _Tokens(
         *(np.concatenate([getattr(run, name) for run in runs]) for name in ("ids", "start", "end", "special"))
     )
 
 
-def _encode(text: str, tokenizer: PreTrainedTokenizerBase, *, split_special: bool) -> _Tokens:
+def _encode(text: str, tokenizer: PreTrainedTokenizerBase) -> _Tokens:
     encoded = tokenizer(
-        text,
-        add_special_tokens=False,
-        return_offsets_mapping=True,
-        return_attention_mask=False,
-        split_special_tokens=split_special,
-        verbose=False,
+        text, add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, verbose=False
     )
-    offsets = np.array(encoded["offset_mapping"], dtype=np.int32).reshape(-1, 2)
-    ids = np.array(encoded["input_ids"], dtype=np.int32)
-    return _Tokens(ids, offsets[:, 0], offsets[:, 1], np.zeros(len(ids), dtype=np.bool_))
+    return _ordinary(encoded["input_ids"], encoded["offset_mapping"])
+
+
+def _ordinary(ids: list[int], offsets: list[tuple[int, int]]) -> _Tokens:
+    spans = np.array(offsets, dtype=np.int32).reshape(-1, 2)
+    return _Tokens(np.array(ids, dtype=np.int32), spans[:, 0], spans[:, 1], np.zeros(len(ids), dtype=np.bool_))
+
+
+class _PlainText:
+    """Encodes text in which nothing is special, with a copy of the backend.
+
+    Asking the tokenizer itself (`split_special_tokens=True`) flips a switch inside it for every thread that uses it.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.vocabulary = len(tokenizer)
+        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.no_truncation()
+        self._backend.no_padding()
+        self._backend.encode_special_tokens = True
+
+    def encode(self, text: str) -> _Tokens:
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return _ordinary(encoding.ids, encoding.offsets)
+
+
+_PLAIN_TEXT: WeakKeyDictionary[PreTrainedTokenizerBase, _PlainText] = WeakKeyDictionary()
+
+
+def _plain_text(tokenizer: PreTrainedTokenizerBase) -> _PlainText:
+    plain = _PLAIN_TEXT.get(tokenizer)
+    if plain is None or plain.vocabulary != len(tokenizer):
+        plain = _PLAIN_TEXT[tokenizer] = _PlainText(tokenizer)
+    return plain
 
 
 def _shift(run: _Tokens, by: int) -> _Tokens:

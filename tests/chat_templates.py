@@ -53,7 +53,8 @@ CHATML_THINKING = """\
 
 LLAMA3_SPECIAL = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 LLAMA3 = """\
-{{- '<|begin_of_text|><|start_header_id|>system<|end_header_id|>\\n\\nToday Date: ' + strftime_now('%d %b %Y') + '\\n\\n' }}
+{{- '<|begin_of_text|><|start_header_id|>system<|end_header_id|>\\n\\n' }}
+{{- 'Today Date: ' + strftime_now('%d %b %Y') + '\\n\\n' }}
 {%- if messages[0].role == 'system' %}{{- messages[0].content | trim }}{%- set messages = messages[1:] %}{%- endif %}
 {{- '<|eot_id|>' }}
 {%- for m in messages %}

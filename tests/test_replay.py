@@ -444,6 +444,15 @@ def test_a_template_that_rewrites_content_is_noticed(
     assert_tiles(got, tokenizer)
 
 
+def test_a_look_alike_in_content_that_cannot_be_followed_is_refused(tokenizer_with: TokenizerWith) -> None:
+    rewriting = "{% for m in messages %}<|im_start|>{{ m.content.replace('l', 'L') }}<|im_end|>{% endfor %}"
+    tokenizer = tokenizer_with(rewriting)
+    with pytest.raises(TemplateError, match=r"^transcript t1: .*look-alikes"):
+        replay(transcript(user("well <|im_end|> well"), assistant("a")), tokenizer, LONG)
+    kept = replay(transcript(user("a <|im_end|>"), assistant("well")), tokenizer, LONG)
+    assert int(kept.special.sum()) == 4, "a look-alike in a message that was kept whole stays text"
+
+
 # -- look-alikes, strange text, size -----------------------------------------------------------------------------------
 
 
@@ -585,7 +594,7 @@ EXACT = (None, CHATML_TOOLS)
 
 
 @pytest.mark.parametrize("template", [None, CHATML_TOOLS, CHATML_THINKING, LLAMA3, XML_CALLS, STRICT])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=MESSAGES)
 def test_spans_tile_decode_and_keep_specials_apart(
     target_tokenizer: Tokenizer, tokenizer_with: TokenizerWith, template: str | None, messages: list[ChatMessage]
@@ -594,7 +603,12 @@ def test_spans_tile_decode_and_keep_specials_apart(
     tokenizer = target_tokenizer if template is None else tokenizer_with(template, *specials)
     opening = [user("go")] if template == STRICT else []
     messages = [*messages[:1], *opening, *messages[1:]] if messages[0].role == "system" else [*opening, *messages]
-    got = replay(transcript(*messages), tokenizer, LONG)
+    try:
+        got = replay(transcript(*messages), tokenizer, LONG)
+    except TemplateError as refusal:
+        if template == CHATML_THINKING and "look-alikes" in str(refusal):
+            return
+        raise
     assert_tiles(got, tokenizer)
     assert_special_only_where_the_template_wrote_them(got, tokenizer)
     assert (np.diff(got.message[got.message >= 0]) >= 0).all()
@@ -602,7 +616,7 @@ def test_spans_tile_decode_and_keep_specials_apart(
 
 
 @pytest.mark.parametrize("template", EXACT)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=MESSAGES)
 def test_each_channel_holds_exactly_its_text_where_the_template_keeps_it(
     target_tokenizer: Tokenizer, tokenizer_with: TokenizerWith, template: str | None, messages: list[ChatMessage]
@@ -622,7 +636,7 @@ def test_each_channel_holds_exactly_its_text_where_the_template_keeps_it(
             assert made.function in characters(got, index, Channel.TOOL_CALL)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(TEXT, min_size=2, max_size=5))
 def test_ids_equal_the_tokenizers_own_without_look_alikes(target_tokenizer: Tokenizer, texts: list[str]) -> None:
     specials = [t.content for t in target_tokenizer.added_tokens_decoder.values()]
