@@ -1,6 +1,6 @@
 """The linear classifier's features and model file: TF-IDF of words and characters, plus which lexicon labels matched.
 
-The file is skops (no pickle): it loads only if every type in it is on a short list of scikit-learn and NumPy types."""
+The file is skops (no pickle), and it loads only if skops trusts every type in it by default."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ WINDOW = 700
 MODEL_PATH = Path(__file__).parent / "data" / "linear.skops"
 
 _LABELS = list(Label)
-_TRUSTED_PREFIXES = ("sklearn.", "scipy.sparse.", "numpy.", "builtins.")
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,10 @@ def awareness(
         nla = state.store_as(NLAState)
         if not nla.transcript:
             return Score.unscored(reason="the sample was not read: no NLAState in its store")
-        frames = await _judged(nla, state.messages, judge)
+        try:
+            frames = await _judged(nla, state.messages, judge)
+        except NlaEvalError as err:
+            raise PrerequisiteError(str(err)) from err
         return _Card.of(frames, judge, counted).score(state.messages)
 
     return score
