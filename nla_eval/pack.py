@@ -106,13 +106,14 @@ class Pack:
             )
         if not 0 <= self.layer < config.num_hidden_layers:
             raise PackError(
-                f"pack '{self.name}' reads block {self.layer}, target '{target.name}' has {config.num_hidden_layers} blocks"
+                f"pack '{self.name}' reads block {self.layer}, target '{target.name}' has only "
+                f"{config.num_hidden_layers} blocks"
             )
         expected = self.av.target_hash
         if expected is not None and expected != target.hash:
             raise PackError(
-                f"pack '{self.name}' was trained on target '{self.av.target}' ({expected}), but '{target.name}' hashes to "
-                f"{target.hash}; give --target {self.av.target}, or train a pack for this target with nla-eval train"
+                f"pack '{self.name}' was trained on target '{self.av.target}' ({expected}), but '{target.name}' hashes "
+                f"to {target.hash}; give --target {self.av.target}, or train a pack for this target with nla-eval train"
             )
         check_ar_prompt(self.ar, target.tokenizer)
         return av_prompt(self.av, target.tokenizer)

@@ -83,7 +83,7 @@ def check_ar_prompt(meta: PackMeta, tokenizer: Any) -> tuple[int, ...]:
 
 
 def parse_explanation(text: str) -> tuple[str, bool]:
-    """(explanation without tags, whether the close tag was written). An unclosed one is a truncation, never a negative."""
+    """(explanation without tags, whether the close tag was written). Unclosed is a truncation, never a negative."""
     if match := _EXPLANATION.search(text):
         return match[1], True
     closed = CLOSE_TAG in text

@@ -8,18 +8,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import InputError
+from .errors import InputError, PackError
 from .microbatch import MicroBatcher, Work
 from .registry import Registry
 
 if TYPE_CHECKING:
     from ._generation import Generated, GenerateRequest
     from .engines.base import Engine
-    from .plan import Instrument, PackFacts
+    from .pack import Pack
+    from .plan import Instrument
+    from .stages import Scorer
     from .target import Target
 
 Req = TypeVar("Req")
@@ -40,7 +42,7 @@ class RuntimeSettings:
     """"auto" is bfloat16 where the processor has it, else float32."""
     threads: int | None = None
     """CPU threads of the worker; None leaves torch's choice."""
-    max_batch_tokens: int = 16384
+    max_batch_tokens: int = 8192
     """Bound on the padded tokens of one forward."""
     engine: str = "transformers"
     """Which engine runs the weights."""
@@ -60,16 +62,16 @@ class EngineKind(Protocol):
         """The target with its tokenizer; no weights."""
         ...
 
-    def pack(self, settings: RuntimeSettings, target: Target) -> PackFacts:
+    def pack(self, settings: RuntimeSettings, target: Target) -> Pack:
         """The pack's facts; no weights."""
         ...
 
-    def engine(self, settings: RuntimeSettings, target: Target, pack: PackFacts) -> Engine:
+    def engine(self, settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
         """Weights of blocks 0..K and of the pack."""
         ...
 
-    def scorer(self, pack: PackFacts) -> Any:
-        """`reading.Scorer`: AR scores against the pack's baselines."""
+    def scorer(self, pack: Pack) -> Scorer:
+        """AR scores against the pack's baselines."""
         ...
 
     def generator(
@@ -94,48 +96,60 @@ class TransformersKind:
         return load_target(settings.target)
 
     @staticmethod
-    def pack(settings: RuntimeSettings, target: Target) -> PackFacts:
-        """By name, folder or released pair; None takes the one that ships for the default target."""
-        from .pack import DEFAULT_PACK, load_pack
-        from .target import DEFAULT_TARGET
+    def pack(settings: RuntimeSettings, target: Target) -> Pack:
+        """By name, folder or released pair; None takes the shipped one that was trained on the target."""
+        from .pack import load_pack
 
-        if settings.pack is None and settings.target != DEFAULT_TARGET:
-            raise InputError(f"target '{settings.target}' has no pack of its own; name one with pack=NAME or a folder")
-        return load_pack(settings.pack or DEFAULT_PACK)
+        return load_pack(settings.pack) if settings.pack else shipped_pack(target)
 
     @staticmethod
-    def engine(settings: RuntimeSettings, target: Target, pack: PackFacts) -> Engine:
-        """Loads lazily, after the pack passed its checks and the self-test."""
-        from .engines.hf import EngineConfig, TransformersEngine
-        from .pack import Pack
+    def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
+        """Proves itself before it is used: a pack that fails its checks or its self-test reads nothing."""
+        import torch
 
-        if not isinstance(pack, Pack):
-            raise InputError(f"the transformers engine runs packs from load_pack, not {type(pack).__name__}")
-        config = EngineConfig(dtype=torch_dtype(settings.dtype), batch_tokens=settings.max_batch_tokens)
+        from .engines.hf import EngineConfig, TransformersEngine
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        config = EngineConfig(torch_dtype(settings.dtype), device, batch_tokens=settings.max_batch_tokens)
         engine = TransformersEngine(target, pack, config)
         engine.self_test()
         return engine
 
     @staticmethod
-    def scorer(pack: PackFacts) -> Any:
-        """AR scores against the pack's own baselines."""
-        from functools import partial
-
-        from .pack import Pack
+    def scorer(pack: Pack) -> Scorer:
+        """Against the pack's own baselines."""
         from .scores import ar_scores
 
-        if not isinstance(pack, Pack):
-            raise InputError(f"AR scores need a pack from load_pack, not {type(pack).__name__}")
         return partial(ar_scores, baselines=pack.baselines)
 
     @staticmethod
     def generator(settings: RuntimeSettings, target: Target) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
         """The causal language model with its head."""
+        import torch
+
         from ._generation import Generator
         from .engines.loading import load_lm
 
         model = load_lm(target.path, torch_dtype(settings.dtype), trust=target.trust_remote_code)
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         return Generator(model, target.tokenizer, settings.max_batch_tokens)
+
+
+def shipped_pack(target: Target) -> Pack:
+    """The pack in this package that was trained on `target`. Raises PackError where there is none."""
+    from .pack import DEFAULT_PACK, PACKS, load_pack
+    from .target import DEFAULT_TARGET
+
+    if target.name == DEFAULT_TARGET:
+        return load_pack(DEFAULT_PACK)
+    packs = (load_pack(folder.name) for folder in sorted(PACKS.glob("*/")))
+    found = next((pack for pack in packs if pack.av.target_hash == target.hash), None)
+    if found is None:
+        raise PackError(
+            f"no shipped pack belongs to target '{target.name}' ({target.hash}); name one (--pack, or -M pack= in "
+            "Inspect), or train one with nla-eval train"
+        )
+    return found
 
 
 def torch_dtype(name: str) -> Any:
@@ -197,20 +211,25 @@ class Runtime:
         """Target and pack, without weights."""
         from .plan import Instrument
 
-        return Instrument(self.target, self._kind.pack(self.settings, self.target))
+        return Instrument(self.target, self.pack)
+
+    @cached_property
+    def pack(self) -> Pack:
+        """The pack's facts."""
+        return self._kind.pack(self.settings, self.target)
 
     @cached_property
     def engine(self) -> Engine:
         """The engine with its weights."""
         self._set_threads()
-        engine = self._kind.engine(self.settings, self.target, self.instrument.pack)
+        engine = self._kind.engine(self.settings, self.target, self.pack)
         self.loaded.append("engine")
         return engine
 
     @cached_property
-    def scorer(self) -> Any:
+    def scorer(self) -> Scorer:
         """AR scores against the pack's baselines."""
-        return self._kind.scorer(self.instrument.pack)
+        return self._kind.scorer(self.pack)
 
     @cached_property
     def generator(self) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:

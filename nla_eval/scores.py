@@ -56,8 +56,5 @@ def ar_scores(reconstructed: Rows, activations: Rows, baselines: Baselines) -> A
     cos = np.einsum("nd,nd->n", predicted, actual)
     mse = 2.0 * (1.0 - cos)
     n = len(cos)
-    if n > 1:
-        others = (predicted @ actual.sum(axis=0) - cos) / (n - 1)
-    else:
-        others = np.full(n, np.nan)
+    others = (predicted @ actual.sum(axis=0) - cos) / (n - 1) if n > 1 else np.full(n, np.nan)
     return ARScores(cos, mse, 1.0 - mse / baselines.variance, 1.0 - mse / baselines.meannorm, cos - others)

@@ -107,7 +107,7 @@ def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) 
 
 
 def fetch_snapshot(name: str, kind: str) -> Path:
-    """A hub repository's files in the local cache. Raises InputError naming `kind` ("target", "pack") when out of reach."""
+    """A hub repository's files, cached. Raises InputError naming `kind` ("target", "pack") when out of reach."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

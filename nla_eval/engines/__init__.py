@@ -1,0 +1,1 @@
+"""Engines run weights: the protocol, and its implementation on transformers."""

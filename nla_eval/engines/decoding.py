@@ -50,14 +50,12 @@ class Decoder:
                 vector = torch.from_numpy(np.asarray(request.activation, np.float32)).to(device)
                 norm = vector.norm().clamp_min(1e-12)
                 looked_up[row, 0] = (vector / (norm / self.scale)).to(looked_up.dtype)
-        return looked_up
+        return torch.as_tensor(looked_up)
 
     @torch.inference_mode()
     def draw(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
         """One draw per request, in order. A row with a non-finite activation comes back as an ERROR."""
-        broken = {
-            r.key for r in requests if r.activation is not None and not np.isfinite(r.activation).all()
-        }
+        broken = {r.key for r in requests if r.activation is not None and not np.isfinite(r.activation).all()}
         sound = [r for r in requests if r.key not in broken]
         drawn = {d.key: d for d in self._draw(sound, sampling)} if sound else {}
         fault = "the activation is not finite"

@@ -1,5 +1,5 @@
-"""The transformers engine: capture with a trunk that stops at block K, verbalize in batches over a shared prompt prefix,
-reconstruct in right-padded batches. Weights load on first use of each part; it knows no suites and no rubrics."""
+"""The transformers engine: capture with a trunk that stops at block K, verbalize in batches over a shared prompt
+prefix, reconstruct in right-padded batches. Weights load on first use of each part."""
 
 from __future__ import annotations
 
@@ -125,9 +125,9 @@ class TransformersEngine:
         kept = []
         for start in range(0, end, self.config.chunk_tokens):
             stop = min(start + self.config.chunk_tokens, end)
-            hidden = self._trunk(
-                input_ids=ids[:, start:stop], past_key_values=cache, use_cache=True
-            ).last_hidden_state[0]
+            hidden = self._trunk(input_ids=ids[:, start:stop], past_key_values=cache, use_cache=True).last_hidden_state[
+                0
+            ]
             inside = request.positions[(request.positions >= start) & (request.positions < stop)] - start
             kept.append(hidden[torch.from_numpy(inside)].float().cpu().numpy())
         return np.concatenate(kept)
@@ -135,7 +135,9 @@ class TransformersEngine:
     def _checked(self, request: CaptureRequest, rows: NDArray[np.float32]) -> Captured:
         if not np.isfinite(rows).all():
             empty = np.empty((0, self.d_model), np.float32)
-            return Captured(request.key, empty, f"non-finite activation; read the target in float32 instead of {self.config.dtype}")
+            return Captured(
+                request.key, empty, f"non-finite activation; read the target in float32 instead of {self.config.dtype}"
+            )
         return Captured(request.key, rows)
 
     def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
@@ -146,7 +148,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The AR's vectors (n, d_model), read at the last token of its template, special tokens as the tokenizer adds them."""
+        """The AR's vectors (n, d_model), read at its template's last token; special tokens as the tokenizer adds."""
         trunk, head = self._reconstructor
         encoded = [self.target.tokenizer(ar_text(self.pack.ar, text))["input_ids"] for text in texts]
         out = np.empty((len(texts), self.d_model), np.float32)

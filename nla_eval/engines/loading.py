@@ -22,12 +22,17 @@ ADAPTER = "adapter_model.safetensors"
 VALUE_HEAD = "value_head.safetensors"
 
 
+def frozen(model: Any) -> Any:
+    """`model` in eval mode, without gradients."""
+    return model.eval().requires_grad_(False)
+
+
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """No progress bars or load reports: a trunk leaves later blocks unread on purpose."""
     level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
@@ -48,7 +53,7 @@ def load_trunk(path: Path, layer: int, dtype: torch.dtype, attention: str = "sdp
             str(path), config=config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust
         )
     model.norm = nn.Identity()
-    return model.eval().requires_grad_(False)
+    return frozen(model)
 
 
 def load_lm(path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:
@@ -57,7 +62,7 @@ def load_lm(path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: b
         model = AutoModelForCausalLM.from_pretrained(
             str(path), dtype=dtype, attn_implementation=attention, trust_remote_code=trust
         )
-    return model.eval().requires_grad_(False)
+    return frozen(model)
 
 
 def load_av(base: Path, av: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:
@@ -90,4 +95,4 @@ def load_reconstructor(
 
 def _merged(model: Any, adapter: Path) -> Any:
     wrapped = PeftModel.from_pretrained(model, str(adapter), is_trainable=False)
-    return wrapped.merge_and_unload().eval().requires_grad_(False)
+    return frozen(wrapped.merge_and_unload())

@@ -1,8 +1,8 @@
 """The start-up self-test: silent non-injection is the field's commonest serious bug, so an engine proves itself first.
 
-Checks, on vectors the pack carries (or captured from built-in sentences for packs that carry none): the target's block K
-gives the stored vectors and norms; explanations of 20 vectors retrieve their own vector through the AR above chance; the
-text without injection differs. Any failure is a PackError."""
+Checks, on vectors the pack carries (or captured from built-in sentences for packs that carry none): the target's
+block K gives the stored vectors and norms; explanations of 20 vectors retrieve their own vector through the AR above
+chance; the text without injection differs. Any failure is a PackError."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Trains NLA packs: corpus, activations, warm-start explanations, AR, AV, card and export."""

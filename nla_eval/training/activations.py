@@ -63,7 +63,7 @@ def _batches(order: list[int], lengths: np.ndarray) -> list[list[int]]:
 
 
 def capture_all(target: Path, layer: int, corpus: Path, folder: Path, processes: int) -> dict[str, torch.Tensor]:
-    """Run the missing shards, then return row, position, activation (N, d_model) and next (N, TOP), by (row, position)."""
+    """Run the missing shards; return row, position, activation (N, d_model) and next (N, TOP), by (row, position)."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"shard-{i}-of-{processes}.safetensors" for i in range(processes)]
     context = multiprocessing.get_context("spawn")

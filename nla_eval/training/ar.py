@@ -36,7 +36,8 @@ class Reconstructor(nn.Module):
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """(B, T) right-padded ids and (B,) lengths to (B, d_model) vectors."""
         hidden = self.trunk(input_ids=ids, use_cache=False).last_hidden_state
-        return self.head(hidden[torch.arange(len(lengths)), lengths - 1])
+        predicted: torch.Tensor = self.head(hidden[torch.arange(len(lengths)), lengths - 1])
+        return predicted
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ def mse_nrm(predicted: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
     return 2.0 * (1.0 - nn.functional.cosine_similarity(predicted.float(), actual.float(), dim=-1))
 
 
-def predict(model: Reconstructor, texts: Sequence[str], meta: PackMeta, tokenizer: Any, batch: int = 64) -> torch.Tensor:
+def predict(
+    model: Reconstructor, texts: Sequence[str], meta: PackMeta, tokenizer: Any, batch: int = 64
+) -> torch.Tensor:
     """(n, d_model) reconstructions, without gradient."""
     out = []
     with torch.inference_mode():

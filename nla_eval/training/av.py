@@ -35,7 +35,7 @@ class Verbalizer(nn.Module):
         table = self.lm.get_input_embeddings()
         embeddings = table(ids).detach().clone()
         embeddings[:, 0] = vectors * (self.scale / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12))
-        return embeddings
+        return torch.as_tensor(embeddings)
 
     def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Mean next-token loss over labels that are not IGNORE.

@@ -89,4 +89,6 @@ def load_config(path: Path) -> TrainConfig:
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"training config {path.name}: {where}: {first['msg']}; see TrainConfig for the fields") from err
+        raise InputError(
+            f"training config {path.name}: {where}: {first['msg']}; see TrainConfig for the fields"
+        ) from err

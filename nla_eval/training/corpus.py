@@ -18,11 +18,10 @@ from ..positions import parse_policy, sample_positions
 from ..redact import redact_messages
 from ..replay import ReplayConfig, replay
 from ..replay_types import Channel, Replay
-from .chats import conversations
 from ..target import Target
 from ..transcript import Arm, Provenance, Transcript
+from .chats import conversations
 from .config import CorpusConfig
-
 
 
 def family_bucket(family: str) -> int:
@@ -101,7 +100,9 @@ def _chats(config: CorpusConfig) -> Iterator[Transcript]:
         )
 
 
-_COMMON = frozenset("the and to of a in is for that you it with on as are this be can or your".split())
+_COMMON = frozenset("the and to of a in is for that you it with on as are this be can or your".split())  # noqa: SIM905
+    {"the", "and", "to", "of", "a", "in", "is", "for", "that", "you", "it", "with", "on", "as", "this", "be"}
+)
 
 
 def mostly_english(text: str, sample: int = 2000) -> bool:

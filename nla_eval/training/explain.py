@@ -1,9 +1,9 @@
 """Warm-start explanations without an external model: short phrases built from the text so far and the target's own
 next-token predictions. In: the corpus frame and the captured predictions. Out: one explanation per position.
 
-Three lines: situation and speaker (role, turn, form, themes of the text so far), the local pattern (the last few words),
-the final token with what the target expects next. There is no rule for evaluation: words about testing can only come
-from the text itself or from the target's own prediction. Words that stand in few training conversations are left out."""
+Three lines: situation and speaker (role, turn, form, themes of the text so far), the local pattern (the last few
+words), the final token with the target's expectation. There is no rule for evaluation: words about testing come only
+from the text itself or from the target's own prediction. Words of few training conversations are left out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from typing import Any
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 _WORD = re.compile(r"[A-Za-z][a-z'’]+|[A-Za-z]+")
-_LEFT_OUT = frozenset({"http", "https", "www", "com", "like", "just", "smollm", "hugging", "trained", "named", "assistant", "helpful"})
+_LEFT_OUT = frozenset(
+    {"http", "https", "www", "com", "like", "just", "smollm", "hugging", "trained", "named", "assistant", "helpful"}
+)
 _MARKS = re.compile(r"<\|im_start\|>(\w+)\n?|<\|im_end\|>\n?|<\|[a-z_]+\|>")
 THEMES = 3
 QUOTED_WORDS = 5
@@ -70,14 +72,21 @@ def explain(moment: Moment, vocabulary: Vocabulary) -> str:
     themes = themes_of(moment.text, vocabulary)
     about = f"; about {', '.join(themes)}" if themes else ""
     expected = " / ".join(shown_token(t) for t in moment.next_tokens)
-    return f"{where}{about}\nafter: {quoted_tail(moment, vocabulary)}\nnow: {shown_token(moment.token)}; next: {expected}"
+    return (
+        f"{where}{about}\nafter: {quoted_tail(moment, vocabulary)}\nnow: {shown_token(moment.token)}; next: {expected}"
+    )
 
 
 def _speaker(moment: Moment) -> str:
     turn = f" turn {moment.turn + 1}" if moment.turn >= 0 else ""
     if moment.channel == "template":
         return f"start of {moment.role}{turn}" if moment.role != "template" else f"between turns{turn}"
-    names = {"response": "assistant", "thinking": "assistant thinking", "tool_call": "tool call", "tool_result": "tool result"}
+    names = {
+        "response": "assistant",
+        "thinking": "assistant thinking",
+        "tool_call": "tool call",
+        "tool_result": "tool result",
+    }
     return names.get(moment.channel, moment.channel) + turn
 
 

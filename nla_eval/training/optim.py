@@ -141,3 +141,11 @@ def run_stage(
         if stage.seen % report_every < len(batch) or stage.finished:
             stage.log(train_loss=float(np.mean(running)), **report())
             running = []
+
+
+def restore(model: nn.Module, checkpoint: Path) -> None:
+    """Load the trained parameters of a stage's checkpoint into `model`."""
+    saved = load_file(checkpoint)
+    with torch.no_grad():
+        for name, parameter in trainable(model).items():
+            parameter.copy_(saved[f"param.{name}"])

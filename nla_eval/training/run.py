@@ -1,21 +1,20 @@
-"""Runs the stages of `nla-eval train` in order: corpus, activations, explanations, AR and AV (side by side), the AV's own
-samples, AR on those, card, pack. Each stage leaves a file in the run folder and is skipped when it is there."""
+"""Runs the stages of `nla-eval train` in order: corpus, activations, explanations, AR and AV (side by side), the
+AV's own samples, AR on those, card, pack. Each stage leaves a file in the run folder and is not run again."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import load_file, save_file
 
+from ..engines.base import Sampling, VerbalizeRequest
+from ..engines.decoding import Decoder
 from ..errors import NlaEvalError
 from ..pack_meta import PackMeta
 from ..prompts import av_prompt, check_ar_prompt
@@ -28,13 +27,15 @@ from .chats import conversations
 from .config import TrainConfig, load_config
 from .corpus import build_corpus, family_bucket, write_corpus
 from .explain import Vocabulary, explain, moments
+from .optim import restore
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
 INJECTION_CHAR = "─"
 _VOCABULARY_CONVERSATIONS = 3000
-_VOCABULARY_MINIMUM_SHARE = 0.0067
+_DRAW_BATCH = 64
 MONITOR = 128
+"""Held-out positions looked at during training; the card uses the others."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,45 @@ class Run:
         prompt = av_prompt(meta, self.target.tokenizer)
         return Verbalizer(self.target.path, prompt, float(meta.injection_scale or 0.0), self.config.av.lora_rank)
 
+    def samples(self) -> pl.DataFrame:
+        """Explanations the AV draws at temperature 1 for training activations: index into the train pairs, text."""
+        out = self.folder / "samples.parquet"
+        if out.is_file():
+            return pl.read_parquet(out)
+        train, _ = self.pairs()
+        rows = np.random.default_rng([self.config.seed, 1]).permutation(len(train.texts))[: self.config.rollouts]
+        model = self.verbalizer()
+        restore(model, self.folder / "av.safetensors")
+        meta = self.meta("av")
+        merged = model.lm.merge_and_unload().eval().requires_grad_(False)
+        decoder = Decoder(merged, self.target.tokenizer, model.prompt, float(meta.injection_scale or 0.0))
+        sampling = Sampling(temperature=1.0, max_new_tokens=meta.max_new_tokens)
+        texts: list[str] = []
+        for start in range(0, len(rows), _DRAW_BATCH):
+            batch = rows[start : start + _DRAW_BATCH].tolist()
+            requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
+            texts += [draw.text for draw in decoder.draw(requests, sampling)]
+            print(f"samples: {len(texts)} of {len(rows)}", flush=True)
+        frame = pl.DataFrame({"index": rows, "text": texts})
+        frame.write_parquet(out)
+        return frame
+
+    def train_ar_on_samples(self) -> None:
+        """The AR goes on with the AV's own explanations, mixed one to one with the reference ones."""
+        torch.set_num_threads(self.config.threads)
+        torch.manual_seed(self.config.seed)
+        drawn = self.samples()
+        train, held = self.pairs()
+        rows = drawn["index"].to_list()
+        mixed = Pairs(
+            drawn["text"].to_list() + [train.texts[i] for i in rows],
+            torch.cat([train.activations[rows], train.activations[rows]]),
+        )
+        model = Reconstructor(self.target.path, self.config.layer, self.config.ar.lora_rank)
+        restore(model, self.folder / "ar.safetensors")
+        train_ar(model, mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
+                 config=self.config.ar_on_samples, folder=self.folder, name="ar_on_samples")  # fmt: skip
+
 
 def _in_process(config: TrainConfig, folder: Path, stage: str) -> None:
     getattr(Run(config, folder), stage)()
@@ -168,3 +208,21 @@ def side_by_side(run: Run, stages: tuple[str, ...]) -> None:
         worker.join()
     if any(worker.exitcode for worker in workers):
         raise NlaEvalError(f"a training stage of {', '.join(stages)} stopped; run the same command again to resume")
+
+
+def main(path: Path, folder: Path | None = None) -> Path:
+    """Run every stage of the configuration at `path`; return the pack's folder.
+
+    Args:
+        path: YAML configuration.
+        folder: Run folder for checkpoints and captured activations; `runs/<name>` beside the current folder if None.
+    """
+    from .export import write_pack
+
+    config = load_config(path)
+    run = Run(config, folder or Path("runs") / config.name)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.explanations()
+    side_by_side(run, ("train_ar", "train_av"))
+    side_by_side(run, ("train_ar_on_samples",))
+    return write_pack(run)
