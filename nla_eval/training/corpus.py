@@ -101,8 +101,6 @@ def _chats(config: CorpusConfig) -> Iterator[Transcript]:
 
 
 _COMMON = frozenset("the and to of a in is for that you it with on as are this be can or your".split())  # noqa: SIM905
-    {"the", "and", "to", "of", "a", "in", "is", "for", "that", "you", "it", "with", "on", "as", "this", "be"}
-)
 
 
 def mostly_english(text: str, sample: int = 2000) -> bool:
