@@ -118,7 +118,7 @@ def train(config: Annotated[str, typer.Argument(help="YAML file of the run.")]) 
         raise InputError(f"no training configuration '{config}'; give the path of a YAML file")
     from .training.run import main as run
 
-    run(config)
+    run(Path(config))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from nla_eval.cli import main
 from nla_eval.frames import flat, gather
 from nla_eval.store import ReadingStore
 from tests import planted_task
-from tests.fakes import CUE
+from tests.fakes import CUE, PlantedEngine
 
 
 def nla_eval(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
@@ -75,6 +75,20 @@ def test_two_files_become_a_store_with_both_arms(
     assert planted_task.LAST_ENGINE == []
 
 
+def test_a_stopped_run_says_that_it_resumes(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, used = both
+    args = ("read", asked, "--deployment", used, "--out", str(tmp_path / "store"), "--engine", "planted")
+    with monkeypatch.context() as patch:
+        stopped = staticmethod(lambda settings, target, pack: PlantedEngine(stop_after=20))
+        patch.setattr(planted_task.PlantedKind, "engine", stopped)
+        assert nla_eval(monkeypatch, *args) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert nla_eval(monkeypatch, *args) == 0
+    assert ReadingStore.open(str(tmp_path / "store")).complete
+
+
 def test_a_store_alone_holds_what_a_report_needs(
     tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +132,8 @@ MISTAKES = {
     "not a log": (["report", "broken.eval"], "cannot be read"),
     "an empty folder": (["report", "empty"], "neither a store nor .eval logs"),
     "unknown classifier": (["report", "s", "--classifier", "oracle"], "unknown classifier"),
+    "no such pack": (["pack", "card", "nothing"], "no pack 'nothing'"),
+    "a pack that is not there": (["pack", "verify", "nothing"], "no pack 'nothing'"),
     "no configuration": (["train", "nowhere.yaml"], "no training configuration"),
 }
 

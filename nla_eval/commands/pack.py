@@ -6,51 +6,44 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, PackError
 from ..pack import Pack, default_pack, load_pack
-from ..runtime import RuntimeSettings, runtime_for
-
-CARD = "card.json"
-
-
-def card_of(pack: str | None, *, only: str | None = None) -> Mapping[str, Any] | None:
-    """A pack's card, or None when it has none.
-
-    Args:
-        pack: Name or folder; None for the default pack.
-        only: None unless the pack must have this id; another pack's card is not given.
-
-    Raises:
-        PackError: There is no such pack.
-        InputError: The card is not JSON.
-    """
-    found = _pack(pack)
-    path = found.path / CARD
-    if (only is not None and found.id != only) or not path.is_file():
-        return None
-    try:
-        card: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise InputError(f"{CARD} of pack '{found.id}' is not JSON; restore it from the repository") from err
-    return card
+from ..runtime import RuntimeSettings, torch_dtype
+from ..target import load_target
 
 
-def card(pack: str | None) -> None:
-    """Print the card."""
+def card(name: str | None) -> None:
+    """Print a pack's card as JSON. Raises InputError when it has none."""
+    pack = default_pack() if name is None else load_pack(name)
     found = card_of(pack)
     if found is None:
-        raise InputError(f"pack '{_pack(pack).id}' has no {CARD}; nla-eval train writes one")
+        raise InputError(f"pack '{pack.name}' has no card.json; nla-eval train writes one")
     print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
-def verify(pack: str | None, target: str, dtype: str) -> None:
-    """Load the pack on its target and run the engine's self-test."""
-    runtime = runtime_for(RuntimeSettings(target=target, pack=pack, dtype=dtype))
-    facts = runtime.instrument.pack
-    engine: Any = runtime.engine
+def card_of(pack: Pack) -> Mapping[str, Any] | None:
+    """A pack's card, or None when it has none. Raises PackError when it is not JSON."""
+    try:
+        return pack.card
+    except ValueError as err:
+        raise PackError(f"card.json of pack '{pack.name}' is not JSON; restore it, or delete it") from err
+
+
+def card_by_id(pack_id: str) -> Mapping[str, Any] | None:
+    """The card of the pack that readings name, or None when that very pack is not at hand or has no card."""
+    try:
+        pack = load_pack(pack_id.partition("@")[0])
+    except PackError:
+        return None
+    return card_of(pack) if pack.id == pack_id else None
+
+
+def verify(name: str | None, target: str, dtype: str) -> None:
+    """Load a pack on its target and run the engine's self-test, which raises PackError on any failure."""
+    from ..engines.hf import EngineConfig, TransformersEngine
+
+    settings = RuntimeSettings(target=target, pack=name, dtype=dtype)
+    pack, loaded = default_pack() if name is None else load_pack(name), load_target(target)
+    engine = TransformersEngine(loaded, pack, EngineConfig(dtype=torch_dtype(settings.dtype)))
     print(engine.self_test())
-    print(f"pack {facts.id} works on target {runtime.target.name}: layer {facts.layer}, {facts.d_model} wide")
-
-
-def _pack(name: str | None) -> Pack:
-    return default_pack() if name is None else load_pack(name)
+    print(f"pack {pack.id} works on target {loaded.name}: layer {pack.layer}, {pack.d_model} wide")

@@ -72,7 +72,11 @@ def run(request: ReadRequest) -> None:
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
     print(planned.describe())
     bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
-    result = read(planned, bench, progress, retry_errors=request.retry_errors)
+    try:
+        result = read(planned, bench, progress, retry_errors=request.retry_errors)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
     print(_summary(result, request.out))
 
 

@@ -13,7 +13,7 @@ from .._rooms import load_room
 from ..classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..errors import InputError
 from ..frames import Gathered, as_scored, gather, judged
-from ..judgement import Rubric
+from ..judgement import Classifier, Rubric
 from ..provenance import versions
 from ..report_registry import REPORTS
 from ..tally import Frames, TallyOptions, tally
@@ -37,10 +37,11 @@ def run(request: ReportRequest) -> None:
     """Write the report and print where it is."""
     load_room("reports")
     build = REPORTS.get(request.builder)
+    named = _named_classifier(request)
     gathered = gather(request.inputs)
     for note in gathered.notes:
         print(f"note: {note}", file=sys.stderr)
-    verdicts = _judge(request, gathered)
+    verdicts = _judge(gathered, named)
     counted = tally(verdicts.frames, TallyOptions(definitions=verdicts.rubric.headlines))
     card = _card(request, gathered)
     written = build(counted, _provenance(request, gathered, verdicts), card, Path(request.out))
@@ -55,12 +56,18 @@ class _Judged:
     rubric: Rubric
 
 
-def _judge(request: ReportRequest, gathered: Gathered) -> _Judged:
+def _named_classifier(request: ReportRequest) -> Classifier | None:
+    """The classifier asked for, made before anything is read, so that a typing mistake shows at once."""
+    if request.classifier is None and request.rubric is None:
+        return None
+    return make_classifier(request.classifier or DEFAULT_CLASSIFIER, request.rubric or DEFAULT_RUBRIC)
+
+
+def _judge(gathered: Gathered, named: Classifier | None) -> _Judged:
     scored = gathered.scored
-    again = request.classifier is not None or request.rubric is not None
-    if not again and scored is not None and len(scored.classifiers) == 1 == len(scored.rubrics):
+    if named is None and scored is not None and len(scored.classifiers) == 1 == len(scored.rubrics):
         return _Judged(as_scored(gathered), scored.classifiers[0], _same_rubric(scored.rubrics[0]))
-    classifier = make_classifier(request.classifier or DEFAULT_CLASSIFIER, request.rubric or DEFAULT_RUBRIC)
+    classifier = named or make_classifier()
     return _Judged(judged(gathered, classifier), classifier.name, classifier.rubric)
 
 
@@ -90,11 +97,15 @@ def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged) -
 
 def _card(request: ReportRequest, gathered: Gathered) -> Mapping[str, Any] | None:
     """The card of the pack asked for, or of the one the readings were made with where it is at hand."""
-    from .pack import card_of
+    from ..pack import load_pack
+    from .pack import card_by_id, card_of
 
     if request.pack is not None:
-        card = card_of(request.pack)
+        card = card_of(load_pack(request.pack))
         if card is None:
             raise InputError(f"pack '{request.pack}' has no card.json; leave --pack out")
         return card
-    return card_of(None, only=gathered.pack)
+    found = card_by_id(gathered.pack) if gathered.pack else None
+    if found is None:
+        print(f"note: no card of pack {gathered.pack or '(several)'} at hand; name one with --pack", file=sys.stderr)
+    return found
