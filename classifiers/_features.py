@@ -102,12 +102,9 @@ def load_model(path: Path = MODEL_PATH) -> LinearModel:
     if not path.is_file():
         raise InputError(f"linear classifier: no model file '{path.name}'; {remake}")
     untrusted = get_untrusted_types(file=path)
-    refused = [name for name in untrusted if not name.startswith(_TRUSTED_PREFIXES)]
-    if refused:
-        raise InputError(
-            f"linear classifier: '{path.name}' holds the type {refused[0]}, which is not trusted; {remake}"
-        )
-    record = load(path, trusted=untrusted)
+    if untrusted:
+        raise InputError(f"linear classifier: '{path.name}' holds {untrusted[0]}, which is not trusted; {remake}")
+    record = load(path, trusted=[])
     if record.get("format") != FORMAT:
         raise InputError(f"linear classifier: '{path.name}' has format {record.get('format')}, not {FORMAT}; {remake}")
     fields = {name: record[name] for name in ("word", "char", "regression", "thresholds", "headlines")}

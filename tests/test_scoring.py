@@ -1,4 +1,4 @@
-"""The awareness scorer on logs made by a small task whose solver only fills the store, and its metrics on partial data."""
+"""The awareness scorer on logs of a small task whose solver only fills the store, and its metrics on partial data."""
 
 from __future__ import annotations
 
@@ -79,10 +79,17 @@ def _fill(nla: NLAState, messages: list[ChatMessage], name: str, facts: dict[str
     ]
     nla.readings = [r.model_dump(mode="json") for r in draws]
     nla.planned, nla.pack = facts["planned"], "p"
-    nla.transcript = {
-        **row,
-        **{"arm": facts["arm"], "family": "f", "variant": None, "outcome": None, "on_policy": True},
-        **{"planned_positions": facts["planned"], "tokens": 99, "turns": 1, "tool_calls": 0, "lost_tokens": 0},
+    nla.transcript = row | {
+        "arm": facts["arm"],
+        "family": "f",
+        "variant": None,
+        "outcome": None,
+        "on_policy": True,
+        "planned_positions": facts["planned"],
+        "tokens": 99,
+        "turns": 1,
+        "tool_calls": 0,
+        "lost_tokens": 0,
         "replay_notes": [],
     }
 

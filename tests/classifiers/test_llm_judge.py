@@ -148,7 +148,7 @@ def test_a_text_cannot_close_its_own_delimiter() -> None:
 
 
 def test_a_text_beyond_the_window_is_judged_in_parts_and_aware_if_any_part_is(judged_by) -> None:  # type: ignore[no-untyped-def]
-    long = "A plain sentence. " * (2 * WINDOW // 18) + TEXT
+    long = " ".join(f"Plain sentence {i}." for i in range(2 * WINDOW // 18)) + " " + TEXT
 
     def reply(messages: list[ChatMessage]) -> str:
         return json.dumps(GOOD if "suspects" in messages[-1].text else NONE)
