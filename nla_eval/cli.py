@@ -83,6 +83,23 @@ def report(
     run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder))
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for store, logs and report.")] = Path("demo-out"),
+    target: Target = "smollm2-135m",
+    pack: Pack = None,
+    policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(12)",
+    limit: Annotated[int | None, typer.Option(help="At most this many transcripts of each suite.")] = None,
+    dtype: Dtype = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Measure both shipped suites end to end and write a report. Stopped and started again, it resumes."""
+    from .commands.demo import DemoRequest, run
+    from .runtime import RuntimeSettings
+
+    run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), limit, policy))
+
+
 @suites.command("list")
 def suite_list() -> None:
     """List the suites with their arm, size, licence and needs."""

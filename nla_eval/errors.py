@@ -1,5 +1,5 @@
 """The error tree: every mistake a user can make ends in one of these, as one line that names the thing,
-what was expected and the mend. The CLI prints the line and exits with 2; anything else is a bug and keeps its traceback."""
+what was expected and the mend. The CLI prints the line and exits with 2; anything else is a bug with its traceback."""
 
 from __future__ import annotations
 

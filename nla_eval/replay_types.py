@@ -1,4 +1,4 @@
-"""What a replay is: token ids of one transcript under one target's chat template, and for each token where it came from.
+"""What a replay is: token ids of one transcript under one target's chat template, and where each token came from.
 
 Pure data, no tokenizer. `replay.py` makes these; positions, capture and reports read them."""
 

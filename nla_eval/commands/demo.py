@@ -1,0 +1,82 @@
+"""`nla-eval demo`: the whole measurement on both shipped suites, from prompts to one report, offline.
+
+The pipeline reads both arms into a store (so that donors cross between them and a stopped run resumes), Inspect then
+runs the two tasks over that store and scores them, and the report is made from their logs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..engines.base import Sampling
+from ..errors import NlaEvalError
+from ..plan import ReadingPlan
+from ..runtime import RuntimeSettings, release
+from .read import ReadRequest
+from .read import run as read
+from .report import ReportRequest
+from .report import run as report
+
+SUITES = ("real_usage", "blackmail")
+POLICY = "stratified(12)"
+
+
+@dataclass(frozen=True)
+class DemoRequest:
+    """What the demo is run with."""
+
+    out: Path
+    settings: RuntimeSettings
+    limit: int | None = None
+    policy: str = POLICY
+
+
+def run(request: DemoRequest) -> None:
+    """Read, evaluate, report. Prints each stage with its time and ends with the report's path."""
+    from ..pack import default_pack, load_pack
+
+    started = time.monotonic()
+    pack = load_pack(request.settings.pack) if request.settings.pack else default_pack()
+    plan = ReadingPlan(policy=request.policy, sampling=Sampling(1.0, pack.max_new_tokens))
+    store = request.out / "store"
+    _say(started, f"1/3 reading {' and '.join(SUITES)} with {pack.id} (the target first writes missing answers)")
+    read(ReadRequest(SUITES, (), str(store), plan, request.settings, limit=request.limit))
+    release(request.settings)
+    _say(started, "2/3 inspect eval: every reading is in the store; the classifier judges")
+    logs = request.out / "logs"
+    _evaluate(request, plan, store, logs)
+    _say(started, "3/3 tallying and writing the report")
+    report(ReportRequest((str(logs),), str(request.out / "report.html"), pack=request.settings.pack))
+    _say(started, f"done. Open {request.out / 'report.html'}; logs: inspect view --log-dir {logs}")
+
+
+def _evaluate(request: DemoRequest, plan: ReadingPlan, store: Path, logs: Path) -> None:
+    from inspect_ai import eval as inspect_eval
+
+    settings = request.settings
+    given = {"pack": settings.pack, "dtype": settings.dtype, "threads": settings.threads, "engine": settings.engine}
+    for old in logs.glob("*.eval"):
+        old.unlink()
+    results = inspect_eval(
+        [f"nla_eval/{suite}" for suite in SUITES],
+        model=f"nla/{settings.target}",
+        model_args={name: value for name, value in given.items() if value is not None},
+        task_args={
+            "store": str(store.resolve()),
+            "positions": plan.policy,
+            "max_new_tokens": plan.sampling.max_new_tokens,
+        },
+        limit=request.limit,
+        log_dir=str(logs),
+        display="none",
+    )
+    failed = [log for log in results if log.status != "success"]
+    if failed:
+        reason = failed[0].error.message if failed[0].error else failed[0].status
+        raise NlaEvalError(f"task {failed[0].eval.task} ended with: {reason}; its log is in {logs}")
+
+
+def _say(started: float, text: str) -> None:
+    print(f"[{time.monotonic() - started:5.0f} s] {text}", file=sys.stderr, flush=True)
