@@ -30,6 +30,8 @@ from .transcript import Arm, Provenance, Transcript
 if TYPE_CHECKING:
     from ._generation import GenerateRequest
 
+_COUNTS = ("best_of", "num_choices")
+
 REPLAY_MARK = "nla_replay"
 """Key in `config.extra_body` of a model event that is a replay: the target read the messages and wrote nothing."""
 
@@ -212,7 +214,7 @@ def _settings(model_name: str, model_args: dict[str, Any]) -> RuntimeSettings:
         raise InputError("model 'nla/' names no target; write nla/smollm2-135m, nla/<folder> or nla/<owner>/<name>")
     args = {key: value for key, value in model_args.items() if value is not None}
     if "pack" in args:
-        args["pack"] = _folder_or_name(str(args["pack"]))
+        args["pack"] = ",".join(_folder_or_name(part) for part in str(args["pack"]).split(","))
     return RuntimeSettings(target=_folder_or_name(model_name), **args)
 
 
@@ -228,8 +230,9 @@ def _usage(read: int, written: int) -> ModelUsage:
 def _refuse_unsupported(config: GenerateConfig, tools: list[ToolInfo], tool_choice: ToolChoice) -> None:
     """A setting that does nothing would be a silent change of what is measured."""
     for name in _UNSUPPORTED:
-        if getattr(config, name) not in (None, False, 1):
-            raise InputError(f"nla/ targets cannot generate with {name}={getattr(config, name)!r}; leave it out")
+        value = getattr(config, name)
+        if value and not (name in _COUNTS and value == 1):
+            raise InputError(f"nla/ targets cannot generate with {name}={value!r}; leave it out")
     if tools and tool_choice != "none":
         raise InputError(
             "nla/ targets do not call tools when they generate; leave tools out or pass tool_choice='none'"

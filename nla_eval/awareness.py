@@ -218,7 +218,7 @@ def verbalize() -> Solver:
         session, opened = _opened(work)
         runtime = session.runtime
         async with span("verbalize", type="nla"):
-            cost = max(1, opened.pending) * session.settings.max_new_tokens
+            cost = max(1, opened.pending) * session.sampling.max_new_tokens
             readings = await runtime.submit("verbalize", session.read, (opened, work.activations), cost)
         state.store_as(NLAState).readings = [r.model_dump(mode="json") for r in readings]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import anyio
@@ -163,13 +164,27 @@ def with_answer(transcript: Transcript, answer: Answer) -> Transcript:
 
 
 async def complete(
-    suite: Suite, model: Model, settings: AnswerSettings, book: AnswerBook | None = None, *, fresh: bool = False
+    suite: Suite,
+    model: Model,
+    settings: AnswerSettings,
+    book: AnswerBook | None = None,
+    *,
+    fresh: bool = False,
+    limit: int | None = None,
 ) -> list[Transcript]:
-    """All transcripts of a suite, each ending in an assistant turn, for callers outside an Inspect task.
+    """The transcripts of a suite, each ending in an assistant turn, for callers outside an Inspect task.
 
     Prompts are answered together, in batches; a suite of recorded transcripts is returned as it is.
+
+    Args:
+        suite: Whose transcripts.
+        model: The target.
+        settings: How it writes.
+        book: Where answers are kept; `book_for(suite)` where none is given.
+        fresh: Write anew.
+        limit: Only the first so many.
     """
-    transcripts = list(suite.load())
+    transcripts = list(islice(suite.load(), limit))
     if suite.card.answers_by is AnswersBy.RECORDED:
         return transcripts
     book = book or book_for(suite)

@@ -41,7 +41,8 @@ class ReadSettings:
     lanes: tuple[Lane, ...]
     seed: int
     temperature: float
-    max_new_tokens: int
+    max_new_tokens: int | None
+    """None for the pack's own cap."""
     store: str | None
 
 
@@ -91,15 +92,18 @@ class Session:
     def plan(self) -> ReadingPlan:
         """The plan, with the lanes that can be read."""
         wanted = self.settings
-        sampling = Sampling(wanted.temperature, wanted.max_new_tokens)
-        return ReadingPlan(wanted.positions, wanted.seed, wanted.draws, self.lanes, sampling)
+        return ReadingPlan(wanted.positions, wanted.seed, wanted.draws, self.lanes, self.sampling)
+
+    @cached_property
+    def sampling(self) -> Sampling:
+        """How explanations are drawn."""
+        return Sampling(self.settings.temperature, self.settings.max_new_tokens or self.runtime.pack.max_new_tokens)
 
     @cached_property
     def identity(self) -> StoreIdentity:
         """Of the store, and of every reading."""
         wanted = self.settings
-        sampling = Sampling(wanted.temperature, wanted.max_new_tokens)
-        return self.runtime.instrument.identity(ReadingPlan(wanted.positions, wanted.seed, sampling=sampling))
+        return self.runtime.instrument.identity(ReadingPlan(wanted.positions, wanted.seed, sampling=self.sampling))
 
     @cached_property
     def store(self) -> ReadingStore | None:

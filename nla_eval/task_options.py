@@ -27,7 +27,8 @@ class TaskOptions(BaseModel):
     """"measured,donor,gaussian,mean,no_injection"; all but no_injection need a store with deployment activations."""
     seed: int = 0
     temperature: float = Field(default=1.0, ge=0)
-    max_new_tokens: int = Field(default=80, ge=1)
+    max_new_tokens: int | None = Field(default=None, ge=1)
+    """Token cap of an explanation; the pack's own where none is given."""
     store: str | None = None
     """Folder or URL of readings and activations: what is there is not made again, and control lanes come from it."""
     answers: AnswerSettings = AnswerSettings()

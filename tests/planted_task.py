@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nla_eval._generation import Generated, GenerateRequest
@@ -10,6 +11,14 @@ from nla_eval.runtime import ENGINES, RuntimeSettings
 from nla_eval.suite import Suite, SuiteCard, register
 from nla_eval.transcript import Arm, Transcript
 from tests.fakes import ByteTarget, PlantedEngine, TinyPack, chat, plain_scores
+
+
+@dataclass(frozen=True)
+class PlantedPack(TinyPack):
+    """With the cap a pack states."""
+
+    max_new_tokens: int = 40
+
 
 LAST_ENGINE: list[PlantedEngine] = []
 """The engine of each runtime, in order of loading."""
@@ -27,7 +36,7 @@ class PlantedKind:
 
     @staticmethod
     def pack(settings: RuntimeSettings, target: Any) -> Any:
-        return TinyPack()
+        return PlantedPack()
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Any, pack: Any) -> PlantedEngine:
