@@ -18,6 +18,7 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import transcript as log_transcript
 from inspect_ai.model import GenerateConfig, ModelOutput, get_model
+from inspect_ai.scorer import Scorer
 from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 from inspect_ai.util import registry_create, span
 from numpy.typing import NDArray
@@ -249,11 +250,18 @@ def _task(transcripts: list[Transcript], setup: Solver, suite: Suite | None, opt
         setup=setup,
         solver=steps,
         cleanup=_let_go,
-        scorer=registry_create("scorer", SCORER, **options.classifier),
+        scorer=_scorer(options.classifier),
         config=GenerateConfig(max_connections=MAX_CONNECTIONS),
         fail_on_error=ALL_FAILED,
         metadata={**card, "reading": reading},
     )
+
+
+def _scorer(options: dict[str, Any]) -> Scorer:
+    try:
+        return registry_create("scorer", SCORER, **options)
+    except TypeError as err:
+        raise InputError(f"task option 'classifier': {err}; the scorer's arguments are expected") from err
 
 
 async def _let_go(state: TaskState) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import get_model
 
@@ -277,6 +278,12 @@ def test_another_provider_is_refused_with_the_mend(cache: Path) -> None:
 def test_a_wrong_option_is_one_line_before_anything_is_loaded(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         TaskOptions.parse(options)
+
+
+def test_a_wrong_scorer_argument_is_one_line() -> None:
+    with pytest.raises(PrerequisiteError) as caught:
+        awareness_task(planted_suite("planted_wrong", Arm.DEPLOYMENT, 1), classifier={"clasifier": "lexicon"})
+    assert "task option 'classifier'" in str(caught.value.message)
 
 
 def test_a_relative_store_is_where_the_command_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
