@@ -54,6 +54,7 @@ class Stage:
 
     def __init__(self, name: str, folder: Path, parameters: dict[str, nn.Parameter], config: OptimConfig) -> None:
         self.config, self.parameters = config, parameters
+        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{name}.safetensors"
         self.log_path = folder / f"{name}.jsonl"
         self.optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.98))
@@ -107,7 +108,6 @@ class Stage:
             if state:
                 blob["steps"] = torch.tensor(float(state["step"]))
                 blob[f"m.{name}"], blob[f"v.{name}"] = state["exp_avg"].contiguous(), state["exp_avg_sq"].contiguous()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         save_file(blob, str(self.path) + ".part")
         Path(str(self.path) + ".part").rename(self.path)
         self._last_save = time.monotonic()
