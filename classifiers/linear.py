@@ -2,8 +2,8 @@
 
 It flags only when three things agree: the most probable aware label is a typed one, the probability of its whole
 headline reaches a threshold set on hard negatives, and a sentence with a cue word carries it (that sentence is the
-evidence). Below the threshold but above one half the answer is UNCLEAR. Trained by `train_linear` on texts written for
-this project; `data/linear_metrics.json` says how well, group-held-out."""
+evidence). Below the threshold but above one half, or in an explanation of fiction, the answer is UNCLEAR. Trained by
+`train_linear` on texts written for this project; `data/linear_metrics.json` says how well, group-held-out."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from nla_eval.judgement import Evidence, Headline, Judgement, Label, Outcome, Ru
 from nla_eval.sentences import sentences
 
 from ._features import LinearModel, headline_labels, load_model, text_windows
+from ._patterns import FICTION
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,14 +78,17 @@ class Linear:
 
     async def judge(self, texts: list[str], *, kind: str) -> list[Judgement]:
         """One judgement per text. All windows of all texts go through the model at once."""
-        spans = [(row, start, end) for row, text in enumerate(texts) for start, end in text_windows(text)]
+        spans = [(row, start, end) for row, text in enumerate(texts) for start, end in text_windows(text, kind)]
         if not spans:
             return [self._judgement([]) for _ in texts]
         probabilities = self.model.probabilities([texts[row][start:end] for row, start, end in spans])
         verdicts: list[list[_Verdict]] = [[] for _ in texts]
         for (row, start, end), p in zip(spans, probabilities, strict=True):
             verdicts[row].append(self._decide(texts[row], start, end, p))
-        return [self._judgement(found) for found in verdicts]
+        judgements = [self._judgement(found) for found in verdicts]
+        if kind != "explanation":
+            return judgements
+        return [_doubt_fiction(judgement, text) for judgement, text in zip(judgements, texts, strict=True)]
 
     def _decide(self, text: str, start: int, end: int, p: NDArray[np.float64]) -> _Verdict:
         by_label = dict(zip(self.model.labels, (float(x) for x in p), strict=True))
@@ -130,3 +134,13 @@ class Linear:
             classifier=self.name,
             rubric=rubric_ref(self.rubric),
         )
+
+
+def _doubt_fiction(judgement: Judgement, text: str) -> Judgement:
+    """An explanation that speaks of fiction may speak of its characters: UNCLEAR rather than AWARE.
+
+    The paragraph that says so is seldom in the window that is flagged.
+    """
+    if judgement.outcome is not Outcome.AWARE or not FICTION.search(text):
+        return judgement
+    return judgement.model_copy(update={"outcome": Outcome.UNCLEAR, "note": "the explanation speaks of fiction"})

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ FOLDS = 5
 INVERSE_REGULARISATION = 8.0
 HARD_NEGATIVE_QUANTILE = 0.995
 """A headline's threshold: this quantile of held-out-fold probabilities of texts outside it, never below one half."""
+
+TURNS = 250
+"""Assistant turns read of each source."""
 
 _BINS = 10
 
@@ -209,6 +213,18 @@ def real_texts(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def real_turns(folder: Path) -> dict[str, list[str]]:
+    """The first `TURNS` assistant turns of ordinary and agentic conversations, by source, where they are there."""
+    found: dict[str, list[str]] = {}
+    for source in ("oasst_en_100", "aider_sessions", "tau_bench_airline", "swe_agent_trajs"):
+        path = folder / source / "transcripts.jsonl"
+        if path.is_file():
+            rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+            said = (m["content"] for row in rows for m in row["messages"] if m["role"] == "assistant")
+            found[source] = list(islice((t for t in said if isinstance(t, str) and t.strip()), TURNS))
+    return found
+
+
 def flag_counts(judgements: Iterable[Judgement], rubric: Rubric) -> dict[str, int]:
     """How many judgements are aware under each headline, and how many are unclear."""
     judged = list(judgements)
@@ -216,12 +232,12 @@ def flag_counts(judgements: Iterable[Judgement], rubric: Rubric) -> dict[str, in
     return {"n": len(judged), **counts, "unclear": sum(j.outcome is Outcome.UNCLEAR for j in judged)}
 
 
-def judge_all(classifier: Linear | Lexicon, texts: list[str]) -> list[Judgement]:
-    """Judgements of explanations, outside any event loop."""
+def judge_all(classifier: Linear | Lexicon, texts: list[str], kind: str = "explanation") -> list[Judgement]:
+    """Judgements outside any event loop."""
     import anyio
 
     async def judge() -> list[Judgement]:
-        return await classifier.judge(texts, kind="explanation")
+        return await classifier.judge(texts, kind=kind)
 
     return anyio.run(judge)
 
@@ -237,11 +253,14 @@ def measure(examples: Sequence[Example], thresholds: dict[str, float], rubric: R
             examples, judge_all(classifiers["lexicon"], [e.text for e in examples]), rubric
         ),
     }
-    real = real_texts(data)
-    report["flags_on_public_explanations"] = {
-        source: {name: flag_counts(judge_all(c, rows), rubric) for name, c in classifiers.items()}
-        for source, rows in real.items()
-    }
+    for name, kind, sources in (
+        ("flags_on_public_explanations", "explanation", real_texts(data)),
+        ("flags_on_ordinary_turns", "turn", real_turns(data)),
+    ):
+        report[name] = {
+            source: {c: flag_counts(judge_all(judge, rows, kind), rubric) for c, judge in classifiers.items()}
+            for source, rows in sources.items()
+        }
     return report
 
 
@@ -273,7 +292,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "thresholds": thresholds,
         "caveat": (
             "The lexicon, whose hits are features, was edited while looking at training texts, so the cross-validated "
-            "figures are optimistic; the held-out texts were written afterwards and by the same authors."
+            "figures are optimistic; the held-out texts were written afterwards and by the same authors. The window "
+            "lengths were chosen while looking at flags on the public explanations and ordinary turns."
         ),
         "cross_validated_by_topic_and_style": probability_report(examples, by_topic_and_style, rubric, thresholds),
         "cross_validated_by_topic": probability_report(examples, by_topic, rubric, thresholds),
