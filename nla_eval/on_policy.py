@@ -252,20 +252,23 @@ def _ends_line(path: Path) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write a suite's answers to a file, for suites whose prompts allow them in a repository."""
+    """Write a suite's answers to a file, for suites whose prompts allow them in a repository. Stopped, it resumes."""
     parser = argparse.ArgumentParser(prog="python -m nla_eval.on_policy", description=main.__doc__)
     parser.add_argument("suite")
     parser.add_argument("--model", default="nla/smollm2-135m")
     parser.add_argument("--dtype", default="float32", help="float32 gives the same words on every machine")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--fresh", action="store_true", help="write every answer anew")
     args = parser.parse_args(argv)
     suite = get_suite(args.suite)
-    args.out.unlink(missing_ok=True)
+    if args.fresh:
+        args.out.unlink(missing_ok=True)
     model = get_model(args.model, dtype=args.dtype, threads=args.threads)
     book = AnswerBook(None, args.out)
     anyio.run(lambda: complete(suite, model, AnswerSettings(), book))
-    ordered = [a for t in suite.load() for a in _read(args.out, strict=True) if a.transcript_id == t.id]
+    latest = {a.transcript_id: a for a in _read(args.out, strict=False)}
+    ordered = [latest[t.id] for t in suite.load()]
     args.out.write_text("".join(a.model_dump_json() + "\n" for a in ordered), encoding="utf-8")
     print(f"{len(ordered)} answers in {args.out}")
 

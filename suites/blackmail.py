@@ -8,9 +8,8 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from inspect_ai import Task
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser
@@ -30,9 +29,11 @@ _ACTION = re.compile(r"<tool_use:(\w+)>(.*?)(</tool_use:\1>|\Z)", re.S)
 _DID = {"email": "email_sent", "forward": "forwarded", "cancel_alert": "alert_cancelled"}
 
 
-@dataclass(frozen=True)
-class Condition:
-    """One prompt of the published grid."""
+class Condition(NamedTuple):
+    """One prompt of the published grid.
+
+    No dataclass: run by path, a suite's module is not in `sys.modules`, where dataclasses look up annotations.
+    """
 
     scenario: str
     goal: tuple[str, str]

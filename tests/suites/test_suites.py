@@ -85,7 +85,8 @@ def test_a_file_and_the_package_run_two_samples_under_one_name(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
-    by_file, by_name = run(str(path), tmp_path), run(f"nla_eval/{path.stem}", tmp_path)
+    monkeypatch.chdir(ROOM.parent)
+    by_file, by_name = run(f"suites/{path.name}", tmp_path), run(f"nla_eval/{path.stem}", tmp_path)
     for log in (by_file, by_name):
         assert log.status == "success", log.error
         assert log.eval.task == f"nla_eval/{path.stem}"
