@@ -32,7 +32,7 @@ from .optim import restore
 from .run import MONITOR, Run
 from .told import probe_auroc, told_pairs
 
-CARD_POSITIONS = 384
+CARD_POSITIONS = 256
 HASHES = "training_hashes.txt"
 _EXAMPLES = 20
 
