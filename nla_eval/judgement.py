@@ -97,7 +97,9 @@ class Rubric(BaseModel):
             data = yaml.safe_load(raw)
             rubric = cls.model_validate({**data, "hash": hashlib.sha256(raw).hexdigest()[:16]})
         except (OSError, yaml.YAMLError, ValueError, TypeError) as err:
-            raise InputError(f"rubric {path.name}: {str(err).splitlines()[0]}; see classifiers/rubrics for a valid one") from err
+            raise InputError(
+                f"rubric {path.name}: {str(err).splitlines()[0]}; see classifiers/rubrics for a valid one"
+            ) from err
         missing = [label.value for label in Label if label not in rubric.labels]
         if missing:
             raise InputError(f"rubric {path.name}: no rule for label(s) {', '.join(missing)}; add them under 'labels'")
