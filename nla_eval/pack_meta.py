@@ -94,7 +94,7 @@ class PackMeta:
                 "norm_range": list(self.norm_range) if self.norm_range else None,
             },
         }
-        return yaml.safe_dump(data, sort_keys=True, allow_unicode=True)
+        return str(yaml.safe_dump(data, sort_keys=True, allow_unicode=True))
 
 
 def read_meta(folder: Path, role: str) -> PackMeta:

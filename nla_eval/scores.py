@@ -47,7 +47,7 @@ class ARScores:
 def normalised(rows: Rows) -> NDArray[np.float64]:
     """Each row divided by its L2 norm, in float64."""
     wide = np.asarray(rows, dtype=np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12)
+    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12))
 
 
 def ar_scores(reconstructed: Rows, activations: Rows, baselines: Baselines) -> ARScores:
