@@ -47,7 +47,7 @@ def read(
     ] = "measured,donor",
     seed: Annotated[int, typer.Option()] = 0,
     temperature: Annotated[float, typer.Option(help="Of the verbalizer; 0 is greedy.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(help="Cap on an explanation.")] = 80,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Cap on an explanation. Default: the pack's.")] = None,
     activations: Annotated[str, typer.Option(help="How to keep them: float32, float16 or none.")] = "float32",
     limit: Annotated[int | None, typer.Option(help="At most this many transcripts of each source.")] = None,
     dtype: Dtype = "auto",
@@ -57,10 +57,11 @@ def read(
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
     from .commands.read import ReadRequest, plan_of, run
-    from .runtime import RuntimeSettings
+    from .runtime import RuntimeSettings, runtime_for
 
-    plan = plan_of(policy, seed, draws, lanes, activations, (temperature, max_new_tokens))
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
+    cap = runtime_for(settings).pack.max_new_tokens if max_new_tokens is None else max_new_tokens
+    plan = plan_of(policy, seed, draws, lanes, activations, (temperature, cap))
     run(ReadRequest(tuple(sources), tuple(deployment or ()), out, plan, settings, arm, limit, retry_errors))
 
 

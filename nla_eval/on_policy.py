@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ._target_api import MAX_CONNECTIONS, target_api
 from .errors import InputError
+from .progress import Meter, Progress, silent
 from .provenance import versions
 from .sources import message_id
 from .suite import AnswersBy, Suite, get_suite
@@ -171,6 +172,7 @@ async def complete(
     *,
     fresh: bool = False,
     limit: int | None = None,
+    progress: Progress = silent,
 ) -> list[Transcript]:
     """The transcripts of a suite, each ending in an assistant turn, for callers outside an Inspect task.
 
@@ -183,6 +185,7 @@ async def complete(
         book: Where answers are kept; `book_for(suite)` where none is given.
         fresh: Write anew.
         limit: Only the first so many.
+        progress: Told of every answer that is there.
     """
     transcripts = list(islice(suite.load(), limit))
     if suite.card.answers_by is AnswersBy.RECORDED:
@@ -190,11 +193,13 @@ async def complete(
     book = book or book_for(suite)
     done: dict[str, Transcript] = {}
     limiter = anyio.CapacityLimiter(MAX_CONNECTIONS)
+    meter = Meter(progress, f"answer {suite.name}", len(transcripts), "prompts")
 
     async def one(transcript: Transcript) -> None:
         async with limiter:
             full, _ = await answered(transcript, model, book, settings, fresh=fresh)
             done[transcript.id] = full.model_copy(update={"outcome": suite.outcome(full)})
+            meter.advance()
 
     async with anyio.create_task_group() as group:
         for transcript in transcripts:

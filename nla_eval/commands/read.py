@@ -7,6 +7,8 @@ import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -115,8 +117,10 @@ def _of_file(reader: str, path: Path, options: SourceOptions) -> Iterator[Transc
 
 
 def _of_suite(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
-    whole = list(_answered(suite, request) if suite.card.answers_by is AnswersBy.TARGET else suite.load())
-    yield from whole[: request.limit]
+    if suite.card.answers_by is AnswersBy.TARGET:
+        yield from _answered(suite, request)
+    else:
+        yield from islice(suite.load(), request.limit)
 
 
 def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
@@ -133,7 +137,8 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
         "engine": settings.engine,
     }
     model = get_model(f"nla/{settings.target}", **args)
-    return anyio.run(complete, suite, model, AnswerSettings())
+    write = partial(complete, limit=request.limit, progress=Lines(sys.stderr))
+    return anyio.run(write, suite, model, AnswerSettings())
 
 
 def _arm(name: str) -> Arm:
