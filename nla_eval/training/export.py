@@ -26,6 +26,7 @@ from ..pack import PACKS, Pack, load_pack
 from ..pack_meta import SIDECAR
 from ..positions import parse_policy, sample_positions
 from ..replay import ReplayConfig, replay
+from ..stats import wilson
 from .ar import Reconstructor
 from .evaluate import Figure, HeldOut, Measured, longest_shared_run, measure
 from .optim import restore
@@ -155,6 +156,7 @@ def make_card(run: Run, engine: TransformersEngine, corpus: pl.DataFrame) -> dic
         "controls": {name: f.as_dict() for name, f in found.controls.items()},
         "told": (told := told_recall(engine)),
         "expresses_belief": told["expresses_belief"],
+        "told_recall": told["recall"],
         "regurgitation": {"longest_shared_run_words": words, "run": shared},
         "data": _data(run, corpus),
         "hours": {name: _cpu_hours(run.folder / f"{name}.jsonl") for name in ("ar", "av", "ar_on_samples")},
@@ -228,7 +230,10 @@ def told_recall(engine: TransformersEngine) -> dict[str, Any]:
 def told_summary(
     hits: NDArray[np.bool_], y: NDArray[np.int64], groups: NDArray[np.int64], probe: float
 ) -> dict[str, Any]:
-    """The card's `told` entry. The pack expresses belief when the interval of told minus untold excludes zero."""
+    """The card's `told` entry. The pack expresses belief when the interval of told minus untold excludes zero.
+
+    The interval of the recall is Wilson's with the families as its units: positions of one request are not independent.
+    """
     rng = np.random.default_rng(0)
     names = np.unique(groups)
     gaps = []
@@ -238,8 +243,15 @@ def told_summary(
         gaps.append(told.mean() - untold.mean())
     low, high = np.percentile(gaps, [2.5, 97.5])
     told_rate, untold_rate = float(hits[y == 1].mean()), float(hits[y == 0].mean())
+    told_n, told_families = int((y == 1).sum()), len(names)
+    recall = wilson(round(told_rate * told_families), told_families)
     gap = Figure(told_rate - untold_rate, float(low), float(high), len(y))
     return {
+        "recall": {
+            "value": round(told_rate, 4),
+            "interval": [round(recall.low or 0.0, 4), round(recall.high or 1.0, 4)],
+            "n": told_n,
+        },
         "told_rate": round(told_rate, 4),
         "untold_rate": round(untold_rate, 4),
         "difference": gap.as_dict(),
