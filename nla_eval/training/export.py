@@ -22,7 +22,7 @@ from ..engines.base import CaptureRequest, Sampling, VerbalizeRequest
 from ..engines.hf import TransformersEngine
 from ..engines.loading import ADAPTER, VALUE_HEAD
 from ..engines.self_test import VECTORS, KnownVectors, write_known
-from ..pack import PACKS, Pack, load_pack
+from ..pack import PACKS, load_pack
 from ..pack_meta import SIDECAR
 from ..positions import parse_policy, sample_positions
 from ..replay import ReplayConfig, replay
@@ -46,7 +46,7 @@ def write_pack(run: Run) -> Path:
     _write_ar(run, scratch / "ar")
     corpus = pl.read_parquet(run.folder / "corpus.parquet")
     _write_hashes(corpus, scratch / HASHES)
-    _write_self_test(run, corpus, scratch)
+    _write_self_test(run, scratch)
     engine = TransformersEngine(run.target, load_pack(str(scratch)))
     print(engine.self_test())
     card = make_card(run, engine, corpus)
@@ -94,9 +94,8 @@ def _write_hashes(corpus: pl.DataFrame, out: Path) -> None:
     out.write_text("\n".join(lines) + "\n")
 
 
-def _write_self_test(run: Run, corpus: pl.DataFrame, out: Path) -> None:
+def _write_self_test(run: Run, out: Path) -> None:
     """Vectors of our own sentences (the told pairs' untold side), so that no user's text is shipped."""
-    del corpus
     ids: list[NDArray[np.int32]] = []
     positions: list[int] = []
     for pair in told_pairs()[:: max(1, 40 // VECTORS)][:VECTORS]:
@@ -299,8 +298,3 @@ def card_text(card: dict[str, Any]) -> str:
             "",
         ]
     return "\n".join(lines)
-
-
-def read_pack(run: Run) -> Pack:
-    """The exported pack."""
-    return load_pack(str(PACKS / run.config.name))
