@@ -22,8 +22,8 @@ from ._rooms import load_room
 from .errors import InputError
 from .transcript import Arm, Transcript
 
-HELD_OUT_ONE_IN = 10
-"""Share of conversations that no pack is trained on."""
+BUCKETS = 10
+"""Conversations fall into this many parts by hash; part 0 is for suites, and no pack is trained on it."""
 
 _PACKAGE = __name__.split(".")[0]
 _Task = TypeVar("_Task", bound=Callable[..., inspect_ai.Task])
@@ -126,13 +126,18 @@ def register(suite: Suite) -> Suite:
     return suite
 
 
-def held_out(family: str) -> bool:
-    """Whether a conversation is kept for suites and so from every pack's training: one in ten, by hash of its family.
+def family_bucket(family: str) -> int:
+    """0 to `BUCKETS` - 1 from the sha256 of a family: the split that suites and training agree on.
 
     Args:
         family: The conversation's id without the number of its piece.
     """
-    return int(hashlib.sha256(family.encode()).hexdigest(), 16) % HELD_OUT_ONE_IN == 0
+    return int(hashlib.sha256(family.encode()).hexdigest(), 16) % BUCKETS
+
+
+def held_out(family: str) -> bool:
+    """Whether a conversation is kept for suites and so from every pack's training."""
+    return family_bucket(family) == 0
 
 
 def card_beside(module_file: str) -> SuiteCard:

@@ -5,7 +5,6 @@ Splits are by hash of the conversation's family, so that training, held-out and 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,11 @@ from ..positions import parse_policy, sample_positions
 from ..redact import redact_messages
 from ..replay import ReplayConfig, replay
 from ..replay_types import Channel, Replay
+from ..suite import family_bucket
 from ..target import Target
 from ..transcript import Arm, Provenance, Transcript
 from .chats import conversations
 from .config import CorpusConfig
-
-
-def family_bucket(family: str) -> int:
-    """0..9 from the family's sha256: the split every stage and suite agrees on."""
-    return int(hashlib.sha256(family.encode()).hexdigest(), 16) % 10
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..engines.base import Engine, Sampling, VerbalizeRequest
 from ..readings import StopReason
 from ..scores import Baselines, normalised
-from .explain import shown_token
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -52,7 +51,7 @@ class HeldOut:
     tails: list[str]
     """The last n context tokens, n = the reference explanation's length in tokens."""
     next_token: list[str]
-    """The target's most likely next token, decoded."""
+    """The target's most likely next token, as an explanation shows it."""
     conversation: Ints
     """(n,) cluster of each row."""
 
@@ -103,7 +102,7 @@ def measure(engine: Engine, held: HeldOut, baselines: Baselines, max_new_tokens:
     nrm: Callable[[Floats], Floats] = lambda e: 1.0 - e / baselines.variance  # noqa: E731
     meannorm: Callable[[Floats], Floats] = lambda e: 1.0 - e / baselines.meannorm  # noqa: E731
     said = [re.search(r"next:\s*(\S+)", t) for t in texts]
-    agrees = [m is not None and m[1] == shown_token(t) for m, t in zip(said, held.next_token, strict=True)]
+    agrees = [m is not None and m[1] == t for m, t in zip(said, held.next_token, strict=True)]
     hidden = mse([masked(t, r) for t, r in zip(texts, held.recent, strict=True)])
     closed = np.array([d.stop is StopReason.CLOSED for d in draws], float)
 
@@ -163,7 +162,7 @@ def longest_shared_run(
         known = {hash(tuple(w[i : i + length])) for w in sources for i in range(len(w) - length + 1)}
         found = ""
         for text, context in zip(texts, own_context, strict=True):
-            words = _WORDS.findall(text.split("after:")[-1].lower())
+            words = _WORDS.findall(text.split("after:")[-1].split("\nabout:")[0].lower())
             around = " ".join(_WORDS.findall(context.lower()))
             for i in range(len(words) - length + 1):
                 run = words[i : i + length]

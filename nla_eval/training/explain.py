@@ -1,9 +1,9 @@
 """Warm-start explanations without an external model: short phrases built from the text so far and the target's own
 next-token predictions. In: the corpus frame and the captured predictions. Out: one explanation per position.
 
-Three lines: situation and speaker (role, turn, form, themes of the text so far), the local pattern (the last few
-words), the final token with the target's expectation. There is no rule for evaluation: words about testing come only
-from the text itself or from the target's own prediction. Words of few training conversations are left out."""
+Three lines: speaker, turn and form with the final token and the target's expectation; the local pattern (the last few
+words, the final one included); the themes of the text so far. There is no rule for evaluation: words about testing come
+only from the text itself or from the target's own prediction. Words of few training conversations are left out."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from typing import Any
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 _WORD = re.compile(r"[A-Za-z][a-z'’]+|[A-Za-z]+")
-_LEFT_OUT = frozenset(
-    {"http", "https", "www", "com", "like", "just", "smollm", "hugging", "trained", "named", "assistant", "helpful"}
-)
+_LEFT_OUT = frozenset({"http", "https", "html", "www", "com", "like", "just"})
 _MARKS = re.compile(r"<\|im_start\|>(\w+)\n?|<\|im_end\|>\n?|<\|[a-z_]+\|>")
 THEMES = 3
-QUOTED_WORDS = 5
+QUOTED_WORDS = 6
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Vocabulary:
     min_document_frequency: int
 
     @classmethod
-    def of(cls, texts: Iterable[str], min_document_frequency: int, head: int = 4000) -> Vocabulary:
+    def of(cls, texts: Iterable[str], min_document_frequency: int, head: int = 8000) -> Vocabulary:
         """Count the words of `texts` (one per conversation, its first `head` characters)."""
         counts: Counter[str] = Counter()
         n = 0
@@ -64,17 +62,36 @@ class Moment:
     turn: int
     next_tokens: tuple[str, ...]
     """The target's most likely next tokens, decoded, best first."""
+    written_from: int = 0
+    """First character of `text` that a message holds: what the template itself says stands before it."""
 
 
 def explain(moment: Moment, vocabulary: Vocabulary) -> str:
     """The reference explanation of one position."""
-    where = f"{_speaker(moment)}, {_form(moment)}"
-    themes = themes_of(moment.text, vocabulary)
-    about = f"; about {', '.join(themes)}" if themes else ""
-    expected = " / ".join(shown_token(t) for t in moment.next_tokens)
-    return (
-        f"{where}{about}\nafter: {quoted_tail(moment, vocabulary)}\nnow: {shown_token(moment.token)}; next: {expected}"
-    )
+    lines = [
+        f"{_speaker(moment)}, {_form(moment)}; now: {_now(moment)}; next: {' / '.join(expected(moment))}",
+        f"after: {quoted_tail(moment, vocabulary)}",
+    ]
+    if themes := themes_of(moment.text[moment.written_from :], vocabulary):
+        lines.append(f"about: {', '.join(themes)}")
+    return "\n".join(lines)
+
+
+def expected(moment: Moment) -> list[str]:
+    """The target's likeliest next tokens as shown, best first; look-alikes are named once, broken characters never."""
+    joined = moment.text[-1:].isalnum()
+    shown = dict.fromkeys(shown_token(t, joined) for t in moment.next_tokens if "\ufffd" not in t)
+    return list(shown) or ["other"]
+
+
+def expects(moment: Moment) -> str:
+    """The target's likeliest next token as shown, whatever it is."""
+    return shown_token(moment.next_tokens[0], moment.text[-1:].isalnum())
+
+
+def _now(moment: Moment) -> str:
+    before = moment.text[: len(moment.text) - len(moment.token)]
+    return shown_token(moment.token, before[-1:].isalnum())
 
 
 def _speaker(moment: Moment) -> str:
@@ -111,7 +128,7 @@ def _form(moment: Moment) -> str:
 
 def themes_of(text: str, vocabulary: Vocabulary, half_life: float = 120.0, window: int = 6000) -> list[str]:
     """Up to `THEMES` content words of the text so far by recency-weighted TF-IDF (half-life in words)."""
-    words = [w.lower() for w in _WORD.findall(_MARKS.sub(" ", text[-window:]))]
+    words = [w.lower().removesuffix("'s").removesuffix("’s") for w in _WORD.findall(_MARKS.sub(" ", text[-window:]))]
     weight: dict[str, float] = {}
     for back, word in enumerate(reversed(words)):
         if len(word) >= 4 and word in vocabulary.idf and word not in ENGLISH_STOP_WORDS and word not in _LEFT_OUT:
@@ -121,27 +138,35 @@ def themes_of(text: str, vocabulary: Vocabulary, half_life: float = 120.0, windo
 
 
 def quoted_tail(moment: Moment, vocabulary: Vocabulary) -> str:
-    """The last words before the current token, rare ones replaced by "…", turn marks by [role]."""
-    before = moment.text[: len(moment.text) - len(moment.token)][-160:]
-    plain = _MARKS.sub(lambda m: f" [{m[1]}] " if m[1] else " [end] ", before)
+    """The last words up to and with the current token, uncommon ones left out, turn marks as [role].
+
+    A word the current token only ends is quoted whole if it is common; otherwise the token stands for it."""
+    plain = _MARKS.sub(lambda m: f" [{m[1]}] " if m[1] else " [end] ", moment.text[-200:])
     words = plain.split()[-QUOTED_WORDS:]
-    shown = [w if w.startswith("[") and w.endswith("]") else (w if vocabulary.common(w) else "…") for w in words]
-    return " ".join(shown) or "[start]"
+    shown = [w for w in words[:-1] if _is_mark(w) or vocabulary.common(w)]
+    last = words[-1] if words else "[start]"
+    shown.append(last if _is_mark(last) or vocabulary.common(last) else _now(moment))
+    return " ".join(shown)
 
 
-def shown_token(token: str) -> str:
-    """A token as a word: a piece without a leading space gets a hyphen, whitespace and turn marks get names."""
+def _is_mark(word: str) -> bool:
+    return word.startswith("[") and word.endswith("]")
+
+
+def shown_token(token: str, joined: bool) -> str:
+    """A token as a word: one that goes on a word (`joined`: text before it ends in a letter or digit) gets a hyphen,
+    whitespace and turn marks get names."""
     if mark := _MARKS.fullmatch(token):
         return f"[{mark[1]}]" if mark[1] else "[end]"
     if not token.strip():
         return "newline" if "\n" in token else "space"
-    bare = token.strip()
-    return bare if token[0].isspace() or not bare[0].isalpha() else f"-{bare}"
+    return f"-{token.strip()}" if joined and token[0].isalpha() else token.strip()
 
 
 def moments(row: dict[str, Any], next_ids: Sequence[Sequence[int]], tokenizer: Any) -> list[Moment]:
     """The moments of one corpus row; `next_ids` has one list per entry of `row["positions"]`."""
     made = []
+    written_from = next((c for c, name in zip(row["char_start"], row["channel"], strict=True) if name != "template"), 0)
     for position, ahead in zip(row["positions"], next_ids, strict=True):
         end = row["char_end"][position]
         made.append(
@@ -152,6 +177,7 @@ def moments(row: dict[str, Any], next_ids: Sequence[Sequence[int]], tokenizer: A
                 role=row["role"][position],
                 turn=row["turn"][position],
                 next_tokens=tuple(tokenizer.decode([int(i)]) for i in ahead),
+                written_from=written_from,
             )
         )
     return made

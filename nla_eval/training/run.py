@@ -19,14 +19,15 @@ from ..errors import NlaEvalError
 from ..pack_meta import PackMeta
 from ..prompts import av_prompt, check_ar_prompt
 from ..scores import Baselines
+from ..suite import family_bucket
 from ..target import Target, load_target
 from .activations import capture_all
 from .ar import Pairs, Reconstructor, train_ar
 from .av import Verbalizer, train_av
 from .chats import conversations
 from .config import TrainConfig, load_config
-from .corpus import build_corpus, family_bucket, write_corpus
-from .explain import Vocabulary, explain, moments
+from .corpus import build_corpus, write_corpus
+from .explain import Vocabulary, expects, explain, moments
 from .optim import restore
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
@@ -76,7 +77,7 @@ class Run:
                     {
                         "row": index, "position": position, "split": row["split"],
                         "text": explain(moment, vocabulary), "channel": moment.channel,
-                        "tail": moment.text[-400:], "next": moment.next_tokens[0],
+                        "tail": moment.text[-400:], "next": expects(moment),
                     }
                 )  # fmt: skip
         frame = pl.DataFrame(records)

@@ -33,7 +33,8 @@ def loaded() -> dict[str, list[Transcript]]:
 
 
 def test_the_room_has_the_two_arms() -> None:
-    assert suite_names() == NAMES
+    planted = {name for name in suite_names() if name.startswith("planted_")}
+    assert sorted(set(suite_names()) - planted) == NAMES
     assert {get_suite(name).card.arm for name in NAMES} >= {Arm.EVALUATION, Arm.DEPLOYMENT}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nla_eval.training.explain import Moment, Vocabulary, explain, quoted_tail, shown_token, themes_of
+from nla_eval.training.explain import Moment, Vocabulary, expected, explain, quoted_tail, shown_token, themes_of
 
 CHAT = (
     "<|im_start|>user\nHow do I bake bread with my oven?<|im_end|>\n<|im_start|>assistant\n"
@@ -24,16 +24,34 @@ def moment(text: str = CHAT, token: str = " Zebulon", channel: str = "response")
 
 def test_the_three_lines_say_speaker_tail_and_expectation() -> None:
     lines = explain(moment(), vocabulary()).splitlines()
-    assert lines[0].startswith("assistant turn 1, prose; about ")
-    assert "bread" in lines[0]
-    assert lines[1] == "after: warm the oven and ask"
-    assert lines[2] == "now: Zebulon; next: for / . / newline"
+    assert lines[0] == "assistant turn 1, prose; now: Zebulon; next: for / . / newline"
+    assert lines[1] == "after: warm the oven and ask Zebulon"
+    assert lines[2].startswith("about: ")
+    assert "bread" in lines[2]
 
 
 def test_rare_words_are_kept_out_of_the_quoted_tail_and_the_themes() -> None:
     later = moment(CHAT + " and", " and")
-    assert quoted_tail(later, vocabulary()) == "the oven and ask …"
+    assert quoted_tail(later, vocabulary()) == "the oven and ask and"
     assert "zebulon" not in themes_of(CHAT, vocabulary())
+
+
+def test_a_piece_of_an_uncommon_word_is_quoted_alone() -> None:
+    later = moment(CHAT + "ites", "ites")
+    assert quoted_tail(later, vocabulary()) == "warm the oven and ask -ites"
+    assert explain(later, vocabulary()).splitlines()[0].split("; ")[1] == "now: -ites"
+
+
+def test_what_the_template_itself_says_gives_no_theme() -> None:
+    text = "<|im_start|>system\nTalk of bread.<|im_end|>\n<|im_start|>user\nWarm the oven"
+    made = Moment(text, " oven", "user", "user", 0, (".",), written_from=text.index("Warm"))
+    assert sorted(explain(made, vocabulary()).splitlines()[2].removeprefix("about: ").split(", ")) == ["oven", "warm"]
+
+
+def test_expected_tokens_that_look_alike_are_named_once_and_broken_characters_never() -> None:
+    made = Moment(CHAT, " Zebulon", "response", "assistant", 0, ("\n", "\n\n", "\ufffd"))
+    assert expected(made) == ["newline"]
+    assert expected(Moment(CHAT, " Zebulon", "response", "assistant", 0, ("\ufffd",))) == ["other"]
 
 
 def test_words_about_testing_come_only_from_the_text() -> None:
@@ -44,19 +62,20 @@ def test_words_about_testing_come_only_from_the_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "shown"),
+    ("token", "joined", "shown"),
     [
-        (" and", "and"),
-        ("ing", "-ing"),
-        ("\n", "newline"),
-        ("  ", "space"),
-        ("<|im_end|>", "[end]"),
-        (".", "."),
-        ("<|im_start|>user", "[user]"),
+        (" and", True, "and"),
+        ("ing", True, "-ing"),
+        ("The", False, "The"),
+        ("\n", True, "newline"),
+        ("  ", True, "space"),
+        ("<|im_end|>", True, "[end]"),
+        (".", True, "."),
+        ("<|im_start|>user", False, "[user]"),
     ],
 )
-def test_tokens_are_shown_as_words(token: str, shown: str) -> None:
-    assert shown_token(token) == shown
+def test_tokens_are_shown_as_words(token: str, joined: bool, shown: str) -> None:
+    assert shown_token(token, joined) == shown
 
 
 @pytest.mark.parametrize(
