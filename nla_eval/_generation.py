@@ -13,9 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import DynamicCache
+
+from .engines.one_step import roomy_cache, worth_compacting
 
 Stop = Literal["stop", "max_tokens"]
+
+DECODE_FACTOR = 4
+"""Tokens of KV cache held while writing, per token of one reading forward."""
 
 _COLDEST = 1e-4
 """Below this a temperature is greedy: dividing logits by less overflows."""
@@ -51,6 +55,9 @@ class Generated:
 class Generator:
     """A causal language model with its tokenizer.
 
+    Prompts are read in batches of `max_batch_tokens`, and then continued together in groups of `DECODE_FACTOR` times
+    as many: reading is bound by arithmetic, writing by the weights that pass through memory at every token.
+
     Args:
         model: A transformers causal language model in eval mode.
         tokenizer: Its tokenizer.
@@ -62,45 +69,78 @@ class Generator:
         self.tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens
         self._ends = _end_ids(model, tokenizer)
+        layers: Any = roomy_cache(model.config.get_text_config()).layers
+        self._mergeable = not any(layer.is_sliding for layer in layers)
 
     def __call__(self, requests: Sequence[GenerateRequest]) -> list[Generated]:
         """One answer per request, in order."""
         answers: dict[int, Generated] = {}
-        for indices in _batches(requests, self.max_batch_tokens):
+        for indices in _batches(requests, self._group_tokens):
             rows = [_Row(requests[i], self.tokenizer, self._ends) for i in indices]
             self._continue(rows)
             answers.update({i: row.answer() for i, row in zip(indices, rows, strict=True)})
         return [answers[i] for i in range(len(requests))]
 
+    @property
+    def _group_tokens(self) -> int:
+        return self.max_batch_tokens * (DECODE_FACTOR if self._mergeable else 1)
+
     @torch.inference_mode()
     def _continue(self, rows: list[_Row]) -> None:
-        device = self.model.device
-        ids, mask = _left_padded([row.request.token_ids for row in rows], self.tokenizer.pad_token_id or 0)
-        ids, mask = ids.to(device), mask.to(device)
-        position = (mask.cumsum(1) - 1).clamp(min=0)
-        cache: Any = DynamicCache(config=self.model.config)
+        cache, mask, logits = self._read(rows)
+        position = mask.sum(1, keepdim=True)
         while True:
-            out = self.model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=position,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits = out.logits[:, -1].float().cpu().numpy()
-            for row, scores in zip(rows, logits, strict=True):
-                row.take(scores)
+            for row, scores in zip(rows, logits.float().cpu().numpy(), strict=True):
+                if row.stop is None:
+                    row.take(scores)
             alive = [i for i, row in enumerate(rows) if row.stop is None]
             if not alive:
                 return
-            if len(alive) < len(rows):
-                keep = torch.tensor(alive, device=device)
+            if worth_compacting(len(alive), len(rows)):
+                keep = torch.tensor(alive, device=mask.device)
                 cache.batch_select_indices(keep)
                 mask, position, rows = mask[keep], position[keep], [rows[i] for i in alive]
-            ids = torch.tensor([[row.written[-1]] for row in rows], device=device)
+            ids = torch.tensor([[row.written[-1]] for row in rows], device=mask.device)
             mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
-            position = position[:, -1:] + 1
+            logits = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+            ).logits[:, -1]
+            position = position + 1
+
+    def _read(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """The prompts' cache and mask (B, T), left-padded to the longest, and the logits (B, V) behind them."""
+        per_forward = max(1, self.max_batch_tokens // max(len(row.request.token_ids) for row in rows))
+        parts = [self._forward(rows[s : s + per_forward]) for s in range(0, len(rows), per_forward)]
+        if len(parts) == 1:
+            return parts[0]
+        longest = max(mask.shape[1] for _, mask, _ in parts)
+        merged = roomy_cache(self.model.config.get_text_config())
+        into: Any = merged.layers
+        for index, layer in enumerate(into):
+            held = [cache.layers[index] for cache, _, _ in parts]
+            keys, values = ([_widened(getattr(h, name), longest) for h in held] for name in ("keys", "values"))
+            layer.update(torch.cat(keys), torch.cat(values))
+            for cache, _, _ in parts:
+                cache.layers[index].reset()
+        masks = [torch.nn.functional.pad(mask, (longest - mask.shape[1], 0)) for _, mask, _ in parts]
+        return merged, torch.cat(masks), torch.cat([logits for _, _, logits in parts])
+
+    def _forward(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        device = self.model.device
+        ids, mask = _left_padded([row.request.token_ids for row in rows], self.tokenizer.pad_token_id or 0)
+        ids, mask = ids.to(device), mask.to(device)
+        cache = roomy_cache(self.model.config.get_text_config())
+        position = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]  # fmt: skip
+        return cache, mask, logits
+
+
+def _widened(held: torch.Tensor, length: int) -> torch.Tensor:
+    """(B, G, T, d) keys or values with zeros before them, `length` in all."""
+    return torch.nn.functional.pad(held, (0, 0, length - held.shape[2], 0))
 
 
 class _Row:

@@ -129,8 +129,9 @@ class TransformersKind:
 
         from ._generation import Generator
         from .engines.loading import load_lm
+        from .engines.one_step import GROUPED
 
-        model = load_lm(target.path, torch_dtype(settings.dtype), trust=target.trust_remote_code)
+        model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         return Generator(model, target.tokenizer, settings.max_batch_tokens)
 
@@ -190,8 +191,11 @@ class Runtime:
 
     async def generate(self, request: GenerateRequest) -> Generated:
         """Continue one prompt with the target's own words."""
+        from ._generation import DECODE_FACTOR
+
         cost = len(request.token_ids) + request.max_new_tokens
-        return await self.submit("generate", self._generate, request, cost)
+        work = Work("generate", self._generate, DECODE_FACTOR * self.settings.max_batch_tokens)
+        return await self.batcher.submit(work, request, cost)
 
     # What follows is for the worker thread.
 

@@ -21,6 +21,7 @@ from ..target import Target
 from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from .decoding import Decoder
 from .loading import load_av, load_reconstructor, load_trunk
+from .one_step import GROUPED
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class EngineConfig:
     """Padded tokens of one capture batch."""
     chunk_tokens: int = 2048
     """Longer transcripts are read in chunks of this many tokens with a KV cache."""
-    verbalize_batch: int = 64
+    verbalize_batch: int = 256
     """Explanations drawn together."""
     reconstruct_batch: int = 64
 
@@ -63,7 +64,8 @@ class TransformersEngine:
 
     @cached_property
     def _decoder(self) -> Decoder:
-        model = load_av(self.target.path, self.pack.av_path, self.config.dtype, self.config.attention)
+        attention = GROUPED if self.config.attention == "sdpa" else self.config.attention
+        model = load_av(self.target.path, self.pack.av_path, self.config.dtype, attention)
         scale = self.pack.av.injection_scale
         if scale is None:
             raise PackError(f"pack '{self.pack.name}' states no injection_scale; its AV cannot be run")

@@ -19,8 +19,6 @@ from ..prompts import ar_text
 from .config import OptimConfig
 from .optim import Stage, run_stage, trainable, with_lora
 
-_HEAD_LR = 0.3
-
 
 class Reconstructor(nn.Module):
     """Trunk, LoRA and head."""
@@ -88,4 +86,4 @@ def train_ar(
         error = float(mse_nrm(predicted, held_out.activations).mean())
         return {"held_out_mse_nrm": error, "held_out_fve_nrm": 1.0 - error / float(meta.baseline_variance or 1.0)}
 
-    run_stage(stage, len(train.texts), loss_of, report, report_every=960)
+    run_stage(stage, [len(t) for t in train.texts], loss_of, report, report_every=960)

@@ -98,4 +98,4 @@ def train_av(
         other = held_out_loss(model, held_out, tokenizer, shift=len(held_out.texts) // 2)
         return {"held_out_nll": own, "held_out_nll_shuffled": other}
 
-    run_stage(stage, len(train.texts), loss_of, report, report_every=960)
+    run_stage(stage, [len(t) for t in train.texts], loss_of, report, report_every=960)

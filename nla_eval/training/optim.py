@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .config import OptimConfig
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _SAVE_EVERY_SECONDS = 240.0
+_BUCKET = 8
 
 
 def with_lora(model: Any, rank: int) -> Any:
@@ -36,11 +37,24 @@ def learning_rate(config: OptimConfig, seen: int) -> float:
     return config.lr * (0.1 + 0.45 * (1 + math.cos(math.pi * progress)))
 
 
-def sample_order(n: int, config: OptimConfig) -> Iterator[int]:
-    """Indices 0..n-1 in a new seeded order each epoch, without end."""
+def batches(lengths: Sequence[int], config: OptimConfig) -> Iterator[list[int]]:
+    """Batches of indices without end, of similar length so that little is padding.
+
+    Each epoch has a new seeded order. Runs of `_BUCKET` batches are sorted by length and dealt out in seeded order.
+
+    Args:
+        lengths: Length of each sample, in any unit.
+        config: Batch size and seed.
+    """
     epoch = 0
     while True:
-        yield from np.random.default_rng([config.epochs_shuffle_seed, epoch]).permutation(n).tolist()
+        random = np.random.default_rng([config.epochs_shuffle_seed, epoch])
+        order = random.permutation(len(lengths)).tolist()
+        for start in range(0, len(order), config.batch * _BUCKET):
+            run = sorted(order[start : start + config.batch * _BUCKET], key=lambda i: lengths[i])
+            dealt = [run[s : s + config.batch] for s in range(0, len(run), config.batch)]
+            for i in random.permutation(len(dealt)).tolist():
+                yield dealt[i]
         epoch += 1
 
 
@@ -126,17 +140,19 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def run_stage(
-    stage: Stage, n: int, loss_of: Callable[[list[int]], torch.Tensor], report: Callable[[], dict[str, float]],
-    report_every: int,
+    stage: Stage, lengths: Sequence[int], loss_of: Callable[[list[int]], torch.Tensor],
+    report: Callable[[], dict[str, float]], report_every: int,
 ) -> None:  # fmt: skip
-    """Run `stage` to its end over `n` items; `report` gives held-out figures every `report_every` samples."""
+    """Run `stage` to its end over samples of these lengths; `report` gives held-out figures every `report_every`."""
     stage.resume()
-    order = sample_order(n, stage.config)
-    for _ in range(stage.seen):
-        next(order)
+    passed = 0
     running: list[float] = []
-    while not stage.finished:
-        batch = [next(order) for _ in range(stage.config.batch)]
+    for batch in batches(lengths, stage.config):
+        if stage.finished:
+            return
+        passed += len(batch)
+        if passed <= stage.seen:
+            continue
         running.append(stage.step(loss_of(batch), len(batch)))
         if stage.seen % report_every < len(batch) or stage.finished:
             stage.log(train_loss=float(np.mean(running)), **report())
