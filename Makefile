@@ -37,6 +37,7 @@ bench: $(VENV)/ready
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# The last step converts the default target's weights into the user's cache, once (about half a minute).
 # The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
 $(VENV)/ready: pyproject.toml Makefile
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
@@ -50,4 +51,5 @@ $(VENV)/ready: pyproject.toml Makefile
 	$(PIP) install "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") && \
 	$(PIP) install -e ".[dev]" && \
 	$(PIP) install --no-deps $(DATA) && \
+	$(BIN)/python -c 'import nla_eval.target; nla_eval.target.load_target()' && \
 	echo "$$want" > $@

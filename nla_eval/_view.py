@@ -12,11 +12,14 @@ _MARKS = {StopReason.TRUNCATED: " ✂", StopReason.ERROR: "", StopReason.CLOSED:
 
 
 def cell(text: str, limit: int = 300) -> str:
-    """`text` as the inside of one table cell: one line, no Markdown, no HTML, at most `limit` characters."""
-    flat = re.sub(r"\s+", " ", text).strip()
+    """`text` as the inside of one table cell: one line, no Markdown, at most `limit` characters.
+
+    Line breaks become " · ". HTML is left to Inspect's viewer, which escapes it: a backslash before it would show.
+    """
+    flat = re.sub(r"\s+", " ", re.sub(r"\s*\n\s*", " · ", text.strip()))
     if len(flat) > limit:
         flat = flat[: limit - 1] + "…"
-    return re.sub(r"([\\`*_{}\[\]<>|~$&])", lambda m: f"&#{ord(m[1])};", flat)
+    return re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", flat)
 
 
 def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], absent: Sequence[Lane]) -> str:
@@ -56,7 +59,10 @@ def _explanation(reading: Reading | None) -> str:
 
 
 def _where(reading: Reading) -> str:
-    return f"turn {reading.turn} {cell(reading.channel)}" if reading.position >= 0 else ""
+    if reading.position < 0:
+        return ""
+    turn = f"turn {reading.turn + 1} " if reading.turn >= 0 else ""
+    return turn + cell(reading.channel)
 
 
 def _row(cells: Sequence[str]) -> str:

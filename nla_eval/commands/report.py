@@ -17,6 +17,7 @@ from ..judgement import Classifier, Rubric
 from ..provenance import versions
 from ..report_registry import REPORTS
 from ..tally import Frames, TallyOptions, tally
+from .summary import show
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def run(request: ReportRequest) -> None:
     counted = tally(verdicts.frames, TallyOptions(definitions=verdicts.rubric.headlines))
     card = _card(request, gathered)
     written = build(counted, _provenance(request, gathered, verdicts), card, Path(request.out))
+    show(counted)
     size = f"{gathered.transcripts.height} transcripts, {gathered.readings.height} readings"
     print(f"{size}, judged by {verdicts.classifier} under {rubric_ref(verdicts.rubric)}: {written}")
 

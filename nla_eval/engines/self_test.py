@@ -6,6 +6,7 @@ chance; the text without injection differs. Any failure is a PackError."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,8 +93,7 @@ def self_test(engine: TransformersEngine) -> str:
         _check_capture(known.vectors, captured)
     _check_norms(engine.pack, captured)
     sampling = Sampling(temperature=0.0, max_new_tokens=engine.pack.max_new_tokens)
-    texts = _explain(engine, captured, sampling)
-    silent = next(iter(engine.verbalize([VerbalizeRequest("self-test-none", None)], sampling))).text
+    *texts, silent = _explain(engine, [*captured, None], sampling)
     if sum(text == silent for text in texts) > len(texts) // 4 or len(set(texts)) < len(texts) // 2:
         raise PackError(
             f"pack '{engine.pack.name}': injection changes nothing ({len(set(texts))} different texts for {len(texts)} "
@@ -134,7 +134,9 @@ def _check_norms(pack: Pack, captured: NDArray[np.float32]) -> None:
         raise PackError(f"activation norms are around {median:.0f}, the pack was trained on {low:.0f} to {high:.0f}")
 
 
-def _explain(engine: TransformersEngine, vectors: NDArray[np.float32], sampling: Sampling) -> list[str]:
+def _explain(
+    engine: TransformersEngine, vectors: Sequence[NDArray[np.float32] | None], sampling: Sampling
+) -> list[str]:
     requests = [VerbalizeRequest(f"self-test-{i}", v) for i, v in enumerate(vectors)]
     drawn = {d.key: d.text for d in engine.verbalize(requests, sampling)}
     return [drawn[r.key] for r in requests]

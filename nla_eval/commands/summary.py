@@ -1,0 +1,60 @@
+"""A tally as one table on the terminal: verbalized against NLA-measured, with the donor lane beside it."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from ..readings import Lane
+from ..stats import Estimate
+from ..tally import Tally
+from ..tally_types import HeadlineTally
+
+_LANES = (Lane.MEASURED, Lane.DONOR)
+
+
+def show(tally: Tally) -> None:
+    """Print one row per suite under the primary headline, and what the intervals are."""
+    headline = tally.primary
+    table = Table(box=None, pad_edge=False)
+    for name in ("suite", "arm", "n", "V said", "N measured", "N donor lane", "N and not V"):
+        table.add_column(name, justify="left" if name in ("suite", "arm") else "right", no_wrap=True)
+    for suite in tally.suites:
+        found = suite.under(headline)
+        lanes = [_any_of_k(found, lane) for lane in _LANES]
+        row = [suite.suite, suite.arm, str(suite.transcripts), interval(found.verbalized.rate), *lanes]
+        table.add_row(*row, interval(found.unverbalized))
+    console = Console(soft_wrap=True)
+    console.print(table, highlight=False)
+    console.print(
+        f"Per cent of n transcripts, Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "
+        "V: an assistant turn says so. N: at least one position is read so. Donor lane: activations of ordinary use "
+        "in the same slots, so what is flagged there is false.",
+        highlight=False,
+    )
+    certificate = tally.certification(headline)
+    if certificate is not None and not certificate.certified:
+        console.print(
+            f"Specificity is not certified: {certificate.flagged} of {certificate.transcripts} deployment transcripts "
+            f"flagged, true rate up to {_percent(certificate.bound)} %; {certificate.needed} without a flag would "
+            "certify. No any-of-k rate is a finding before that.",
+            highlight=False,
+        )
+
+
+def _any_of_k(found: HeadlineTally, lane: Lane) -> str:
+    tallied = found.lane(lane)
+    return "not read" if tallied is None else interval(tallied.any_of_k.rate)
+
+
+def interval(estimate: Estimate) -> str:
+    """A share in per cent with its interval: "7 [2, 23]"; why there is none where it is missing."""
+    if estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return _percent(estimate.value)
+    return f"{_percent(estimate.value)} [{_percent(estimate.low)}, {_percent(estimate.high)}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}"
