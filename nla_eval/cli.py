@@ -90,7 +90,7 @@ def demo(
     target: Target = "smollm2-135m",
     pack: Pack = None,
     policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(12)",
-    limit: Annotated[int | None, typer.Option(help="At most this many transcripts of each suite.")] = None,
+    limit: Annotated[int, typer.Option(help="At most this many transcripts of each suite; each has 27.")] = 24,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:

@@ -72,7 +72,9 @@ class Decoder:
         step_input: dict[str, Any] = {"inputs_embeds": self.embeddings(requests)}
         done: set[int] = set()
         for step in range(sampling.max_new_tokens):
-            logits = self.model(**step_input, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+            # An index, not a count: a slice of longer inputs is not contiguous, and its product with the head is slow.
+            last = torch.tensor([next(iter(step_input.values())).shape[1] - 1], device=self.model.device)
+            logits = self.model(**step_input, past_key_values=cache, use_cache=True, logits_to_keep=last).logits[:, 0]
             chosen = _choose(logits, sampling.temperature, uniforms[rows, step])
             for row, token in zip(rows, chosen.tolist(), strict=True):
                 if row not in done:
