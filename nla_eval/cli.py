@@ -20,8 +20,10 @@ app = typer.Typer(
 )
 suites = typer.Typer(no_args_is_help=True, help="What there is to read.")
 packs = typer.Typer(no_args_is_help=True, help="Trained NLAs.")
+stores = typer.Typer(no_args_is_help=True, help="Readings on disk or object store.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
+app.add_typer(stores, name="store")
 
 Target = Annotated[str, typer.Option(help="Target: its name, a folder, or a hub id owner/name.")]
 Pack = Annotated[
@@ -48,7 +50,7 @@ def read(
     seed: Annotated[int, typer.Option()] = 0,
     temperature: Annotated[float, typer.Option(help="Of the verbalizer; 0 is greedy.")] = 1.0,
     max_new_tokens: Annotated[int | None, typer.Option(help="Cap on an explanation. Default: the pack's.")] = None,
-    activations: Annotated[str, typer.Option(help="How to keep them: float32, float16 or none.")] = "float32",
+    activations: Annotated[str, typer.Option(help="How to keep them: float32, float16, bfloat16 or none.")] = "float32",
     limit: Annotated[int | None, typer.Option(help="At most this many transcripts of each source.")] = None,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -127,6 +129,17 @@ def pack_card(pack: Annotated[str | None, typer.Argument(help="Name or folder.")
     from .commands.pack import card
 
     card(pack)
+
+
+@stores.command("compact")
+def store_compact(
+    store: Annotated[str, typer.Argument(help="Folder or fsspec URL.")],
+    part_mib: Annotated[int, typer.Option(help="About how large merged parts become, in MiB.")] = 64,
+) -> None:
+    """Merge small parts into few large ones. Others may read and write the store meanwhile."""
+    from .commands.store import run_compact
+
+    run_compact(store, part_mib)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant
@@ -21,13 +21,10 @@ from .progress import Meter, Progress, silent
 from .readings import Lane
 from .replay import ReplayConfig, replay
 from .replay_types import Channel, Replay
-from .store import ReadingKey, StoreIdentity, TranscriptRow
+from .store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
 from .transcript import Arm, Transcript
 
 _CONTEXT_CHARS = 240
-
-ActivationStorage = Literal["float32", "float16", "none"]
-"""How a store keeps activations."""
 
 
 class TargetFacts(Protocol):
@@ -85,7 +82,7 @@ class ReadingPlan:
     lanes: tuple[Lane, ...] = (Lane.MEASURED, Lane.DONOR)
     sampling: Sampling = field(default_factory=Sampling)
     activations: ActivationStorage = "float32"
-    """How activations are stored. float16 halves the room; what is verbalized is rounded the same way."""
+    """How activations are stored. float16 and bfloat16 halve the room; what is verbalized is rounded the same way."""
 
     def __post_init__(self) -> None:
         parse_policy(self.policy)

@@ -128,7 +128,7 @@ def test_a_write_that_dies_before_the_rename_leaves_the_store_as_it_was(
     def die(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("nla_eval.store.os.replace", die)
+    monkeypatch.setattr("nla_eval.store_files.os.replace", die)
     with pytest.raises(StoreError, match="disk full"):
         store.append([reading(6)])
     assert store.readings()["position"].to_list() == [5]

@@ -14,13 +14,13 @@ from typing import Any, cast, get_args
 
 from ..engines.base import Sampling
 from ..errors import InputError
-from ..plan import ActivationStorage, ReadingPlan, plan_run
+from ..plan import ReadingPlan, plan_run
 from ..progress import Lines
 from ..reading import Bench, ReadResult, kept, read
 from ..readings import Lane
 from ..runtime import RuntimeSettings, runtime_for
 from ..sources import SOURCES, Skipped, SourceOptions
-from ..store import ReadingStore
+from ..store import ActivationStorage, ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names
 from ..transcript import Arm, Transcript
 

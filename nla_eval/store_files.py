@@ -1,0 +1,239 @@
+"""The files of a store on any fsspec filesystem: parts that appear whole or not at all, and two JSON files.
+
+In: bytes and names. Out: the same, or one-line StoreErrors. On an object store one PUT is atomic; elsewhere a file is
+written under a temporary name and renamed. It knows nothing of what the bytes hold."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+
+from .errors import MissingExtraError, StoreError
+
+T = TypeVar("T")
+
+_TEMPORARY, _SUFFIX = ".tmp-", ".parquet"
+_ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"})
+"""Protocols where one write of a whole object is atomic, and a rename is a copy."""
+_EXTRAS = {"s3": "s3", "s3a": "s3"}
+_TOGETHER = 16
+"""Parts fetched at the same time; their bytes are in memory together."""
+_LISTINGS = 50
+_ABANDONED_SECONDS = 24 * 3600.0
+
+
+class PartGoneError(Exception):
+    """A listed part is no longer there: a compaction has replaced it. List again."""
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """One parquet file of a kind."""
+
+    name: str
+    """File name; sorts by when it was written."""
+    size: int
+    """Bytes."""
+
+
+class StoreFiles:
+    """Files below one folder or URL.
+
+    Raises:
+        StoreError: The URL cannot be used.
+        MissingExtraError: The package for its protocol is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._fs, root = _filesystem(url)
+        self._root = str(root).rstrip("/")
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
+        self._local = bool(protocols & {"file", "local"})
+        self._atomic_put = bool(protocols & _ATOMIC_PUT)
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in file `name`; None where there is no such file."""
+        try:
+            data = json.loads(self._guarded(name, lambda: self._fs.cat_file(f"{self._root}/{name}")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except ValueError as err:
+            raise StoreError(f"store '{self.url}': {name} cannot be read; read again elsewhere") from err
+        if not isinstance(data, dict):
+            raise StoreError(f"store '{self.url}': {name} is not a JSON object; read again elsewhere")
+        return data
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write `data` as `name` unless it is there: of several writers that create at once, one wins."""
+        self._write(name, data, exclusive=True)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write `data` as `name`, instead of what is there."""
+        self._write(name, data, exclusive=False)
+
+    def parts(self, kind: str) -> list[Part]:
+        """The parts of a kind, by name.
+
+        A listing that runs beside a compaction may miss both the old parts and the new one; a second listing then has
+        the new one, and one that lost a part of the listing before it is not believed.
+        """
+        before = self._listed(kind)
+        for _ in range(_LISTINGS):
+            now = self._listed(kind)
+            if {part.name for part in before} <= {part.name for part in now}:
+                return now
+            before = now
+        raise StoreError(f"the parts of '{self.url}/{kind}' change faster than they can be listed; try again later")
+
+    def read(self, kind: str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """(name, bytes) of parts, in order, a few at a time.
+
+        Raises:
+            PartGoneError: One is not there any more.
+        """
+        with ThreadPoolExecutor(_TOGETHER) as pool:
+            for start in range(0, len(names), _TOGETHER):
+                some = names[start : start + _TOGETHER]
+                yield from zip(some, pool.map(lambda name: self._part(kind, name), some), strict=True)
+
+    def write_part(self, kind: str, data: bytes, after: Part | None = None) -> Part:
+        """Write a new part under a name of its own, which sorts by time; or right after part `after`."""
+        unique = uuid.uuid4().hex[:12]
+        stem = f"{time.time_ns():020d}-{unique}" if after is None else f"{_origin(after.name)}_{unique}"
+        self._write(f"{kind}/{stem}{_SUFFIX}", data, exclusive=False)
+        return Part(stem + _SUFFIX, len(data))
+
+    def remove(self, kind: str, names: Iterable[str]) -> None:
+        """Remove parts; those that are gone already are no matter."""
+        for name in names:
+            path = f"{self._root}/{kind}/{name}"
+            try:
+                self._guarded(f"{kind}/{name}", lambda path=path: self._fs.rm_file(path))  # type: ignore[misc]
+            except FileNotFoundError:
+                continue
+
+    def remove_abandoned(self, kind: str) -> None:
+        """Remove temporary files of writers that were killed over a day ago. Object stores have none."""
+        if not self._local:
+            return
+        for path in Path(self._root, kind).glob(f"{_TEMPORARY}*"):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+
+    def _listed(self, kind: str) -> list[Part]:
+        folder = f"{self._root}/{kind}"
+        self._fs.invalidate_cache(folder)  # fsspec remembers listings, and other processes write too
+        try:
+            entries = self._guarded(kind, lambda: self._fs.ls(folder, detail=True))
+        except FileNotFoundError:
+            return []
+        found = (Part(str(entry["name"]).rsplit("/", 1)[-1], int(entry.get("size") or 0)) for entry in entries)
+        return sorted(p for p in found if p.name.endswith(_SUFFIX) and not p.name.startswith(_TEMPORARY))
+
+    def _part(self, kind: str, name: str) -> bytes:
+        try:
+            data = self._guarded(f"{kind}/{name}", lambda: self._fs.cat_file(f"{self._root}/{kind}/{name}"))
+        except FileNotFoundError as err:
+            raise PartGoneError(name) from err
+        return bytes(data)
+
+    def _write(self, name: str, data: bytes, *, exclusive: bool) -> None:
+        path = f"{self._root}/{name}"
+        try:
+            if self._atomic_put:
+                self._fs.pipe_file(path, data, mode="create" if exclusive else "overwrite")
+            elif self._local:
+                _write_local(Path(path), data, exclusive=exclusive)
+            else:
+                self._write_renamed(path, data, exclusive=exclusive)
+        except FileExistsError:
+            if not exclusive:
+                raise
+        except Exception as err:
+            if self._local and not isinstance(err, OSError):
+                raise
+            raise StoreError(f"store cannot write '{self.url}/{name}': {_reason(err)}") from err
+
+    def _write_renamed(self, path: str, data: bytes, *, exclusive: bool) -> None:
+        """For filesystems that rename but are not this machine's: sftp, hdfs, smb."""
+        if exclusive and self._fs.exists(path):
+            return
+        folder = path.rsplit("/", 1)[0]
+        temporary = f"{folder}/{_TEMPORARY}{uuid.uuid4().hex}"
+        self._fs.makedirs(folder, exist_ok=True)
+        self._fs.pipe_file(temporary, data)
+        self._fs.mv(temporary, path)
+
+    def _guarded(self, name: str, work: Callable[[], T]) -> T:
+        """What `work` returns; a missing file stays FileNotFoundError, what else storage says is a StoreError."""
+        try:
+            return work()
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as err:
+            # Drivers raise their own kinds besides OSError: botocore's when an endpoint does not answer.
+            if self._local and not isinstance(err, OSError):
+                raise
+            raise StoreError(f"store cannot read '{self.url}/{name}': {_reason(err)}") from err
+
+
+def _write_local(path: Path, data: bytes, *, exclusive: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if exclusive and _linked(temporary, path):
+            return
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _linked(temporary: Path, path: Path) -> bool:
+    """Whether a hard link made the file under its own name; False on filesystems without hard links."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def _origin(name: str) -> str:
+    return name.removesuffix(_SUFFIX).split("_", 1)[0]
+
+
+def _reason(err: Exception) -> str:
+    if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{err.strerror}; free some room and run the same command again, what is finished is kept"
+    text = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
+    return " ".join(text.split()) or type(err).__name__
+
+
+def _filesystem(url: str) -> tuple[Any, str]:
+    try:
+        fs, root = fsspec.core.url_to_fs(url)
+    except ImportError as err:
+        protocol = url.split("://", 1)[0]
+        if protocol in _EXTRAS:
+            extra = _EXTRAS[protocol]
+            raise MissingExtraError(f"a store at {protocol}://", "s3fs", f"pip install 'nla_eval[{extra}]'") from err
+        raise StoreError(f"store '{url}' cannot be opened: {str(err).splitlines()[0]}") from err
+    except ValueError as err:
+        raise StoreError(f"store '{url}' cannot be opened: {str(err).splitlines()[0]}") from err
+    return fs, str(root)

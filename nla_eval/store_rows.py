@@ -1,0 +1,155 @@
+"""The rows of a store by kind: their columns, how duplicates resolve, and how activations are kept.
+
+In: polars frames in the order of their parts. Out: frames with one row per key, the same whatever the order of parts
+where that can be. Pure functions: no files, no engine."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import StoreError
+from .readings import KEY, SCHEMA, StopReason
+
+ActivationStorage = Literal["float32", "float16", "bfloat16", "none"]
+"""How a store keeps activations. bfloat16 is kept as its bits (UInt16): parquet has no such number."""
+
+TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
+    "transcript_digest": pl.String(),
+    "transcript_id": pl.String(),
+    "suite": pl.String(),
+    "arm": pl.String(),
+    "family": pl.String(),
+    "variant": pl.String(),
+    "outcome": pl.String(),
+    "on_policy": pl.Boolean(),
+    "planned_positions": pl.Int64(),
+    "tokens": pl.Int64(),
+    "turns": pl.Int64(),
+    "tool_calls": pl.Int64(),
+    "lost_tokens": pl.Int64(),
+    "replay_notes": pl.List(pl.String()),
+}
+"""Polars dtypes of the transcripts frame, in column order: `TranscriptRow`'s fields."""
+
+MESSAGE_SCHEMA: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
+KINDS = ("readings", "transcripts", "messages", "activations")
+
+_NUMBERS: dict[str, pl.DataType] = {"float32": pl.Float32(), "float16": pl.Float16(), "bfloat16": pl.UInt16()}
+_LARGEST = {"float16": float(np.finfo(np.float16).max), "bfloat16": float(np.uint32(0x7F7F0000).view(np.float32))}
+
+
+class TranscriptRow(BaseModel):
+    """What tallies need to know of one transcript that was planned for reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    transcript_digest: str
+    transcript_id: str
+    suite: str
+    arm: str
+    family: str
+    variant: str | None = None
+    outcome: str | None = None
+    on_policy: bool = False
+    planned_positions: int = 0
+    """Positions the policy chose; 0 when the transcript could not be prepared."""
+    tokens: int = 0
+    """Tokens kept by the window."""
+    turns: int = 0
+    """User turns."""
+    tool_calls: int = 0
+    lost_tokens: int = 0
+    """Tokens beyond the target's context."""
+    replay_notes: list[str] = Field(default_factory=list)
+
+
+def activation_schema(storage: ActivationStorage, d_model: int) -> dict[str, pl.DataType]:
+    """Columns of the activations of a store that keeps them as `storage`."""
+    number = _NUMBERS[storage if storage != "none" else "float32"]
+    return {
+        "transcript_digest": pl.String(),
+        "position": pl.Int64(),
+        "activation": pl.Array(number, d_model),
+    }
+
+
+def to_disk(activations: NDArray[np.float32], storage: ActivationStorage) -> NDArray[Any]:
+    """(n, d_model) as `storage` keeps them, rounded to the nearest, ties to even.
+
+    Raises:
+        StoreError: A value is not finite, or too large for `storage`.
+    """
+    rows = np.ascontiguousarray(activations, dtype=np.float32)
+    if not np.isfinite(rows).all():
+        raise StoreError("an activation is not a finite number and is not stored; read the target in float32")
+    largest = float(np.abs(rows).max(initial=0.0))
+    if largest > _LARGEST.get(storage, np.inf):
+        raise StoreError(f"an activation of {largest:.3g} does not fit {storage}; store activations as float32")
+    if storage == "float16":
+        return rows.astype(np.float16)
+    if storage == "bfloat16":
+        bits = rows.view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return rows
+
+
+def from_disk(stored: NDArray[Any], storage: ActivationStorage) -> NDArray[np.float32]:
+    """(n, d_model) float32 of what `to_disk` made."""
+    if storage == "bfloat16":
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.astype(np.float32)
+
+
+def resolved(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """One row per key of a kind; resolving some rows first and the rest with them later ends the same.
+
+    Args:
+        kind: One of `KINDS`.
+        frame: Rows in the order of their parts.
+    """
+    if kind == "readings":
+        return _one_reading_per_key(frame)
+    if kind == "transcripts":
+        return _latest_prepared(frame)
+    key = ["transcript_digest", "position"] if kind == "activations" else ["transcript_digest"]
+    return frame.unique(subset=key, keep="first", maintain_order=True).sort(key)
+
+
+def without_mended(readings: pl.DataFrame) -> pl.DataFrame:
+    """Readings without the ERROR row (position -1) of transcripts that have been read since."""
+    drawn = pl.col("stop").is_in([StopReason.CLOSED.value, StopReason.TRUNCATED.value])
+    mended = (pl.col("position") == -1) & drawn.any().over("transcript_digest")
+    return readings.filter(~mended)
+
+
+def clean(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose text can be written: UTF-8 has no lone surrogates, and a transcript may hold some."""
+    return {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in row.items()}
+
+
+def _one_reading_per_key(frame: pl.DataFrame) -> pl.DataFrame:
+    """Of rows with equal keys one that did not fail, then the smallest by its other columns, missing values last: so
+    one with AR scores comes before the same one without."""
+    rest = [column for column in SCHEMA if column not in KEY]
+    return (
+        frame.with_columns(failed=pl.col("stop") == StopReason.ERROR.value)
+        .sort([*KEY, "failed", *rest], nulls_last=True)
+        .unique(subset=list(KEY), keep="first", maintain_order=True)
+        .select(list(SCHEMA))
+    )
+
+
+def _latest_prepared(frame: pl.DataFrame) -> pl.DataFrame:
+    """Of each transcript the latest row that could be prepared, or else the latest."""
+    return (
+        frame.with_row_index("order")
+        .with_columns(prepared=pl.col("planned_positions") > 0)
+        .sort("transcript_digest", "prepared", "order")
+        .unique(subset=["transcript_digest"], keep="last", maintain_order=True)
+        .select(list(TRANSCRIPT_SCHEMA))
+    )
