@@ -19,6 +19,7 @@ from .registry import Registry
 if TYPE_CHECKING:
     from ._generation import Generated, GenerateRequest
     from .engines.base import Engine
+    from .engines.hf import EngineConfig
     from .pack import Pack
     from .plan import Instrument
     from .stages import Scorer
@@ -45,11 +46,13 @@ class RuntimeSettings:
     max_batch_tokens: int = 8192
     """Bound on the padded tokens of one forward."""
     engine: str = "transformers"
-    """Which engine runs the weights."""
+    """Which engine runs the weights, with its options behind a colon: "vllm-server:http://host:8000"."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"dtype is '{self.dtype}'; expected one of {', '.join(DTYPES)}")
+        if not isinstance(self.engine, str):
+            raise InputError(f"engine is {self.engine!r}; part its words by spaces, not commas, and quote them")
         for name, value in (("threads", self.threads), ("max_batch_tokens", self.max_batch_tokens)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
@@ -105,13 +108,11 @@ class TransformersKind:
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
         """Proves itself before it is used: a pack that fails its checks or its self-test reads nothing."""
-        import torch
+        from .engines.hf import TransformersEngine
 
-        from .engines.hf import EngineConfig, TransformersEngine
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        config = EngineConfig(torch_dtype(settings.dtype), device, batch_tokens=settings.max_batch_tokens)
-        engine = TransformersEngine(target, pack, config)
+        if ":" in settings.engine:
+            raise InputError(f"engine 'transformers' takes no options, given was '{settings.engine}'")
+        engine = TransformersEngine(target, pack, engine_config(settings))
         engine.self_test()
         return engine
 
@@ -134,6 +135,28 @@ class TransformersKind:
         model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
         return Generator(model, target.tokenizer, settings.max_batch_tokens)
+
+
+@ENGINES.register("vllm-server")
+class VllmServerKind(TransformersKind):
+    """The AV on vLLM servers, the rest through transformers: `vllm-server:URL[,URL...][,option=value...]`."""
+
+    @staticmethod
+    def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
+        """Proves itself through the servers."""
+        from .engines.vllm_server import server_engine
+
+        return server_engine(settings.engine, target, pack, engine_config(settings))
+
+
+def engine_config(settings: RuntimeSettings) -> EngineConfig:
+    """How transformers runs what it runs."""
+    import torch
+
+    from .engines.hf import EngineConfig
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return EngineConfig(torch_dtype(settings.dtype), device, batch_tokens=settings.max_batch_tokens)
 
 
 def shipped_pack(target: Target) -> Pack:
@@ -175,7 +198,7 @@ class Runtime:
         self.batcher = MicroBatcher(f"nla-target:{settings.target}")
         self.loaded: list[str] = []
         """Which weights have been loaded, in order: "engine", "generator"."""
-        self._kind = ENGINES.get(settings.engine)
+        self._kind = ENGINES.get(settings.engine.partition(":")[0])
 
     async def call(self, name: str, function: Callable[[], Res]) -> Res:
         """Run `function` in the worker thread, between batches: slow reads and imports would stall the samples."""

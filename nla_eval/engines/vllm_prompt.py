@@ -1,0 +1,106 @@
+"""What both vLLM engines share: the AV's prompt as embeddings without loading the AV's blocks, each draw's seed and its
+stop tokens, and a `Draw` from the token ids that came back. It imports no vLLM and knows no server."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from transformers import AutoConfig, GenerationConfig
+
+from ..errors import PackError
+from ..pack import Pack
+from ..prompts import AVPrompt, parse_explanation
+from ..readings import StopReason
+from ..target import Target
+from .base import Draw, VerbalizeRequest
+from .decoding import Decoder
+from .loading import ADAPTER, load_av, load_trunk
+
+
+class PromptEmbeddings:
+    """The AV prompt as embeddings, the rescaled vector in its slot.
+
+    Args:
+        target: The pack's target; its embeddings are the AV's where the AV is an adapter that leaves them alone.
+        pack: The pack whose AV is prompted.
+        prompt: Its ids.
+        dtype: In which embeddings are looked up and sent: give the one the AV runs in.
+
+    Raises:
+        PackError: The pack states no injection scale.
+    """
+
+    def __init__(self, target: Target, pack: Pack, prompt: AVPrompt, dtype: torch.dtype) -> None:
+        table = _embedding_table(target.path, pack.av_path, dtype)
+        self._suffix = Decoder(table, target.tokenizer, prompt, injection_scale(pack))
+        with torch.inference_mode():
+            self._prefix = table.get_input_embeddings()(torch.tensor(prompt.prefix))
+
+    @torch.inference_mode()
+    def rows(self, requests: Sequence[VerbalizeRequest]) -> torch.Tensor:
+        """(B, S, d) embeddings of the whole prompt of each request."""
+        prefix = self._prefix.expand(len(requests), -1, -1)
+        return torch.cat([prefix, self._suffix.embeddings(requests)], dim=1)
+
+
+def injection_scale(pack: Pack) -> float:
+    """L2 norm of the injected vector. Raises PackError where the sidecar names none."""
+    if pack.av.injection_scale is None:
+        raise PackError(f"pack '{pack.name}' states no injection_scale; its AV cannot be run")
+    return pack.av.injection_scale
+
+
+def stop_tokens(target: Target, pack: Pack) -> list[int]:
+    """Ids that end an explanation: the AV's own end tokens and its tokenizer's."""
+    folder = target.path if (pack.av_path / ADAPTER).is_file() else pack.av_path
+    try:
+        config = GenerationConfig.from_pretrained(str(folder))
+    except OSError:
+        config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(str(folder)))
+    ends = config.eos_token_id
+    ends = [ends] if isinstance(ends, int) else list(ends or [])
+    return sorted({*ends, target.tokenizer.eos_token_id} - {None})
+
+
+def draw_seed(request: VerbalizeRequest) -> int:
+    """63 bits, a function of the request's key and seed alone."""
+    digest = hashlib.sha256(f"{request.seed}|{request.key}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def finished_draw(request: VerbalizeRequest, ids: Sequence[int], tokenizer: Any) -> Draw:
+    """The draw whose tokens are `ids`. Without a close tag it is TRUNCATED, whatever ended it."""
+    text, closed = parse_explanation(tokenizer.decode(list(ids), skip_special_tokens=True))
+    return Draw(request.key, text, StopReason.CLOSED if closed else StopReason.TRUNCATED, len(ids))
+
+
+def failed_draw(request: VerbalizeRequest, error: str) -> Draw:
+    """An ERROR draw."""
+    return Draw(request.key, "", StopReason.ERROR, 0, error)
+
+
+def parted(requests: Sequence[VerbalizeRequest]) -> tuple[list[VerbalizeRequest], list[Draw]]:
+    """(requests that can be drawn, ERROR draws of those whose activation is not finite)."""
+    sound, broken = [], []
+    for request in requests:
+        if request.activation is None or np.isfinite(request.activation).all():
+            sound.append(request)
+        else:
+            broken.append(failed_draw(request, "the activation is not finite"))
+    return sound, broken
+
+
+def _embedding_table(base: Path, av: Path, dtype: torch.dtype) -> Any:
+    """A model without blocks, for its input embeddings; the whole AV where its adapter trains embeddings."""
+    adapter = av / ADAPTER
+    if not adapter.is_file():
+        return load_trunk(av, -1, dtype)
+    with safe_open(adapter, "pt") as tensors:
+        trained = any("embed" in key or "wte" in key for key in tensors.keys())  # noqa: SIM118
+    return load_av(base, av, dtype) if trained else load_trunk(base, -1, dtype)
