@@ -56,15 +56,21 @@ def read(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     engine: Annotated[str, typer.Option(help="What runs the weights.")] = "transformers",
     retry_errors: Annotated[bool, typer.Option(help="Read again what failed before.")] = False,
+    scores: Annotated[
+        str, typer.Option(help="AR scores of: new readings, none, or also those in the store that lack them (missing).")
+    ] = "new",
+    plan_only: Annotated[bool, typer.Option("--plan", help="Print what it would take, load no weights, stop.")] = False,
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
-    from .commands.read import ReadRequest, plan_of, run
+    from .commands.read import ReadRequest, plan_of, run, scores_of
     from .runtime import RuntimeSettings, runtime_for
 
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     cap = runtime_for(settings).pack.max_new_tokens if max_new_tokens is None else max_new_tokens
     plan = plan_of(policy, seed, draws, lanes, activations, (temperature, cap))
-    run(ReadRequest(tuple(sources), tuple(deployment or ()), out, plan, settings, arm, limit, retry_errors))
+    how = scores_of(scores)
+    files = tuple(sources), tuple(deployment or ())
+    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only))
 
 
 @app.command()

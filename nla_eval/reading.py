@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from itertools import islice
 from typing import TypeVar
@@ -25,6 +26,7 @@ from .plan import Instrument, PlannedRun, Prepared, ReadingPlan, plan_run, prepa
 from .progress import Meter, Progress, silent
 from .provenance import versions
 from .readings import Lane, Reading
+from .rescoring import lacking_scores, with_injected
 from .stages import (
     Draft,
     Drawn,
@@ -38,6 +40,7 @@ from .stages import (
     drafts_of,
     drawn_stream,
     failed_readings,
+    rescore_stage,
     score_stage,
     verbalize_stage,
 )
@@ -53,8 +56,10 @@ __all__ = [
     "Prepared",
     "ReadResult",
     "ReadingPlan",
+    "Scores",
     "Scoring",
     "ShuffleReference",
+    "Spent",
     "capture_stage",
     "drafts_of",
     "failed_readings",
@@ -93,6 +98,30 @@ class Bench:
     """At most this much drawing is lost when a run is stopped."""
 
 
+class Scores(StrEnum):
+    """Which readings the AR scores."""
+
+    NEW = "new"
+    """Those this run makes."""
+    NONE = "none"
+    """None: the AR's weights are not run."""
+    MISSING = "missing"
+    """Those this run makes, and those in the store that lack scores."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run's time went into."""
+
+    load_seconds: float = 0.0
+    """Loading weights and proving them."""
+    captured_tokens: int = 0
+    capture_seconds: float = 0.0
+    drawn: int = 0
+    """Readings drawn, and scored where scores were asked for."""
+    draw_seconds: float = 0.0
+
+
 @dataclass(frozen=True)
 class ReadResult:
     """What one run did."""
@@ -105,9 +134,21 @@ class ReadResult:
     """Appended readings by stop reason."""
     donor_levels: Mapping[str, int]
     """How closely the donors of all slots matched, by level; empty without a donor lane or when nothing was made."""
+    rescored: int = 0
+    """Readings of the store that got the AR scores they lacked."""
+    unscorable: int = 0
+    """Readings that still lack scores: their stand-in is another one now, or the AR gave no finite vector."""
+    spent: Spent = field(default_factory=Spent)
 
 
-def read(run: PlannedRun, bench: Bench, progress: Progress = silent, *, retry_errors: bool = False) -> ReadResult:
+def read(
+    run: PlannedRun,
+    bench: Bench,
+    progress: Progress = silent,
+    *,
+    retry_errors: bool = False,
+    scores: Scores = Scores.NEW,
+) -> ReadResult:
     """Make every planned reading that the store does not hold.
 
     Activations are captured in token-budgeted batches across transcripts and stored; explanations are drawn in large
@@ -119,12 +160,13 @@ def read(run: PlannedRun, bench: Bench, progress: Progress = silent, *, retry_er
         bench: With what, and where it goes.
         progress: Told how far each stage is.
         retry_errors: Read again what is in the store as ERROR.
+        scores: What the AR scores.
 
     Raises:
         StoreError: The store belongs to another plan, or cannot be written.
         PackError: The engine's weights do not match the pack.
     """
-    return _Run(run, bench, progress, retry_errors).read()
+    return _Run(run, bench, progress, retry_errors, scores).read()
 
 
 def kept(transcripts: Iterable[Transcript], store: ReadingStore) -> Iterator[Transcript]:
@@ -150,31 +192,48 @@ def store_controls(store: ReadingStore) -> ControlLanes:
 class _Run:
     """One call of `read`: what it planned, what it has done so far."""
 
-    def __init__(self, run: PlannedRun, bench: Bench, progress: Progress, retry_errors: bool) -> None:
-        self.run, self.bench, self.progress = run, bench, progress
+    def __init__(self, run: PlannedRun, bench: Bench, progress: Progress, retry_errors: bool, scores: Scores) -> None:
+        self.run, self.bench, self.progress, self.scores = run, bench, progress, scores
         self.store, self.identity = bench.store, run.identity
-        self.retry = retry_errors
         self.present = self.store.keys(errors=not retry_errors)
         self.stops: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
         self.activations: Activations = {}
+        self.rescored = self.unscorable = 0
+        self.spent = Spent()
 
     @cached_property
     def engine(self) -> Engine:
-        return self.bench.load_engine()
+        began = time.monotonic()
+        engine = self.bench.load_engine()
+        self.spent = replace(self.spent, load_seconds=time.monotonic() - began)
+        return engine
 
     def read(self) -> ReadResult:
         self.store.append_transcripts([p.row for p in self.run.prepared])
         self._append([r for p in self.run.prepared for r in failed_readings(p, self.identity)])
         readable = [p for p in self.run.prepared if p.error is None and not self._gave_up(p)]
-        planned = sum(len(self.run.keys(p)) for p in readable)
-        pending = sum(key not in self.present for p in readable for key in self.run.keys(p))
-        if pending:
+        planned = {key for p in readable for key in self.run.keys(p)}
+        pending = len(planned - self.present)
+        lacking = lacking_scores(self.store, planned) if self.scores is Scores.MISSING else []
+        if pending or lacking:
             captured = self._load_activations(readable)
-            self._draw(captured, pending)
-        if self.stops or not self.store.complete:
+            sites = [site for p in captured for site in p.sites]
+            controls = ControlLanes(sites, self.activations, self.run.plan.seed)
+            scoring = Scoring(self.bench.scorer, self._reference(sites))
+            self._draw(captured, controls, scoring, pending)
+            self._rescore(lacking, sites, controls, scoring)
+        if self.stops or self.rescored or not self.store.complete:
             self.store.finish(self._provenance())
-        return ReadResult(sum(self.stops.values()), planned - pending, dict(self.stops), dict(self.levels))
+        return ReadResult(
+            made=sum(self.stops.values()),
+            present=len(planned) - pending,
+            stops=dict(self.stops),
+            donor_levels=dict(self.levels),
+            rescored=self.rescored,
+            unscorable=self.unscorable,
+            spent=self.spent,
+        )
 
     def _gave_up(self, prepared: Prepared) -> bool:
         return (prepared.digest, -1, Lane.MEASURED.value, 0) in self.present
@@ -195,11 +254,13 @@ class _Run:
 
     def _capture(self, missing: Sequence[Prepared]) -> set[str]:
         """Capture `missing`, storing as it goes; the digests of those that failed, which get their ERROR row."""
-        of = {p.digest: p for p in missing}
+        if not missing:
+            return set()
+        of, engine, began = {p.digest: p for p in missing}, self.engine, time.monotonic()
         meter = Meter(self.progress, "capture", len(missing), "transcripts")
         failed: set[str] = set()
         for batch in _flushed(
-            captured_stream(self.engine, (p.request for p in missing)),
+            captured_stream(engine, (p.request for p in missing)),
             _TRANSCRIPTS_PER_PART,
             self.bench.flush_seconds,
         ):
@@ -213,6 +274,8 @@ class _Run:
                     keep[captured.key] = self._keep(prepared, captured)
                 meter.advance()
             self.store.append_activations(keep)
+        tokens = sum(len(p.token_ids) for p in missing)
+        self.spent = replace(self.spent, captured_tokens=tokens, capture_seconds=time.monotonic() - began)
         return failed
 
     def _keep(self, prepared: Prepared, captured: Captured) -> StoredActivations:
@@ -222,19 +285,37 @@ class _Run:
         self.activations.update(_by_site(prepared.digest, positions, activations))
         return StoredActivations(positions, activations)
 
-    def _draw(self, captured: Sequence[Prepared], pending: int) -> None:
-        sites = [site for p in captured for site in p.sites]
-        controls = ControlLanes(sites, self.activations, self.run.plan.seed)
+    def _reference(self, sites: Sequence[Site]) -> ShuffleReference | None:
+        return ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])
+
+    def _draw(self, captured: Sequence[Prepared], controls: ControlLanes, scoring: Scoring, pending: int) -> None:
+        if not pending:
+            return
         if Lane.DONOR in self.run.plan.lanes:
-            self.levels = controls.match_levels(sites)
-        reference = ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])
-        scoring = Scoring(self.bench.scorer, reference)
+            self.levels = controls.match_levels(site for p in captured for site in p.sites)
         drafts = self._pending(captured, controls)
         meter = Meter(self.progress, "verbalize", pending, "readings")
+        engine, began = self.engine, time.monotonic()
         while chunk := list(islice(drafts, _CHUNK)):
-            stream = _metered(drawn_stream(self.engine, chunk, self.identity, self.run.plan.sampling), meter)
+            stream = _metered(drawn_stream(engine, chunk, self.identity, self.run.plan.sampling), meter)
             for batch in _flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
-                self._append(score_stage(self.engine, batch, self.identity, scoring))
+                wanted = None if self.scores is Scores.NONE else scoring
+                self._append(score_stage(engine, batch, self.identity, wanted))
+        self.spent = replace(self.spent, drawn=pending, draw_seconds=time.monotonic() - began)
+
+    def _rescore(
+        self, lacking: Sequence[Reading], sites: Sequence[Site], controls: ControlLanes, scoring: Scoring
+    ) -> None:
+        """Score the explanations of `lacking`; the scored row stands in the store for the one without scores."""
+        found = with_injected(lacking, {site.key: site for site in sites}, controls)
+        meter = Meter(self.progress, "rescore", len(found), "readings")
+        for start in range(0, len(found), _ROWS_PER_PART):
+            batch = found[start : start + _ROWS_PER_PART]
+            scored = [r for r in rescore_stage(self.engine, batch, scoring) if r.cos is not None]
+            self.store.append(scored)
+            self.rescored += len(scored)
+            meter.advance(len(batch))
+        self.unscorable = len(lacking) - self.rescored
 
     def _pending(self, captured: Sequence[Prepared], controls: ControlLanes) -> Iterator[Draft]:
         plan = self.run.plan
@@ -249,6 +330,7 @@ class _Run:
         plan = self.run.plan
         levels = {f"donors_{level}": str(count) for level, count in sorted(self.levels.items())}
         facts = {"lanes": ",".join(plan.lanes), "draws": str(plan.draws), "duplicates": str(len(self.run.duplicates))}
+        facts["scores"] = self.scores.value
         return {**versions(), **facts, **levels, **self.bench.provenance}
 
 

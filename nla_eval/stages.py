@@ -96,6 +96,15 @@ class Scoring:
     """The run's activations; None leaves matched_minus_shuffled empty."""
 
 
+@dataclass(frozen=True)
+class Unscored:
+    """A reading without AR scores, and what was injected for it."""
+
+    reading: Reading
+    activation: Vectors
+    """(d_model,)"""
+
+
 def capture_stage(engine: Engine, prepared: Sequence[Prepared]) -> list[Captured]:
     """Capture several transcripts; one result each, in order. An unreadable one comes back with its error."""
     requests = {p.digest: p.request for p in prepared if p.error is None}.values()
@@ -117,23 +126,34 @@ def verbalize_stage(
     return [found[draft.key(identity.pack)] for draft in drafts]
 
 
-def score_stage(engine: Engine, drawn: Sequence[Drawn], identity: StoreIdentity, scoring: Scoring) -> list[Reading]:
-    """Readings of `drawn`, in order. Closed explanations of an injected activation get AR scores."""
+def score_stage(
+    engine: Engine, drawn: Sequence[Drawn], identity: StoreIdentity, scoring: Scoring | None
+) -> list[Reading]:
+    """Readings of `drawn`, in order. Closed explanations of an injected activation get AR scores; without a `scoring`
+    the AR does not run."""
     readings = [_reading(d, identity) for d in drawn]
-    scored = [i for i, d in enumerate(drawn) if d.draw.stop is StopReason.CLOSED and d.draft.activation is not None]
-    if not scored:
+    closed = [i for i, d in enumerate(drawn) if d.draw.stop is StopReason.CLOSED and d.draft.activation is not None]
+    if scoring is None or not closed:
         return readings
-    injected = np.stack([_injected(drawn[i].draft) for i in scored])
-    reconstructed = engine.reconstruct([drawn[i].draw.text for i in scored])
+    scored = rescore_stage(engine, [Unscored(readings[i], _injected(drawn[i].draft)) for i in closed], scoring)
+    for i, reading in zip(closed, scored, strict=True):
+        readings[i] = reading
+    return readings
+
+
+def rescore_stage(engine: Engine, unscored: Sequence[Unscored], scoring: Scoring) -> list[Reading]:
+    """The same readings with AR scores, in order. A score that is not finite stays empty."""
+    injected = np.stack([u.activation for u in unscored])
+    reconstructed = engine.reconstruct([u.reading.explanation for u in unscored])
     scores = scoring.scorer(reconstructed, injected)
     columns = {name: [float(x) for x in getattr(scores, name)] for name in _SCORES}
     if scoring.reference is not None:
-        inside = np.array([drawn[i].draft.lane in _REAL_LANES for i in scored])
+        inside = np.array([u.reading.lane in _REAL_LANES for u in unscored])
         columns["matched_minus_shuffled"] = scoring.reference.matched_minus_shuffled(reconstructed, injected, inside)
-    for row, i in enumerate(scored):
-        finite = {name: column[row] for name, column in columns.items() if np.isfinite(column[row])}
-        readings[i] = readings[i].model_copy(update=finite)
-    return readings
+    return [
+        u.reading.model_copy(update={name: column[row] for name, column in columns.items() if np.isfinite(column[row])})
+        for row, u in enumerate(unscored)
+    ]
 
 
 def failed_readings(prepared: Prepared, identity: StoreIdentity) -> list[Reading]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import nla_eval.runtime as runtime_module
 from nla_eval.cli import main
 from nla_eval.frames import flat, gather
 from nla_eval.store import ReadingStore
+from nla_eval.transcript import Arm
 from tests import planted_task
 from tests.fakes import CUE, PlantedEngine
 
@@ -116,6 +119,104 @@ def test_a_report_is_written_from_a_store(
     assert page.read_bytes() == first
 
 
+def test_a_plan_is_printed_and_nothing_is_loaded_or_written(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, used = both
+    monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
+    out = str(tmp_path / "store")
+    args = ("read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
+    planted_task.LAST_ENGINE.clear()
+    assert nla_eval(monkeypatch, *args, "--plan") == 0
+    printed = capsys.readouterr().out
+    assert "8 (4 deployment, 4 evaluation)" in printed
+    assert "24 positions x 2 lanes x 1 draws = 48 readings; 0 are there, 48 to draw" in printed
+    assert "no run on this machine yet" in printed
+    assert planted_task.LAST_ENGINE == []
+    assert not Path(out).exists()
+    assert nla_eval(monkeypatch, *args) == 0
+    assert nla_eval(monkeypatch, *args, "--plan", "--draws", "2") == 0
+    printed = capsys.readouterr().out
+    assert "48 are there, 48 to draw" in printed
+    assert "of this machine's last run" in printed
+    assert nla_eval(monkeypatch, *args, "--plan", "--seed", "9") == 2
+    assert "made with seed 0" in capsys.readouterr().err
+
+
+def test_a_plan_counts_the_answers_that_are_still_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
+    name = "planted_unanswered"
+    planted_task.planted_suite(name, Arm.EVALUATION, 6, answers_by="target", cue=True)
+    args = ("read", name, "--out", str(tmp_path / "store"), "--engine", "planted", "--lanes", "measured")
+    assert nla_eval(monkeypatch, *args, "--plan") == 2
+    told = capsys.readouterr().err
+    assert f"{name}: 6 answers are still to be written by the target, not in this plan" in told
+    assert nla_eval(monkeypatch, *args, "--limit", "4") == 0
+    planted_task.BATCHES.clear()
+    capsys.readouterr()
+    assert nla_eval(monkeypatch, *args, "--plan") == 0
+    printed = capsys.readouterr()
+    assert f"{name}: 2 answers are still to be written" in printed.err
+    assert "4 (4 evaluation)" in printed.out
+    assert planted_task.BATCHES == []
+
+
+def test_scores_can_be_left_out_and_filled_in(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, used = both
+    out = str(tmp_path / "store")
+    args = ("read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
+    assert nla_eval(monkeypatch, *args, "--scores", "none") == 0
+    assert ReadingStore.open(out).readings()["cos"].null_count() == 48
+    capsys.readouterr()
+    assert nla_eval(monkeypatch, *args, "--scores", "missing") == 0
+    assert "48 of the store scored" in capsys.readouterr().out
+    assert ReadingStore.open(out).readings()["cos"].null_count() == 0
+
+
+def test_a_store_is_compacted_by_command(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, used = both
+    out = str(tmp_path / "store")
+    args = ("--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
+    nla_eval(monkeypatch, "read", asked, *args, "--lanes", "measured")
+    nla_eval(monkeypatch, "read", asked, *args)
+    before = ReadingStore.open(out).readings()
+    capsys.readouterr()
+    assert nla_eval(monkeypatch, "store", "compact", out) == 0
+    assert "readings: 2 parts -> 1, 48 rows merged, 0 duplicates left out" in capsys.readouterr().out
+    assert ReadingStore.open(out).readings().equals(before)
+    assert ReadingStore.open(out).complete
+
+
+def test_a_disk_that_fills_up_is_one_line_and_the_same_command_goes_on(
+    tmp_path: Path, both: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, used = both
+    args = ("read", asked, "--deployment", used, "--out", str(tmp_path / "store"), "--engine", "planted")
+    written: list[int] = []
+
+    def filling(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nla_eval.store_files.os.fsync", filling)
+        assert nla_eval(monkeypatch, *args) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nla-eval: ")]
+    assert len(told) == 1
+    assert "No space left on device; free some room and run the same command again" in told[0]
+    planted_task.LAST_ENGINE.clear()
+    assert nla_eval(monkeypatch, *args) == 0
+    assert planted_task.LAST_ENGINE[-1].captures == 0
+    assert ReadingStore.open(str(tmp_path / "store")).complete
+
+
 MISTAKES = {
     "no such file": (["read", "nowhere.jsonl", "--out", "s"], "neither a file nor a suite"),
     "unknown ending": (["read", "notes.txt", "--out", "s"], "unknown ending"),
@@ -124,6 +225,9 @@ MISTAKES = {
     "unknown policy": (["read", "chats.jsonl", "--out", "s", "--policy", "some(3)"], "unknown position policy"),
     "unknown dtype": (["read", "chats.jsonl", "--out", "s", "--dtype", "int4"], "expected one of auto"),
     "unknown engine": (["read", "chats.jsonl", "--out", "s", "--engine", "abacus"], "unknown engine 'abacus'"),
+    "unknown scores": (["read", "chats.jsonl", "--out", "s", "--scores", "some"], "expected one of new, none, missing"),
+    "no such store": (["store", "compact", "nowhere"], "no store of readings at 'nowhere'"),
+    "parts of nothing": (["store", "compact", "s", "--part-mib", "0"], "expected at least 1"),
     "unknown storage": (["read", "chats.jsonl", "--out", "s", "--activations", "int8"], "expected one of float32"),
     "no donors": (["read", "chats.jsonl", "--out", "s", "--engine", "planted"], "deployment"),
     "no draws": (["read", "chats.jsonl", "--out", "s", "--draws", "0"], "at least 1"),

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import subprocess
+import sys
+import time
 import uuid
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
 from nla_eval.readings import SCHEMA, Lane, Reading, StopReason
 from nla_eval.store import ReadingStore, StoredActivations, StoreIdentity, TranscriptRow
+from nla_eval.store_rows import from_disk, to_disk
 
 IDENTITY = StoreIdentity(
     pack="tiny@1", target="t0", layer=2, d_model=3, policy="last", seed=0, temperature=1.0, max_new_tokens=8
@@ -202,7 +212,7 @@ def test_the_manifest_is_written_last_and_goes_stale_with_new_parts(url: str) ->
     assert not store.complete
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_activations_come_back_as_rounded_says(url: str, dtype: str) -> None:
     store = ReadingStore.create(url, IDENTITY.model_copy(update={"activations": dtype}))
     values = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
@@ -221,10 +231,94 @@ def test_a_store_may_keep_no_activations(url: str) -> None:
     assert store.activations() == {}
 
 
-def test_what_does_not_fit_float16_is_refused(url: str) -> None:
-    store = ReadingStore.create(url, IDENTITY.model_copy(update={"activations": "float16"}))
-    with pytest.raises(StoreError, match="float32"):
-        store.append_activations({"d1": StoredActivations(np.array([3]), np.full((1, 3), 1e5, np.float32))})
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("float16", 1e5), ("bfloat16", 3.4e38), ("float32", np.nan), ("float16", np.inf), ("bfloat16", np.nan)],
+)
+def test_an_activation_that_cannot_be_kept_is_refused_in_one_line(url: str, dtype: str, value: float) -> None:
+    store = ReadingStore.create(url, IDENTITY.model_copy(update={"activations": dtype}))
+    with pytest.raises(StoreError, match="float32") as caught:
+        store.append_activations({"d1": StoredActivations(np.array([3]), np.full((1, 3), value, np.float32))})
+    assert "\n" not in str(caught.value)
+    assert store.activations() == {}
+
+
+@settings(deadline=None)
+@given(rows=arrays(np.float32, (4, 3), elements=st.floats(-(2.0**127), 2.0**127, width=32)))
+def test_bfloat16_rounds_to_the_nearest_as_torch_does(rows: NDArray[np.float32]) -> None:
+    import torch
+
+    kept = from_disk(to_disk(rows, "bfloat16"), "bfloat16")
+    np.testing.assert_array_equal(kept, torch.from_numpy(rows).to(torch.bfloat16).float().numpy())
+
+
+def test_what_was_captured_in_bfloat16_is_kept_exactly_in_half_the_room(tmp_path: Path) -> None:
+    import torch
+
+    exact = torch.randn(64, 192).to(torch.bfloat16).float().numpy()
+    size = {}
+    for dtype in ("float32", "bfloat16"):
+        identity = IDENTITY.model_copy(update={"activations": dtype, "d_model": 192})
+        store = ReadingStore.create(str(tmp_path / dtype), identity)
+        noise = np.random.default_rng(0).normal(size=(64, 192)).astype(np.float32)
+        store.append_activations({"d": StoredActivations(np.arange(64), noise)})
+        size[dtype] = store.files.parts("activations")[0].size
+        np.testing.assert_array_equal(store.rounded(exact), exact)
+    assert size["bfloat16"] < 0.6 * size["float32"]
+
+
+def test_a_store_written_before_there_were_other_numbers_is_read(tmp_path: Path) -> None:
+    """As format 1 was first written: plain parquet of these columns, part names by time, no other file needed."""
+    (tmp_path / "readings").mkdir()
+    (tmp_path / "store.json").write_text(IDENTITY.model_dump_json())
+    (tmp_path / "activations").mkdir()
+    part = f"{time.time_ns():020d}-0123456789ab.parquet"
+    pl.DataFrame([reading(5).model_dump(mode="json")], schema=SCHEMA).write_parquet(tmp_path / "readings" / part)
+    pl.DataFrame(
+        {"transcript_digest": ["d1"], "position": [5], "activation": [[1.0, 2.0, 3.0]]},
+        schema={"transcript_digest": pl.String(), "position": pl.Int64(), "activation": pl.Array(pl.Float32(), 3)},
+    ).write_parquet(tmp_path / "activations" / part)
+    store = ReadingStore.open(str(tmp_path))
+    assert store.keys() == {("d1", 5, "measured", 0)}
+    assert store.activations()["d1"].activations.tolist() == [[1.0, 2.0, 3.0]]
+
+
+@pytest.mark.parametrize(("code", "says"), [(errno.ENOSPC, "No space left"), (errno.EDQUOT, "quota")])
+def test_a_full_disk_is_one_line_and_keeps_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, says: str
+) -> None:
+    store = ReadingStore.create(str(tmp_path), IDENTITY)
+    store.append([reading(5)])
+
+    def full(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nla_eval.store_files.os.fsync", full)
+        with pytest.raises(StoreError, match=f"(?i){says}.*free some room and run the same command again") as caught:
+            store.append([reading(6)])
+    assert "\n" not in str(caught.value)
+    assert store.readings()["position"].to_list() == [5]
+    assert [p.name for p in (tmp_path / "readings").iterdir()] == [p.name for p in store.files.parts("readings")]
+    store.append([reading(6)])
+    assert store.readings()["position"].to_list() == [5, 6]
+
+
+def test_a_part_that_the_kernel_cuts_short_is_never_seen(tmp_path: Path) -> None:
+    """A real short write: the file size limit of a process ends it in the middle of a part."""
+    store = ReadingStore.create(str(tmp_path), IDENTITY)
+    code = (
+        "import resource, sys\nfrom tests.test_store import *\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "store = ReadingStore.open(sys.argv[1])\nstore.append([reading(5)] * 1)\n"
+        "store.append([reading(p, explanation=os.urandom(99).hex()) for p in range(99)])\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, capture_output=True, text=True)
+    assert "StoreError: store cannot write" in done.stderr.splitlines()[-1]
+    assert "free some room" in done.stderr.splitlines()[-1]
+    assert [p.suffix for p in (tmp_path / "readings").iterdir()] in ([], [".parquet"])
+    assert set(store.readings()["position"]) <= {5}
 
 
 def test_transcripts_keep_the_latest_prepared_row(url: str) -> None:

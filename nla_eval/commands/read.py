@@ -1,4 +1,5 @@
-"""`nla-eval read`: finds transcripts by suite or file, and runs the pipeline over them into a store."""
+"""`nla-eval read`: finds transcripts by suite or file, and runs the pipeline over them into a store, or prints the plan
+and its cost."""
 
 from __future__ import annotations
 
@@ -12,13 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from ..cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..engines.base import Sampling
 from ..errors import InputError
 from ..plan import ReadingPlan, plan_run
 from ..progress import Lines
-from ..reading import Bench, ReadResult, kept, read
+from ..reading import Bench, ReadResult, Scores, kept, read
 from ..readings import Lane
-from ..runtime import RuntimeSettings, runtime_for
+from ..runtime import Runtime, RuntimeSettings, runtime_for, torch_dtype
 from ..sources import SOURCES, Skipped, SourceOptions
 from ..store import ActivationStorage, ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names
@@ -39,6 +41,9 @@ class ReadRequest:
     arm: str = Arm.EVALUATION.value
     limit: int | None = None
     retry_errors: bool = False
+    scores: Scores = Scores.NEW
+    plan_only: bool = False
+    """Print what it would take, and stop before any weights are loaded."""
 
 
 def plan_of(
@@ -65,21 +70,59 @@ def plan_of(
     )
 
 
+def scores_of(name: str) -> Scores:
+    """What the AR scores, from a word. Raises InputError."""
+    if name not in set(Scores):
+        raise InputError(f"scores are '{name}'; expected one of {', '.join(Scores)}")
+    return Scores(name)
+
+
 def run(request: ReadRequest) -> None:
     """Read everything, printing the plan before weights are loaded and what was made at the end."""
     progress = Lines(sys.stderr)
     transcripts = _transcripts(request)
     runtime = runtime_for(request.settings)
+    if request.plan_only:
+        _print_plan(request, runtime, transcripts)
+        return
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
     print(planned.describe())
+    setting = _setting(runtime)
+    work = work_of(planned, store, retry_errors=request.retry_errors)
+    if work.readings:
+        print(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
     bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
     try:
-        result = read(planned, bench, progress, retry_errors=request.retry_errors)
+        result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
+    if request.scores is not Scores.NONE:
+        remember(setting, result.spent)
     print(_summary(result, request.out))
+
+
+def _print_plan(request: ReadRequest, runtime: Runtime, transcripts: Iterable[Transcript]) -> None:
+    store = ReadingStore.find(request.out)
+    if store is not None:
+        store.expect(runtime.instrument.identity(request.plan))
+    planned = plan_run(transcripts, runtime.instrument, request.plan, Lines(sys.stderr))
+    work = work_of(planned, store, retry_errors=request.retry_errors)
+    print(plan_table(planned, work, remembered(_setting(runtime))))
+
+
+def _setting(runtime: Runtime) -> Setting:
+    import torch
+
+    settings = runtime.settings
+    return Setting(
+        target=runtime.target.hash,
+        pack=runtime.pack.id,
+        engine=settings.engine,
+        dtype=str(torch_dtype(settings.dtype)).removeprefix("torch."),
+        threads=settings.threads or torch.get_num_threads(),
+    )
 
 
 def _transcripts(request: ReadRequest) -> Iterator[Transcript]:
@@ -118,7 +161,7 @@ def _of_file(reader: str, path: Path, options: SourceOptions) -> Iterator[Transc
 
 def _of_suite(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
     if suite.card.answers_by is AnswersBy.TARGET:
-        yield from _answered(suite, request)
+        yield from _answered_before(suite, request) if request.plan_only else _answered(suite, request)
     else:
         yield from islice(suite.load(), request.limit)
 
@@ -141,6 +184,23 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
     return anyio.run(write, suite, model, AnswerSettings())
 
 
+def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
+    """Those whose last turn the target has written before: writing the others takes weights, and a plan loads none."""
+    from ..on_policy import AnswerSettings, answer_key, book_for, with_answer
+
+    book, target_hash, missing = book_for(suite), runtime_for(request.settings).target.hash, 0
+    for transcript in islice(suite.load(), request.limit):
+        answer = book.get(answer_key(transcript.digest, target_hash, AnswerSettings()))
+        if answer is None:
+            missing += 1
+        else:
+            yield with_answer(transcript, answer)
+    if missing:
+        print(
+            f"{suite.name}: {missing} answers are still to be written by the target, not in this plan", file=sys.stderr
+        )
+
+
 def _arm(name: str) -> Arm:
     if name not in set(Arm):
         raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}")
@@ -160,4 +220,7 @@ def _summary(result: ReadResult, out: str) -> str:
     stops = ", ".join(f"{count} {stop}" for stop, count in sorted(result.stops.items())) or "nothing to do"
     levels = ", ".join(f"{count} {level}" for level, count in sorted(result.donor_levels.items()))
     donors = f"; donors matched: {levels}" if levels else ""
-    return f"{stops} ({result.present} were there before){donors}. Next: nla-eval report {shlex.quote(out)}"
+    scored = f"; {result.rescored} of the store scored" if result.rescored else ""
+    left = f"; {result.unscorable} lack scores still, their stand-in is not what it was" if result.unscorable else ""
+    there = f"({result.present} were there before)"
+    return f"{stops} {there}{donors}{scored}{left}. Next: nla-eval report {shlex.quote(out)}"

@@ -1,0 +1,220 @@
+"""What a planned run costs before any weights are loaded: transcripts, positions, tokens, draws, time and bytes.
+
+In: a planned run, the store it goes to, and the rates of the last run like it on this machine, which a small file in
+the cache remembers. Without such a run there is no time, and that is said. It knows no engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .plan import PlannedRun, Prepared
+from .progress import duration
+from .reading import Spent
+from .store import ReadingStore
+from .target import cache_dir
+
+_FILE = "rates.json"
+_LEAST_SECONDS = 1.0
+"""Stages shorter than this tell no rate where a longer one is known."""
+_NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "none": 0}
+_READING_BYTES = 330
+"""A reading's numbers and names, without its context, token and explanation."""
+_BYTES_PER_TOKEN = 5
+"""Of text; English has about four characters a token."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What rates depend on."""
+
+    target: str
+    """Target hash."""
+    pack: str
+    """Pack id."""
+    engine: str
+    dtype: str
+    threads: int
+
+    @property
+    def key(self) -> str:
+        """As the file of rates names it."""
+        return "|".join(map(str, asdict(self).values()))
+
+
+class Rates(BaseModel):
+    """How fast a setting was; None for a stage that has not run."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    load_seconds: float = 0.0
+    tokens_per_second: float | None = None
+    """Captured."""
+    readings_per_second: float | None = None
+    """Drawn and scored."""
+    day: str = ""
+    """When, as YYYY-MM-DD."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is left to do, and what it takes."""
+
+    tokens: int
+    """To capture."""
+    readings: int
+    """To draw."""
+    present: int
+    """Planned readings that are in the store."""
+    activation_bytes: int
+    reading_bytes: int
+    """Upper bound before compression: every explanation as long as its cap."""
+    message_bytes: int
+
+
+def remembered(setting: Setting) -> Rates | None:
+    """Rates of the last run under `setting` on this machine; None where there is none."""
+    try:
+        return Rates.model_validate(_all().get(setting.key))
+    except ValidationError:
+        return None
+
+
+def remember(setting: Setting, spent: Spent) -> None:
+    """Keep a run's rates for the next plan. A stage that did not run, or too briefly to tell, keeps its old rate."""
+    before = remembered(setting) or Rates()
+    tokens = _rate(spent.captured_tokens, spent.capture_seconds, before.tokens_per_second)
+    readings = _rate(spent.drawn, spent.draw_seconds, before.readings_per_second)
+    if (tokens, readings) == (before.tokens_per_second, before.readings_per_second):
+        return
+    now = Rates(
+        load_seconds=spent.load_seconds,
+        tokens_per_second=tokens,
+        readings_per_second=readings,
+        day=time.strftime("%Y-%m-%d"),
+    )
+    path = cache_dir() / _FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{_FILE}-{uuid.uuid4().hex}")
+    scratch.write_text(json.dumps({**_all(), setting.key: now.model_dump()}, indent=1, sort_keys=True))
+    os.replace(scratch, path)
+
+
+def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool = False) -> Work:
+    """What `reading.read` would do for `run` with what `store` holds; None where there is no store yet."""
+    present = store.keys(errors=not retry_errors) if store else set()
+    readable = [p for p in run.prepared if p.error is None and (p.digest, -1, "measured", 0) not in present]
+    planned = {key for p in readable for key in run.keys(p)}
+    pending = planned - present
+    captured = _captured(store)
+    missing = [p for p in readable if any(s.key not in captured for s in p.sites)] if pending else []
+    known = set(store.transcripts()["transcript_digest"]) if store else set()
+    width = run.identity.d_model * _NUMBER_BYTES[run.identity.activations]
+    per_site = Counter((digest, position) for digest, position, *_ in pending)
+    text = {s.key: len(s.context.encode("utf-8", "replace")) + len(s.token) for p in readable for s in p.sites}
+    explanation = run.identity.max_new_tokens * _BYTES_PER_TOKEN
+    return Work(
+        tokens=sum(len(p.token_ids) for p in missing),
+        readings=len(pending),
+        present=len(planned) - len(pending),
+        activation_bytes=sum(len(p.sites) for p in missing) * width,
+        reading_bytes=sum(n * (text[site] + explanation + _READING_BYTES) for site, n in per_site.items()),
+        message_bytes=sum(p.row.tokens * _BYTES_PER_TOKEN for p in run.prepared if p.digest not in known),
+    )
+
+
+def expected(work: Work, rates: Rates | None) -> str:
+    """Time in words, with the rates it comes from, or that there are none."""
+    if not work.readings:
+        return "none: every planned reading is in the store"
+    lacks = work.tokens and (rates is None or rates.tokens_per_second is None)
+    if rates is None or rates.readings_per_second is None or lacks:
+        return "unknown: no run on this machine yet with this target, pack, engine, dtype and threads"
+    capture = work.tokens / rates.tokens_per_second if rates.tokens_per_second else 0.0
+    draw = work.readings / rates.readings_per_second
+    return (
+        f"about {duration(rates.load_seconds + capture + draw)}: load {duration(rates.load_seconds)}, capture "
+        f"{duration(capture)}, verbalize {duration(draw)} at {rates.readings_per_second:.3g} readings/s; "
+        f"rates of this machine's last run, {rates.day}"
+    )
+
+
+def plan_table(run: PlannedRun, work: Work, rates: Rates | None) -> str:
+    """The whole plan, a line for each of: transcripts, positions, tokens, draws, time, store."""
+    readable = [p for p in run.prepared if p.error is None]
+    rows = {
+        "transcripts": _transcripts(run, readable),
+        "positions": f"{sum(len(p.sites) for p in readable)} by {run.plan.policy}",
+        "capture": f"{work.tokens:,} tokens",
+        "draws": _draws(run, readable, work),
+        "time": expected(work, rates),
+        "store": bytes_line(run, work),
+    }
+    return "\n".join(f"{name:12} {text}" for name, text in rows.items())
+
+
+def bytes_line(run: PlannedRun, work: Work) -> str:
+    """What the store grows by, at most."""
+    parts = {
+        f"activations ({run.identity.activations})": work.activation_bytes,
+        "readings": work.reading_bytes,
+        "conversations": work.message_bytes,
+    }
+    shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
+    return f"at most {_size(sum(parts.values()))} more before compression: {shown}"
+
+
+def _transcripts(run: PlannedRun, readable: list[Prepared]) -> str:
+    arms = Counter(p.row.arm for p in readable)
+    parts = [f"{len(readable)} ({', '.join(f'{count} {arm}' for arm, count in sorted(arms.items()))})"]
+    if unreadable := len(run.prepared) - len(readable):
+        parts.append(f"{unreadable} cannot be read")
+    if lost := sum(p.row.lost_tokens for p in run.prepared):
+        parts.append(f"{lost:,} tokens beyond the context")
+    if run.duplicates:
+        parts.append(f"{len(run.duplicates)} duplicates left out")
+    return "; ".join(parts)
+
+
+def _draws(run: PlannedRun, readable: list[Prepared], work: Work) -> str:
+    positions, lanes, draws = sum(len(p.sites) for p in readable), len(run.plan.lanes), run.plan.draws
+    return (
+        f"{positions} positions x {lanes} lanes x {draws} draws = {positions * lanes * draws} readings; "
+        f"{work.present} are there, {work.readings} to draw"
+    )
+
+
+def _captured(store: ReadingStore | None) -> set[tuple[str, int]]:
+    if store is None or store.identity.activations == "none":
+        return set()
+    columns: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "position": pl.Int64()}
+    return set(store.rows("activations", columns).iter_rows())
+
+
+def _rate(count: int, seconds: float, before: float | None) -> float | None:
+    if not count or seconds <= 0 or (before is not None and seconds < _LEAST_SECONDS):
+        return before
+    return count / seconds
+
+
+def _all() -> dict[str, object]:
+    """The file of rates; what cannot be read is as good as not there."""
+    try:
+        data = json.loads((cache_dir() / _FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _size(count: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count} B"
