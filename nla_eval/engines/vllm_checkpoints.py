@@ -3,6 +3,7 @@ merged. Folders and tensors in, a folder out. It imports no vLLM."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
@@ -15,9 +16,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..errors import InputError
-from ..pack import Pack
-from ..target import Target, cache_dir
+from ..errors import InputError, NlaEvalError
+from ..pack import DEFAULT_PACK, Pack, load_pack
+from ..target import DEFAULT_TARGET, Target, cache_dir, load_target
 from .loading import ADAPTER, load_av
 
 _COMPLETE = "complete.json"
@@ -98,3 +99,20 @@ def cut_lists(config: dict[str, Any], blocks: int) -> dict[str, Any]:
 def _kept(name: str, layer: int) -> bool:
     match = _BLOCK.match(name)
     return match is None or int(match[1]) <= layer
+
+
+def main() -> None:
+    """Print the folder of a pack's AV as a full checkpoint, merging its adapter the first time."""
+    parser = argparse.ArgumentParser(prog="python -m nla_eval.engines.vllm_checkpoints", description=main.__doc__)
+    parser.add_argument("--target", default=DEFAULT_TARGET)
+    parser.add_argument("--pack", default=DEFAULT_PACK)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    args = parser.parse_args()
+    try:
+        print(av_checkpoint(load_target(args.target), load_pack(args.pack), getattr(torch, args.dtype)))
+    except NlaEvalError as err:
+        raise SystemExit(f"vllm_checkpoints: {err}") from None
+
+
+if __name__ == "__main__":
+    main()
