@@ -25,7 +25,7 @@ _TICK = 0.2
 
 
 class ServerError(NlaEvalError):
-    """No server can go on, or one refuses what it is asked; the run stops and what is finished is kept."""
+    """No server can go on, or one refuses what it is asked; the run stops."""
 
 
 class Unavailable(Exception):  # noqa: N818
@@ -222,5 +222,5 @@ class _Run(Generic[Row, Answer]):
         told = "; ".join(f"{s.url} ({s.reason})" for s in self.servers)
         return (
             f"no vLLM server answers any more: {told}. Start one again, or correct the addresses behind "
-            "'vllm-server:', then run the same command: what is finished is kept"
+            "'vllm-server:', then run the same command: it goes on from the store"
         )
