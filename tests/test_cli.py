@@ -51,6 +51,12 @@ def chats(path: Path, count: int, cue: str = "") -> str:
     return str(path)
 
 
+@pytest.fixture(autouse=True)
+def rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted engine's rates are not for the user's cache."""
+    monkeypatch.setattr("nla_eval.cost.cache_dir", lambda: tmp_path / "cache")
+
+
 @pytest.fixture
 def both(tmp_path: Path) -> tuple[str, str]:
     return chats(tmp_path / "asked.jsonl", 4, CUE), chats(tmp_path / "used.jsonl", 4)
