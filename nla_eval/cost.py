@@ -110,7 +110,7 @@ def remember(setting: Setting, spent: Spent) -> None:
 def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool = False) -> Work:
     """What `reading.read` would do for `run` with what `store` holds; None where there is no store yet."""
     present = store.keys(errors=not retry_errors) if store else set()
-    readable = [p for p in run.prepared if p.error is None and (p.digest, -1, "measured", 0) not in present]
+    readable = run.readable(present)
     planned = {key for p in readable for key in run.keys(p)}
     pending = planned - present
     captured = _captured(store)

@@ -5,7 +5,7 @@ cannot be prepared carries its reason. It knows nothing of engines, and of a rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Collection, Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -163,6 +163,14 @@ class PlannedRun:
             for lane in self.plan.lanes
             for draw in range(self.plan.draws)
         ]
+
+    def readable(self, present: Collection[ReadingKey]) -> list[Prepared]:
+        """Transcripts to read: those that could be prepared, without those that an earlier run gave up on.
+
+        Args:
+            present: Keys in the store; (digest, -1, "measured", 0) stands for a transcript that failed.
+        """
+        return [p for p in self.prepared if p.error is None and (p.digest, -1, Lane.MEASURED.value, 0) not in present]
 
     def describe(self) -> str:
         """The cost, in one line."""

@@ -40,6 +40,7 @@ from .stages import (
     drafts_of,
     drawn_stream,
     failed_readings,
+    finite_activations,
     rescore_stage,
     score_stage,
     verbalize_stage,
@@ -212,7 +213,7 @@ class _Run:
     def read(self) -> ReadResult:
         self.store.append_transcripts([p.row for p in self.run.prepared])
         self._append([r for p in self.run.prepared for r in failed_readings(p, self.identity)])
-        readable = [p for p in self.run.prepared if p.error is None and not self._gave_up(p)]
+        readable = self.run.readable(self.present)
         planned = {key for p in readable for key in self.run.keys(p)}
         pending = len(planned - self.present)
         lacking = lacking_scores(self.store, planned) if self.scores is Scores.MISSING else []
@@ -234,9 +235,6 @@ class _Run:
             unscorable=self.unscorable,
             spent=self.spent,
         )
-
-    def _gave_up(self, prepared: Prepared) -> bool:
-        return (prepared.digest, -1, Lane.MEASURED.value, 0) in self.present
 
     def _append(self, readings: Sequence[Reading]) -> None:
         new = [r for r in readings if (r.transcript_digest, r.position, r.lane.value, r.draw) not in self.present]
@@ -280,10 +278,10 @@ class _Run:
 
     def _keep(self, prepared: Prepared, captured: Captured) -> StoredActivations:
         """Remember a transcript's activations as the store would give them back; those not finite are not stored."""
-        finite = np.isfinite(captured.activations).all(axis=1)
-        positions, activations = prepared.positions[finite], self.store.rounded(captured.activations[finite])
-        self.activations.update(_by_site(prepared.digest, positions, activations))
-        return StoredActivations(positions, activations)
+        finite = finite_activations(prepared, captured)
+        kept = replace(finite, activations=self.store.rounded(finite.activations))
+        self.activations.update(_by_site(prepared.digest, kept.positions, kept.activations))
+        return kept
 
     def _reference(self, sites: Sequence[Site]) -> ShuffleReference | None:
         return ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])

@@ -16,7 +16,7 @@ from .lanes import ControlLanes, Site, token_class
 from .plan import Prepared, one_line, transcript_fault
 from .readings import Lane, Reading, StopReason
 from .scores import ARScores, normalised
-from .store import StoreIdentity, TranscriptRow
+from .store import StoredActivations, StoreIdentity, TranscriptRow
 from .transcript import Arm
 
 Vectors = NDArray[np.float32]
@@ -111,6 +111,12 @@ def capture_stage(engine: Engine, prepared: Sequence[Prepared]) -> list[Captured
     found = {captured.key: captured for captured in captured_stream(engine, requests)}
     none = np.empty((0, engine.d_model), np.float32)
     return [found[p.digest] if p.error is None else Captured(p.digest, none, p.error) for p in prepared]
+
+
+def finite_activations(prepared: Prepared, captured: Captured) -> StoredActivations:
+    """What a store keeps of a capture: the positions whose activation is a finite number."""
+    finite = np.isfinite(captured.activations).all(axis=1)
+    return StoredActivations(prepared.positions[finite], captured.activations[finite])
 
 
 def drafts_of(prepared: Prepared, lanes: Sequence[Lane], draws: int, controls: ControlLanes) -> list[Draft]:
