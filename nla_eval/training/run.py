@@ -179,16 +179,18 @@ class Run:
         return frame
 
     def train_ar_on_samples(self) -> None:
-        """The AR goes on with the AV's own explanations, mixed one to one with the reference ones."""
+        """The AR goes on with the AV's own explanations, mixed with `references_per_rollout` times as many references.
+
+        Each sample of the AV is seen once per pass; the references are other training positions, in a seeded order.
+        """
         torch.set_num_threads(self.config.threads)
         torch.manual_seed(self.config.seed)
         drawn = self.samples()
         train, held = self.pairs()
         rows = drawn["index"].to_list()
-        mixed = Pairs(
-            drawn["text"].to_list() + [train.texts[i] for i in rows],
-            torch.cat([train.activations[rows], train.activations[rows]]),
-        )
+        order = np.random.default_rng([self.config.seed, 2]).permutation(len(train.texts))
+        others = order[: self.config.references_per_rollout * len(rows)].tolist()
+        mixed = Pairs(drawn["text"].to_list() + [train.texts[i] for i in others], train.activations[[*rows, *others]])
         model = Reconstructor(self.target.path, self.config.layer, self.config.ar.lora_rank)
         restore(model, self.folder / "ar.safetensors")
         train_ar(model, mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
