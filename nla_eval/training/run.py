@@ -227,5 +227,6 @@ def main(path: Path, folder: Path | None = None) -> Path:
     run.folder.mkdir(parents=True, exist_ok=True)
     run.explanations()
     side_by_side(run, ("train_ar", "train_av"))
-    side_by_side(run, ("train_ar_on_samples",))
+    if config.ar_on_samples.samples:
+        side_by_side(run, ("train_ar_on_samples",))
     return write_pack(run)
