@@ -37,14 +37,31 @@ def test_an_answer_does_not_depend_on_its_batch(parts: tuple[Any, Any]) -> None:
     assert len({a.text for a in alone}) > 1
 
 
-def test_greedy_equals_transformers_own_greedy(parts: tuple[Any, Any]) -> None:
+@pytest.fixture(scope="module")
+def sliding(parts: tuple[Any, Any]) -> tuple[Any, Any]:
+    """A random Gemma 3 with a window of 16 tokens, under the same tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, Gemma3TextConfig
+
+    tokenizer = parts[1]
+    torch.manual_seed(1)
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=8, sliding_window=16, layer_types=["sliding_attention", "full_attention"],
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config).eval(), tokenizer
+
+
+@pytest.mark.parametrize("kind", ["parts", "sliding"])
+def test_greedy_equals_transformers_own_greedy(kind: str, request: pytest.FixtureRequest) -> None:
     import torch
 
-    model, tokenizer = parts
+    model, tokenizer = request.getfixturevalue(kind)
     asked = requests(tokenizer, n=3, temperature=0.0)
     ours = Generator(model, tokenizer, 10_000)(asked)
-    for request, answer in zip(asked, ours, strict=True):
-        ids = torch.tensor(request.token_ids[None].astype(np.int64))
+    for one, answer in zip(asked, ours, strict=True):
+        ids = torch.tensor(one.token_ids[None].astype(np.int64))
         theirs = model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=0
         )
@@ -112,6 +129,15 @@ def asking(**settings: Any) -> GenerateRequest:
 )
 def test_sampling_follows_temperature_top_k_and_top_p(settings: dict[str, Any], expected: list[float]) -> None:
     assert frequencies(asking(**settings)) == pytest.approx(expected, abs=0.03)
+
+
+def test_a_draw_is_the_same_whether_the_head_or_all_tokens_are_sorted() -> None:
+    logits = np.random.default_rng(0).normal(0, 2, 3000).astype(np.float32)
+    ordered = np.argsort(-logits.astype(np.float64), kind="stable")
+    mass = np.cumsum(np.exp(logits[ordered].astype(np.float64)))
+    for seed in range(300):
+        expected = ordered[np.searchsorted(mass / mass[-1], np.random.default_rng(seed).random(), side="right")]
+        assert choose_token(logits, asking(), np.random.default_rng(seed)) == expected
 
 
 @given(st.lists(st.floats(-50, 50), min_size=1, max_size=20), st.floats(0, 3), st.floats(0.01, 1), st.integers(0, 25))
