@@ -44,7 +44,7 @@ def ask(model: Model, messages: list[Any] | None = None, n: int = 1, **config: A
 
     try:
         anyio.run(main)
-    except* InputError as errors:
+    except ExceptionGroup as errors:  # not except*: what it raises is a group again in Python 3.11.2
         raise errors.exceptions[0] from None
     return [out[index] for index in range(n)]
 
