@@ -184,7 +184,7 @@ class VllmServerEngine(TransformersEngine):
             reached = not isinstance(err, (httpx.ConnectError, httpx.ConnectTimeout))
             raise Unavailable(_told(err), rows_suspect=reached) from err
         _check(response, url)
-        ids = _token_ids(response, url, len(rows))
+        ids = _token_ids(response, url, len(rows), common["max_tokens"])
         return [finished_draw(row, written, self.target.tokenizer) for row, written in zip(rows, ids, strict=True)]
 
 
@@ -264,15 +264,25 @@ def _message(response: httpx.Response) -> str:
     return " ".join(str(text).split())[:300] or "no message"
 
 
-def _token_ids(response: httpx.Response, url: str, rows: int) -> list[list[int]]:
-    """Token ids of each row's draw, in order."""
+def _token_ids(response: httpx.Response, url: str, rows: int, cap: int) -> list[list[int]]:
+    """Token ids of each row's draw, in order.
+
+    vLLM shortens the cap without a word where its context has no room for prompt and explanation, so a draw cut before
+    `cap` is refused: it would count as truncated.
+    """
     try:
         choices = sorted(response.json()["choices"], key=lambda choice: int(choice["index"]))
         ids = [[int(i) for i in choice["token_ids"]] for choice in choices]
+        cut = min((len(i) for i, c in zip(ids, choices, strict=True) if c["finish_reason"] == "length"), default=cap)
     except (ValueError, LookupError, TypeError) as err:
         raise ServerError(f"{url} answers without token ids; it has to be vLLM 0.32 or newer") from err
     if len(ids) != rows:
         raise ServerError(f"{url} answered {len(ids)} of {rows} prompts; it has to be vLLM 0.32 or newer")
+    if cut < cap:
+        raise ServerError(
+            f"{url} cut an explanation after {cut} of {cap} tokens; start it with room for the prompt and {cap} tokens "
+            "(--max-model-len)"
+        )
     return ids
 
 

@@ -30,6 +30,8 @@ class PlantedServer:
     """From the request's number (0, 1, ...) and its prompts (B, S, d): what goes wrong."""
     script: list[list[int]] | None = None
     """Token ids to answer with, row by row, instead of the model's."""
+    room: int = 10_000
+    """Tokens its context leaves for an answer; as vLLM does, it shortens the cap to that without a word."""
     served: str = "av"
     message: str = "planted fault"
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -65,7 +67,7 @@ class PlantedServer:
         made = self.model.generate(
             inputs_embeds=prompt.to(self.model.dtype),
             attention_mask=torch.ones(prompt.shape[:2], dtype=torch.long),
-            max_new_tokens=body["max_tokens"],
+            max_new_tokens=min(body["max_tokens"], self.room),
             do_sample=False,
             eos_token_id=body["stop_token_ids"],
             pad_token_id=0,
@@ -85,7 +87,11 @@ def serving(server: PlantedServer) -> Iterator[PlantedServer]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             answer = server.complete(body)
             if isinstance(answer, list):
-                choices = [{"index": i, "token_ids": ids, "text": ""} for i, ids in enumerate(answer)]
+                cap = min(body["max_tokens"], server.room)
+                choices = [
+                    {"index": i, "token_ids": ids, "finish_reason": "length" if len(ids) == cap else "stop"}
+                    for i, ids in enumerate(answer)
+                ]
                 self.reply(200, {"choices": choices})
             elif isinstance(answer, int):
                 self.reply(answer, {"error": {"message": server.message}})
