@@ -2,7 +2,7 @@
 
 Reads `data/explanations.jsonl` (texts written for this project; their topics are the cross-validation groups) and
 `data/heldout.jsonl` (written after the lexicon and the features were settled; it chooses nothing). Writes
-`data/linear.skops` and `data/linear_metrics.json`. Where the environment variable NLA_EVAL_SHARED_DATA names a folder
+`data/linear.npz` and `data/linear_metrics.json`. Where the environment variable NLA_EVAL_SHARED_DATA names a folder
 with public NLA explanations of ordinary prompts, the flag rates on them are measured too; only counts are kept."""
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from nla_eval.classify import load_rubric
 from nla_eval.judgement import Headline, Judgement, Label, Outcome, Rubric
 
-from ._features import MODEL_PATH, LinearModel, lexicon_features, save_model
+from ._features import MODEL_PATH, LinearModel, char_vectorizer, lexicon_features, save_model, word_vectorizer
 from .lexicon import Lexicon
 from .linear import UNCLEAR_FROM, Linear
 
@@ -68,16 +68,11 @@ def fit(examples: Sequence[Example], headlines: dict[str, list[str]], thresholds
     """
     import numpy as np
     from scipy.sparse import hstack, vstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     texts = [e.text for e in examples]
-    shared = {"sublinear_tf": True, "dtype": np.float32}
-    word = TfidfVectorizer(ngram_range=(1, 2), max_features=5000, **shared)
-    char = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), max_features=6000, **shared)
+    word, char = word_vectorizer(), char_vectorizer()
     words, chars, lexicon = word.fit_transform(texts), char.fit_transform(texts), lexicon_features(texts)
-    for vectorizer in (word, char):
-        vectorizer.vocabulary_ = {term: int(column) for term, column in vectorizer.vocabulary_.items()}
     features = vstack([hstack([words, chars, lexicon]), hstack([words, chars, lexicon * 0.0])]).tocsr()
     regression = LogisticRegression(C=INVERSE_REGULARISATION, class_weight="balanced", max_iter=2000)
     regression.fit(features, [e.label.value for e in examples] * 2)

@@ -223,7 +223,7 @@ def verbalize() -> Solver:
             readings = await runtime.submit("verbalize", session.read, (opened, work.activations), cost)
         state.store_as(NLAState).readings = [r.model_dump(mode="json") for r in readings]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}
-        log_transcript().info(readings_table(readings, facts, session.absent), source="nla_eval")
+        log_transcript().info(readings_table(readings, facts, session.absent_of(opened)), source="nla_eval")
         state.output = ModelOutput.from_content(str(get_model()), _last_words(work.transcript))
         _WORK.pop(state.uuid, None)
         if not any(other.session is session for other in _WORK.values()):

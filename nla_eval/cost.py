@@ -184,11 +184,7 @@ def _transcripts(run: PlannedRun, readable: list[Prepared]) -> str:
 
 
 def _draws(run: PlannedRun, readable: list[Prepared], work: Work) -> str:
-    positions, lanes, draws = sum(len(p.sites) for p in readable), len(run.plan.lanes), run.plan.draws
-    return (
-        f"{positions} positions x {lanes} lanes x {draws} draws = {positions * lanes * draws} readings; "
-        f"{work.present} are there, {work.readings} to draw"
-    )
+    return f"{run.describe_readings(readable)}; {work.present} are there, {work.readings} to draw"
 
 
 def _captured(store: ReadingStore | None) -> set[tuple[str, int]]:

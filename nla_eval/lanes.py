@@ -90,6 +90,15 @@ class Donor:
         return f"{self.site.transcript_id}:{self.site.position}"
 
 
+def lanes_in(lanes: Iterable[Lane], arm: str) -> tuple[Lane, ...]:
+    """Those of `lanes` that are read in transcripts of `arm`.
+
+    The donor lane asks what ordinary use gives in other slots; in the deployment arm's own slots it would read that arm
+    a second time.
+    """
+    return tuple(lane for lane in lanes if lane is not Lane.DONOR or arm != Arm.DEPLOYMENT)
+
+
 def token_class(token: str, before: str) -> TokenClass:
     """Classify a token by its rendered text.
 

@@ -5,7 +5,8 @@ cannot be prepared carries its reason. It knows nothing of engines, and of a rep
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sized
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from .engines.base import CaptureRequest, Sampling
 from .errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
-from .lanes import ENGINE_LANES, Site, token_class
+from .lanes import ENGINE_LANES, Site, lanes_in, token_class
 from .positions import parse_policy, sample_positions
 from .progress import Meter, Progress, silent
 from .readings import Lane
@@ -95,6 +96,10 @@ class ReadingPlan:
         if Lane.MEASURED not in self.lanes or len(set(self.lanes)) != len(self.lanes):
             raise InputError(f"lanes are {', '.join(self.lanes)}; expected 'measured' and each control at most once")
 
+    def lanes_in(self, arm: str) -> tuple[Lane, ...]:
+        """The lanes read in transcripts of `arm`."""
+        return lanes_in(self.lanes, arm)
+
 
 @dataclass(frozen=True)
 class Instrument:
@@ -160,9 +165,23 @@ class PlannedRun:
         return [
             (prepared.digest, site.position, lane.value, draw)
             for site in prepared.sites
-            for lane in self.plan.lanes
+            for lane in self.lanes_of(prepared)
             for draw in range(self.plan.draws)
         ]
+
+    def lanes_of(self, prepared: Prepared) -> tuple[Lane, ...]:
+        """The lanes read of one transcript."""
+        return self.plan.lanes_in(prepared.row.arm)
+
+    def describe_readings(self, readable: Sequence[Prepared]) -> str:
+        """How many readings `readable` give, by lane, in one clause."""
+        by_lane = Counter[str]()
+        for p in readable:
+            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.lanes_of(p)})
+        positions = sum(len(p.sites) for p in readable)
+        each = " + ".join(f"{by_lane[lane]} {lane.value}" for lane in self.plan.lanes)
+        draws = f" x {self.plan.draws} draws" if self.plan.draws > 1 else ""
+        return f"{positions} positions{draws}: {each} = {by_lane.total()} readings"
 
     def readable(self, present: Collection[ReadingKey]) -> list[Prepared]:
         """Transcripts to read: those that could be prepared, without those that an earlier run gave up on.
@@ -175,14 +194,12 @@ class PlannedRun:
     def describe(self) -> str:
         """The cost, in one line."""
         readable = [p for p in self.prepared if p.error is None]
-        positions = sum(len(p.sites) for p in readable)
-        lanes, draws = len(self.plan.lanes), self.plan.draws
         tokens = sum(len(p.token_ids) for p in readable)
         lost = sum(p.row.lost_tokens for p in self.prepared)
         parts = [
             f"{len(readable)} transcripts",
             f"{tokens:,} tokens to capture",
-            f"{positions} positions x {lanes} lanes x {draws} draws = {positions * lanes * draws} readings",
+            self.describe_readings(readable),
         ]
         if len(readable) < len(self.prepared):
             parts.append(f"{len(self.prepared) - len(readable)} cannot be read")

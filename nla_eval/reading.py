@@ -290,7 +290,8 @@ class _Run:
         if not pending:
             return
         if Lane.DONOR in self.run.plan.lanes:
-            self.levels = controls.match_levels(site for p in captured for site in p.sites)
+            receiving = [p for p in captured if Lane.DONOR in self.run.lanes_of(p)]
+            self.levels = controls.match_levels(site for p in receiving for site in p.sites)
         drafts = self._pending(captured, controls)
         meter = Meter(self.progress, "verbalize", pending, "readings")
         engine, began = self.engine, time.monotonic()
@@ -319,7 +320,7 @@ class _Run:
         plan = self.run.plan
         for prepared in captured:
             for site in prepared.sites:
-                for lane in plan.lanes:
+                for lane in self.run.lanes_of(prepared):
                     for draw in range(plan.draws):
                         if (prepared.digest, site.position, lane.value, draw) not in self.present:
                             yield draft_of(site, lane, draw, controls)

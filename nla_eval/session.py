@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .engines.base import Captured, CaptureRequest, Sampling
-from .lanes import ControlLanes
+from .lanes import ControlLanes, lanes_in
 from .plan import Prepared, ReadingPlan, prepare
 from .provenance import versions
 from .reading import kept, store_controls
@@ -137,6 +137,10 @@ class Session:
         """Lanes asked for that cannot be read."""
         return tuple(lane for lane in self.settings.lanes if lane not in self.lanes)
 
+    def absent_of(self, opened: Opened) -> tuple[Lane, ...]:
+        """Lanes that one sample should have and cannot."""
+        return lanes_in(self.absent, opened.prepared.row.arm)
+
     def facts(self) -> dict[str, str]:
         """What a log should say of the instrument, compactly."""
         identity = self.identity
@@ -216,10 +220,13 @@ class Session:
         present = tuple(
             r.model_copy(update={"transcript_id": transcript.id, "suite": transcript.suite})
             for r in self._stored.get(prepared.digest, ())
-            if r.position in positions and r.lane in self.lanes and r.draw in draws
+            if r.position in positions and r.lane in self._lanes_of(prepared) and r.draw in draws
         )
-        planned = len(positions) * len(self.lanes) * len(draws)
+        planned = len(positions) * len(self._lanes_of(prepared)) * len(draws)
         return Opened(prepared, first_draw, present, self._activations(prepared), planned - len(present))
+
+    def _lanes_of(self, prepared: Prepared) -> tuple[Lane, ...]:
+        return self.plan.lanes_in(prepared.row.arm)
 
     def _activations(self, prepared: Prepared) -> Vectors | None:
         stored = self.bank.stored.get(prepared.digest) if self.bank else None
@@ -240,7 +247,7 @@ class Session:
         return [
             draft_of(site, lane, draw, others if lane in _BANK_LANES else own)
             for site in prepared.sites
-            for lane in self.lanes
+            for lane in self._lanes_of(prepared)
             for draw in range(opened.first_draw, opened.first_draw + self.settings.draws)
             if (site.position, lane, draw) not in there
         ]

@@ -71,16 +71,16 @@ def test_two_files_become_a_store_with_both_arms(
     assert nla_eval(monkeypatch, *args) == 0
     printed = capsys.readouterr()
     assert "8 transcripts" in printed.out
-    assert "24 positions x 2 lanes x 1 draws = 48 readings" in printed.out
+    assert "24 positions: 24 measured + 12 donor = 36 readings" in printed.out
     assert "1 records left out, first: asked.jsonl line 2" in printed.err
     store = ReadingStore.open(out)
     assert store.complete
-    assert store.readings()["lane"].value_counts().sort("lane").rows() == [("donor", 24), ("measured", 24)]
+    assert store.readings()["lane"].value_counts().sort("lane").rows() == [("donor", 12), ("measured", 24)]
     assert set(store.transcripts()["arm"]) == {"evaluation", "deployment"}
     assert len(store.messages()) == 8
     planted_task.LAST_ENGINE.clear()
     assert nla_eval(monkeypatch, *args) == 0
-    assert "nothing to do (48 were there before)" in capsys.readouterr().out
+    assert "nothing to do (36 were there before)" in capsys.readouterr().out
     assert planted_task.LAST_ENGINE == []
 
 
@@ -136,14 +136,14 @@ def test_a_plan_is_printed_and_nothing_is_loaded_or_written(
     assert nla_eval(monkeypatch, *args, "--plan") == 0
     printed = capsys.readouterr().out
     assert "8 (4 deployment, 4 evaluation)" in printed
-    assert "24 positions x 2 lanes x 1 draws = 48 readings; 0 are there, 48 to draw" in printed
+    assert "24 positions: 24 measured + 12 donor = 36 readings; 0 are there, 36 to draw" in printed
     assert "no run on this machine yet" in printed
     assert planted_task.LAST_ENGINE == []
     assert not Path(out).exists()
     assert nla_eval(monkeypatch, *args) == 0
     assert nla_eval(monkeypatch, *args, "--plan", "--draws", "2") == 0
     printed = capsys.readouterr().out
-    assert "48 are there, 48 to draw" in printed
+    assert "36 are there, 36 to draw" in printed
     assert "of this machine's last run" in printed
     assert nla_eval(monkeypatch, *args, "--plan", "--seed", "9") == 2
     assert "made with seed 0" in capsys.readouterr().err
@@ -176,10 +176,10 @@ def test_scores_can_be_left_out_and_filled_in(
     out = str(tmp_path / "store")
     args = ("read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
     assert nla_eval(monkeypatch, *args, "--scores", "none") == 0
-    assert ReadingStore.open(out).readings()["cos"].null_count() == 48
+    assert ReadingStore.open(out).readings()["cos"].null_count() == 36
     capsys.readouterr()
     assert nla_eval(monkeypatch, *args, "--scores", "missing") == 0
-    assert "48 of the store scored" in capsys.readouterr().out
+    assert "36 of the store scored" in capsys.readouterr().out
     assert ReadingStore.open(out).readings()["cos"].null_count() == 0
 
 
@@ -194,7 +194,7 @@ def test_a_store_is_compacted_by_command(
     before = ReadingStore.open(out).readings()
     capsys.readouterr()
     assert nla_eval(monkeypatch, "store", "compact", out) == 0
-    assert "readings: 2 parts -> 1, 48 rows merged, 0 duplicates left out" in capsys.readouterr().out
+    assert "readings: 2 parts -> 1, 36 rows merged, 0 duplicates left out" in capsys.readouterr().out
     assert ReadingStore.open(out).readings().equals(before)
     assert ReadingStore.open(out).complete
 

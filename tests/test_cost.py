@@ -44,7 +44,7 @@ def test_a_first_run_captures_and_draws_everything() -> None:
     run = planned()
     work = work_of(run, None)
     assert work.tokens == sum(len(p.token_ids) for p in run.prepared)
-    assert (work.readings, work.present) == (480, 0)
+    assert (work.readings, work.present) == (420, 0)
     assert work.activation_bytes == 60 * 8 * 4
 
 
@@ -55,7 +55,7 @@ def test_activations_take_their_width(activations: str, width: int) -> None:
 
 def test_a_stopped_run_costs_what_is_left(tmp_path: Path) -> None:
     work = work_of(planned(), stopped_after(tmp_path, 130))
-    assert (work.tokens, work.readings, work.present, work.activation_bytes) == (0, 350, 130, 0)
+    assert (work.tokens, work.readings, work.present, work.activation_bytes) == (0, 290, 130, 0)
 
 
 def test_without_stored_activations_all_is_captured_again(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_without_a_run_like_it_no_time_is_told() -> None:
     work = work_of(planned(), None)
     assert "no run on this machine yet" in expected(work, None)
     assert "no run on this machine yet" in expected(work, Rates(readings_per_second=3.0))
-    assert expected(replace(work, tokens=0), Rates(readings_per_second=48.0)).startswith("about 10 s")
+    assert expected(replace(work, tokens=0), Rates(readings_per_second=42.0)).startswith("about 10 s")
 
 
 def test_a_stage_too_short_to_tell_keeps_its_rate() -> None:
@@ -131,5 +131,8 @@ def test_the_plan_is_a_line_for_each_thing() -> None:
     ]  # fmt: skip
     assert "12 (6 deployment, 6 evaluation)" in table
     assert "60 by uniform_response(5)" in table
-    assert "60 positions x 4 lanes x 2 draws = 480 readings; 0 are there, 480 to draw" in table
+    assert (
+        "60 positions x 2 draws: 120 measured + 60 donor + 120 gaussian + 120 no_injection = 420 readings; "
+        "0 are there, 420 to draw" in table
+    )
     assert "activations (float32) 1.92 kB" in bytes_line(run, work_of(run, None))

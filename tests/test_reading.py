@@ -70,8 +70,9 @@ def same(one: ReadingStore, two: ReadingStore) -> None:
 def test_every_planned_reading_is_made_once(tmp_path: Path) -> None:
     store, result = run(tmp_path)
     frame = store.readings()
-    assert result.made == frame.height == 12 * 5 * 4 * 2
-    assert frame.group_by("lane").len()["len"].to_list() == [120] * 4
+    counts = dict(frame["lane"].value_counts().iter_rows())
+    assert counts == {"measured": 120, "donor": 60, "gaussian": 120, "no_injection": 120}
+    assert result.made == frame.height == sum(counts.values())
     assert set(frame["stop"]) == {"closed"}
     assert store.complete
 
@@ -116,6 +117,11 @@ def test_scores_are_against_what_was_injected(tmp_path: Path) -> None:
     assert frame.filter(pl.col("lane") == "no_injection")["cos"].null_count() == 120
 
 
+def test_the_deployment_arm_gets_no_donors(tmp_path: Path) -> None:
+    store, _ = run(tmp_path)
+    assert set(store.readings().filter(pl.col("lane") == "donor")["suite"]) == {"evaluation_suite"}
+
+
 def test_donors_come_from_other_families_of_the_deployment_arm(tmp_path: Path) -> None:
     store, result = run(tmp_path)
     families = dict(store.transcripts().select("transcript_id", "family").iter_rows())
@@ -124,7 +130,7 @@ def test_donors_come_from_other_families_of_the_deployment_arm(tmp_path: Path) -
         lender = donor.rsplit(":", 1)[0]
         assert lender.startswith("depl-")
         assert families[lender] != families[receiver]
-    assert sum(result.donor_levels.values()) == 60
+    assert sum(result.donor_levels.values()) == 30
 
 
 def test_batches_do_not_change_readings(tmp_path: Path) -> None:
@@ -150,7 +156,9 @@ def test_stages_on_lists_give_the_readings_of_a_run(tmp_path: Path) -> None:
     controls = ControlLanes([s for p in prepared for s in p.sites], activations, PLAN.seed)
     by_hand = []
     for p in prepared:
-        drawn = verbalize_stage(engine, drafts_of(p, PLAN.lanes, PLAN.draws, controls), identity, PLAN.sampling)
+        drawn = verbalize_stage(
+            engine, drafts_of(p, PLAN.lanes_in(p.row.arm), PLAN.draws, controls), identity, PLAN.sampling
+        )
         by_hand += score_stage(engine, drawn, identity, Scoring(plain_scores))
     made = {(r["transcript_digest"], r["position"], r["lane"], r["draw"]): r for r in store.readings().to_dicts()}
     assert len(made) == len(by_hand)
@@ -172,7 +180,7 @@ def test_controls_from_a_store_are_those_of_the_run(tmp_path: Path) -> None:
         .iter_rows()
     }
     for prepared in (prepare(t, INSTRUMENT, PLAN) for t in both_arms()):
-        for site in prepared.sites:
+        for site in prepared.sites if prepared.row.arm == Arm.EVALUATION else ():
             assert controls.stand_in(site, Lane.DONOR).donor == donors[site.key]
 
 
@@ -190,7 +198,7 @@ def test_an_interrupted_run_resumes_to_the_same_store(tmp_path: Path, stop_after
     resumed, result = run(tmp_path / "cut", engine, plan=plan)
     same(resumed, whole)
     assert result.present == stop_after
-    assert engine.draws == 480 - stop_after
+    assert engine.draws == 420 - stop_after
     assert engine.captures == (12 if activations == "none" else 0)
 
 
@@ -230,7 +238,7 @@ def test_a_bad_transcript_is_one_error_row_and_the_run_goes_on(tmp_path: Path, w
     errors = store.readings().filter(pl.col("stop") == "error")
     assert errors.select("transcript_id", "position", "lane").rows() == [("eval-999", -1, "measured")]
     assert "\n" not in errors["error"].item()
-    assert result.stops == {"error": 1, "closed": 480}
+    assert result.stops == {"error": 1, "closed": 420}
     assert store.transcripts().filter(pl.col("transcript_id") == "eval-999")["planned_positions"].item() == 0
 
 
@@ -263,7 +271,7 @@ def test_truncated_draws_stay_in_the_store_unscored(tmp_path: Path) -> None:
     truncated = store.readings().filter(pl.col("stop") == "truncated")
     assert truncated.height == result.stops["truncated"] > 50
     assert truncated["cos"].null_count() == truncated.height
-    assert store.readings().height == 480
+    assert store.readings().height == 420
 
 
 def test_what_lies_beyond_the_context_is_counted(tmp_path: Path) -> None:
@@ -288,7 +296,8 @@ def test_the_same_content_twice_is_read_once_and_said(tmp_path: Path) -> None:
 
 
 def test_the_cost_is_known_before_any_weights(tmp_path: Path) -> None:
-    assert "60 positions x 4 lanes x 2 draws = 480 readings" in plan_run(both_arms(), INSTRUMENT, PLAN).describe()
+    said = "60 positions x 2 draws: 120 measured + 60 donor + 120 gaussian + 120 no_injection = 420 readings"
+    assert said in plan_run(both_arms(), INSTRUMENT, PLAN).describe()
 
 
 def test_tokens_after_the_last_position_are_not_captured() -> None:
@@ -301,10 +310,12 @@ def test_donors_without_a_deployment_arm_are_refused_before_reading() -> None:
         plan_run([chat(1)], INSTRUMENT, PLAN)
 
 
-def test_a_single_deployment_family_has_no_donor_for_itself(tmp_path: Path) -> None:
-    store, _ = run(tmp_path, transcripts=[chat(1, cue=True), chat(100, Arm.DEPLOYMENT)])
-    donated = store.readings().filter(pl.col("lane") == "donor").select("suite", "stop").unique().rows()
-    assert sorted(donated) == [("deployment_suite", "error"), ("evaluation_suite", "closed")]
+def test_a_slot_whose_family_holds_every_donor_gets_an_error_row(tmp_path: Path) -> None:
+    asked = [chat(1, cue=True), chat(2, cue=True)]
+    lender = chat(100, Arm.DEPLOYMENT).model_copy(update={"family": asked[0].family})
+    store, _ = run(tmp_path, transcripts=[*asked, lender])
+    donated = store.readings().filter(pl.col("lane") == "donor").select("transcript_id", "stop").unique().rows()
+    assert sorted(donated) == [(asked[0].id, "error"), (asked[1].id, "closed")]
 
 
 @pytest.mark.parametrize(
@@ -350,9 +361,9 @@ def test_progress_reaches_the_total_of_each_stage(tmp_path: Path) -> None:
     assert {stage: (e.done, e.total) for stage, e in last.items()} == {
         "replay": (12, 12),
         "capture": (12, 12),
-        "verbalize": (480, 480),
+        "verbalize": (420, 420),
     }
-    assert Counter(e.stage for e in events)["verbalize"] == 480
+    assert Counter(e.stage for e in events)["verbalize"] == 420
 
 
 def test_failed_readings_are_data() -> None:

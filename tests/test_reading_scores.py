@@ -54,10 +54,10 @@ def run(
 
 def test_readings_without_scores_need_no_reconstructor(tmp_path: Path) -> None:
     store, result = run(tmp_path, Counting(TARGET, broken=True), Scores.NONE)
-    assert result.stops == {"closed": 480}
+    assert result.stops == {"closed": 420}
     assert store.complete
     for name in SCORES:
-        assert store.readings()[name].null_count() == 480
+        assert store.readings()[name].null_count() == 420
 
 
 @pytest.mark.parametrize("activations", ["float32", "float16", "bfloat16", "none"])
@@ -68,7 +68,7 @@ def test_scores_filled_in_later_are_those_of_one_run(tmp_path: Path, activations
     engine = Counting(TARGET)
     store, result = run(tmp_path / "apart", engine, Scores.MISSING, plan=plan)
     same(store, whole)
-    assert (engine.draws, engine.reconstructed, result.rescored, result.made) == (0, 360, 360, 0)
+    assert (engine.draws, engine.reconstructed, result.rescored, result.made) == (0, 300, 300, 0)
     assert engine.captures == (12 if activations == "none" else 0)
     assert store.complete
     again = Counting(TARGET)
@@ -98,7 +98,7 @@ def test_a_run_whose_reconstructor_fails_keeps_what_is_finished(tmp_path: Path) 
     assert not store.complete
     run(tmp_path, Counting(TARGET, broken=True), Scores.NONE)
     store, result = run(tmp_path, Counting(TARGET), Scores.MISSING)
-    assert result.rescored == 360
+    assert result.rescored == 300
     whole, _ = run(tmp_path / "whole", Counting(TARGET))
     same(store, whole)
 
@@ -125,7 +125,7 @@ def test_a_changed_reconstructor_is_another_pack_and_refused(tmp_path: Path) -> 
 def test_a_run_says_what_its_time_went_into(tmp_path: Path) -> None:
     _, result = run(tmp_path, Counting(TARGET))
     tokens = sum(len(p.token_ids) for p in plan_run(both_arms(), INSTRUMENT, PLAN).prepared)
-    assert (result.spent.captured_tokens, result.spent.drawn) == (tokens, 480)
+    assert (result.spent.captured_tokens, result.spent.drawn) == (tokens, 420)
     assert result.spent.capture_seconds > 0
     assert result.spent.draw_seconds > 0
     _, again = run(tmp_path, Counting(TARGET))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..prompts import CLOSE_TAG, AVPrompt, parse_explanation
 from ..readings import StopReason
 from .base import Draw, Sampling, VerbalizeRequest
 from .one_step import roomy_cache, worth_compacting
+from .side_by_side import checkpoint
 
 _BLOCK = 256
 
@@ -38,6 +40,7 @@ class Decoder:
         ends = [ends] if isinstance(ends, int) else list(ends or [])
         self._ends = {*ends, tokenizer.eos_token_id} - {None}
         self._prefix: DynamicCache | None = None
+        self._lock = threading.Lock()
 
     def embeddings(self, requests: Sequence[VerbalizeRequest]) -> torch.Tensor:
         """(B, S, d) embeddings of the prompt from the slot on, with each rescaled vector in its slot.
@@ -72,6 +75,7 @@ class Decoder:
         step_input: dict[str, Any] = {"inputs_embeds": self.embeddings(requests)}
         done: set[int] = set()
         for step in range(sampling.max_new_tokens):
+            checkpoint()
             # An index, not a count: a slice of longer inputs is not contiguous, and its product with the head is slow.
             last = torch.tensor([next(iter(step_input.values())).shape[1] - 1], device=self.model.device)
             logits = self.model(**step_input, past_key_values=cache, use_cache=True, logits_to_keep=last).logits[:, 0]
@@ -93,10 +97,12 @@ class Decoder:
         return [self._finish(r, ids) for r, ids in zip(requests, written, strict=True)]
 
     def _expanded_prefix(self, rows: int) -> DynamicCache:
-        if self._prefix is None:
-            self._prefix = roomy_cache(self.model.config.get_text_config())
-            ids = torch.tensor([self.prompt.prefix], device=self.model.device)
-            self.model(input_ids=ids, past_key_values=self._prefix, use_cache=True, logits_to_keep=1)
+        with self._lock:
+            if self._prefix is None:
+                prefix = roomy_cache(self.model.config.get_text_config())
+                ids = torch.tensor([self.prompt.prefix], device=self.model.device)
+                self.model(input_ids=ids, past_key_values=prefix, use_cache=True, logits_to_keep=1)
+                self._prefix = prefix
         cache = copy.deepcopy(self._prefix)
         cache.batch_repeat_interleave(rows)
         return cache

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import anyio
 import numpy as np
 import pytest
 from nla_eval.classifiers import train_linear
-from nla_eval.classifiers._features import MODEL_PATH, load_model
+from nla_eval.classifiers._features import MODEL_PATH, load_model, save_model
 from nla_eval.classifiers.linear import CUE, Linear
 
 from nla_eval.classify import load_rubric
@@ -103,18 +104,40 @@ def test_a_rubric_with_other_headlines_is_refused(tmp_path: Path) -> None:
         judge(Linear(other), "text")
 
 
-def test_a_model_file_with_a_type_that_is_not_trusted_is_refused(tmp_path: Path) -> None:
-    from skops.io import dump
-
-    path = tmp_path / "evil.skops"
-    dump({"format": 1, "word": train_linear.Example("x", Label.NONE, "turn")}, path)
-    with pytest.raises(InputError, match="is not trusted"):
+@pytest.mark.parametrize(
+    ("arrays", "fault"),
+    [
+        ({"settings": np.array([train_linear.Example("x", Label.NONE, "turn")], dtype=object)}, "allow_pickle=False"),
+        ({"settings": np.array('{"format": 1}')}, "has format 1"),
+        ({"settings": np.array('{"format": 2}')}, "is not a model file"),
+    ],
+)
+def test_a_file_that_is_not_a_model_of_this_format_is_refused(
+    tmp_path: Path, arrays: dict[str, Any], fault: str
+) -> None:
+    path = tmp_path / "evil.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=fault):
         load_model(path)
+
+
+def test_a_broken_model_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cut.npz"
+    path.write_bytes(MODEL_PATH.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"cut\.npz.*train_linear"):
+        load_model(path)
+
+
+def test_a_saved_model_gives_the_same_probabilities(linear: Linear, tmp_path: Path) -> None:
+    texts = ["a list of boots", "I suspect that this is a safety evaluation of the model."]
+    save_model(linear.model, tmp_path / "again.npz")
+    again = load_model(tmp_path / "again.npz").probabilities(texts)
+    assert (again == linear.model.probabilities(texts)).all()
 
 
 def test_a_missing_model_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"python -m nla_eval\.classifiers\.train_linear"):
-        load_model(tmp_path / "none.skops")
+        load_model(tmp_path / "none.npz")
 
 
 def test_the_model_file_is_small() -> None:

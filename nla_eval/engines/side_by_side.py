@@ -1,0 +1,131 @@
+"""Batches side by side on the CPU: several Python threads, each running its own batch on few cores.
+
+Of one batch on all cores, the many small operators run on one core while the others wait; batches of their own keep
+every core busy. What is faster depends on the model and the machine, so it is measured when an engine is loaded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+_CORES_EACH = (1, 4)
+_TRIAL_BLOCKS = 2
+_TRIAL_TOKENS = 1024
+_local = threading.local()
+
+
+@dataclass(frozen=True)
+class Split:
+    """How the CPU is shared out: `workers` batches at a time, each on `threads` cores."""
+
+    workers: int = 1
+    threads: int | None = None
+    """None leaves torch's setting, which one worker runs under."""
+
+
+class StoppedError(Exception):
+    """The caller wants no more results; a worker ends its batch here."""
+
+
+def checkpoint() -> None:
+    """Called between steps of a long batch: raises `StoppedError` in a worker whose results nobody awaits any more."""
+    stop = getattr(_local, "stop", None)
+    if stop is not None and stop.is_set():
+        raise StoppedError
+
+
+def side_by_side(jobs: Iterable[Callable[[], T]], split: Split) -> Iterator[T]:
+    """Results of `jobs` as they come, in any order; with one worker in order, in the caller's thread.
+
+    At most one job more than there are workers is taken from `jobs` ahead of time. The first exception of a job is
+    raised here; jobs that run then are stopped at their next checkpoint.
+    """
+    if split.workers <= 1:
+        for job in jobs:
+            yield job()
+        return
+    stop, waiting = threading.Event(), iter(jobs)
+    pool = _pool(split, stop)
+    running: set[Future[T]] = set()
+    try:
+        running.update(pool.submit(job) for job in islice(waiting, split.workers + 1))
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running.update(pool.submit(job) for job in islice(waiting, len(done)))
+            for future in done:
+                yield future.result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def measured_split(model: Any, threads: int) -> Split:
+    """The fastest way to share `threads` cores among batches, timed on the first blocks of `model`.
+
+    Args:
+        model: A decoder on the CPU with its blocks in `layers`, or a causal LM around one.
+        threads: Cores to share out.
+    """
+    if threads <= 1:
+        return Split()
+    layers = getattr(model, "model", model).layers
+    splits = [Split(), *(Split(threads // each, each) for each in _CORES_EACH if threads // each > 1)]
+    handle = layers[min(_TRIAL_BLOCKS, len(layers)) - 1].register_forward_hook(_stop_here)
+    try:
+        _trial(splits[0], model, 1)
+        seconds = {split: min(_trial(split, model, threads) for _ in range(3)) for split in splits}
+    finally:
+        handle.remove()
+    return min(splits, key=lambda split: seconds[split])
+
+
+def _pool(split: Split, stop: threading.Event) -> ThreadPoolExecutor:
+    """A pool whose threads are all started and set up; torch's setting in this thread stays as it was."""
+    before, ready = torch.get_num_threads(), threading.Barrier(split.workers + 1)
+
+    def start() -> None:
+        _local.stop = stop
+        torch.set_num_threads(split.threads or before)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(split.workers, "nla-batch", start)
+    for _ in range(split.workers):
+        pool.submit(time.sleep, 0)
+    ready.wait()
+    torch.set_num_threads(before)  # also what threads started later begin with
+    return pool
+
+
+def _trial(split: Split, model: Any, batches: int) -> float:
+    """Seconds for `batches` batches through the model's first blocks."""
+    jobs = [partial(_first_blocks, model)] * batches
+    began = time.perf_counter()
+    for _ in side_by_side(jobs, split):
+        pass
+    return time.perf_counter() - began
+
+
+class _EnoughError(Exception):
+    """Ends a trial's forward."""
+
+
+@torch.inference_mode()
+def _first_blocks(model: Any) -> None:
+    ids = torch.full((1, _TRIAL_TOKENS), 1, dtype=torch.long)
+    with suppress(_EnoughError):
+        model(input_ids=ids, use_cache=False)
+
+
+def _stop_here(*args: Any) -> None:
+    raise _EnoughError
