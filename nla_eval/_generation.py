@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from .engines.one_step import roomy_cache, worth_compacting
+from .engines.side_by_side import Split, side_by_side
 
 Stop = Literal["stop", "max_tokens"]
 
@@ -59,15 +61,18 @@ class Generator:
     """A causal language model with its tokenizer.
 
     Prompts are read in batches of `max_batch_tokens`, and then continued together in groups of `DECODE_FACTOR` times
-    as many: reading is bound by arithmetic, writing by the weights that pass through memory at every token.
+    as many, half as many again with padding: reading is bound by arithmetic, writing by the weights that pass through
+    memory at every token.
 
     Args:
         model: A transformers causal language model in eval mode.
         tokenizer: Its tokenizer.
-        max_batch_tokens: Bound on rows times padded length of one forward.
+        max_batch_tokens: Bound on rows times padded length of the forwards that run together.
+        split: How a CPU's cores are shared among the batches that are read; writing takes all of them.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_batch_tokens: int) -> None:
+    def __init__(self, model: Any, tokenizer: Any, max_batch_tokens: int, split: Split | None = None) -> None:
+        self.split = split or Split()
         self.model = model
         self.tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens
@@ -86,7 +91,7 @@ class Generator:
 
     @property
     def _group_tokens(self) -> int:
-        return self.max_batch_tokens * (DECODE_FACTOR if self._mergeable else 1)
+        return self.max_batch_tokens * (DECODE_FACTOR if self._mergeable else 1) * 3 // 2
 
     @torch.inference_mode()
     def _continue(self, rows: list[_Row]) -> None:
@@ -114,11 +119,13 @@ class Generator:
         """The prompts' cache and mask (B, T), and the logits (B, V) behind them."""
         if not self._mergeable:
             return self._forward_left_padded(rows)
-        per_forward = max(1, self.max_batch_tokens // max(len(row.request.token_ids) for row in rows))
-        parts = [self._forward(rows[s : s + per_forward]) for s in range(0, len(rows), per_forward)]
+        longest = max(len(row.request.token_ids) for row in rows)
+        size = max(1, self.max_batch_tokens // self.split.workers // longest)
+        jobs = [partial(self._part, start, rows[start : start + size]) for start in range(0, len(rows), size)]
+        found = dict(side_by_side(jobs, self.split))
+        parts = [found[start] for start in sorted(found)]
         if len(parts) == 1:
             return parts[0]
-        longest = max(mask.shape[1] for _, mask, _ in parts)
         merged = roomy_cache(self.model.config.get_text_config())
         into: Any = merged.layers
         for index, layer in enumerate(into):
@@ -126,10 +133,14 @@ class Generator:
             keys, values = ([_widened(getattr(h, name), longest) for h in held] for name in ("keys", "values"))
             layer.update(torch.cat(keys), torch.cat(values))
             for cache, _, _ in parts:
-                cache.layers[index].reset()
+                cache.layers[index] = None  # let go of it: two copies of one layer are held at a time, not of all
         masks = [torch.nn.functional.pad(mask, (0, longest - mask.shape[1])) for _, mask, _ in parts]
         return merged, torch.cat(masks), torch.cat([logits for _, _, logits in parts])
 
+    def _part(self, start: int, rows: list[_Row]) -> tuple[int, tuple[Any, torch.Tensor, torch.Tensor]]:
+        return start, self._forward(rows)
+
+    @torch.inference_mode()
     def _forward(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
         """Right-padded: causal attention then needs no mask, and only its lower half is computed."""
         device = self.model.device

@@ -19,7 +19,7 @@ from .registry import Registry
 if TYPE_CHECKING:
     from ._generation import Generated, GenerateRequest
     from .engines.base import Engine
-    from .engines.hf import EngineConfig
+    from .engines.config import EngineConfig
     from .pack import Pack
     from .plan import Instrument
     from .stages import Scorer
@@ -131,10 +131,13 @@ class TransformersKind:
         from ._generation import Generator
         from .engines.loading import load_lm
         from .engines.one_step import GROUPED
+        from .engines.side_by_side import measured_split
 
         model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
-        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-        return Generator(model, target.tokenizer, settings.max_batch_tokens)
+        if torch.cuda.is_available():
+            return Generator(model.to("cuda"), target.tokenizer, settings.max_batch_tokens)
+        split = measured_split(model, torch.get_num_threads())
+        return Generator(model, target.tokenizer, settings.max_batch_tokens, split)
 
 
 @ENGINES.register("vllm-server")
@@ -165,7 +168,7 @@ def engine_config(settings: RuntimeSettings) -> EngineConfig:
     """How transformers runs what it runs."""
     import torch
 
-    from .engines.hf import EngineConfig
+    from .engines.config import EngineConfig
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return EngineConfig(torch_dtype(settings.dtype), device, batch_tokens=settings.max_batch_tokens)

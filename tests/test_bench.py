@@ -1,26 +1,82 @@
-"""The bench times every stage of an engine on inputs of its own."""
+"""The bench's bookkeeping: goals, docs/bench.json and the README table; `make bench` runs the measurements."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pytest
 
-from nla_eval.bench import Load, Rate, capture_requests, measure, table
-from tests.fakes import PlantedEngine
+from nla_eval.bench.engine import Load, capture_requests
+from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, Stopwatch, into_readme, ratio, save, shown, table
+from nla_eval.bench.pipeline import chats
+from nla_eval.errors import InputError
 
-LOAD = Load(sequences=3, tokens=40, positions=4, explanations=5)
+ROOT = Path(__file__).parents[1]
 
 
-def test_every_stage_is_timed_on_the_declared_load() -> None:
-    rates = measure(PlantedEngine(), LOAD, vocabulary=200, norm=10.0)
-    assert [(r.count, r.unit) for r in rates] == [(120, "tokens"), (5, "explanations"), (5, "explanations")]
-    assert all(r.seconds > 0 for r in rates)
+def test_the_readme_table_is_the_one_that_the_record_gives() -> None:
+    record = json.loads((ROOT / "docs" / "bench.json").read_text())
+    readme = (ROOT / "README.md").read_text()
+    assert into_readme(readme, record) == readme
+    assert set(record["figures"]) <= set(GOALS)
 
 
 def test_requests_are_seeded_and_end_at_the_last_token() -> None:
-    one, two = capture_requests(LOAD, 200), capture_requests(LOAD, 200)
+    load = Load(sequences=3, tokens=40, positions=4)
+    one, two = capture_requests(load, 200), capture_requests(load, 200)
     assert all(np.array_equal(a.token_ids, b.token_ids) for a, b in zip(one, two, strict=True))
     assert all(r.positions[-1] == 39 and len(r.positions) == 4 for r in one)
 
 
-def test_rates_become_a_table() -> None:
-    assert table([Rate("capture", 1200, "tokens", 2.0)]).splitlines()[-1] == "| capture | 1200 tokens | 2.0 | 600.0 |"
+def test_chats_are_distinct_and_in_both_arms() -> None:
+    made = chats(6, 20)
+    assert len({c.digest for c in made}) == 6
+    assert {c.arm.value for c in made} == {"evaluation", "deployment"}
+
+
+def test_a_race_gives_the_median_rate_of_each_way() -> None:
+    calls: list[str] = []
+    rates = Stopwatch(3).race({"a": (lambda: calls.append("a"), 10), "b": (lambda: calls.append("b"), 20)})
+    assert calls == ["a", "b"] * 3
+    assert set(rates) == {"a", "b"}
+    assert all(rate > 0 for rate in rates.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reached"),
+    [
+        ("capture_vs_full_logits", 1.7, True),
+        ("capture_vs_full_logits", 1.6, False),
+        ("rss_growth_2k_8k_mb", 149.0, True),
+        ("rejudge_fraction", 0.03, False),
+        ("vllm_vs_ours", 0.5, None),
+    ],
+)
+def test_goals_know_which_side_is_good(key: str, value: float, reached: bool | None) -> None:
+    assert GOALS[key].reached(value) is reached
+
+
+def test_a_record_keeps_figures_that_were_not_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    save(path, {"ar_vs_one_by_one": ratio(30.0, 10.0, "explanations/s", "fp32")}, {"processor": "one"})
+    save(path, {"capture_vs_full_logits": ratio(15.0, 10.0, "tokens/s", "fp32")}, {"processor": "two"})
+    figures = json.loads(path.read_text())["figures"]
+    assert list(figures) == ["capture_vs_full_logits", "ar_vs_one_by_one"]
+    assert figures["ar_vs_one_by_one"]["machine"] == {"processor": "one"}
+    assert figures["capture_vs_full_logits"]["reached"] is False
+    rows = table(json.loads(path.read_text())).splitlines()
+    assert "| 1.5x (missed) | 15 tokens/s | 10 tokens/s | >= 1.7x |" in rows[2]
+    assert "| 3x | 30 explanations/s | 10 explanations/s | >= 1.5x |" in rows[9]
+    assert "not measured" in rows[3]
+
+
+def test_a_readme_without_the_marks_is_refused() -> None:
+    with pytest.raises(InputError, match="no place for the table"):
+        into_readme("# title", {"figures": {}})
+    assert into_readme(f"x\n{BEGIN}\nold\n{END}\ny", {"figures": {}}).count("\n") > 5
+
+
+def test_figures_are_shown_with_their_goal() -> None:
+    assert shown({"rejudge_fraction": Figure(0.013)}) == "rejudge_fraction: 1.3 %; to reach <= 2 %"

@@ -40,7 +40,8 @@ def card_by_id(pack_id: str) -> Mapping[str, Any] | None:
 
 def verify(name: str | None, target: str, dtype: str) -> None:
     """Load a pack on its target and run the engine's self-test, which raises PackError on any failure."""
-    from ..engines.hf import EngineConfig, TransformersEngine
+    from ..engines.config import EngineConfig
+    from ..engines.hf import TransformersEngine
 
     settings = RuntimeSettings(target=target, pack=name, dtype=dtype)
     pack, loaded = default_pack() if name is None else load_pack(name), load_target(target)

@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from ..prompts import CLOSE_TAG, AVPrompt, parse_explanation
 from ..readings import StopReason
 from .base import Draw, Sampling, VerbalizeRequest
-from .one_step import roomy_cache, worth_compacting
+from .one_step import roomy_cache, set_spare, worth_compacting
 from .side_by_side import checkpoint
 
 _BLOCK = 256
@@ -69,6 +69,7 @@ class Decoder:
 
     def _draw(self, requests: list[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
         cache = self._expanded_prefix(len(requests))
+        set_spare(cache, sampling.max_new_tokens)
         uniforms = np.stack([_uniforms(r, sampling.max_new_tokens) for r in requests])
         rows = list(range(len(requests)))
         written: list[list[int]] = [[] for _ in requests]

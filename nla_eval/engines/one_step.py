@@ -56,6 +56,8 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     keys: torch.Tensor
     values: torch.Tensor
+    spare: int = _SPARE
+    """Further tokens that a new buffer has room for."""
     _key_room: torch.Tensor | None = None
     _value_room: torch.Tensor | None = None
 
@@ -65,8 +67,8 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """Append (B, G, n, d) keys and values; returns all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        self._key_room, self.keys = _appended(self._key_room, self.keys, key_states)
-        self._value_room, self.values = _appended(self._value_room, self.values, value_states)
+        self._key_room, self.keys = _appended(self._key_room, self.keys, key_states, self.spare)
+        self._value_room, self.values = _appended(self._value_room, self.values, value_states, self.spare)
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
@@ -85,12 +87,14 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         super().batch_repeat_interleave(repeats)
 
 
-def _appended(room: torch.Tensor | None, held: torch.Tensor, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _appended(
+    room: torch.Tensor | None, held: torch.Tensor, new: torch.Tensor, spare: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(buffer, view of what it holds) after appending `new`; a new buffer where `held` is not a view of `room`."""
     length = held.shape[-2] if held.numel() else 0
     total = length + new.shape[-2]
     if room is None or held.data_ptr() != room.data_ptr() or total > room.shape[-2]:
-        room = new.new_empty((*new.shape[:2], total + _SPARE, new.shape[-1]))
+        room = new.new_empty((*new.shape[:2], total + spare, new.shape[-1]))
         if length:
             room[:, :, :length] = held
     room[:, :, length:total] = new
@@ -103,6 +107,14 @@ def roomy_cache(config: Any) -> DynamicCache:
     made: Any = _RoomyLayer
     cache.layers = [made() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+def set_spare(cache: DynamicCache, spare: int) -> None:
+    """Let the next buffers of a roomy cache have room for `spare` further tokens: all that are to come, so that none
+    is made twice."""
+    for layer in cache.layers:
+        if isinstance(layer, _RoomyLayer):
+            layer.spare = spare
 
 
 def worth_compacting(alive: int, rows: int) -> bool:

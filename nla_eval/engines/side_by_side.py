@@ -5,6 +5,7 @@ every core busy. What is faster depends on the model and the machine, so it is m
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,9 @@ T = TypeVar("T")
 _CORES_EACH = (1, 4)
 _TRIAL_BLOCKS = 2
 _TRIAL_TOKENS = 1024
+_TRIAL_ROUNDS = 4
+_MARGIN = 1.1
+"""Batches apart may be this much slower in the trial: over whole runs, with their many sizes, they came out ahead."""
 _local = threading.local()
 
 
@@ -84,10 +88,12 @@ def measured_split(model: Any, threads: int) -> Split:
     handle = layers[min(_TRIAL_BLOCKS, len(layers)) - 1].register_forward_hook(_stop_here)
     try:
         _trial(splits[0], model, 1)
-        seconds = {split: min(_trial(split, model, threads) for _ in range(3)) for split in splits}
+        taken = [[_trial(split, model, threads) for split in splits] for _ in range(_TRIAL_ROUNDS)]
     finally:
         handle.remove()
-    return min(splits, key=lambda split: seconds[split])
+    seconds = dict(zip(splits, (statistics.median(column) for column in zip(*taken, strict=True)), strict=True))
+    apart = min(splits[1:], key=lambda split: seconds[split])
+    return apart if seconds[apart] < _MARGIN * seconds[splits[0]] else splits[0]
 
 
 def _pool(split: Split, stop: threading.Event) -> ThreadPoolExecutor:

@@ -25,7 +25,9 @@ from ..pack import Pack
 from ..prompts import CLOSE_TAG
 from ..target import Target
 from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
-from .hf import EngineConfig, TransformersEngine, _fault
+from .capture import checked, request_fault
+from .config import EngineConfig
+from .hf import TransformersEngine
 from .vllm_capture import KEY, POSITIONS
 from .vllm_checkpoints import av_checkpoint, cut_checkpoint
 from .vllm_options import engine_words, options_as
@@ -135,7 +137,7 @@ class VllmEngine(TransformersEngine):
         return min(self.vllm.max_model_len or self.target.max_context, self.target.max_context)
 
     def _refused(self, request: CaptureRequest) -> str | None:
-        fault = _fault(request)
+        fault = request_fault(request)
         if fault is None and int(request.positions[-1]) >= self._longest:
             fault = f"position {int(request.positions[-1])} is beyond the {self._longest} tokens vLLM was started for"
         return fault
@@ -160,7 +162,7 @@ class VllmEngine(TransformersEngine):
         for answer in reader.collective_rpc("nla_collect"):
             rows.update(load(answer))
         for i, request in enumerate(requests):
-            yield self._checked(request, _whole(request, rows.get(str(i))))
+            yield checked(request, _whole(request, rows.get(str(i))), self.config.dtype)
 
     def _write(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
         from vllm import SamplingParams

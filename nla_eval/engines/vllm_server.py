@@ -24,7 +24,8 @@ from ..pack import Pack
 from ..prompts import CLOSE_TAG
 from ..target import Target
 from .base import Draw, Sampling, VerbalizeRequest
-from .hf import EngineConfig, TransformersEngine
+from .config import EngineConfig
+from .hf import TransformersEngine
 from .vllm_dispatch import Dispatch, Parcel, Patience, ServerError, Unavailable
 from .vllm_options import engine_words, options_as
 from .vllm_prompt import PromptEmbeddings, draw_seed, failed_draw, finished_draw, parted, stop_tokens

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from nla_eval.engines.base import CaptureRequest
-from nla_eval.engines.hf import EngineConfig, TransformersEngine
+from nla_eval.engines.config import EngineConfig
+from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_trunk
 
 LAYER = 2
@@ -114,7 +115,7 @@ def test_a_non_finite_activation_is_an_error_not_a_vector(saved: tuple[Path, Any
     path, _ = saved
     engine = CaptureOnly(path, LAYER, 32, EngineConfig())
     with torch.no_grad():
-        engine._trunk.get_input_embeddings().weight[5] = float("nan")
+        engine.trunk.get_input_embeddings().weight[5] = float("nan")
     bad = CaptureRequest("bad", np.array([4, 5, 6], np.int32), np.array([2]))
     found = next(iter(engine.capture([bad])))
     assert found.activations.shape == (0, 32)

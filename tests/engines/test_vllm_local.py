@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
 
 from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
-from nla_eval.engines.hf import EngineConfig, TransformersEngine
+from nla_eval.engines.config import EngineConfig
+from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_trunk
 from nla_eval.engines.vllm_capture import places
 from nla_eval.engines.vllm_checkpoints import av_checkpoint, cut_checkpoint, cut_lists
@@ -89,7 +90,7 @@ def test_an_adapter_is_merged_once_into_a_checkpoint_that_writes_the_same(cache:
     engine = TransformersEngine(target, pack)
     read = torch.from_numpy(ids(9, 200).astype(np.int64))[None]
     with torch.inference_mode():
-        ours = engine._decoder.model(input_ids=read).logits
+        ours = engine.decoder.model(input_ids=read).logits
         theirs = AutoModelForCausalLM.from_pretrained(merged)(input_ids=read).logits
     torch.testing.assert_close(ours, theirs)
 

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from nla_eval.engines.base import Draw, Sampling, VerbalizeRequest
-from nla_eval.engines.hf import EngineConfig, TransformersEngine
+from nla_eval.engines.config import EngineConfig
+from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_av
 from nla_eval.engines.vllm_checkpoints import av_checkpoint
 from nla_eval.engines.vllm_dispatch import ServerError

@@ -1,0 +1,117 @@
+"""Runs the comparisons, prints them, and with --write puts them into docs/bench.json and the README."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ..errors import NlaEvalError
+from .figures import GOALS, Figure, into_readme, save, shown
+
+Measure = Callable[[], dict[str, Figure]]
+_ROOT = Path(__file__).parents[2]
+
+
+def machine() -> dict[str, str]:
+    """What the figures were taken on."""
+    import torch
+
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    flags = next((line for line in _lines("/proc/cpuinfo") if line.startswith("flags")), "")
+    fast = [name for name in ("avx512_bf16", "amx_bf16") if name in flags]
+    return {
+        "processor": model,
+        "threads": str(torch.get_num_threads()),
+        "bf16": ", ".join(fast) or "emulated",
+        "torch": torch.__version__,
+        "system": platform.system(),
+    }
+
+
+def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[str, ...], Measure]]:
+    """The keys of each group of figures and what measures them; models are loaded when a group runs."""
+    from functools import cached_property
+
+    import torch
+
+    from ..pack import default_pack, load_pack
+    from ..plan import Instrument
+    from ..runtime import RuntimeSettings, runtime_for
+    from ..target import load_target
+    from .engine import EngineBench, Load
+    from .memory import growth, tiny_growth
+    from .pipeline import flatness, rejudging
+
+    target = load_target(target_name)
+    pack = load_pack(pack_name) if pack_name else default_pack()
+
+    class Benches:
+        """Each dtype's engine, loaded once."""
+
+        @cached_property
+        def fp32(self) -> EngineBench:
+            return EngineBench(target, pack, Load(), torch.float32)
+
+        @cached_property
+        def bf16(self) -> EngineBench:
+            return EngineBench(target, pack, Load(), torch.bfloat16)
+
+    benches, instrument = Benches(), Instrument(target, pack)
+    scorer = runtime_for(RuntimeSettings(target_name, pack_name)).scorer
+    yield ("capture_vs_full_logits", "capture_vs_single_logit"), lambda: benches.fp32.capture()
+    fp32, bf16 = "verbalize_vs_batched_fp32", "verbalize_vs_batched_bf16"
+    yield ("verbalize_vs_one_by_one", fp32), lambda: benches.fp32.verbalize(fp32, one_by_one=True)
+    yield ("ar_vs_one_by_one",), lambda: benches.fp32.reconstruct()
+    yield ("pipeline_flatness",), lambda: flatness(benches.fp32.engine, instrument, scorer)
+    yield ("rejudge_fraction",), lambda: rejudging(benches.fp32.engine, instrument, scorer, pack.max_new_tokens)
+    yield ("rss_growth_2k_8k_mb",), lambda: growth(2048, 8192, target_name, pack_name)
+    yield ("rss_growth_32k_tiny_mb",), tiny_growth
+    yield (bf16,), lambda: benches.bf16.verbalize(bf16, one_by_one=False)
+    yield ("decode_peak_fraction_bf16", "prefill_peak_fraction_bf16"), lambda: benches.bf16.peak_fractions()
+
+
+def main() -> None:
+    """Measure the default target and pack, or those named, against the usual ways of doing the same."""
+    parser = argparse.ArgumentParser(prog="python -m nla_eval.bench", description=main.__doc__)
+    parser.add_argument("--target", default="smollm2-135m")
+    parser.add_argument("--pack")
+    parser.add_argument("--only", nargs="*", choices=sorted(GOALS), help="these figures; all by default")
+    parser.add_argument("--write", action="store_true", help="into docs/bench.json and the README table")
+    args = parser.parse_args()
+    found: dict[str, Figure] = {}
+    try:
+        for keys, measure in measures(args.target, args.pack):
+            if args.only and not set(args.only) & set(keys):
+                continue
+            now = measure()
+            print(shown(now), flush=True)
+            found.update(now)
+            if args.write:
+                _write(now)
+    except NlaEvalError as err:
+        raise SystemExit(f"bench: {err}") from None
+    missed = [key for key, figure in found.items() if GOALS[key].reached(figure.value) is False]
+    print(f"{len(found)} figures, {len(missed)} below their goal{': ' + ', '.join(missed) if missed else ''}")
+
+
+def _write(figures: dict[str, Figure]) -> None:
+    record, readme = _ROOT / "docs" / "bench.json", _ROOT / "README.md"
+    save(record, figures, machine())
+    readme.write_text(into_readme(readme.read_text(), json.loads(record.read_text())))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+if __name__ == "__main__":
+    main()

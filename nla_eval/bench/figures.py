@@ -1,0 +1,144 @@
+"""What the bench found: the keys, what each has to reach, docs/bench.json and the README table made from it."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import InputError
+
+BEGIN, END = "<!-- bench: made by `make bench` -->", "<!-- end of bench -->"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a figure has to reach."""
+
+    what: str
+    sense: Literal[">=", "<=", ""]
+    bound: float = 0.0
+    unit: str = "x"
+
+    def reached(self, value: float | None) -> bool | None:
+        """Whether `value` is on the right side; None where there is no bound or no value."""
+        if not self.sense or value is None:
+            return None
+        return value >= self.bound if self.sense == ">=" else value <= self.bound
+
+
+GOALS: dict[str, Goal] = {
+    "capture_vs_full_logits": Goal("capture, against the causal LM with all logits", ">=", 1.7),
+    "capture_vs_single_logit": Goal("capture, against the causal LM with one logit row", ">=", 1.35),
+    "verbalize_vs_one_by_one": Goal("verbalize, against `generate` one by one", ">=", 10),
+    "verbalize_vs_batched_bf16": Goal("verbalize in bf16, against `generate(inputs_embeds)` of 64", ">=", 1.4),
+    "verbalize_vs_batched_fp32": Goal("verbalize in fp32, against `generate(inputs_embeds)` of 64", ">=", 1.15),
+    "decode_peak_fraction_bf16": Goal("decoding in bf16 on one thread, of peak", ">=", 0.40, "share"),
+    "prefill_peak_fraction_bf16": Goal("reading in bf16 on one thread, of peak", ">=", 0.50, "share"),
+    "ar_vs_one_by_one": Goal("reconstruct in batches, against one by one", ">=", 1.5),
+    "rss_growth_2k_8k_mb": Goal("peak memory of capture, 8k tokens above 2k, bf16", "<=", 150, "MB"),
+    "rss_growth_32k_tiny_mb": Goal("the same at 32k, tiny model, above its KV cache", "<=", 100, "MB"),
+    "pipeline_flatness": Goal(
+        "time per transcript over 50, 200 and 800: largest over smallest, less 1", "<=", 0.15, "share"
+    ),
+    "rejudge_fraction": Goal("judging again, of the first run's time", "<=", 0.02, "share"),
+    "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
+}
+"""Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure."""
+
+    value: float
+    ours: float | None = None
+    other: float | None = None
+    unit: str = ""
+    """Of `ours` and `other`."""
+    how: str = ""
+    """Inputs, dtype and threads."""
+
+
+@dataclass
+class Stopwatch:
+    """Rates of several ways of doing the same, taken in turns so that a slow minute of the machine hits all alike."""
+
+    rounds: int = 3
+    found: dict[str, list[float]] = field(default_factory=dict)
+
+    def race(self, ways: dict[str, tuple[Callable[[], Any], int]]) -> dict[str, float]:
+        """Median rate of each way: `ways` gives, by name, what to run and how many units that does."""
+        for _ in range(self.rounds):
+            for name, (run, units) in ways.items():
+                began = time.perf_counter()
+                run()
+                self.found.setdefault(name, []).append(units / max(time.perf_counter() - began, 1e-9))
+        return {name: statistics.median(self.found[name]) for name in ways}
+
+
+def ratio(ours: float, other: float, unit: str, how: str) -> Figure:
+    """A figure that is one rate over another."""
+    return Figure(ours / other, ours, other, unit, how)
+
+
+def save(path: Path, figures: dict[str, Figure], machine: dict[str, str]) -> None:
+    """Write docs/bench.json; figures of an earlier run that were not measured now stay, with the machine they name."""
+    before = json.loads(path.read_text()) if path.is_file() else {"figures": {}}
+    known = {key: value for key, value in before["figures"].items() if key in GOALS}
+    for key, figure in figures.items():
+        goal = GOALS[key]
+        known[key] = {**asdict(figure), "reached": goal.reached(figure.value), "machine": machine}
+    ordered = {key: known[key] for key in GOALS if key in known}
+    path.write_text(json.dumps({"command": "make bench", "figures": ordered}, indent=1) + "\n")
+
+
+def table(record: dict[str, Any]) -> str:
+    """The README's table from what docs/bench.json holds."""
+    lines = ["| | measured | ours | alternative | to reach |", "|---|---:|---:|---:|---:|"]
+    for key, goal in GOALS.items():
+        found = record["figures"].get(key)
+        bound = f"{goal.sense} {_number(goal.bound, goal.unit)}" if goal.sense else "-"
+        if found is None:
+            lines.append(f"| {goal.what} | not measured | - | - | {bound} |")
+            continue
+        mark = " (missed)" if found["reached"] is False else ""
+        rates = [
+            f"{found[side]:,.3g} {found['unit']}" if found[side] is not None else "-" for side in ("ours", "other")
+        ]
+        lines.append(
+            f"| {goal.what} | {_number(found['value'], goal.unit)}{mark} | {rates[0]} | {rates[1]} | {bound} |"
+        )
+    return "\n".join(lines)
+
+
+def into_readme(readme: str, record: dict[str, Any]) -> str:
+    """`readme` with its table replaced. Raises InputError where the marks are missing."""
+    found = re.search(f"{re.escape(BEGIN)}.*?{re.escape(END)}", readme, re.DOTALL)
+    if found is None:
+        raise InputError(f"README.md has no place for the table; expected '{BEGIN}' and '{END}'")
+    return readme.replace(found.group(), f"{BEGIN}\n{table(record)}\n{END}")
+
+
+def shown(figures: dict[str, Figure]) -> str:
+    """The measured figures as lines for a terminal."""
+    return "\n".join(_line(key, figure) for key, figure in figures.items())
+
+
+def _line(key: str, figure: Figure) -> str:
+    goal = GOALS[key]
+    rates: Sequence[str] = [f"{x:,.3g} {figure.unit}" for x in (figure.ours, figure.other) if x is not None]
+    against = f" ({' against '.join(rates)})" if rates else ""
+    bound = f"; to reach {goal.sense} {_number(goal.bound, goal.unit)}" if goal.sense else ""
+    return f"{key}: {_number(figure.value, goal.unit)}{against}{bound}"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "share":
+        return f"{100 * value:.3g} %"
+    return f"{value:.3g} {unit}" if unit != "x" else f"{value:.3g}x"

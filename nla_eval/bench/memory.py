@@ -1,0 +1,96 @@
+"""Peak resident memory of capture by sequence length. Peaks only grow, so each measurement is a process of its own:
+
+`python -m nla_eval.bench.memory SHORT LONG DTYPE [TARGET PACK]` prints the growth in MB as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .figures import Figure
+
+_TINY_CONTEXT = 32768
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process in MB; the kernel counts KiB on Linux and bytes on macOS."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def growth(short: int, long: int, target: str, pack: str | None) -> dict[str, Figure]:
+    """Peak of capturing `long` tokens in bf16 above that of `short`, default model."""
+    found = _measured(str(short), str(long), target, *([pack] if pack else []))
+    return {"rss_growth_2k_8k_mb": Figure(found["growth"], unit="MB", how=f"{short} then {long} tokens, bf16")}
+
+
+def tiny_growth() -> dict[str, Figure]:
+    """The same at 32k tokens of a tiny model with a long context, less what its KV cache has to hold."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = _measured("2048", str(_TINY_CONTEXT), _write_tiny(Path(folder)), "-")
+    beyond = found["growth"] - found["kv"]
+    return {"rss_growth_32k_tiny_mb": Figure(beyond, unit="MB", how=f"2048 then {_TINY_CONTEXT} tokens, bf16")}
+
+
+def _measured(*arguments: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "nla_eval.bench.memory", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _write_tiny(folder: Path) -> str:
+    """A random Llama of two blocks with a context of 32k, without a tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=256, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=_TINY_CONTEXT,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model: Any = LlamaForCausalLM
+    model(config).save_pretrained(folder)
+    return str(folder)
+
+
+def _main(short: int, long: int, target: str, pack: str | None) -> None:
+    import torch
+
+    from ..engines.base import CaptureRequest
+    from ..engines.capture import capture
+    from ..engines.config import EngineConfig
+    from ..engines.loading import load_trunk
+    from ..target import load_target
+
+    if pack == "-":
+        path, layer, vocabulary = Path(target), 1, 256
+    else:
+        from ..pack import default_pack, load_pack
+
+        found = load_target(target)
+        path, layer = found.path, (load_pack(pack) if pack else default_pack()).layer
+        vocabulary = int(found.config.vocab_size)
+    trunk = load_trunk(path, layer, torch.bfloat16)
+    rng = np.random.default_rng(0)
+    peaks = []
+    for tokens in (short, long):
+        ids = rng.integers(0, vocabulary, tokens).astype(np.int32)
+        request = CaptureRequest(str(tokens), ids, np.array([tokens // 2, tokens - 1]))
+        list(capture(trunk, [request], EngineConfig(torch.bfloat16)))
+        peaks.append(peak_mb())
+    config = trunk.config
+    width = config.num_key_value_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    kv = 2 * 2 * (layer + 1) * width * (long - short) / 1e6
+    print(json.dumps({"growth": peaks[1] - peaks[0], "kv": kv}))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else None)

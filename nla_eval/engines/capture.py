@@ -1,0 +1,138 @@
+"""Capture: a trunk that stops at block K reads token ids; only the rows of sampled positions are kept.
+
+Transcripts of similar length share a batch within a token budget; those longer than a chunk are read alone, with a KV
+cache. Knows no packs and no stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache
+
+from .base import Captured, CaptureRequest
+from .config import EngineConfig
+from .fitting import fitting, out_of_memory, release_memory
+from .side_by_side import Split, checkpoint, side_by_side
+
+_AHEAD = 4
+"""Token budgets of transcripts that are sorted by length together."""
+_SHORTEST_CHUNK = 256
+
+
+def capture(
+    trunk: Any, requests: Iterable[CaptureRequest], config: EngineConfig, split: Split | None = None
+) -> Iterator[Captured]:
+    """Activations of each request, in any order.
+
+    A request that cannot be read (positions outside, non-finite activations) comes back with its error.
+
+    Args:
+        trunk: Blocks 0..K, the final norm replaced by the identity; (1, T) ids -> `last_hidden_state` (1, T, d).
+        requests: Read lazily, a few budgets ahead.
+        config: Budget, chunk, device.
+        split: How batches share the CPU; None runs one at a time.
+    """
+    reader = _Reader(trunk, config)
+    split = split or Split()
+    for captured in side_by_side(reader.jobs(requests, split.workers), split):
+        yield from captured
+
+
+class _Reader:
+    def __init__(self, trunk: Any, config: EngineConfig) -> None:
+        self.trunk, self.config = trunk, config
+        self.none = np.empty((0, int(trunk.config.hidden_size)), np.float32)
+
+    def jobs(self, requests: Iterable[CaptureRequest], workers: int) -> Iterator[Callable[[], list[Captured]]]:
+        waiting: list[CaptureRequest] = []
+        for request in requests:
+            if fault := request_fault(request):
+                yield partial(list, [Captured(request.key, self.none, fault)])
+            elif len(request.token_ids) > self.config.chunk_tokens:
+                yield partial(self.alone, request, self.config.chunk_tokens)
+            else:
+                waiting.append(request)
+                if sum(len(r.token_ids) for r in waiting) >= _AHEAD * self.config.batch_tokens:
+                    yield from self.batches(waiting, workers)
+                    waiting = []
+        yield from self.batches(waiting, workers)
+
+    def batches(self, requests: list[CaptureRequest], workers: int) -> Iterator[Callable[[], list[Captured]]]:
+        """Batches of similar length, the longest first, so that the last ones to end are short."""
+        bound = self.config.batch_tokens // workers
+        batch: list[CaptureRequest] = []
+        for request in sorted(requests, key=lambda r: -len(r.token_ids)):
+            if batch and (len(batch) + 1) * len(batch[0].token_ids) > bound:
+                yield partial(self.together, batch)
+                batch = []
+            batch.append(request)
+        if batch:
+            yield partial(self.together, batch)
+
+    def together(self, batch: list[CaptureRequest]) -> list[Captured]:
+        """One padded forward; halved where memory runs out, and a single transcript then in shorter chunks."""
+        return fitting(self.forward, batch, "transcripts")
+
+    @torch.inference_mode()
+    def forward(self, batch: list[CaptureRequest]) -> list[Captured]:
+        if len(batch) == 1:
+            return self.alone(batch[0], self.config.chunk_tokens)
+        ids = [torch.from_numpy(r.token_ids.astype(np.int64)) for r in batch]
+        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.config.device)
+        hidden = self.trunk(input_ids=padded, use_cache=False).last_hidden_state
+        return [checked(r, rows_of(hidden[row], r.positions), self.config.dtype) for row, r in enumerate(batch)]
+
+    def alone(self, request: CaptureRequest, chunk: int) -> list[Captured]:
+        """One transcript, in chunks; in shorter ones where memory runs out."""
+        try:
+            return [checked(request, self.chunked(request, chunk), self.config.dtype)]
+        except Exception as err:
+            if not out_of_memory(err):
+                raise
+            if chunk <= _SHORTEST_CHUNK:
+                fault = f"out of memory for {len(request.token_ids)} tokens in chunks of {chunk}"
+                return [Captured(request.key, self.none, f"{fault}; close other programs, or take --dtype bfloat16")]
+        release_memory()
+        return self.alone(request, max(_SHORTEST_CHUNK, min(chunk, len(request.token_ids)) // 2))
+
+    @torch.inference_mode()
+    def chunked(self, request: CaptureRequest, chunk: int) -> NDArray[np.float32]:
+        ids = torch.from_numpy(request.token_ids.astype(np.int64))[None].to(self.config.device)
+        end = int(request.positions[-1]) + 1
+        cache = DynamicCache(config=self.trunk.config) if end > chunk else None
+        kept = []
+        for start in range(0, end, chunk):
+            checkpoint()
+            stop = min(start + chunk, end)
+            given = {"past_key_values": cache, "use_cache": True} if cache is not None else {"use_cache": False}
+            hidden = self.trunk(input_ids=ids[:, start:stop], **given).last_hidden_state[0]
+            inside = request.positions[(request.positions >= start) & (request.positions < stop)] - start
+            kept.append(rows_of(hidden, inside))
+        return np.concatenate(kept)
+
+
+def checked(request: CaptureRequest, rows: NDArray[np.float32], dtype: torch.dtype) -> Captured:
+    """`rows` (P, d) as captured, or its error where one is not finite."""
+    if np.isfinite(rows).all():
+        return Captured(request.key, rows)
+    return Captured(request.key, rows[:0], f"non-finite activation; read the target in float32 instead of {dtype}")
+
+
+def rows_of(hidden: torch.Tensor, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(P, d) float32 of the rows at `positions` of (T, d)."""
+    found: NDArray[np.float32] = hidden[torch.from_numpy(positions)].float().cpu().numpy()
+    return found
+
+
+def request_fault(request: CaptureRequest) -> str | None:
+    """Why `request` cannot be read; None where it can."""
+    if len(request.positions) == 0:
+        return "no positions to read"
+    if request.positions[0] < 0 or request.positions[-1] >= len(request.token_ids):
+        return f"position {int(request.positions[-1])} is outside the {len(request.token_ids)} tokens of the replay"
+    return None
