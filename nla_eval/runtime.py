@@ -131,12 +131,14 @@ class TransformersKind:
         from ._generation import Generator
         from .engines.loading import load_lm
         from .engines.one_step import GROUPED
+        from .engines.packed import pack_linears
         from .engines.side_by_side import measured_split
 
         model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
         if torch.cuda.is_available():
             return Generator(model.to("cuda"), target.tokenizer, settings.max_batch_tokens)
         split = measured_split(model, torch.get_num_threads())
+        pack_linears(model)
         return Generator(model, target.tokenizer, settings.max_batch_tokens, split)
 
 

@@ -23,6 +23,7 @@ from .decoding import Decoder
 from .fitting import fitting
 from .loading import load_av, load_reconstructor, load_trunk
 from .one_step import GROUPED
+from .packed import pack_linears
 from .side_by_side import Split, measured_split, side_by_side
 
 
@@ -66,7 +67,9 @@ class TransformersEngine:
         scale = self.pack.av.injection_scale
         if scale is None:
             raise PackError(f"pack '{self.pack.name}' states no injection_scale; its AV cannot be run")
-        return Decoder(model.to(self.config.device), self.target.tokenizer, self.prompt, scale)
+        model = model.to(self.config.device)
+        pack_linears(model)
+        return Decoder(model, self.target.tokenizer, self.prompt, scale)
 
     @cached_property
     def _reconstructor(self) -> tuple[Any, torch.Tensor]:

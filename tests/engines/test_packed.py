@@ -1,0 +1,44 @@
+"""Packed products give what the layer gives, for any number of rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nla_eval.engines import packed
+from nla_eval.engines.packed import FEW_ROWS, pack_linears
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, 48), (3, 48), (14, 1, 48), (FEW_ROWS, 48), (FEW_ROWS + 1, 48), (2, 200, 48)])
+def test_products_are_those_of_the_layer(shape: tuple[int, ...], bias: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(48, 96, bias=bias), nn.SiLU(), nn.Linear(96, 48, bias=bias)).eval()
+    rows = torch.randn(shape)
+    with torch.inference_mode():
+        expected = model(rows)
+        assert pack_linears(model) == 2
+        assert torch.allclose(model(rows), expected, atol=1e-5)
+        assert model(rows).shape == expected.shape
+
+
+def test_few_rows_do_use_the_packed_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(48, 48).eval()
+    pack_linears(model)
+    monkeypatch.setattr(nn.functional, "linear", None)
+    with torch.inference_mode():
+        model(torch.randn(3, 48))
+
+
+def test_gradients_take_the_stock_path() -> None:
+    model = nn.Linear(8, 8)
+    pack_linears(model)
+    model(torch.randn(2, 8)).sum().backward()
+    assert model.weight.grad is not None
+
+
+def test_other_dtypes_and_large_models_keep_the_stock_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pack_linears(nn.Linear(8, 8).bfloat16()) == 0
+    monkeypatch.setattr(packed, "_MOST_BYTES", 8)
+    assert pack_linears(nn.Linear(8, 8)) == 0
