@@ -27,6 +27,7 @@ _TRIAL_ROUNDS = 4
 _MARGIN = 1.1
 """Batches apart may be this much slower in the trial: over whole runs, with their many sizes, they came out ahead."""
 _local = threading.local()
+_POOL_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Split:
     workers: int = 1
     threads: int | None = None
     """None leaves torch's setting, which one worker runs under."""
+
+
+_POOLS: dict[Split, ThreadPoolExecutor] = {}
 
 
 class StoppedError(Exception):
@@ -60,18 +64,20 @@ def side_by_side(jobs: Iterable[Callable[[], T]], split: Split) -> Iterator[T]:
             yield job()
         return
     stop, waiting = threading.Event(), iter(jobs)
-    pool = _pool(split, stop)
+    pool = _pool(split)
     running: set[Future[T]] = set()
     try:
-        running.update(pool.submit(job) for job in islice(waiting, split.workers + 1))
+        running.update(pool.submit(_run, job, stop) for job in islice(waiting, split.workers + 1))
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
-            running.update(pool.submit(job) for job in islice(waiting, len(done)))
+            running.update(pool.submit(_run, job, stop) for job in islice(waiting, len(done)))
             for future in done:
                 yield future.result()
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in running:
+            future.cancel()
+        wait(running)
 
 
 def measured_split(model: Any, threads: int) -> Split:
@@ -96,12 +102,28 @@ def measured_split(model: Any, threads: int) -> Split:
     return apart if seconds[apart] < _MARGIN * seconds[splits[0]] else splits[0]
 
 
-def _pool(split: Split, stop: threading.Event) -> ThreadPoolExecutor:
-    """A pool whose threads are all started and set up; torch's setting in this thread stays as it was."""
+def _run(job: Callable[[], T], stop: threading.Event) -> T:
+    _local.stop = stop
+    checkpoint()
+    return job()
+
+
+def _pool(split: Split) -> ThreadPoolExecutor:
+    """The pool of `split`, its threads started and set up; torch's setting in this thread stays as it was.
+
+    One pool serves the whole process: every new thread would get a memory arena of its own, and what is freed in an
+    arena stays with it.
+    """
+    with _POOL_LOCK:
+        if split not in _POOLS:
+            _POOLS[split] = _started(split)
+        return _POOLS[split]
+
+
+def _started(split: Split) -> ThreadPoolExecutor:
     before, ready = torch.get_num_threads(), threading.Barrier(split.workers + 1)
 
     def start() -> None:
-        _local.stop = stop
         torch.set_num_threads(split.threads or before)
         ready.wait()
 
