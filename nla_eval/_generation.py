@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .engines.one_step import roomy_cache, worth_compacting
-from .engines.side_by_side import Split, side_by_side
+from .engines.one_step import GroupCache, roomy_cache, worth_compacting
+from .engines.side_by_side import Split, in_order
 
 Stop = Literal["stop", "max_tokens"]
 
@@ -121,37 +121,28 @@ class Generator:
             return self._forward_left_padded(rows)
         longest = max(len(row.request.token_ids) for row in rows)
         size = max(1, self.max_batch_tokens // self.split.workers // longest)
-        jobs = [partial(self._part, start, rows[start : start + size]) for start in range(0, len(rows), size)]
-        found = dict(side_by_side(jobs, self.split))
-        parts = [found[start] for start in sorted(found)]
-        if len(parts) == 1:
-            return parts[0]
-        merged = roomy_cache(self.model.config.get_text_config())
-        into: Any = merged.layers
-        for index, layer in enumerate(into):
-            held = [cache.layers[index] for cache, _, _ in parts]
-            keys, values = ([_widened(getattr(h, name), longest) for h in held] for name in ("keys", "values"))
-            layer.update(torch.cat(keys), torch.cat(values))
-            for cache, _, _ in parts:
-                cache.layers[index] = None  # let go of it: two copies of one layer are held at a time, not of all
-        masks = [torch.nn.functional.pad(mask, (0, longest - mask.shape[1])) for _, mask, _ in parts]
-        return merged, torch.cat(masks), torch.cat([logits for _, _, logits in parts])
-
-    def _part(self, start: int, rows: list[_Row]) -> tuple[int, tuple[Any, torch.Tensor, torch.Tensor]]:
-        return start, self._forward(rows)
+        room = longest + max(row.request.max_new_tokens for row in rows)
+        group = GroupCache(self.model.config.get_text_config(), len(rows), room)
+        starts = range(0, len(rows), size)
+        logits = in_order((partial(self._forward, rows[s : s + size], group, s) for s in starts), self.split)
+        lengths = torch.tensor([len(row.request.token_ids) for row in rows], device=self.model.device)
+        mask = (torch.arange(longest, device=self.model.device) < lengths[:, None]).long()
+        return group.whole(longest), mask, torch.cat(logits)
 
     @torch.inference_mode()
-    def _forward(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """Right-padded: causal attention then needs no mask, and only its lower half is computed."""
+    def _forward(self, rows: list[_Row], group: GroupCache, start: int) -> torch.Tensor:
+        """The logits (B, V) behind the prompts of `rows`, which the group's cache holds from row `start` on.
+
+        Right-padded: causal attention then needs no mask, and only its lower half is computed.
+        """
         device = self.model.device
         prompts = [torch.from_numpy(row.request.token_ids.astype(np.int64)) for row in rows]
         lengths = torch.tensor([len(p) for p in prompts], device=device)
         ids = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True).to(device)
-        cache = roomy_cache(self.model.config.get_text_config())
+        cache = group.part(start, start + len(rows))
         ends, which = torch.unique(lengths - 1, return_inverse=True)
         logits = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=ends).logits
-        mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
-        return cache, mask, logits[torch.arange(len(rows), device=device), which]
+        return torch.as_tensor(logits[torch.arange(len(rows), device=device), which])
 
     def _forward_left_padded(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
         """For sliding windows, which count back from the last column and would keep the padding behind a prompt."""
@@ -165,11 +156,6 @@ class Generator:
             logits_to_keep=1,
         ).logits[:, -1]  # fmt: skip
         return cache, mask, logits
-
-
-def _widened(held: torch.Tensor, length: int) -> torch.Tensor:
-    """(B, G, T, d) keys or values with zeros behind them, `length` in all."""
-    return torch.nn.functional.pad(held, (0, 0, 0, length - held.shape[2]))
 
 
 class _Row:

@@ -24,7 +24,7 @@ from .fitting import fitting
 from .loading import load_av, load_reconstructor, load_trunk
 from .one_step import GROUPED
 from .packed import pack_linears
-from .side_by_side import Split, measured_split, side_by_side
+from .side_by_side import Split, in_order, measured_split, side_by_side
 
 
 class TransformersEngine:
@@ -101,26 +101,21 @@ class TransformersEngine:
         encoded = [self.target.tokenizer(ar_text(self.pack.ar, text))["input_ids"] for text in texts]
         out = np.empty((len(texts), self.d_model), np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
-        size, parts = self.config.reconstruct_batch, self._reconstructor
+        size, run = self.config.reconstruct_batch, partial(self._reconstructed, *self._reconstructor)
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        run = partial(self._reconstructed, *parts)
-        jobs = (partial(fitting, run, [(i, encoded[i]) for i in rows], "explanations") for rows in batches)
-        for vectors in side_by_side(jobs, self._split):
-            for row, vector in vectors:
-                out[row] = vector
+        jobs = (partial(fitting, run, [encoded[i] for i in rows], "explanations") for rows in batches)
+        for rows, vectors in zip(batches, in_order(jobs, self._split), strict=True):
+            out[rows] = vectors
         return out
 
     @torch.inference_mode()
-    def _reconstructed(
-        self, trunk: Any, head: torch.Tensor, rows: list[tuple[int, list[int]]]
-    ) -> list[tuple[int, NDArray[np.float32]]]:
-        """`rows` of (number, token ids) with the vector (d_model,) of each in place of its ids."""
-        ids = [torch.tensor(row) for _, row in rows]
+    def _reconstructed(self, trunk: Any, head: torch.Tensor, encoded: list[list[int]]) -> list[NDArray[np.float32]]:
+        """The vector (d_model,) of each text's token ids."""
+        ids = [torch.tensor(row) for row in encoded]
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.config.device)
         hidden = trunk(input_ids=padded, use_cache=False).last_hidden_state
         last = hidden[torch.arange(len(ids)), torch.tensor([len(row) - 1 for row in ids])]
-        vectors = (last.float() @ head.float().T).cpu().numpy()
-        return [(number, vector) for (number, _), vector in zip(rows, vectors, strict=True)]
+        return list((last.float() @ head.float().T).cpu().numpy())
 
     def self_test(self) -> str:
         """Run the start-up self-test; returns one line of what was found. Raises PackError (fails closed)."""

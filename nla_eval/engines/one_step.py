@@ -6,6 +6,7 @@ of a group; both cost more than the attention itself once contexts are long. Lon
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
@@ -71,6 +72,12 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._value_room, self.values = _appended(self._value_room, self.values, value_states, self.spare)
         return self.keys, self.values
 
+    def place(self, key_room: torch.Tensor, value_room: torch.Tensor, length: int) -> None:
+        """Hold the first `length` tokens of these buffers, and the rest of them as room."""
+        self.lazy_initialization(key_room, value_room)
+        self._key_room, self._value_room = key_room, value_room
+        self.keys, self.values = key_room[:, :, :length], value_room[:, :, :length]
+
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows, and the room behind them."""
         length = self.get_seq_length()
@@ -93,7 +100,7 @@ def _appended(
     """(buffer, view of what it holds) after appending `new`; a new buffer where `held` is not a view of `room`."""
     length = held.shape[-2] if held.numel() else 0
     total = length + new.shape[-2]
-    if room is None or held.data_ptr() != room.data_ptr() or total > room.shape[-2]:
+    if room is None or total > room.shape[-2] or (length and held.data_ptr() != room.data_ptr()):
         room = new.new_empty((*new.shape[:2], total + spare, new.shape[-1]))
         if length:
             room[:, :, :length] = held
@@ -107,6 +114,65 @@ def roomy_cache(config: Any) -> DynamicCache:
     made: Any = _RoomyLayer
     cache.layers = [made() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
+
+
+class GroupCache:
+    """The cache of a group of rows that are read in parts and continued together.
+
+    Each part writes where the group will hold it, so that nothing is copied or held twice. Parts may be read in several
+    threads. For models of which no layer has a sliding window.
+
+    Args:
+        config: Of the model.
+        rows: Of the whole group.
+        length: Tokens there is room for in each row.
+    """
+
+    def __init__(self, config: Any, rows: int, length: int) -> None:
+        self._config, self._rows, self._length = config, rows, length
+        self._lock = threading.Lock()
+        self._rooms: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def part(self, start: int, stop: int) -> DynamicCache:
+        """An empty cache for rows `start` to `stop`."""
+        cache = roomy_cache(self._config)
+        made: list[Any] = [_PartLayer(self, index, slice(start, stop)) for index in range(len(cache.layers))]
+        cache.layers = made
+        return cache
+
+    def whole(self, length: int) -> DynamicCache:
+        """The cache of all rows with their first `length` tokens, once every part is read."""
+        cache = roomy_cache(self._config)
+        layers: Any = cache.layers
+        for index, layer in enumerate(layers):
+            layer.place(*self._rooms[index], length)
+        return cache
+
+    def room(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The group's buffers of layer `index`, made for what the first part brings; zeros, for what lies behind a
+        row's own tokens is masked but takes part in products."""
+        with self._lock:
+            if index not in self._rooms:
+                shapes = ((self._rows, new.shape[1], self._length, new.shape[3]) for new in (keys, values))
+                self._rooms[index] = keys.new_zeros(next(shapes)), values.new_zeros(next(shapes))
+            return self._rooms[index]
+
+
+class _PartLayer(_RoomyLayer):
+    """A layer of some rows of a group."""
+
+    def __init__(self, group: GroupCache, index: int, rows: slice) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._group, self._index, self._rows = group, index, rows
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append to the group's buffers."""
+        if not self.is_initialized:
+            keys, values = self._group.room(self._index, key_states, value_states)
+            self.place(keys[self._rows], values[self._rows], 0)
+        return super().update(key_states, value_states, *args, **kwargs)
 
 
 def set_spare(cache: DynamicCache, spare: int) -> None:

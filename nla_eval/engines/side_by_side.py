@@ -40,6 +40,7 @@ class Split:
 
 
 _POOLS: dict[Split, ThreadPoolExecutor] = {}
+_MEASURED: dict[tuple[object, ...], Split] = {}
 
 
 class StoppedError(Exception):
@@ -80,8 +81,19 @@ def side_by_side(jobs: Iterable[Callable[[], T]], split: Split) -> Iterator[T]:
         wait(running)
 
 
+def in_order(jobs: Iterable[Callable[[], T]], split: Split) -> list[T]:
+    """Results of `jobs` in their order, all at once."""
+    numbered = (partial(_numbered, number, job) for number, job in enumerate(jobs))
+    return [result for _, result in sorted(side_by_side(numbered, split), key=lambda found: found[0])]
+
+
+def _numbered(number: int, job: Callable[[], T]) -> tuple[int, T]:
+    return number, job()
+
+
 def measured_split(model: Any, threads: int) -> Split:
-    """The fastest way to share `threads` cores among batches, timed on the first blocks of `model`.
+    """The fastest way to share `threads` cores among batches, timed on the first blocks of `model`; once in a process
+    for all models of the same blocks.
 
     Args:
         model: A decoder on the CPU with its blocks in `layers`, or a causal LM around one.
@@ -90,6 +102,13 @@ def measured_split(model: Any, threads: int) -> Split:
     if threads <= 1:
         return Split()
     layers = getattr(model, "model", model).layers
+    blocks = threads, type(layers[0]), tuple((p.dtype, p.shape) for p in layers[0].parameters())
+    if blocks not in _MEASURED:
+        _MEASURED[blocks] = _fastest(model, layers, threads)
+    return _MEASURED[blocks]
+
+
+def _fastest(model: Any, layers: Any, threads: int) -> Split:
     splits = [Split(), *(Split(threads // each, each) for each in _CORES_EACH if threads // each > 1)]
     handle = layers[min(_TRIAL_BLOCKS, len(layers)) - 1].register_forward_hook(_stop_here)
     try:

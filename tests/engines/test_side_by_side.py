@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nla_eval.engines import side_by_side as room
-from nla_eval.engines.side_by_side import Split, StoppedError, checkpoint, measured_split, side_by_side
+from nla_eval.engines.side_by_side import Split, StoppedError, checkpoint, in_order, measured_split, side_by_side
 
 TWO = Split(2, 1)
 
@@ -20,6 +20,34 @@ TWO = Split(2, 1)
 def test_every_job_gives_its_result_once(split: Split) -> None:
     jobs = [partial(pow, n, 2) for n in range(20)]
     assert sorted(side_by_side(jobs, split)) == [n * n for n in range(20)]
+
+
+@pytest.mark.parametrize("split", [Split(), TWO])
+def test_results_can_be_had_in_the_order_of_their_jobs(split: Split) -> None:
+    def slow_at_first(number: int) -> int:
+        time.sleep(0.02 if number < 2 else 0)
+        return number
+
+    assert in_order([partial(slow_at_first, n) for n in range(8)], split) == list(range(8))
+
+
+def test_models_of_the_same_blocks_are_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "_MEASURED", {})
+    trials = []
+    monkeypatch.setattr(room, "_trial", lambda split, model, batches: trials.append(model) or 1.0)
+    one, same, wider = (_decoder(width) for width in (4, 4, 8))
+    measured_split(one, 2)
+    assert set(map(id, trials)) == {id(one)}
+    measured_split(same, 2)
+    assert set(map(id, trials)) == {id(one)}
+    measured_split(wider, 2)
+    assert set(map(id, trials)) == {id(one), id(wider)}
+
+
+def _decoder(width: int) -> torch.nn.Module:
+    model = torch.nn.Module()
+    model.layers = torch.nn.ModuleList([torch.nn.Linear(width, width) for _ in range(3)])
+    return model
 
 
 def test_workers_are_several_threads_with_their_own_setting_and_the_callers_stays() -> None:
@@ -90,6 +118,7 @@ def test_the_measured_split_favours_batches_apart_within_a_margin(
 ) -> None:
     model = torch.nn.Module()
     model.layers = torch.nn.ModuleList([torch.nn.Identity() for _ in range(3)])
+    monkeypatch.setattr(room, "_MEASURED", {})
     monkeypatch.setattr(room, "_trial", lambda split, model, batches: together if split.workers == 1 else apart)
     assert measured_split(model, 2) == chosen
     assert not any(layer._forward_hooks for layer in model.layers)
