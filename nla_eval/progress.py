@@ -4,6 +4,7 @@ The pipeline emits events; whoever started it decides how they are shown. Nothin
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,3 +128,10 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process; the kernel counts KiB on Linux and bytes on macOS."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

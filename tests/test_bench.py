@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nla_eval.bench.engine import Load, capture_requests
-from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, Stopwatch, into_readme, ratio, save, shown, table
+from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, into_readme, race, ratio, save, shown, table
 from nla_eval.bench.pipeline import chats
 from nla_eval.errors import InputError
 
@@ -38,7 +38,7 @@ def test_chats_are_distinct_and_in_both_arms() -> None:
 
 def test_a_race_gives_the_median_rate_of_each_way() -> None:
     calls: list[str] = []
-    rates = Stopwatch(3).race({"a": (lambda: calls.append("a"), 10), "b": (lambda: calls.append("b"), 20)})
+    rates = race({"a": (lambda: calls.append("a"), 10), "b": (lambda: calls.append("b"), 20)}, 3)
     assert calls == ["a", "b"] * 3
     assert set(rates) == {"a", "b"}
     assert all(rate > 0 for rate in rates.values())

@@ -36,7 +36,7 @@ def machine() -> dict[str, str]:
 
 def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[str, ...], Measure]]:
     """The keys of each group of figures and what measures them; models are loaded when a group runs."""
-    from functools import cached_property
+    from functools import cache
 
     import torch
 
@@ -51,29 +51,22 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     target = load_target(target_name)
     pack = load_pack(pack_name) if pack_name else default_pack()
 
-    class Benches:
-        """Each dtype's engine, loaded once."""
+    @cache
+    def bench(dtype: torch.dtype) -> EngineBench:
+        return EngineBench(target, pack, Load(), dtype)
 
-        @cached_property
-        def fp32(self) -> EngineBench:
-            return EngineBench(target, pack, Load(), torch.float32)
-
-        @cached_property
-        def bf16(self) -> EngineBench:
-            return EngineBench(target, pack, Load(), torch.bfloat16)
-
-    benches, instrument = Benches(), Instrument(target, pack)
+    instrument = Instrument(target, pack)
     scorer = runtime_for(RuntimeSettings(target_name, pack_name)).scorer
-    yield ("capture_vs_full_logits", "capture_vs_single_logit"), lambda: benches.fp32.capture()
+    yield ("capture_vs_full_logits", "capture_vs_single_logit"), lambda: bench(torch.float32).capture()
     fp32, bf16 = "verbalize_vs_batched_fp32", "verbalize_vs_batched_bf16"
-    yield ("verbalize_vs_one_by_one", fp32), lambda: benches.fp32.verbalize(fp32, one_by_one=True)
-    yield ("ar_vs_one_by_one",), lambda: benches.fp32.reconstruct()
-    yield ("pipeline_flatness",), lambda: flatness(benches.fp32.engine, instrument, scorer)
-    yield ("rejudge_fraction",), lambda: rejudging(benches.fp32.engine, instrument, scorer, pack.max_new_tokens)
+    yield ("verbalize_vs_one_by_one", fp32), lambda: bench(torch.float32).verbalize(fp32, one_by_one=True)
+    yield ("ar_vs_one_by_one",), lambda: bench(torch.float32).reconstruct()
+    yield ("pipeline_flatness",), lambda: flatness(bench(torch.float32).engine, instrument, scorer)
+    yield ("rejudge_fraction",), lambda: rejudging(bench(torch.float32).engine, instrument, scorer, pack.max_new_tokens)
     yield ("rss_growth_2k_8k_mb",), lambda: growth(2048, 8192, target_name, pack_name)
     yield ("rss_growth_32k_tiny_mb",), tiny_growth
-    yield (bf16,), lambda: benches.bf16.verbalize(bf16, one_by_one=False)
-    yield ("decode_peak_fraction_bf16", "prefill_peak_fraction_bf16"), lambda: benches.bf16.peak_fractions()
+    yield (bf16,), lambda: bench(torch.bfloat16).verbalize(bf16, one_by_one=False)
+    yield ("decode_peak_fraction_bf16", "prefill_peak_fraction_bf16"), lambda: bench(torch.bfloat16).peak_fractions()
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from ..engines.loading import load_av, load_lm
 from ..engines.side_by_side import Split
 from ..pack import Pack
 from ..target import Target
-from .figures import Figure, Stopwatch, ratio
+from .figures import Figure, race, ratio
 
 _PEAK_SIZE = 2048
 _USUAL_BATCH = 4
@@ -84,13 +84,12 @@ class EngineBench:
         list(self.engine.capture(self.captures[:1]))
         usual(1)
         count = load.sequences * load.tokens
-        rates = Stopwatch(load.rounds).race(
-            {
-                "ours": (lambda: list(self.engine.capture(self.captures)), count),
-                "all": (lambda: usual(0), count),
-                "one": (lambda: usual(1), count),
-            }
-        )
+        ways: dict[str, Any] = {
+            "ours": (lambda: list(self.engine.capture(self.captures)), count),
+            "all": (lambda: usual(0), count),
+            "one": (lambda: usual(1), count),
+        }
+        rates = race(ways, load.rounds)
         how = f"{load.sequences} x {load.tokens} tokens, {self.how}"
         return {
             "capture_vs_full_logits": ratio(rates["ours"], rates["all"], "tokens/s", how),
@@ -119,7 +118,7 @@ class EngineBench:
         }
         if one_by_one:
             ways["alone"] = (lambda: generate(1, load.alone), load.alone)
-        rates = Stopwatch(load.rounds).race(ways)
+        rates = race(ways, load.rounds)
         how = f"{load.explanations} explanations of at most {load.max_new_tokens} tokens, {self.how}"
         found = {key: ratio(rates["ours"], rates["batched"], "explanations/s", how)}
         if one_by_one:
@@ -131,12 +130,11 @@ class EngineBench:
         drawn = [d.text or "a chat" for d in self.engine.verbalize(self.asked, self.sampling)]
         self.engine.reconstruct(drawn[:1])
         few = drawn[: 4 * self.load.alone]
-        rates = Stopwatch(self.load.rounds).race(
-            {
-                "ours": (lambda: self.engine.reconstruct(drawn), len(drawn)),
-                "alone": (lambda: [self.engine.reconstruct([text]) for text in few], len(few)),
-            }
-        )
+        ways: dict[str, Any] = {
+            "ours": (lambda: self.engine.reconstruct(drawn), len(drawn)),
+            "alone": (lambda: [self.engine.reconstruct([text]) for text in few], len(few)),
+        }
+        rates = race(ways, self.load.rounds)
         how = f"{len(drawn)} explanations, {self.how}"
         return {"ar_vs_one_by_one": ratio(rates["ours"], rates["alone"], "explanations/s", how)}
 

@@ -7,7 +7,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,21 +65,20 @@ class Figure:
     """Inputs, dtype and threads."""
 
 
-@dataclass
-class Stopwatch:
-    """Rates of several ways of doing the same, taken in turns so that a slow minute of the machine hits all alike."""
+def race(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
+    """Median rates of several ways of doing the same, taken in turns so that a slow minute of the machine hits all.
 
-    rounds: int = 3
-    found: dict[str, list[float]] = field(default_factory=dict)
-
-    def race(self, ways: dict[str, tuple[Callable[[], Any], int]]) -> dict[str, float]:
-        """Median rate of each way: `ways` gives, by name, what to run and how many units that does."""
-        for _ in range(self.rounds):
-            for name, (run, units) in ways.items():
-                began = time.perf_counter()
-                run()
-                self.found.setdefault(name, []).append(units / max(time.perf_counter() - began, 1e-9))
-        return {name: statistics.median(self.found[name]) for name in ways}
+    Args:
+        ways: By name, what to run and how many units that does.
+        rounds: Turns of each.
+    """
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, (run, units) in ways.items():
+            began = time.perf_counter()
+            run()
+            found[name].append(units / max(time.perf_counter() - began, 1e-9))
+    return {name: statistics.median(rates) for name, rates in found.items()}
 
 
 def ratio(ours: float, other: float, unit: str, how: str) -> Figure:

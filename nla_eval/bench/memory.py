@@ -1,11 +1,10 @@
 """Peak resident memory of capture by sequence length. Peaks only grow, so each measurement is a process of its own:
 
-`python -m nla_eval.bench.memory SHORT LONG DTYPE [TARGET PACK]` prints the growth in MB as JSON."""
+`python -m nla_eval.bench.memory SHORT LONG TARGET [PACK]` prints the growth in MB as JSON; PACK "-" says there is none."""
 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -14,15 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..progress import peak_bytes
 from .figures import Figure
 
 _TINY_CONTEXT = 32768
-
-
-def peak_mb() -> float:
-    """Peak resident memory of this process in MB; the kernel counts KiB on Linux and bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def growth(short: int, long: int, target: str, pack: str | None) -> dict[str, Figure]:
@@ -85,7 +79,7 @@ def _main(short: int, long: int, target: str, pack: str | None) -> None:
         ids = rng.integers(0, vocabulary, tokens).astype(np.int32)
         request = CaptureRequest(str(tokens), ids, np.array([tokens // 2, tokens - 1]))
         list(capture(trunk, [request], EngineConfig(torch.bfloat16)))
-        peaks.append(peak_mb())
+        peaks.append(peak_bytes() / 1e6)
     config = trunk.config
     width = config.num_key_value_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
     kv = 2 * 2 * (layer + 1) * width * (long - short) / 1e6

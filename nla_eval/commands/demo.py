@@ -13,6 +13,7 @@ from pathlib import Path
 from ..engines.base import Sampling
 from ..errors import NlaEvalError
 from ..plan import ReadingPlan
+from ..progress import peak_bytes
 from ..runtime import RuntimeSettings, release
 from .read import ReadRequest
 from .read import run as read
@@ -49,7 +50,7 @@ def run(request: DemoRequest) -> None:
     _evaluate(request, plan, store, logs)
     _say(started, "3/3 tallying and writing the report")
     report(ReportRequest((str(logs),), str(request.out / "report.html"), pack=request.settings.pack))
-    _say(started, f"done, peak memory {_peak_gib():.1f} GiB. Every explanation: inspect view --log-dir {logs}")
+    _say(started, f"done, peak memory {peak_bytes() / 2**30:.1f} GiB. Every explanation: inspect view --log-dir {logs}")
 
 
 def _evaluate(request: DemoRequest, plan: ReadingPlan, store: Path, logs: Path) -> None:
@@ -76,13 +77,6 @@ def _evaluate(request: DemoRequest, plan: ReadingPlan, store: Path, logs: Path) 
     if failed:
         reason = failed[0].error.message if failed[0].error else failed[0].status
         raise NlaEvalError(f"task {failed[0].eval.task} ended with: {reason}; its log is in {logs}")
-
-
-def _peak_gib() -> float:
-    """Peak resident memory of this process; the kernel counts KiB on Linux and bytes on macOS."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def _say(started: float, text: str) -> None:
