@@ -96,9 +96,9 @@ class ReadingPlan:
         if Lane.MEASURED not in self.lanes or len(set(self.lanes)) != len(self.lanes):
             raise InputError(f"lanes are {', '.join(self.lanes)}; expected 'measured' and each control at most once")
 
-    def lanes_in(self, arm: str) -> tuple[Lane, ...]:
-        """The lanes read in transcripts of `arm`."""
-        return lanes_in(self.lanes, arm)
+    def lanes_of(self, prepared: Prepared) -> tuple[Lane, ...]:
+        """The lanes read of one transcript."""
+        return lanes_in(self.lanes, prepared.row.arm)
 
 
 @dataclass(frozen=True)
@@ -165,19 +165,15 @@ class PlannedRun:
         return [
             (prepared.digest, site.position, lane.value, draw)
             for site in prepared.sites
-            for lane in self.lanes_of(prepared)
+            for lane in self.plan.lanes_of(prepared)
             for draw in range(self.plan.draws)
         ]
-
-    def lanes_of(self, prepared: Prepared) -> tuple[Lane, ...]:
-        """The lanes read of one transcript."""
-        return self.plan.lanes_in(prepared.row.arm)
 
     def describe_readings(self, readable: Sequence[Prepared]) -> str:
         """How many readings `readable` give, by lane, in one clause."""
         by_lane = Counter[str]()
         for p in readable:
-            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.lanes_of(p)})
+            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.plan.lanes_of(p)})
         positions = sum(len(p.sites) for p in readable)
         each = " + ".join(f"{by_lane[lane]} {lane.value}" for lane in self.plan.lanes)
         draws = f" x {self.plan.draws} draws" if self.plan.draws > 1 else ""

@@ -290,7 +290,7 @@ class _Run:
         if not pending:
             return
         if Lane.DONOR in self.run.plan.lanes:
-            receiving = [p for p in captured if Lane.DONOR in self.run.lanes_of(p)]
+            receiving = [p for p in captured if Lane.DONOR in self.run.plan.lanes_of(p)]
             self.levels = controls.match_levels(site for p in receiving for site in p.sites)
         drafts = self._pending(captured, controls)
         meter = Meter(self.progress, "verbalize", pending, "readings")
@@ -320,7 +320,7 @@ class _Run:
         plan = self.run.plan
         for prepared in captured:
             for site in prepared.sites:
-                for lane in self.run.lanes_of(prepared):
+                for lane in plan.lanes_of(prepared):
                     for draw in range(plan.draws):
                         if (prepared.digest, site.position, lane.value, draw) not in self.present:
                             yield draft_of(site, lane, draw, controls)

@@ -217,16 +217,14 @@ class Session:
         prepared = prepare(transcript, self.runtime.instrument, self.plan)
         draws = range(first_draw, first_draw + self.settings.draws)
         positions = set(prepared.positions.tolist())
+        lanes = self.plan.lanes_of(prepared)
         present = tuple(
             r.model_copy(update={"transcript_id": transcript.id, "suite": transcript.suite})
             for r in self._stored.get(prepared.digest, ())
-            if r.position in positions and r.lane in self._lanes_of(prepared) and r.draw in draws
+            if r.position in positions and r.lane in lanes and r.draw in draws
         )
-        planned = len(positions) * len(self._lanes_of(prepared)) * len(draws)
+        planned = len(positions) * len(lanes) * len(draws)
         return Opened(prepared, first_draw, present, self._activations(prepared), planned - len(present))
-
-    def _lanes_of(self, prepared: Prepared) -> tuple[Lane, ...]:
-        return self.plan.lanes_in(prepared.row.arm)
 
     def _activations(self, prepared: Prepared) -> Vectors | None:
         stored = self.bank.stored.get(prepared.digest) if self.bank else None
@@ -247,7 +245,7 @@ class Session:
         return [
             draft_of(site, lane, draw, others if lane in _BANK_LANES else own)
             for site in prepared.sites
-            for lane in self._lanes_of(prepared)
+            for lane in self.plan.lanes_of(prepared)
             for draw in range(opened.first_draw, opened.first_draw + self.settings.draws)
             if (site.position, lane, draw) not in there
         ]

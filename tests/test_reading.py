@@ -156,9 +156,7 @@ def test_stages_on_lists_give_the_readings_of_a_run(tmp_path: Path) -> None:
     controls = ControlLanes([s for p in prepared for s in p.sites], activations, PLAN.seed)
     by_hand = []
     for p in prepared:
-        drawn = verbalize_stage(
-            engine, drafts_of(p, PLAN.lanes_in(p.row.arm), PLAN.draws, controls), identity, PLAN.sampling
-        )
+        drawn = verbalize_stage(engine, drafts_of(p, PLAN.lanes_of(p), PLAN.draws, controls), identity, PLAN.sampling)
         by_hand += score_stage(engine, drawn, identity, Scoring(plain_scores))
     made = {(r["transcript_digest"], r["position"], r["lane"], r["draw"]): r for r in store.readings().to_dicts()}
     assert len(made) == len(by_hand)
