@@ -1,6 +1,6 @@
 """Peak resident memory of capture by sequence length. Peaks only grow, so each measurement is a process of its own:
 
-`python -m nla_eval.bench.memory SHORT LONG TARGET [PACK]` prints the growth in MB as JSON; PACK "-" says there is none."""
+`python -m nla_eval.bench.memory SHORT LONG TARGET [PACK]` prints the growth in MB as JSON; PACK "-" means none."""
 
 from __future__ import annotations
 
