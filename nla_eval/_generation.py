@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .engines.one_step import GroupCache, roomy_cache, worth_compacting
+from .engines.one_step import GROUPED, roomy_cache, worth_compacting
+from .engines.ragged import GroupCache, RaggedCache
+from .engines.recorded import Tap
 from .engines.side_by_side import Split, in_order
 
 Stop = Literal["stop", "max_tokens"]
@@ -55,79 +57,78 @@ class Generated:
     tokens: int
     """Generated tokens, the end token included."""
     stop: Stop
+    token_ids: NDArray[np.int32] = field(repr=False, compare=False)
+    """Of the prompt and of what was generated."""
+    activations: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    """(T, d) output of the generator's tapped block at these tokens but the last, which no block has read."""
 
 
 class Generator:
     """A causal language model with its tokenizer.
 
     Prompts are read in batches of `max_batch_tokens`, and then continued together in groups of `DECODE_FACTOR` times
-    as many, half as many again with padding: reading is bound by arithmetic, writing by the weights that pass through
-    memory at every token.
+    as many: reading is bound by arithmetic, writing by the weights that pass through memory at every token.
 
     Args:
         model: A transformers causal language model in eval mode.
         tokenizer: Its tokenizer.
         max_batch_tokens: Bound on rows times padded length of the forwards that run together.
         split: How a CPU's cores are shared among the batches that are read; writing takes all of them.
+        tap: On a block of the model; answers then come with its output. Models with sliding windows give none.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_batch_tokens: int, split: Split | None = None) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, max_batch_tokens: int, split: Split | None = None, tap: Tap | None = None
+    ) -> None:
         self.split = split or Split()
+        self.tap = tap
         self.model = model
         self.tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens
         self._ends = _end_ids(model, tokenizer)
         layers: Any = roomy_cache(model.config.get_text_config()).layers
-        self._mergeable = not any(layer.is_sliding for layer in layers)
+        self._ragged = model.config._attn_implementation == GROUPED and not any(layer.is_sliding for layer in layers)
 
     def __call__(self, requests: Sequence[GenerateRequest]) -> list[Generated]:
         """One answer per request, in order."""
         answers: dict[int, Generated] = {}
-        for indices in _batches(requests, self._group_tokens):
+        for indices in self._groups(requests):
             rows = [_Row(requests[i], self.tokenizer, self._ends) for i in indices]
-            self._continue(rows)
+            (self._continue_ragged if self._ragged else self._continue_left_padded)(rows)
             answers.update({i: row.answer() for i, row in zip(indices, rows, strict=True)})
         return [answers[i] for i in range(len(requests))]
 
-    @property
-    def _group_tokens(self) -> int:
-        return self.max_batch_tokens * (DECODE_FACTOR if self._mergeable else 1) * 3 // 2
+    def _groups(self, requests: Sequence[GenerateRequest]) -> Iterator[list[int]]:
+        """Indices of requests that are continued together, those with the longest prompts first."""
+        order = sorted(range(len(requests)), key=lambda i: -len(requests[i].token_ids))
+        room = [len(requests[i].token_ids) + requests[i].max_new_tokens for i in order]
+        if self._ragged:
+            parts = slices(room, DECODE_FACTOR * self.max_batch_tokens, padded=False)
+        else:
+            parts = slices(room, self.max_batch_tokens, padded=True)
+        for part in parts:
+            yield order[part]
 
     @torch.inference_mode()
-    def _continue(self, rows: list[_Row]) -> None:
-        cache, mask, logits = self._read(rows)
-        position = mask.sum(1, keepdim=True)
-        while True:
-            for row, scores in zip(rows, logits.float().cpu().numpy(), strict=True):
-                if row.stop is None:
-                    row.take(scores)
-            alive = [i for i, row in enumerate(rows) if row.stop is None]
-            if not alive:
-                return
+    def _continue_ragged(self, rows: list[_Row]) -> None:
+        """`rows` come with the longest prompt first."""
+        cache, logits = self._read(rows)
+        while alive := _take(rows, logits):
             if worth_compacting(len(alive), len(rows)):
-                keep = torch.tensor(alive, device=mask.device)
-                cache.batch_select_indices(keep)
-                mask, position, rows = mask[keep], position[keep], [rows[i] for i in alive]
-            ids = torch.tensor([[row.written[-1]] for row in rows], device=mask.device)
-            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
-            logits = self.model(
-                input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
-            ).logits[:, -1]
-            position = position + 1
+                cache.keep(alive)
+                rows = [rows[i] for i in alive]
+            ids = torch.tensor([[row.written[-1]] for row in rows], device=self.model.device)
+            logits = self.model(input_ids=ids, **cache.step()).logits[:, -1]
+            self._record(rows, [1] * len(rows))
 
-    def _read(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """The prompts' cache and mask (B, T), and the logits (B, V) behind them."""
-        if not self._mergeable:
-            return self._forward_left_padded(rows)
-        longest = max(len(row.request.token_ids) for row in rows)
-        size = max(1, self.max_batch_tokens // self.split.workers // longest)
-        room = longest + max(row.request.max_new_tokens for row in rows)
-        group = GroupCache(self.model.config.get_text_config(), len(rows), room)
-        starts = range(0, len(rows), size)
-        logits = in_order((partial(self._forward, rows[s : s + size], group, s) for s in starts), self.split)
-        lengths = torch.tensor([len(row.request.token_ids) for row in rows], device=self.model.device)
-        mask = (torch.arange(longest, device=self.model.device) < lengths[:, None]).long()
-        return group.whole(longest), mask, torch.cat(logits)
+    def _read(self, rows: list[_Row]) -> tuple[RaggedCache, torch.Tensor]:
+        """The prompts' cache, and the logits (B, V) behind them."""
+        lengths = [len(row.request.token_ids) for row in rows]
+        spare = max(row.request.max_new_tokens for row in rows)
+        group = GroupCache(self.model.config.get_text_config(), lengths, spare)
+        parts = slices(lengths, self.max_batch_tokens // self.split.workers, padded=True)
+        logits = in_order((partial(self._forward, rows[part], group, part.start) for part in parts), self.split)
+        return group.whole(), torch.cat(logits)
 
     @torch.inference_mode()
     def _forward(self, rows: list[_Row], group: GroupCache, start: int) -> torch.Tensor:
@@ -142,10 +143,35 @@ class Generator:
         cache = group.part(start, start + len(rows))
         ends, which = torch.unique(lengths - 1, return_inverse=True)
         logits = self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=ends).logits
+        self._record(rows, list(map(len, prompts)))
         return torch.as_tensor(logits[torch.arange(len(rows), device=device), which])
 
-    def _forward_left_padded(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    def _record(self, rows: list[_Row], lengths: list[int]) -> None:
+        """Keep what the tapped block gave at the first `lengths` tokens of each row's last forward."""
+        if self.tap is not None:
+            hidden = self.tap.take().float().cpu().numpy()
+            for row, output, length in zip(rows, hidden, lengths, strict=True):
+                row.activations.append(output[:length].copy())
+
+    @torch.inference_mode()
+    def _continue_left_padded(self, rows: list[_Row]) -> None:
         """For sliding windows, which count back from the last column and would keep the padding behind a prompt."""
+        cache, mask, logits = self._read_left_padded(rows)
+        position = mask.sum(1, keepdim=True)
+        while alive := _take(rows, logits):
+            if worth_compacting(len(alive), len(rows)):
+                keep = torch.tensor(alive, device=mask.device)
+                cache.batch_select_indices(keep)
+                mask, position, rows = mask[keep], position[keep], [rows[i] for i in alive]
+            ids = torch.tensor([[row.written[-1]] for row in rows], device=mask.device)
+            mask = torch.cat([mask, mask.new_ones((len(rows), 1))], dim=1)
+            logits = self.model(
+                input_ids=ids, attention_mask=mask, position_ids=position, past_key_values=cache, use_cache=True
+            ).logits[:, -1]
+            position = position + 1
+
+    def _read_left_padded(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """The prompts' cache and mask (B, T), and the logits (B, V) behind them."""
         device = self.model.device
         ids, mask = _left_padded([row.request.token_ids for row in rows], self.tokenizer.pad_token_id or 0)
         ids, mask = ids.to(device), mask.to(device)
@@ -164,6 +190,7 @@ class _Row:
     def __init__(self, request: GenerateRequest, tokenizer: Any, ends: frozenset[int]) -> None:
         self.request = request
         self.written: list[int] = []
+        self.activations: list[NDArray[np.float32]] = []
         self.stop: Stop | None = None
         self._tokenizer = tokenizer
         self._ends = ends
@@ -194,7 +221,11 @@ class _Row:
 
     def answer(self) -> Generated:
         return Generated(
-            self._text if self._text is not None else self._decode(), len(self.written), self.stop or "stop"
+            text=self._text if self._text is not None else self._decode(),
+            tokens=len(self.written),
+            stop=self.stop or "stop",
+            token_ids=np.concatenate([self.request.token_ids, np.array(self.written, np.int32)]),
+            activations=np.concatenate(self.activations) if self.activations else None,
         )
 
 
@@ -226,14 +257,25 @@ def choose_token(logits: NDArray[np.float32], request: GenerateRequest, rng: np.
     return int(order[min(int(np.searchsorted(mass, uniform, side="right")), len(mass) - 1)])
 
 
-def _batches(requests: Sequence[GenerateRequest], max_tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of similar prompt length, longest first, so that little is padding."""
-    order = sorted(range(len(requests)), key=lambda i: -(len(requests[i].token_ids) + requests[i].max_new_tokens))
-    while order:
-        longest = len(requests[order[0]].token_ids) + requests[order[0]].max_new_tokens
-        size = max(1, max_tokens // longest)
-        yield order[:size]
-        order = order[size:]
+def slices(sizes: Sequence[int], bound: int, *, padded: bool) -> Iterator[slice]:
+    """Runs of `sizes`, which do not increase by much, within `bound`: by their sum, or, `padded`, by rows times the
+    longest; each has at least one."""
+    start = total = longest = 0
+    for row, size in enumerate(sizes):
+        longest, total = max(longest, size), total + size
+        if row > start and ((row - start + 1) * longest if padded else total) > bound:
+            yield slice(start, row)
+            start, total, longest = row, size, size
+    if sizes:
+        yield slice(start, len(sizes))
+
+
+def _take(rows: list[_Row], logits: torch.Tensor) -> list[int]:
+    """Choose the next token of every row; which rows go on."""
+    for row, scores in zip(rows, logits.float().cpu().numpy(), strict=True):
+        if row.stop is None:
+            row.take(scores)
+    return [i for i, row in enumerate(rows) if row.stop is None]
 
 
 def _left_padded(prompts: Sequence[NDArray[np.int32]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

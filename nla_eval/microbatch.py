@@ -36,6 +36,9 @@ class Work(Generic[Req, Res]):
     max_cost: int
     """Bound on the summed cost of a batch. A single request above it travels alone."""
     max_items: int = 256
+    patience: float = 0.0
+    """Seconds without a new request of any kind before a batch of this is taken, and work that waits with less goes
+    first: for batches that take so long that waiting for company always pays."""
 
 
 @dataclass(eq=False)
@@ -53,9 +56,10 @@ class _Ticket:
 class MicroBatcher:
     """One worker thread and its queue.
 
-    A batch is the oldest waiting request plus every waiting request of the same `Work`, oldest first, until cost or
-    item count is full. The first request of an idle worker waits `linger` seconds for company: samples become ready
-    within milliseconds of each other, and one padded batch of 30 costs far less than 30 batches of one.
+    A batch is the oldest waiting request of the least patient kind plus every waiting request of the same `Work`,
+    oldest first, until cost or item count is full. The first request of an idle worker waits `linger` seconds for
+    company: samples become ready within milliseconds of each other, and one padded batch of 30 costs far less than 30
+    batches of one.
 
     Args:
         name: Names the thread.
@@ -123,7 +127,20 @@ class MicroBatcher:
             if not self._waiting:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 self._linger()
+            self._await_company()
             return self._take() if self._waiting else None
+
+    def _work(self) -> Work[Any, Any]:
+        """What is to be done next: the least patient kind, and of those that are equally so the oldest."""
+        return min((ticket.work for ticket in self._waiting), key=lambda work: work.patience)
+
+    def _await_company(self) -> None:
+        """Wait until no request has come for as long as the next work has patience."""
+        while self._waiting and not self._closed and (patience := self._work().patience):
+            count = len(self._waiting)
+            self._changed.wait(patience)
+            if len(self._waiting) == count or _full([t for t in self._waiting if t.work == self._work()]):
+                return
 
     def _linger(self) -> None:
         deadline = time.monotonic() + self.linger
@@ -133,7 +150,7 @@ class MicroBatcher:
             self._changed.wait(left)
 
     def _take(self) -> list[_Ticket]:
-        work = self._waiting[0].work
+        work = self._work()
         batch: list[_Ticket] = []
         cost = 0
         for ticket in self._waiting:

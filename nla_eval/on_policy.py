@@ -214,7 +214,11 @@ async def _written(
     output = await model.generate(
         list(transcript.messages),
         config=GenerateConfig(
-            max_tokens=settings.max_tokens, temperature=settings.temperature, top_p=settings.top_p, seed=settings.seed
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            seed=settings.seed,
+            max_connections=MAX_CONNECTIONS,  # said here, for Inspect's adaptive limit begins with 20
         ),
         cache=False,
     )

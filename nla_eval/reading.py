@@ -257,6 +257,7 @@ class _Run:
         of, engine, began = {p.digest: p for p in missing}, self.engine, time.monotonic()
         meter = Meter(self.progress, "capture", len(missing), "transcripts")
         failed: set[str] = set()
+        tokens = 0
         for batch in _flushed(
             captured_stream(engine, (p.request for p in missing)),
             _TRANSCRIPTS_PER_PART,
@@ -265,6 +266,7 @@ class _Run:
             keep: dict[str, StoredActivations] = {}
             for captured in batch:
                 prepared = of[captured.key]
+                tokens += 0 if captured.recorded else len(prepared.token_ids)
                 if captured.error is not None:
                     failed.add(captured.key)
                     self._append(failed_readings(replace(prepared, error=captured.error), self.identity))
@@ -272,7 +274,6 @@ class _Run:
                     keep[captured.key] = self._keep(prepared, captured)
                 meter.advance()
             self.store.append_activations(keep)
-        tokens = sum(len(p.token_ids) for p in missing)
         self.spent = replace(self.spent, captured_tokens=tokens, capture_seconds=time.monotonic() - began)
         return failed
 

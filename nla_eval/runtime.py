@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import InputError, PackError
+from .errors import InputError, NlaEvalError, PackError
 from .microbatch import MicroBatcher, Work
 from .registry import Registry
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._generation import Generated, GenerateRequest
     from .engines.base import Engine
     from .engines.config import EngineConfig
+    from .engines.recorded import Recording
     from .pack import Pack
     from .plan import Instrument
     from .stages import Scorer
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
+
+GENERATE_PATIENCE = 0.1
+"""Seconds a prompt waits for others before it is answered: a group takes a hundred times as long."""
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -61,6 +65,9 @@ class RuntimeSettings:
 class EngineKind(Protocol):
     """How one kind of engine loads what it runs. Called in the worker thread."""
 
+    records: bool
+    """Whether what its generator computes at a token stands for what its engine would capture there."""
+
     def target(self, settings: RuntimeSettings) -> Target:
         """The target with its tokenizer; no weights."""
         ...
@@ -78,9 +85,9 @@ class EngineKind(Protocol):
         ...
 
     def generator(
-        self, settings: RuntimeSettings, target: Target
+        self, settings: RuntimeSettings, target: Target, tapped: int | None
     ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
-        """The whole language model, for turns the target writes itself."""
+        """The whole language model, for turns the target writes itself; answers may bring the output of a block."""
         ...
 
 
@@ -90,6 +97,8 @@ ENGINES: Registry[EngineKind] = Registry("engine")
 @ENGINES.register("transformers")
 class TransformersKind:
     """PyTorch through transformers: the default."""
+
+    records = True
 
     @staticmethod
     def target(settings: RuntimeSettings) -> Target:
@@ -124,7 +133,9 @@ class TransformersKind:
         return partial(ar_scores, baselines=pack.baselines)
 
     @staticmethod
-    def generator(settings: RuntimeSettings, target: Target) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+    def generator(
+        settings: RuntimeSettings, target: Target, tapped: int | None
+    ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
         """The causal language model with its head."""
         import torch
 
@@ -132,14 +143,17 @@ class TransformersKind:
         from .engines.loading import load_lm
         from .engines.one_step import GROUPED
         from .engines.packed import pack_linears
+        from .engines.recorded import Tap
         from .engines.side_by_side import measured_split
 
         model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
         if torch.cuda.is_available():
-            return Generator(model.to("cuda"), target.tokenizer, settings.max_batch_tokens)
-        split = measured_split(model, torch.get_num_threads())
-        pack_linears(model)
-        return Generator(model, target.tokenizer, settings.max_batch_tokens, split)
+            model, split = model.to("cuda"), None
+        else:
+            split = measured_split(model, torch.get_num_threads())
+            pack_linears(model)
+        tap = None if tapped is None else Tap(model.get_decoder().layers[tapped])
+        return Generator(model, target.tokenizer, settings.max_batch_tokens, split, tap)
 
 
 @ENGINES.register("vllm-server")
@@ -157,6 +171,8 @@ class VllmServerKind(TransformersKind):
 @ENGINES.register("vllm")
 class VllmKind(TransformersKind):
     """AV and capture by vLLM in this process, the AR through transformers: `vllm[:option=value,...]`."""
+
+    records = False
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
@@ -234,7 +250,8 @@ class Runtime:
         from ._generation import DECODE_FACTOR
 
         cost = len(request.token_ids) + request.max_new_tokens
-        work = Work("generate", self._generate, DECODE_FACTOR * self.settings.max_batch_tokens)
+        most = DECODE_FACTOR * self.settings.max_batch_tokens
+        work = Work("generate", self._generate, most, patience=GENERATE_PATIENCE)
         return await self.batcher.submit(work, request, cost)
 
     # What follows is for the worker thread.
@@ -264,11 +281,20 @@ class Runtime:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine with its weights."""
+        """The engine with its weights; what the generator has read is not captured again."""
+        from .engines.recorded import RecordedEngine
+
         self._set_threads()
         engine = self._kind.engine(self.settings, self.target, self.pack)
         self.loaded.append("engine")
-        return engine
+        return RecordedEngine(engine, self.recording) if self._kind.records else engine
+
+    @cached_property
+    def recording(self) -> Recording:
+        """What the generator's answers brought of the pack's block."""
+        from .engines.recorded import Recording
+
+        return Recording()
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -279,12 +305,33 @@ class Runtime:
     def generator(self) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
         """The language model with its head."""
         self._set_threads()
-        generator = self._kind.generator(self.settings, self.target)
+        generator = self._kind.generator(self.settings, self.target, self._tapped())
         self.loaded.append("generator")
         return generator
 
+    def drop_generator(self) -> None:
+        """Free the language model once every answer is written; what it recorded stays."""
+        from .engines.fitting import release_memory
+
+        if self.__dict__.pop("generator", None) is not None:
+            release_memory()
+
+    def _tapped(self) -> int | None:
+        """The block whose output answers bring: the pack's, where there is a pack for this target."""
+        if not self._kind.records:
+            return None
+        try:
+            self.pack.check_target(self.target)
+        except NlaEvalError:
+            return None  # a target can answer without one; what reads it will say so
+        return self.pack.layer
+
     def _generate(self, requests: list[GenerateRequest]) -> list[Generated]:
-        return self.generator(requests)
+        answers = self.generator(requests)
+        for answer in answers:
+            if answer.activations is not None:
+                self.recording.add(answer.token_ids, answer.activations)
+        return answers
 
     def _set_threads(self) -> None:
         if self.settings.threads is not None:

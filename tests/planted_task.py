@@ -30,6 +30,8 @@ BATCHES: list[int] = []
 class PlantedKind:
     """Loads the planted instrument."""
 
+    records = False
+
     @staticmethod
     def target(settings: RuntimeSettings) -> Any:
         return ByteTarget(max_context=65536)
@@ -48,12 +50,16 @@ class PlantedKind:
         return plain_scores
 
     @staticmethod
-    def generator(settings: RuntimeSettings, target: Any) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+    def generator(
+        settings: RuntimeSettings, target: Any, tapped: int | None
+    ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
         def write(requests: Sequence[GenerateRequest]) -> list[Generated]:
             BATCHES.append(len(requests))
             if any(r.max_new_tokens == 13 for r in requests):
                 raise RuntimeError("planted failure")
-            return [Generated(f"It is city {len(r.token_ids)}, far from the sea.", 9, "stop") for r in requests]
+            return [
+                Generated(f"It is city {len(r.token_ids)}, far from the sea.", 9, "stop", r.token_ids) for r in requests
+            ]
 
         return write
 

@@ -10,12 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval._generation import GenerateRequest, Generator, choose_token
+from nla_eval._generation import GenerateRequest, Generator, choose_token, slices
+from nla_eval.engines.one_step import GROUPED
+from nla_eval.engines.recorded import Tap
 from tests.tiny_target import write_tiny_target
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder: Path = write_tiny_target(tmp_path_factory.mktemp("target"))
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation=GROUPED).eval()
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """The same target under transformers' own attention."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder: Path = write_tiny_target(tmp_path_factory.mktemp("target"))
@@ -53,7 +65,7 @@ def sliding(parts: tuple[Any, Any]) -> tuple[Any, Any]:
     return AutoModelForCausalLM.from_config(config).eval(), tokenizer
 
 
-@pytest.mark.parametrize("kind", ["parts", "sliding"])
+@pytest.mark.parametrize("kind", ["parts", "stock", "sliding"])
 def test_greedy_equals_transformers_own_greedy(kind: str, request: pytest.FixtureRequest) -> None:
     import torch
 
@@ -101,6 +113,31 @@ def test_the_end_token_stops_and_is_not_part_of_the_text(parts: tuple[Any, Any])
 def test_the_cap_is_reported_as_a_cap(parts: tuple[Any, Any]) -> None:
     answer = Generator(*parts, max_batch_tokens=1)(requests(parts[1], n=1, max_new_tokens=3))[0]
     assert (answer.tokens, answer.stop) == (3, "max_tokens")
+
+
+def test_a_tapped_block_gives_what_a_plain_forward_gives_there(parts: tuple[Any, Any]) -> None:
+    import torch
+
+    model, tokenizer = parts
+    asked = requests(tokenizer, max_new_tokens=9)
+    plain = Generator(model, tokenizer, 400)(asked)
+    tapped = Generator(model, tokenizer, 400, tap=Tap(model.get_decoder().layers[0]))(asked)
+    assert tapped == plain
+    assert all(answer.activations is None for answer in plain)
+    for answer in tapped:
+        ids = torch.from_numpy(answer.token_ids[None].astype(np.int64))
+        with torch.inference_mode():
+            expected = model(ids, output_hidden_states=True).hidden_states[1][0]
+        assert answer.activations is not None
+        assert answer.activations.shape == (len(answer.token_ids) - 1, model.config.hidden_size)
+        np.testing.assert_allclose(answer.activations, expected[:-1].numpy(), rtol=1e-4, atol=1e-5)
+
+
+@given(sizes=st.lists(st.integers(1, 40), max_size=30), bound=st.integers(1, 120), padded=st.booleans())
+def test_slices_tile_what_they_part_within_the_bound(sizes: list[int], bound: int, padded: bool) -> None:
+    parts = [sizes[part] for part in slices(sizes, bound, padded=padded)]
+    assert [size for part in parts for size in part] == sizes
+    assert all(len(p) == 1 or (len(p) * max(p) if padded else sum(p)) <= bound for p in parts)
 
 
 LOGITS = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))

@@ -152,6 +152,32 @@ def test_different_work_never_shares_a_batch_and_runs_in_one_thread() -> None:
     assert first.threads == second.threads
 
 
+def test_patient_work_lets_other_work_go_first_and_waits_for_what_that_makes_ready() -> None:
+    order: list[list[int]] = []
+    slow = Work("slow", lambda requests: order.append(list(requests)) or requests, max_cost=100, patience=0.3)
+    quick = Recorder()
+    batcher = MicroBatcher("test")
+    gate = Gate(batcher)
+
+    async def two_steps(number: int) -> None:
+        await batcher.submit(Work("quick", quick, max_cost=1), number)
+        await batcher.submit(slow, number)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            await gate.shut(group)
+            group.start_soon(batcher.submit, slow, 0)
+            while not batcher.waiting:
+                await anyio.sleep(0.001)
+            for number in range(1, 6):
+                group.start_soon(two_steps, number)
+            await gate.open_when(6)
+
+    anyio.run(main)
+    assert [len(batch) for batch in quick.batches] == [1] * 5
+    assert [sorted(batch) for batch in order] == [[0, 1, 2, 3, 4, 5]]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_cancelled_waiter_is_dropped_before_its_batch(backend: str) -> None:
     recorder = Recorder()

@@ -47,6 +47,11 @@ def test_every_prompt_is_answered_once_in_shared_batches_and_then_read_back(
     assert [t.digest for t in again] == [t.digest for t in first]
 
 
+def test_more_prompts_than_inspects_first_limit_share_a_batch(model: Model, tmp_path: Path) -> None:
+    write(planted_suite("planted_many", Arm.EVALUATION, 40, answers_by="target"), model, tmp_path / "a.jsonl")
+    assert BATCHES == [40]
+
+
 def test_a_limit_answers_no_more_than_it_says(suite: Suite, model: Model, tmp_path: Path) -> None:
     assert [t.id for t in write(suite, model, tmp_path / "a.jsonl", limit=2)] == [t.id for t in suite.load()][:2]
     assert sum(BATCHES) == 2

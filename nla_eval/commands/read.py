@@ -88,6 +88,7 @@ def run(request: ReadRequest) -> None:
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
     print(planned.describe())
+    runtime.drop_generator()
     setting = _setting(runtime)
     work = work_of(planned, store, retry_errors=request.retry_errors)
     if work.readings:

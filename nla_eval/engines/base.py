@@ -33,6 +33,8 @@ class Captured:
     activations: NDArray[np.float32]
     """(P, d_model), raw scale; (0, d_model) when `error` is set."""
     error: str | None = None
+    recorded: bool = False
+    """Kept from the pass in which the target wrote these tokens; nothing was run."""
 
 
 @dataclass(frozen=True)

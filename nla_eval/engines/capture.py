@@ -41,6 +41,7 @@ def capture(
     split = split or Split()
     for captured in side_by_side(reader.jobs(requests, split.workers), split):
         yield from captured
+    release_memory()
 
 
 class _Reader:

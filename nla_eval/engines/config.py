@@ -23,7 +23,7 @@ class EngineConfig:
     chunk_tokens: int = 8192
     """Longer transcripts are read in chunks of this many tokens with a KV cache. Within one, causal attention needs no
     mask and skips its upper half."""
-    verbalize_batch: int = 256
-    """Explanations drawn together, in all batches that run side by side."""
+    verbalize_batch: int = 432
+    """Explanations drawn together, in all batches that run side by side; as some end, others take their places."""
     reconstruct_batch: int = 64
     """Explanations of one batch."""

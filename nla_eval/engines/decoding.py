@@ -1,14 +1,17 @@
 """Draws explanations: the vector, rescaled to the pack's injection norm, overwrites one embedding of the AV prompt.
 
 The prompt before the slot is the same for every activation: its KV is computed once and expanded. Finished rows leave
-the batch, a few at a time. Random numbers are functions of (key, seed, step): a draw does not depend on its batch."""
+the batch and others take their places. Random numbers are functions of (key, seed, step): a draw does not depend on its
+batch."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,10 +21,17 @@ from transformers import DynamicCache
 from ..prompts import CLOSE_TAG, AVPrompt, parse_explanation
 from ..readings import StopReason
 from .base import Draw, Sampling, VerbalizeRequest
-from .one_step import roomy_cache, set_spare, worth_compacting
+from .fitting import halved, release_memory
+from .one_step import roomy_cache, set_spare
+from .ragged import RaggedCache, empty_room
 from .side_by_side import checkpoint
 
 _BLOCK = 256
+_BEGIN = 64
+"""Prompts read in one forward."""
+_REFILL = 16
+"""New rows join once this part of a batch is free: a forward of few rows costs as much as one of more."""
+_NOT_FINITE = "the activation is not finite"
 
 
 class Decoder:
@@ -58,86 +68,202 @@ class Decoder:
                 looked_up[row, 0] = (vector / (norm / self.scale)).to(looked_up.dtype)
         return torch.as_tensor(looked_up)
 
-    @torch.inference_mode()
     def draw(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
-        """One draw per request, in order. A row with a non-finite activation comes back as an ERROR."""
-        broken = {r.key for r in requests if r.activation is not None and not np.isfinite(r.activation).all()}
-        sound = [r for r in requests if r.key not in broken]
-        drawn = {d.key: d for d in self._draw(sound, sampling)} if sound else {}
-        fault = "the activation is not finite"
-        return [drawn.get(r.key) or Draw(r.key, "", StopReason.ERROR, 0, fault) for r in requests]
+        """One draw per request, in order, all together."""
+        found = {d.key: d for d in self.drawn(requests, sampling, max(1, len(requests)))}
+        return [found[request.key] for request in requests]
 
-    def _draw(self, requests: list[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
-        cache = self._expanded_prefix(len(requests))
-        set_spare(cache, sampling.max_new_tokens)
-        uniforms = np.stack([_uniforms(r, sampling.max_new_tokens) for r in requests])
-        rows = list(range(len(requests)))
-        written: list[list[int]] = [[] for _ in requests]
-        step_input: dict[str, Any] = {"inputs_embeds": self.embeddings(requests)}
-        done: set[int] = set()
-        for step in range(sampling.max_new_tokens):
-            checkpoint()
-            # An index, not a count: a slice of longer inputs is not contiguous, and its product with the head is slow.
-            last = torch.tensor([next(iter(step_input.values())).shape[1] - 1], device=self.model.device)
-            logits = self.model(**step_input, past_key_values=cache, use_cache=True, logits_to_keep=last).logits[:, 0]
-            chosen = _choose(logits, sampling.temperature, uniforms[rows, step])
-            for row, token in zip(rows, chosen.tolist(), strict=True):
-                if row not in done:
-                    written[row].append(token)
-                    if token in self._ends or self._closed(written[row]):
-                        done.add(row)
-            alive = [place for place, row in enumerate(rows) if row not in done]
-            if not alive:
-                break
-            if worth_compacting(len(alive), len(rows)):
-                keep = torch.tensor(alive, device=logits.device)
-                cache.batch_select_indices(keep)
-                chosen = chosen[keep]
-                rows = [rows[place] for place in alive]
-            step_input = {"input_ids": chosen[:, None]}
-        return [self._finish(r, ids) for r, ids in zip(requests, written, strict=True)]
+    def drawn(self, requests: Iterable[VerbalizeRequest], sampling: Sampling, rows: int) -> Iterator[Draw]:
+        """Draws as they end. A request with a non-finite activation comes back as an ERROR.
 
+        Args:
+            requests: Begun in this order.
+            sampling: How.
+            rows: At most so many at a time, fewer where memory runs out.
+        """
+        waiting = deque(requests)
+        while True:
+            batch = _Batch(self, sampling, rows)
+            try:
+                yield from batch.run(waiting)
+                return
+            except Exception as err:
+                rows = halved(err, rows, "explanations")
+            yield from batch.give_out()
+            waiting.extendleft(reversed(batch.unfinished))
+            del batch
+            release_memory()
+
+    @torch.inference_mode()
     def _expanded_prefix(self, rows: int) -> DynamicCache:
         with self._lock:
             if self._prefix is None:
-                prefix = roomy_cache(self.model.config.get_text_config())
+                prefix = roomy_cache(self.model.config.get_text_config(), windows=False)
                 ids = torch.tensor([self.prompt.prefix], device=self.model.device)
                 self.model(input_ids=ids, past_key_values=prefix, use_cache=True, logits_to_keep=1)
                 self._prefix = prefix
         cache = copy.deepcopy(self._prefix)
         cache.batch_repeat_interleave(rows)
+        set_spare(cache, 0)
         return cache
 
-    def _closed(self, ids: list[int]) -> bool:
+    @torch.inference_mode()
+    def begin(self, requests: Sequence[VerbalizeRequest]) -> tuple[DynamicCache, torch.Tensor]:
+        """The prompts' cache, and the logits (B, V) behind them."""
+        cache, embeddings = self._expanded_prefix(len(requests)), self.embeddings(requests)
+        # An index, not a count: a slice of longer inputs is not contiguous, and its product with the head is slow.
+        last = torch.tensor([embeddings.shape[1] - 1], device=self.model.device)
+        logits = self.model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True, logits_to_keep=last).logits
+        return cache, logits[:, 0]
+
+    def room(self, sampling: Sampling) -> int:
+        """Tokens of the longest draw with its prompt."""
+        return len(self.prompt.prefix) + len(self.prompt.suffix) + sampling.max_new_tokens
+
+    def in_step(self, sampling: Sampling) -> bool:
+        """Whether rows must be of one length: a sliding window that a draw outgrows counts back from the longest."""
+        config = self.model.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        return window is not None and window < self.room(sampling)
+
+    def is_over(self, ids: list[int], sampling: Sampling) -> bool:
+        """Whether a draw of these tokens goes no further."""
+        if ids[-1] in self._ends or len(ids) >= sampling.max_new_tokens:
+            return True
         return CLOSE_TAG in self.tokenizer.decode(ids[-8:])
 
-    def _finish(self, request: VerbalizeRequest, ids: list[int]) -> Draw:
+    def finish(self, request: VerbalizeRequest, ids: list[int]) -> Draw:
+        """The draw whose tokens these are."""
         text, closed = parse_explanation(self.tokenizer.decode(ids, skip_special_tokens=True))
         return Draw(request.key, text, StopReason.CLOSED if closed else StopReason.TRUNCATED, len(ids))
 
 
-def _uniforms(request: VerbalizeRequest, steps: int) -> np.ndarray:
-    """(steps,) uniforms in [0, 1), a function of key and seed alone."""
+class _Batch:
+    """Rows that are drawn together; where some have ended, others take their places."""
+
+    def __init__(self, decoder: Decoder, sampling: Sampling, size: int) -> None:
+        self.decoder, self.sampling, self.size = decoder, sampling, size
+        self.in_step = decoder.in_step(sampling)
+        self.rows: list[_Row] = []
+        self.joining: list[VerbalizeRequest] = []
+        """Taken, and not yet rows."""
+        self.ended: list[Draw] = []
+        """Not yet given out."""
+        self._cache: RaggedCache | None = None
+
+    @property
+    def unfinished(self) -> list[VerbalizeRequest]:
+        """Requests taken that have no draw yet."""
+        return [*(row.request for row in self.rows), *self.joining]
+
+    def run(self, waiting: deque[VerbalizeRequest]) -> Iterator[Draw]:
+        """Draw until nothing waits and every row has ended."""
+        while True:
+            checkpoint()
+            self._refill(waiting)
+            if self.rows:
+                self._step()
+            yield from self.give_out()
+            if not self.rows and not waiting:
+                return
+
+    def give_out(self) -> Iterator[Draw]:
+        """The draws that have ended."""
+        while self.ended:
+            yield self.ended.pop()
+
+    def _refill(self, waiting: deque[VerbalizeRequest]) -> None:
+        """Begin as many as there is room for, once that is worth a forward."""
+        free = self.size - len(self.rows)
+        if self.rows and (self.in_step or free < max(1, self.size // _REFILL)):
+            return
+        while waiting and len(self.rows) < self.size:
+            while waiting and len(self.joining) < min(_BEGIN, self.size - len(self.rows)):
+                request = waiting.popleft()
+                if request.activation is None or np.isfinite(request.activation).all():
+                    self.joining.append(request)
+                else:
+                    self.ended.append(Draw(request.key, "", StopReason.ERROR, 0, _NOT_FINITE))
+            if self.joining:
+                self._join()
+
+    def _join(self) -> None:
+        cache, logits = self.decoder.begin(self.joining)
+        if self._cache is None:
+            self._cache = self._empty(cache)
+        self._cache.join(cache)
+        new = [_Row(request, _generator(request)) for request in self.joining]
+        self.rows, self.joining = [*self.rows, *new], []
+        self._choose(new, logits)
+
+    def _empty(self, like: DynamicCache) -> RaggedCache:
+        layers: Any = like.layers
+        tokens = self.decoder.room(self.sampling)
+        rooms = [empty_room(layer.keys, layer.values, self.size, tokens) for layer in layers]
+        return RaggedCache(self.decoder.model.config.get_text_config(), rooms, [])
+
+    @torch.inference_mode()
+    def _step(self) -> None:
+        """One further token of every row."""
+        if self._cache is None:
+            raise RuntimeError("rows without a cache")
+        model = self.decoder.model
+        ids = torch.tensor([[row.written[-1]] for row in self.rows], device=model.device)
+        self._choose(self.rows, model(input_ids=ids, **self._cache.step()).logits[:, -1])
+
+    @torch.inference_mode()
+    def _choose(self, rows: list[_Row], logits: torch.Tensor) -> None:
+        """Give each of `rows` its next token. Those that end with it leave, their places filled from behind."""
+        chosen = choose(logits, self.sampling.temperature, [row.rng for row in rows])
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            row.written.append(token)
+            row.over = self.decoder.is_over(row.written, self.sampling)
+        over = [row for row in rows if row.over]
+        if over and self._cache is not None:
+            left = len(self.rows) - len(over)
+            behind = iter([place for place in range(left, len(self.rows)) if not self.rows[place].over])
+            places = [next(behind) if self.rows[place].over else place for place in range(left)]
+            self._cache.keep(places)
+            self.ended += [self.decoder.finish(row.request, row.written) for row in over]
+            self.rows = [self.rows[place] for place in places]
+
+
+@dataclass(eq=False)
+class _Row:
+    """One draw in the making."""
+
+    request: VerbalizeRequest
+    rng: np.random.Generator
+    written: list[int] = field(default_factory=list)
+    over: bool = False
+
+
+def _generator(request: VerbalizeRequest) -> np.random.Generator:
+    """Random numbers that are a function of key and seed alone."""
     digest = hashlib.sha256(f"{request.seed}|{request.key}".encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(steps)
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
-def _choose(logits: torch.Tensor, temperature: float, uniforms: np.ndarray) -> torch.Tensor:
-    """(B,) token ids: greedy at temperature 0, else by inverting the cumulative distribution at each uniform.
+def choose(logits: torch.Tensor, temperature: float, rngs: Sequence[np.random.Generator]) -> torch.Tensor:
+    """(B,) token ids: greedy at temperature 0, else one draw of each row, by the largest of its log-masses with Gumbel
+    noise; first among blocks of tokens, then among the tokens of that block.
 
-    The mass is summed in float64, first over blocks of tokens and then inside the block that is hit: one pass over the
-    vocabulary instead of three.
+    Logits differ by some 1e-5 between batches of different size, in float32. The largest of noisy masses is then
+    another one at about as small a share of draws; a uniform number looked up in the cumulative distribution would fall
+    to a neighbour whenever it meets the thousands of unlikely tokens, once in a thousand draws.
+
+    Args:
+        logits: (B, V), raw.
+        temperature: Of the distribution.
+        rngs: Of each row; gives as many numbers at every call.
     """
     if temperature <= 0:
         return logits.argmax(dim=-1)
     rows, vocabulary = logits.shape
-    mass = (logits.float() / temperature if temperature != 1 else logits.float()).softmax(dim=-1)
-    blocks = torch.nn.functional.pad(mass, (0, -vocabulary % _BLOCK)).view(rows, -1, _BLOCK)
-    sums = blocks.sum(dim=-1).double()
-    ends = sums.cumsum(dim=-1)
-    at = torch.from_numpy(uniforms).to(ends)[:, None] * ends[:, -1:]
-    block = torch.searchsorted(ends, at, right=True).clamp_max(ends.shape[-1] - 1)
-    into = at - (ends - sums).gather(1, block)
-    inside = blocks[torch.arange(rows, device=block.device), block[:, 0]].double().cumsum(dim=-1)
-    place = torch.searchsorted(inside, into, right=True).clamp_max(_BLOCK - 1)
-    return (block * _BLOCK + place)[:, 0].clamp_max(vocabulary - 1)
+    scaled = logits.float() if temperature == 1 else logits.float() / temperature
+    blocks = torch.nn.functional.pad(scaled, (0, -vocabulary % _BLOCK), value=-torch.inf).view(rows, -1, _BLOCK)
+    noise = -np.log(-np.log(np.stack([rng.random(blocks.shape[1] + _BLOCK) for rng in rngs]).clip(1e-300, 1 - 1e-16)))
+    gumbel = torch.from_numpy(noise.astype(np.float32)).to(scaled.device)
+    block = (blocks.logsumexp(dim=-1) + gumbel[:, :-_BLOCK]).argmax(dim=-1)
+    inside = blocks[torch.arange(rows, device=block.device), block]
+    return block * _BLOCK + (inside + gumbel[:, -_BLOCK:]).argmax(dim=-1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
@@ -38,21 +40,35 @@ def fitting(run: Callable[[list[Item]], list[Result]], items: Sequence[Item], wh
     try:
         return run(list(items))
     except Exception as err:
-        if not out_of_memory(err):
-            raise
-        if len(items) == 1:
-            raise NlaEvalError(
-                f"out of memory for one of the {what} alone; close other programs, or choose a smaller dtype "
-                "(--dtype bfloat16) or shorter transcripts"
-            ) from err
+        half = halved(err, len(items), what)
     release_memory()
-    half = (len(items) + 1) // 2
-    print(f"out of memory with {len(items)} {what} at once; going on with {half}", file=sys.stderr, flush=True)
     return [*fitting(run, items[:half], what), *fitting(run, items[half:], what)]
 
 
+def halved(err: Exception, size: int, what: str) -> int:
+    """How many to go on with after `size` at once ended in `err`; said on stderr. Call while `err` is handled.
+
+    Raises:
+        NlaEvalError: Memory does not suffice for a single one.
+        Exception: `err` itself, where it does not say that memory ran out.
+    """
+    if not out_of_memory(err):
+        raise err
+    if size == 1:
+        raise NlaEvalError(
+            f"out of memory for one of the {what} alone; close other programs, or choose a smaller dtype "
+            "(--dtype bfloat16) or shorter transcripts"
+        ) from err
+    half = (size + 1) // 2
+    print(f"out of memory with {size} {what} at once; going on with {half}", file=sys.stderr, flush=True)
+    return half
+
+
 def release_memory() -> None:
-    """Give back what a failed batch held."""
+    """Give back what a stage or a failed batch held: glibc keeps what threads have freed until it is asked."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # musl has no such call
+            ctypes.CDLL(None).malloc_trim(0)

@@ -20,11 +20,11 @@ from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from .capture import capture
 from .config import EngineConfig
 from .decoding import Decoder
-from .fitting import fitting
+from .fitting import fitting, release_memory
 from .loading import load_av, load_reconstructor, load_trunk
 from .one_step import GROUPED
 from .packed import pack_linears
-from .side_by_side import Split, in_order, measured_split, side_by_side
+from .side_by_side import Split, in_order, measured_split, streamed
 
 
 class TransformersEngine:
@@ -86,15 +86,13 @@ class TransformersEngine:
         return capture(self.trunk, requests, self.config, self._split)
 
     def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
-        """Draw one explanation per request, in batches whatever transcript they came from."""
-        decoder, split = self.decoder, self._split
-        rounds = -(-len(requests) // self.config.verbalize_batch)
-        size = max(1, -(-len(requests) // max(1, rounds * split.workers)))  # every worker has as much to do
-        draw = partial(decoder.draw, sampling=sampling)
-        starts = range(0, len(requests), size)
-        jobs = (partial(fitting, draw, requests[s : s + size], "explanations") for s in starts)
-        for drawn in side_by_side(jobs, split):
-            yield from drawn
+        """Draw one explanation per request, whatever transcript it came from; each as soon as it has ended."""
+        split, rows = self._split, max(1, self.config.verbalize_batch // self._split.workers)
+        shares = [requests[worker :: split.workers] for worker in range(split.workers)]
+        yield from streamed(
+            [partial(self.decoder.drawn, share, sampling, min(rows, len(share))) for share in shares if share], split
+        )
+        release_memory()
 
     def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The AR's vectors (n, d_model), read at its template's last token; special tokens as the tokenizer adds."""

@@ -6,7 +6,7 @@ of a group; both cost more than the attention itself once contexts are long. Lon
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ _SPARE = 64
 
 def grouped_attention(
     module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
-    scaling: float | None = None, **kwargs: Any,
+    scaling: float | None = None, row_runs: Sequence[tuple[int, int, int]] | None = None, **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
     """Attention of one query token, the heads of a group as its rows; anything else goes to `sdpa`.
 
@@ -34,6 +34,8 @@ def grouped_attention(
         value: (B, G, T, d)
         attention_mask: (B, 1, Q, T) boolean, True where attended, or None.
         scaling: Factor of the scores; 1/sqrt(d) if None.
+        row_runs: (start, stop, length) of runs of rows that hold at most `length` tokens each, together all rows:
+            what is masked behind them is then not read at all.
         kwargs: Passed on to `sdpa`.
 
     Returns:
@@ -44,7 +46,18 @@ def grouped_attention(
         out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         return out, None
     grouped = query.view(rows, key.shape[1], -1, width)
-    out = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
+    out = torch.cat(
+        [
+            scaled_dot_product_attention(
+                grouped[a:b],
+                key[a:b, :, :n],
+                value[a:b, :, :n],
+                attn_mask=None if attention_mask is None else attention_mask[a:b, ..., :n],
+                scale=scaling,
+            )
+            for a, b, n in row_runs or ((0, rows, key.shape[2]),)
+        ]
+    )
     return out.view(rows, 1, heads, width), None
 
 
@@ -52,7 +65,7 @@ AttentionInterface.register(GROUPED, grouped_attention)
 AttentionMaskInterface.register(GROUPED, sdpa_mask)
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values as views of buffers with room for further tokens."""
 
     keys: torch.Tensor
@@ -71,12 +84,6 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._key_room, self.keys = _appended(self._key_room, self.keys, key_states, self.spare)
         self._value_room, self.values = _appended(self._value_room, self.values, value_states, self.spare)
         return self.keys, self.values
-
-    def place(self, key_room: torch.Tensor, value_room: torch.Tensor, length: int) -> None:
-        """Hold the first `length` tokens of these buffers, and the rest of them as room."""
-        self.lazy_initialization(key_room, value_room)
-        self._key_room, self._value_room = key_room, value_room
-        self.keys, self.values = key_room[:, :, :length], value_room[:, :, :length]
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows, and the room behind them."""
@@ -108,78 +115,23 @@ def _appended(
     return room, room[:, :, :total]
 
 
-def roomy_cache(config: Any) -> DynamicCache:
-    """An empty cache for a model of `config`; layers with a sliding window stay as transformers makes them."""
-    cache = DynamicCache(config=config)
-    made: Any = _RoomyLayer
-    cache.layers = [made() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    return cache
+def roomy_cache(config: Any, *, windows: bool = True) -> DynamicCache:
+    """An empty cache for a model of `config`.
 
-
-class GroupCache:
-    """The cache of a group of rows that are read in parts and continued together.
-
-    Each part writes where the group will hold it, so that nothing is copied or held twice. Parts may be read in several
-    threads. For models of which no layer has a sliding window.
-
-    Args:
-        config: Of the model.
-        rows: Of the whole group.
-        length: Tokens there is room for in each row.
+    Layers with a sliding window stay as transformers makes them and forget what lies behind it, or, without `windows`,
+    hold every token: the model's mask then keeps to the window.
     """
-
-    def __init__(self, config: Any, rows: int, length: int) -> None:
-        self._config, self._rows, self._length = config, rows, length
-        self._lock = threading.Lock()
-        self._rooms: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def part(self, start: int, stop: int) -> DynamicCache:
-        """An empty cache for rows `start` to `stop`."""
-        cache = roomy_cache(self._config)
-        made: list[Any] = [_PartLayer(self, index, slice(start, stop)) for index in range(len(cache.layers))]
-        cache.layers = made
-        return cache
-
-    def whole(self, length: int) -> DynamicCache:
-        """The cache of all rows with their first `length` tokens, once every part is read."""
-        cache = roomy_cache(self._config)
-        layers: Any = cache.layers
-        for index, layer in enumerate(layers):
-            layer.place(*self._rooms[index], length)
-        return cache
-
-    def room(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The group's buffers of layer `index`, made for what the first part brings; zeros, for what lies behind a
-        row's own tokens is masked but takes part in products."""
-        with self._lock:
-            if index not in self._rooms:
-                shapes = ((self._rows, new.shape[1], self._length, new.shape[3]) for new in (keys, values))
-                self._rooms[index] = keys.new_zeros(next(shapes)), values.new_zeros(next(shapes))
-            return self._rooms[index]
-
-
-class _PartLayer(_RoomyLayer):
-    """A layer of some rows of a group."""
-
-    def __init__(self, group: GroupCache, index: int, rows: slice) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._group, self._index, self._rows = group, index, rows
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append to the group's buffers."""
-        if not self.is_initialized:
-            keys, values = self._group.room(self._index, key_states, value_states)
-            self.place(keys[self._rows], values[self._rows], 0)
-        return super().update(key_states, value_states, *args, **kwargs)
+    cache = DynamicCache(config=config)
+    made: Any = RoomyLayer
+    cache.layers = [layer if windows and type(layer) is not DynamicLayer else made() for layer in cache.layers]
+    return cache
 
 
 def set_spare(cache: DynamicCache, spare: int) -> None:
     """Let the next buffers of a roomy cache have room for `spare` further tokens: all that are to come, so that none
     is made twice."""
     for layer in cache.layers:
-        if isinstance(layer, _RoomyLayer):
+        if isinstance(layer, RoomyLayer):
             layer.spare = spare
 
 

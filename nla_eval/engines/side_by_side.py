@@ -8,12 +8,13 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import torch
@@ -79,6 +80,45 @@ def side_by_side(jobs: Iterable[Callable[[], T]], split: Split) -> Iterator[T]:
         for future in running:
             future.cancel()
         wait(running)
+
+
+def streamed(jobs: Sequence[Callable[[], Iterator[T]]], split: Split) -> Iterator[T]:
+    """What `jobs` yield, as it comes, in any order; with one worker job after job, in the caller's thread.
+
+    The first exception of a job is raised here; jobs that run then are stopped at their next checkpoint.
+    """
+    if split.workers <= 1:
+        for job in jobs:
+            yield from job()
+        return
+    stop, pool = threading.Event(), _pool(split)
+    came: SimpleQueue[tuple[T] | Exception | None] = SimpleQueue()
+    running = [pool.submit(_run, partial(_feed, job, came), stop) for job in jobs]
+    try:
+        left = len(running)
+        while left:
+            item = came.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item[0]
+    finally:
+        stop.set()
+        for future in running:
+            future.cancel()
+        wait(running)
+
+
+def _feed(job: Callable[[], Iterator[T]], came: SimpleQueue[tuple[T] | Exception | None]) -> None:
+    try:
+        for item in job():
+            came.put((item,))
+            checkpoint()
+        came.put(None)
+    except Exception as err:
+        came.put(err)
 
 
 def in_order(jobs: Iterable[Callable[[], T]], split: Split) -> list[T]:

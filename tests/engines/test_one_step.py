@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache, Gemma3TextConfig, LlamaConfig, Qwen2Config
 
-from nla_eval.engines.decoding import _choose
 from nla_eval.engines.one_step import GROUPED, roomy_cache, worth_compacting
 
 SMALL = {
@@ -82,22 +80,6 @@ def test_a_cache_grows_in_place_while_there_is_room() -> None:
         places.add(layer.keys.data_ptr())
     assert len(places) == 1
     assert layer.keys.shape == (2, 2, 40, 8)
-
-
-@pytest.mark.parametrize("vocabulary", [7, 256, 1000])
-def test_blockwise_choice_inverts_the_cumulative_distribution(vocabulary: int) -> None:
-    logits = torch.randn(1, vocabulary, generator=torch.Generator().manual_seed(2)) * 3
-    uniforms = (np.arange(4000) + 0.5) / 4000
-    mass = (logits[0].double() / 0.7).softmax(-1)
-    expected = torch.searchsorted(mass.cumsum(-1), torch.from_numpy(uniforms), right=True)
-    chosen = _choose(logits.expand(4000, -1), 0.7, uniforms)
-    assert int((chosen != expected).sum()) <= 2
-    assert _choose(logits, 0.0, uniforms[:1]).item() == logits.argmax().item()
-
-
-def test_the_ends_of_the_unit_interval_give_tokens_of_the_vocabulary() -> None:
-    logits = torch.zeros(2, 300)
-    assert _choose(logits, 1.0, np.array([0.0, np.nextafter(1.0, 0.0)])).tolist() == [0, 299]
 
 
 def test_rows_are_dropped_by_the_eighth_and_when_few_are_left() -> None:

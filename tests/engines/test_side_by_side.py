@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from nla_eval.engines import side_by_side as room
-from nla_eval.engines.side_by_side import Split, StoppedError, checkpoint, in_order, measured_split, side_by_side
+from nla_eval.engines.side_by_side import (
+    Split,
+    StoppedError,
+    checkpoint,
+    in_order,
+    measured_split,
+    side_by_side,
+    streamed,
+)
 
 TWO = Split(2, 1)
 
@@ -122,3 +130,41 @@ def test_the_measured_split_favours_batches_apart_within_a_margin(
     monkeypatch.setattr(room, "_trial", lambda split, model, batches: together if split.workers == 1 else apart)
     assert measured_split(model, 2) == chosen
     assert not any(layer._forward_hooks for layer in model.layers)
+
+
+@pytest.mark.parametrize("split", [Split(), TWO, Split(3, 1)])
+def test_streams_of_several_jobs_give_all_their_items(split: Split) -> None:
+    jobs = [partial(_counting, 10 * n, 5) for n in range(4)]
+    assert sorted(streamed(jobs, split)) == sorted(10 * n + i for n in range(4) for i in range(5))
+
+
+def test_an_item_comes_before_its_job_has_ended() -> None:
+    release = threading.Event()
+
+    def waits() -> Iterator[int]:
+        yield 1
+        assert release.wait(10)
+        yield 2
+
+    items = streamed([waits], TWO)
+    assert next(items) == 1
+    release.set()
+    assert list(items) == [2]
+
+
+def test_a_streams_error_is_the_callers_and_ends_the_others() -> None:
+    def fails() -> Iterator[int]:
+        yield 1
+        raise ValueError("planted")
+
+    def endless() -> Iterator[int]:
+        while True:
+            time.sleep(0.001)
+            yield 0
+
+    with pytest.raises(ValueError, match="planted"):
+        list(streamed([endless, fails], TWO))
+
+
+def _counting(first: int, n: int) -> Iterator[int]:
+    yield from range(first, first + n)

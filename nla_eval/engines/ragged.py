@@ -1,0 +1,172 @@
+"""The KV cache of rows of different length that are continued together, one token of each at a time.
+
+Each row's tokens lie one behind the other without a gap, in buffers made once. Rows join and leave at any step; what is
+masked behind a row's own tokens need not be read: at one token per step, what passes through memory is what costs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from .one_step import RoomyLayer, roomy_cache
+
+_SIMILAR = 0.8
+"""Rows at least this long, against the longest of their run, stay in it: each run costs a call for every layer."""
+
+Room = tuple[torch.Tensor, torch.Tensor]
+"""Buffers (rows, G, tokens, d) for the keys and the values of one layer."""
+
+
+class RaggedCache:
+    """The cache of rows that go on at their own ends.
+
+    Args:
+        config: Of the model.
+        rooms: Of each layer; zeros where nothing is held, for what is masked still takes part in products.
+        lengths: Tokens that the first rows hold; further rows are free.
+    """
+
+    def __init__(self, config: Any, rooms: Sequence[Room], lengths: Sequence[int]) -> None:
+        self.rooms, self.lengths = rooms, list(lengths)
+        self.columns = torch.empty(0)
+        """(B,) where each row's next token goes."""
+        self._cache = roomy_cache(config)
+        self._layers = [_RaggedLayer(self, index) for index in range(len(rooms))]
+        self._cache.layers = list(self._layers)
+
+    def step(self) -> dict[str, Any]:
+        """What the model is given beside one further token of each row. Call once for every forward."""
+        longest, device = max(self.lengths), self.rooms[0][0].device
+        for layer in self._layers:
+            layer.hold(longest)
+        self.columns = torch.tensor(self.lengths, device=device)
+        given: dict[str, Any] = {"past_key_values": self._cache, "use_cache": True}
+        given["position_ids"] = self.columns[:, None]
+        if min(self.lengths) < longest:
+            given["attention_mask"] = (torch.arange(longest + 1, device=device) <= self.columns[:, None]).long()
+        self.lengths = [length + 1 for length in self.lengths]
+        runs = row_runs(self.lengths)
+        return {**given, "row_runs": runs} if len(runs) > 1 else given
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Put row `rows[i]`, which is not before i, in place i; the others leave."""
+        for place, row in enumerate(rows):
+            if place != row:
+                end = self.lengths[row]
+                for room in self.rooms:
+                    for buffer in room:
+                        buffer[place, :, :end] = buffer[row, :, :end]
+        self.lengths = [self.lengths[row] for row in rows]
+
+    def join(self, cache: DynamicCache) -> None:
+        """Add the rows of `cache`, all of one length, behind the others."""
+        start, length = len(self.lengths), cache.get_seq_length()
+        layers: Any = cache.layers
+        for room, layer in zip(self.rooms, layers, strict=True):
+            for buffer, held in zip(room, (layer.keys, layer.values), strict=True):
+                buffer[start : start + len(held), :, :length] = held
+        self.lengths += [length] * len(layers[0].keys)
+
+
+class GroupCache:
+    """The cache of a group of rows while they are read, in parts.
+
+    Each part writes where the group will hold it, so that nothing is copied or held twice. Parts may be read in several
+    threads. For models of which no layer has a sliding window.
+
+    Args:
+        config: Of the model.
+        lengths: Tokens of each row when all parts are read.
+        spare: Further tokens there is room for in each row.
+    """
+
+    def __init__(self, config: Any, lengths: Sequence[int], spare: int) -> None:
+        self._config, self._lengths, self._tokens = config, list(lengths), max(lengths) + spare
+        self._lock = threading.Lock()
+        self._rooms: dict[int, Room] = {}
+
+    def part(self, start: int, stop: int) -> DynamicCache:
+        """An empty cache for rows `start` to `stop`, read right-padded."""
+        cache = roomy_cache(self._config)
+        made: list[Any] = [_PartLayer(self, index, slice(start, stop)) for index in range(len(cache.layers))]
+        cache.layers = made
+        return cache
+
+    def whole(self) -> RaggedCache:
+        """The cache of all rows, once every part is read."""
+        return RaggedCache(self._config, [self._rooms[index] for index in range(len(self._rooms))], self._lengths)
+
+    def room(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> Room:
+        """The buffers of layer `index`, made for what the first part brings."""
+        with self._lock:
+            if index not in self._rooms:
+                self._rooms[index] = empty_room(keys, values, len(self._lengths), self._tokens)
+            return self._rooms[index]
+
+
+def empty_room(keys: torch.Tensor, values: torch.Tensor, rows: int, tokens: int) -> Room:
+    """Buffers for `rows` rows of `tokens` tokens with heads as in (B, G, T, d) `keys` and `values`."""
+    shapes = ((rows, like.shape[1], tokens, like.shape[3]) for like in (keys, values))
+    return keys.new_zeros(next(shapes)), values.new_zeros(next(shapes))
+
+
+def row_runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(start, stop, longest) of runs of similar length, together all rows; one run where lengths increase."""
+    if any(after > before for before, after in pairwise(lengths)):
+        return [(0, len(lengths), max(lengths))]
+    runs: list[tuple[int, int, int]] = []
+    start = 0
+    for row in range(1, len(lengths) + 1):
+        if row == len(lengths) or lengths[row] < _SIMILAR * lengths[start]:
+            runs.append((start, row, lengths[start]))
+            start = row
+    return runs
+
+
+class _PartLayer(RoomyLayer):  # type: ignore[no-untyped-call]
+    """A layer of some rows of a group, while they are read."""
+
+    def __init__(self, group: GroupCache, index: int, rows: slice) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._group, self._index, self._rows = group, index, rows
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append to the group's buffers."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            keys, values = self._group.room(self._index, key_states, value_states)
+            self._key_room, self._value_room = keys[self._rows], values[self._rows]
+            self.keys, self.values = self._key_room[:, :, :0], self._value_room[:, :, :0]
+        return super().update(key_states, value_states, *args, **kwargs)
+
+
+class _RaggedLayer(RoomyLayer):  # type: ignore[no-untyped-call]
+    """One layer of a ragged cache."""
+
+    def __init__(self, owner: RaggedCache, index: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._owner, self._index = owner, index
+        self.lazy_initialization(*owner.rooms[index])
+
+    def hold(self, length: int) -> None:
+        """Show the first `length` tokens of the rows in use."""
+        rows = len(self._owner.lengths)
+        self.keys, self.values = (buffer[:rows, :, :length] for buffer in self._owner.rooms[self._index])
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append (B, G, 1, d) keys and values, each behind its row's own."""
+        columns = self._owner.columns
+        rows = torch.arange(len(columns), device=columns.device)
+        for buffer, new in zip(self._owner.rooms[self._index], (key_states, value_states), strict=True):
+            buffer[rows, :, columns] = new[:, :, 0]
+        self.hold(self.keys.shape[2] + 1)
+        return self.keys, self.values
