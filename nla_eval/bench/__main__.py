@@ -6,6 +6,7 @@ import argparse
 import json
 import platform
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import NlaEvalError
@@ -66,6 +67,8 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     yield ("rss_growth_2k_8k_mb",), lambda: growth(2048, 8192, target_name, pack_name)
     yield ("rss_growth_32k_tiny_mb",), tiny_growth
     yield (bf16,), lambda: bench(torch.bfloat16).verbalize(bf16, one_by_one=False)
+    if find_spec("vllm") is not None:
+        yield ("vllm_vs_ours",), lambda: bench(torch.float32).against_vllm()
     yield ("decode_peak_fraction_bf16", "prefill_peak_fraction_bf16"), lambda: bench(torch.bfloat16).peak_fractions()
 
 

@@ -17,6 +17,7 @@ from ..engines.config import EngineConfig
 from ..engines.hf import TransformersEngine
 from ..engines.loading import load_av, load_lm
 from ..engines.side_by_side import Split
+from ..engines.vllm_local import VllmConfig, VllmEngine
 from ..pack import Pack
 from ..target import Target
 from .figures import Figure, race, ratio
@@ -137,6 +138,20 @@ class EngineBench:
         rates = race(ways, self.load.rounds)
         how = f"{len(drawn)} explanations, {self.how}"
         return {"ar_vs_one_by_one": ratio(rates["ours"], rates["alone"], "explanations/s", how)}
+
+    def against_vllm(self) -> dict[str, Figure]:
+        """The same explanations by vLLM in this process. Raises MissingExtraError without vLLM."""
+        vllm = VllmEngine(self.target, self.pack, VllmConfig(max_model_len=1024), EngineConfig(self.dtype))
+        list(vllm.verbalize(self.asked[:2], self.sampling))
+        list(self.engine.verbalize(self.asked[:2], self.sampling))
+        ways: dict[str, Any] = {
+            "ours": (lambda: list(self.engine.verbalize(self.asked, self.sampling)), len(self.asked)),
+            "vllm": (lambda: list(vllm.verbalize(self.asked, self.sampling)), len(self.asked)),
+        }
+        rates = race(ways, self.load.rounds)
+        vllm.release()
+        how = f"{len(self.asked)} explanations of at most {self.load.max_new_tokens} tokens, {self.how}"
+        return {"vllm_vs_ours": ratio(rates["ours"], rates["vllm"], "explanations/s", how)}
 
     def peak_fractions(self) -> dict[str, Figure]:
         """Share of the best matrix product, on one thread: floating-point operations of the weights only."""
