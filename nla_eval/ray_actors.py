@@ -34,7 +34,7 @@ from .stages import (
     score_stage,
     verbalize_stage,
 )
-from .store import ReadingKey, ReadingStore, StoredActivations, StoreIdentity
+from .store import ReadingKey, ReadingStore, StoredActivations
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -102,13 +102,26 @@ class Mistake:
 
 
 class _Actor(Generic[In, Out]):
-    """Turns each unit of a batch into one of the next stage."""
+    """Turns each unit of a batch into one of the next stage.
+
+    What it needs is opened at its first unit: what fails while an actor starts, Ray tries again without a word.
+
+    Args:
+        url: Of the store.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """One unit out for each that comes in."""
         column = np.empty(len(batch["unit"]), dtype=object)
         column[:] = [packed(self._done(unpacked(unit))) for unit in batch["unit"]]
         return {"unit": column}
+
+    @cached_property
+    def _store(self) -> ReadingStore:
+        return ReadingStore.open(self._url)
 
     def _done(self, work: In | Mistake) -> Out | Mistake:
         if isinstance(work, Mistake):
@@ -123,28 +136,25 @@ class _Actor(Generic[In, Out]):
 
 
 class _Loaded(_Actor[In, Out]):
-    """With weights, loaded at the first unit."""
+    """With weights."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, url: str, load: Load) -> None:
+        super().__init__(url)
         self._load = load
 
     @cached_property
-    def weights(self) -> Weights:
+    def _weights(self) -> Weights:
         return self._load()
 
 
 class CaptureActor(_Loaded[Sequence[Prepared], CapturedUnit]):
     """Captures transcripts into the store."""
 
-    def __init__(self, load: Load, url: str) -> None:
-        super().__init__(load)
-        self._store = ReadingStore.open(url)
-
     def unit(self, work: Sequence[Prepared]) -> CapturedUnit:
         """Activations of `work` as one part; what failed as ERROR rows."""
         keep: dict[str, StoredActivations] = {}
         failed: list[Reading] = []
-        for prepared, captured in zip(work, capture_stage(self.weights.engine, work), strict=True):
+        for prepared, captured in zip(work, capture_stage(self._weights.engine, work), strict=True):
             if captured.error is None:
                 keep[prepared.digest] = finite_activations(prepared, captured)
             else:
@@ -158,79 +168,64 @@ class LanesActor(_Actor[Sequence[ReadingKey], DraftUnit]):
     """Finds what is injected for each key. Has no weights, and holds all activations of the run.
 
     Args:
-        sites: One reference to the run's sites, in a list so that it arrives as a reference.
         url: Of the store.
-        seed: Of the run.
+        sites: One reference to the run's sites, in a list so that it arrives as a reference.
     """
 
-    def __init__(self, sites: list[Any], url: str, seed: int) -> None:
+    def __init__(self, url: str, sites: list[Any]) -> None:
+        super().__init__(url)
+        self._reference = sites[0]
+
+    @cached_property
+    def _sites(self) -> dict[tuple[str, int], Site]:
         import ray
 
-        found: list[Site] = ray.get(sites[0])
-        activations = activations_of(ReadingStore.open(url), found)
-        ordered = sorted(found, key=lambda site: site.key)
-        self._sites = {site.key: site for site in found}
-        self._controls = ControlLanes(found, activations, seed)
-        self._reference = ShuffleReference.of([activations[s.key] for s in ordered if s.key in activations])
+        return {site.key: site for site in sorted(ray.get(self._reference), key=lambda site: site.key)}
+
+    @cached_property
+    def _activations(self) -> Activations:
+        """The stored activations of the sites, each (d_model,), in the order of their keys."""
+        stored = self._store.activations({digest for digest, _ in self._sites})
+        rows = {
+            (digest, int(position)): row
+            for digest, kept in stored.items()
+            for position, row in zip(kept.positions, kept.activations, strict=True)
+        }
+        return {key: rows[key] for key in self._sites if key in rows}
+
+    @cached_property
+    def _controls(self) -> ControlLanes:
+        return ControlLanes(self._sites.values(), self._activations, self._store.identity.seed)
+
+    @cached_property
+    def _shuffled(self) -> ShuffleReference | None:
+        return ShuffleReference.of(list(self._activations.values()))
 
     def unit(self, work: Sequence[ReadingKey]) -> DraftUnit:
         """A draft of each key."""
         drafts = (draft_of(self._sites[d, p], Lane(lane), draw, self._controls) for d, p, lane, draw in work)
-        return DraftUnit(tuple(drafts), self._reference)
+        return DraftUnit(tuple(drafts), self._shuffled)
 
 
 class VerbalizeActor(_Loaded[DraftUnit, DrawnUnit]):
     """Draws explanations."""
 
-    def __init__(self, load: Load, identity: StoreIdentity, sampling: Sampling) -> None:
-        super().__init__(load)
-        self._identity, self._sampling = identity, sampling
+    def __init__(self, url: str, load: Load, sampling: Sampling) -> None:
+        super().__init__(url, load)
+        self._sampling = sampling
 
     def unit(self, work: DraftUnit) -> DrawnUnit:
         """An explanation of each draft."""
-        drawn = verbalize_stage(self.weights.engine, work.drafts, self._identity, self._sampling)
+        drawn = verbalize_stage(self._weights.engine, work.drafts, self._store.identity, self._sampling)
         return DrawnUnit(tuple(drawn), work.reference)
 
 
-class ReconstructActor(_Loaded[DrawnUnit, list[Reading]]):
-    """Scores explanations by the AR."""
+class ReconstructActor(_Loaded[DrawnUnit, "Counter[str]"]):
+    """Scores explanations by the AR and writes their readings to the store."""
 
-    def __init__(self, load: Load, identity: StoreIdentity) -> None:
-        super().__init__(load)
-        self._identity = identity
-
-    def unit(self, work: DrawnUnit) -> list[Reading]:
-        """Readings of what was drawn."""
-        scoring = Scoring(self.weights.scorer, work.reference)
-        return score_stage(self.weights.engine, work.drawn, self._identity, scoring)
-
-
-class KeepActor(_Actor[Sequence[Reading], "Counter[str]"]):
-    """Writes readings to the store. Has no weights, so that a slow store keeps no accelerator waiting."""
-
-    def __init__(self, url: str) -> None:
-        self._store = ReadingStore.open(url)
-
-    def unit(self, work: Sequence[Reading]) -> Counter[str]:
-        """Append `work` as one part; its readings by stop reason."""
-        self._store.append(work)
-        return Counter(reading.stop.value for reading in work)
-
-
-def match_levels(sites: list[Any], url: str, seed: int) -> Counter[str]:
-    """How many sites found a donor at each level; arguments as `LanesActor` takes them."""
-    import ray
-
-    found: list[Site] = ray.get(sites[0])
-    return ControlLanes(found, activations_of(ReadingStore.open(url), found), seed).match_levels(found)
-
-
-def activations_of(store: ReadingStore, sites: Sequence[Site]) -> Activations:
-    """The stored activations of `sites`, each (d_model,), by site."""
-    wanted = {site.key for site in sites}
-    return {
-        (digest, int(position)): row
-        for digest, stored in store.activations({digest for digest, _ in wanted}).items()
-        for position, row in zip(stored.positions, stored.activations, strict=True)
-        if (digest, int(position)) in wanted
-    }
+    def unit(self, work: DrawnUnit) -> Counter[str]:
+        """Readings of what was drawn as one part; how many by stop reason."""
+        scoring = Scoring(self._weights.scorer, work.reference)
+        readings = score_stage(self._weights.engine, work.drawn, self._store.identity, scoring)
+        self._store.append(readings)
+        return Counter(reading.stop.value for reading in readings)

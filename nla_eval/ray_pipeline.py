@@ -2,7 +2,7 @@
 
 In: a planned run, a store that every machine reaches, and how to load the weights in an actor. Out: the store that one
 process would have made. Scheduling, back-pressure, restarts of dead workers and resources are Ray Data's, the stages
-are the pipeline's own. A task is one unit of work, so a killed worker loses at most one unit."""
+are the pipeline's own. A task is one unit of work, so a killed worker loses at most the unit it was at."""
 
 from __future__ import annotations
 
@@ -14,23 +14,20 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from .errors import InputError, MissingExtraError, NlaEvalError
-from .plan import PlannedRun, Prepared
+from .lanes import DonorPool
+from .plan import PlannedRun, Prepared, one_line
 from .progress import Meter, Progress, silent
-from .provenance import versions
 from .ray_actors import (
     CaptureActor,
-    KeepActor,
     LanesActor,
     Load,
     Mistake,
     ReconstructActor,
     VerbalizeActor,
-    activations_of,
-    match_levels,
     packed,
     unpacked,
 )
-from .reading import ReadResult
+from .reading import ReadResult, run_facts
 from .readings import Lane
 from .stages import failed_readings
 from .store import ReadingKey, ReadingStore
@@ -38,7 +35,9 @@ from .store import ReadingKey, ReadingStore
 T = TypeVar("T")
 
 _LIGHT = 0.1
-"""CPUs of an actor that only looks things up or writes."""
+"""CPUs of the actor that looks up what is injected."""
+_DEATHS = 4
+"""Workers that may die at one unit before the run stops."""
 _INSTALL = "pip install 'nla_eval[ray]'"
 
 
@@ -125,7 +124,7 @@ def read_on_ray(
         InputError: The store keeps no activations, which is how they travel between stages, or a cluster of one
             machine is too small for the stages.
         StoreError: The store belongs to another plan.
-        NlaEvalError: An actor could not load its weights or write to the store.
+        NlaEvalError: An actor could not load its weights or write to the store, or one unit ended several workers.
     """
     store = ReadingStore.open(bench.url)
     store.expect(run.identity)
@@ -156,7 +155,8 @@ class _Run:
             kept = [p for p in readable if p.digest not in lost]
             self._draw(kept, [key for key in pending if key[0] not in lost])
         if self.stops or not self.store.complete:
-            self.store.finish(self._provenance())
+            facts = run_facts(self.run, self.levels)
+            self.store.finish({**facts, "scores": "new", "ray": self.ray.__version__, **self.bench.provenance})
         return ReadResult(sum(self.stops.values()), len(planned) - len(pending), dict(self.stops), dict(self.levels))
 
     def _append_failed(self, present: set[ReadingKey]) -> None:
@@ -167,15 +167,15 @@ class _Run:
 
     def _capture(self, readable: Sequence[Prepared]) -> set[str]:
         """Capture what the store lacks; the digests of transcripts that failed."""
-        there = activations_of(self.store, [site for p in readable for site in p.sites])
+        there = self.store.captured()
         missing = [p for p in readable if any(site.key not in there for site in p.sites)]
         stages, lost = self.bench.stages, set[str]()
         if not missing:
             return lost
         meter = Meter(self.progress, "capture", len(missing), "transcripts")
         data = self._units(_cut(missing, stages.transcripts_per_unit))
-        data = self._mapped(data, CaptureActor, (self.bench.load, self.bench.url), stages.capture)
-        for done in _streamed(data):
+        data = self._mapped(data, CaptureActor, (self.bench.load,), stages.capture)
+        for done in self._streamed(data):
             meter.advance(done.transcripts)
             lost.update(done.failed)
             self.stops.update({"error": len(done.failed)} if done.failed else {})
@@ -184,20 +184,24 @@ class _Run:
     def _draw(self, kept: Sequence[Prepared], pending: Sequence[ReadingKey]) -> None:
         if not pending:
             return
-        run, bench, stages = self.run, self.bench, self.bench.stages
+        load, stages = self.bench.load, self.bench.stages
+        self.levels = self._match_levels(kept)
         sites = self.ray.put([site for p in kept for site in p.sites])
         meter = Meter(self.progress, "verbalize", len(pending), "readings")
-        levels = self.ray.remote(num_cpus=_LIGHT)(match_levels).remote([sites], bench.url, run.plan.seed)
         data = self._units(_cut(pending, stages.readings_per_unit))
-        data = self._mapped(data, LanesActor, ([sites], bench.url, run.plan.seed), Stage(cpus=_LIGHT))
-        data = self._mapped(data, VerbalizeActor, (bench.load, run.identity, run.plan.sampling), stages.verbalize)
-        data = self._mapped(data, ReconstructActor, (bench.load, run.identity), stages.reconstruct)
-        data = self._mapped(data, KeepActor, (bench.url,), Stage(cpus=_LIGHT))
-        for stops in _streamed(data):
+        data = self._mapped(data, LanesActor, ([sites],), Stage(cpus=_LIGHT))
+        data = self._mapped(data, VerbalizeActor, (load, self.run.plan.sampling), stages.verbalize)
+        data = self._mapped(data, ReconstructActor, (load,), stages.reconstruct)
+        for stops in self._streamed(data):
             meter.advance(sum(stops.values()))
             self.stops.update(stops)
-        if Lane.DONOR in run.plan.lanes:
-            self.levels = self.ray.get(levels)
+
+    def _match_levels(self, kept: Sequence[Prepared]) -> Counter[str]:
+        """How closely the donors of all slots match; needs no activation, only to know which are there."""
+        run, there = self.run, self.store.captured()
+        pool = DonorPool(site for p in kept for site in p.sites if site.key in there)
+        receiving = (p for p in kept if Lane.DONOR in run.plan.lanes_of(p))
+        return pool.match_levels((site for p in receiving for site in p.sites), run.plan.seed)
 
     def _units(self, units: list[Any]) -> Any:
         """A data set of one unit a block, so that a task is one unit."""
@@ -206,19 +210,28 @@ class _Run:
     def _mapped(self, data: Any, actor: type, arguments: tuple[Any, ...], stage: Stage) -> Any:
         return data.map_batches(
             actor,
-            fn_constructor_args=arguments,
+            fn_constructor_args=(self.bench.url, *arguments),
             batch_size=1,
             batch_format="numpy",
             compute=self.ray.data.ActorPoolStrategy(size=stage.workers),
             num_cpus=stage.cpus,
             num_gpus=stage.gpus,
+            max_task_retries=_DEATHS - 1,
         )
 
-    def _provenance(self) -> dict[str, str]:
-        levels = {f"donors_{level}": str(count) for level, count in sorted(self.levels.items())}
-        facts = {"lanes": ",".join(self.run.plan.lanes), "draws": str(self.run.plan.draws), "ray": self.ray.__version__}
-        facts["duplicates"] = str(len(self.run.duplicates))
-        return {**versions(), **facts, **levels, **self.bench.provenance}
+    def _streamed(self, data: Any) -> Iterator[Any]:
+        """The units that the last stage yields. Raises NlaEvalError for what a user can mend."""
+        try:
+            for row in data.iter_rows():
+                unit = unpacked(row["unit"])
+                if isinstance(unit, Mistake):
+                    raise NlaEvalError(unit.message)
+                yield unit
+        except self.ray.exceptions.RayActorError as err:
+            raise NlaEvalError(
+                f"{_DEATHS} workers died at the same unit ({one_line(err)}); give each more memory or fewer "
+                "neighbours. What is finished is in the store, and the same command goes on"
+            ) from err
 
 
 def _check_room(ray: Any, stages: Stages) -> None:
@@ -227,7 +240,7 @@ def _check_room(ray: Any, stages: Stages) -> None:
         return
     has = ray.cluster_resources()
     drawing = stages.verbalize, stages.reconstruct
-    for name, what, extra in (("CPU", "cpus", 3 * _LIGHT), ("GPU", "gpus", 0.0)):
+    for name, what, extra in (("CPU", "cpus", _LIGHT), ("GPU", "gpus", 0.0)):
         together = sum(stage.workers * getattr(stage, what) for stage in drawing) + extra
         needed = max(together, stages.capture.workers * getattr(stages.capture, what))
         if needed > has.get(name, 0):
@@ -239,15 +252,6 @@ def _check_room(ray: Any, stages: Stages) -> None:
 
 def _cut(items: Sequence[T], size: int) -> list[list[T]]:
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
-
-
-def _streamed(data: Any) -> Iterator[Any]:
-    """The units that the last stage yields. Raises NlaEvalError for a mistake that an actor met."""
-    for row in data.iter_rows():
-        unit = unpacked(row["unit"])
-        if isinstance(unit, Mistake):
-            raise NlaEvalError(unit.message)
-        yield unit
 
 
 def _everywhere(url: str) -> str:
