@@ -60,6 +60,10 @@ def read(
         str, typer.Option(help="AR scores of: new readings, none, or also those in the store that lack them (missing).")
     ] = "new",
     plan_only: Annotated[bool, typer.Option("--plan", help="Print what it would take, load no weights, stop.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="On a Ray cluster, workers by stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."),
+    ] = None,
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
     from .commands.read import ReadRequest, plan_of, run, scores_of
@@ -70,7 +74,7 @@ def read(
     plan = plan_of(policy, seed, draws, lanes, activations, (temperature, cap))
     how = scores_of(scores)
     files = tuple(sources), tuple(deployment or ())
-    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only))
+    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only, ray))
 
 
 @app.command()

@@ -12,7 +12,6 @@ import uuid
 from collections import Counter
 from dataclasses import asdict, dataclass
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .plan import PlannedRun, Prepared
@@ -113,7 +112,7 @@ def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool =
     readable = run.readable(present)
     planned = {key for p in readable for key in run.keys(p)}
     pending = planned - present
-    captured = _captured(store)
+    captured = store.captured() if store else set()
     missing = [p for p in readable if any(s.key not in captured for s in p.sites)] if pending else []
     known = set(store.transcripts()["transcript_digest"]) if store else set()
     width = run.identity.d_model * _NUMBER_BYTES[run.identity.activations]
@@ -185,13 +184,6 @@ def _transcripts(run: PlannedRun, readable: list[Prepared]) -> str:
 
 def _draws(run: PlannedRun, readable: list[Prepared], work: Work) -> str:
     return f"{run.describe_readings(readable)}; {work.present} are there, {work.readings} to draw"
-
-
-def _captured(store: ReadingStore | None) -> set[tuple[str, int]]:
-    if store is None or store.identity.activations == "none":
-        return set()
-    columns: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "position": pl.Int64()}
-    return set(store.rows("activations", columns).iter_rows())
 
 
 def _rate(count: int, seconds: float, before: float | None) -> float | None:

@@ -161,6 +161,11 @@ class DonorPool:
                 return Donor(self._sites[index], MatchLevel(str(level_key[0])))
         return None
 
+    def match_levels(self, slots: Iterable[Site], seed: int) -> Counter[str]:
+        """How many `slots` find a donor at each level; "none" counts those that find none."""
+        donors = (self.choose(slot, seed) for slot in slots)
+        return Counter(donor.level.value if donor else "none" for donor in donors)
+
     def _draw(self, candidates: Sequence[int], slot: Site, rng: np.random.Generator) -> int | None:
         # Rejection first: own-family sites are few, and filtering a large pool for every slot is quadratic.
         for _ in range(_REJECTIONS if candidates else 0):
@@ -278,9 +283,8 @@ class ControlLanes:
         raise InputError(f"lane '{lane}' is not read from activations; choose among {', '.join(ENGINE_LANES)}")
 
     def match_levels(self, slots: Iterable[Site]) -> Counter[str]:
-        """How many `slots` found a donor at each level; "none" counts those that found none."""
-        donors = (self._pool.choose(slot, self._seed) for slot in slots)
-        return Counter(donor.level.value if donor else "none" for donor in donors)
+        """How many `slots` find a donor at each level; "none" counts those that find none."""
+        return self._pool.match_levels(slots, self._seed)
 
     def _donated(self, slot: Site) -> StandIn:
         donor = self._pool.choose(slot, self._seed)

@@ -70,6 +70,7 @@ __all__ = [
     "prepare",
     "prepare_replay",
     "read",
+    "run_facts",
     "score_stage",
     "store_controls",
     "verbalize_stage",
@@ -170,6 +171,12 @@ def read(
     return _Run(run, bench, progress, retry_errors, scores).read()
 
 
+def run_facts(run: PlannedRun, levels: Mapping[str, int]) -> dict[str, str]:
+    """What a manifest says of a run: package versions, lanes, draws, duplicates and how donors matched, by level."""
+    facts = {"lanes": ",".join(run.plan.lanes), "draws": str(run.plan.draws), "duplicates": str(len(run.duplicates))}
+    return {**versions(), **facts, **{f"donors_{level}": str(count) for level, count in sorted(levels.items())}}
+
+
 def kept(transcripts: Iterable[Transcript], store: ReadingStore) -> Iterator[Transcript]:
     """Pass transcripts on while the store keeps their messages, so that turns can be judged from the store alone."""
     for batch in _flushed(transcripts, _TRANSCRIPTS_PER_PART, float("inf")):
@@ -225,7 +232,8 @@ class _Run:
             self._draw(captured, controls, scoring, pending)
             self._rescore(lacking, sites, controls, scoring)
         if self.stops or self.rescored or not self.store.complete:
-            self.store.finish(self._provenance())
+            facts = run_facts(self.run, self.levels)
+            self.store.finish({**facts, "scores": self.scores.value, **self.bench.provenance})
         return ReadResult(
             made=sum(self.stops.values()),
             present=len(planned) - pending,
@@ -325,13 +333,6 @@ class _Run:
                     for draw in range(plan.draws):
                         if (prepared.digest, site.position, lane.value, draw) not in self.present:
                             yield draft_of(site, lane, draw, controls)
-
-    def _provenance(self) -> dict[str, str]:
-        plan = self.run.plan
-        levels = {f"donors_{level}": str(count) for level, count in sorted(self.levels.items())}
-        facts = {"lanes": ",".join(plan.lanes), "draws": str(plan.draws), "duplicates": str(len(self.run.duplicates))}
-        facts["scores"] = self.scores.value
-        return {**versions(), **facts, **levels, **self.bench.provenance}
 
 
 def _messages_json(transcript: Transcript) -> str:

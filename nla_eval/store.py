@@ -257,6 +257,12 @@ class ReadingStore:
             for (digest,), rows in frame.group_by(["transcript_digest"], maintain_order=True)
         }
 
+    def captured(self) -> set[tuple[str, int]]:
+        """(transcript digest, position) of every stored activation."""
+        if self.identity.activations == "none":
+            return set()
+        return set(self.rows("activations", {"transcript_digest": pl.String(), "position": pl.Int64()}).iter_rows())
+
     def finish(self, provenance: Mapping[str, str]) -> Manifest:
         """Write the manifest: from here on the store is complete as far as the parts it lists."""
         parts = {kind: [part.name for part in self.files.parts(kind)] for kind in KINDS}

@@ -7,17 +7,17 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ..cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..engines.base import Sampling
 from ..errors import InputError
-from ..plan import ReadingPlan, plan_run
-from ..progress import Lines
+from ..plan import PlannedRun, ReadingPlan, plan_run
+from ..progress import Lines, Progress
 from ..reading import Bench, ReadResult, Scores, kept, read
 from ..readings import Lane
 from ..runtime import Runtime, RuntimeSettings, runtime_for, torch_dtype
@@ -25,6 +25,9 @@ from ..sources import SOURCES, Skipped, SourceOptions
 from ..store import ActivationStorage, ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names
 from ..transcript import Arm, Transcript
+
+if TYPE_CHECKING:
+    from ..ray_pipeline import Stages
 
 _READERS = {".jsonl": "jsonl", ".eval": "inspect_log", ".json": "inspect_log"}
 
@@ -44,6 +47,8 @@ class ReadRequest:
     scores: Scores = Scores.NEW
     plan_only: bool = False
     """Print what it would take, and stop before any weights are loaded."""
+    ray: str | None = None
+    """Spread over a Ray cluster: workers and resources by stage, as `ray_pipeline.parse_stages` reads them."""
 
 
 def plan_of(
@@ -81,6 +86,7 @@ def run(request: ReadRequest) -> None:
     """Read everything, printing the plan before weights are loaded and what was made at the end."""
     progress = Lines(sys.stderr)
     transcripts = _transcripts(request)
+    stages = _stages(request)
     runtime = runtime_for(request.settings)
     if request.plan_only:
         _print_plan(request, runtime, transcripts)
@@ -93,15 +99,45 @@ def run(request: ReadRequest) -> None:
     work = work_of(planned, store, retry_errors=request.retry_errors)
     if work.readings:
         print(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
-    bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
     try:
-        result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
+        if stages is None:
+            bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
+            result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
+        else:
+            result = _on_ray(request, planned, stages, progress)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
-    if request.scores is not Scores.NONE:
+    if request.scores is not Scores.NONE and stages is None:
         remember(setting, result.spent)
     print(_summary(result, request.out))
+
+
+def _stages(request: ReadRequest) -> Stages | None:
+    """Where the work goes; None for this process."""
+    if request.ray is None:
+        return None
+    from ..ray_pipeline import parse_stages
+
+    if request.scores is not Scores.NEW:
+        raise InputError(f"--ray scores what it reads; run --scores {request.scores} without it")
+    return parse_stages(request.ray)
+
+
+def _on_ray(request: ReadRequest, planned: PlannedRun, stages: Stages, progress: Progress) -> ReadResult:
+    from ..ray_actors import weights_of
+    from ..ray_pipeline import RayBench, read_on_ray
+
+    settings = request.settings
+    pack = None if settings.pack is None else _everywhere(settings.pack)
+    load = partial(weights_of, replace(settings, target=_everywhere(settings.target), pack=pack))
+    bench = RayBench(load, request.out, stages, _provenance(request))
+    return read_on_ray(planned, bench, progress, retry_errors=request.retry_errors)
+
+
+def _everywhere(name: str) -> str:
+    """A folder by its whole path: actors have working folders of their own."""
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
 def _print_plan(request: ReadRequest, runtime: Runtime, transcripts: Iterable[Transcript]) -> None:

@@ -1,0 +1,273 @@
+"""The pipeline on a Ray cluster: Ray Data moves units through capture, verbalize and reconstruct actors into a store.
+
+In: a planned run, a store that every machine reaches, and how to load the weights in an actor. Out: the store that one
+process would have made. Scheduling, back-pressure, restarts of dead workers and resources are Ray Data's, the stages
+are the pipeline's own. A task is one unit of work, so a killed worker loses at most the unit it was at."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from .errors import InputError, MissingExtraError, NlaEvalError
+from .lanes import DonorPool
+from .plan import PlannedRun, Prepared, one_line
+from .progress import Meter, Progress, silent
+from .ray_actors import (
+    CaptureActor,
+    LanesActor,
+    Load,
+    Mistake,
+    ReconstructActor,
+    VerbalizeActor,
+    packed,
+    unpacked,
+)
+from .reading import ReadResult, run_facts
+from .readings import Lane
+from .stages import failed_readings
+from .store import ReadingKey, ReadingStore
+
+T = TypeVar("T")
+
+_LIGHT = 0.1
+"""CPUs of the actor that looks up what is injected."""
+_DEATHS = 4
+"""Workers that may die at one unit before the run stops."""
+_INSTALL = "pip install 'nla_eval[ray]'"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Resources of one stage."""
+
+    workers: int = 1
+    """Actors, each with its own weights."""
+    cpus: float = 1.0
+    """Of each actor; also its threads."""
+    gpus: float = 0.0
+    """Of each actor; a fraction shares one."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Resources by stage, and how much one task does."""
+
+    capture: Stage = field(default_factory=Stage)
+    verbalize: Stage = field(default_factory=Stage)
+    reconstruct: Stage = field(default_factory=Stage)
+    transcripts_per_unit: int = 8
+    readings_per_unit: int = 256
+
+
+@dataclass(frozen=True)
+class RayBench:
+    """What a run on a cluster works with."""
+
+    load: Load
+    """Called once in each actor; travels there by pickle."""
+    url: str
+    """A store that exists and that every machine reaches: an object store or a shared folder."""
+    stages: Stages = field(default_factory=Stages)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_stages(text: str) -> Stages:
+    """Resources from words: "4" workers of every stage, or "verbalize=4,verbalize.gpus=1,reconstruct.gpus=0.25".
+
+    Raises:
+        InputError: An unknown stage or field, or not a number.
+    """
+    if text.isdigit() and int(text):
+        every = Stage(int(text))
+        return Stages(every, every, every)
+    stages = Stages()
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        stage, _, what = name.strip().partition(".")
+        known = [f.name for f in fields(Stages) if isinstance(getattr(stages, f.name), Stage)]
+        what = what or "workers"
+        if stage not in known or what not in {f.name for f in fields(Stage)}:
+            raise InputError(
+                f"unknown '{name.strip()}' in --ray; expected STAGE=WORKERS, STAGE.cpus=N or STAGE.gpus=N, "
+                f"with STAGE one of {', '.join(known)}"
+            )
+        try:
+            number = int(value) if what == "workers" else float(value)
+        except ValueError as err:
+            raise InputError(f"'{part.strip()}' in --ray: '{value}' is not a number") from err
+        if number < 0 or (what == "workers" and number < 1):
+            raise InputError(f"'{part.strip()}' in --ray: expected at least {1 if what == 'workers' else 0}")
+        stages = replace(stages, **{stage: replace(getattr(stages, stage), **{what: number})})
+    return stages
+
+
+def read_on_ray(
+    run: PlannedRun, bench: RayBench, progress: Progress = silent, *, retry_errors: bool = False
+) -> ReadResult:
+    """Make every planned reading that the store does not hold, on a Ray cluster.
+
+    Capture ends before drawing begins: donors, moments and the shuffle reference are functions of all activations.
+
+    Args:
+        run: What to read.
+        bench: With what, and where it goes.
+        progress: Told of every unit.
+        retry_errors: Read again what is in the store as ERROR.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        InputError: The store keeps no activations, which is how they travel between stages, or a cluster of one
+            machine is too small for the stages.
+        StoreError: The store belongs to another plan.
+        NlaEvalError: An actor could not load its weights or write to the store, or one unit ended several workers.
+    """
+    store = ReadingStore.open(bench.url)
+    store.expect(run.identity)
+    if run.identity.activations == "none":
+        raise InputError("on Ray, activations travel through the store; keep them: --activations float32 or bfloat16")
+    ray = _connected()
+    _check_room(ray, bench.stages)
+    return _Run(ray, run, replace(bench, url=_everywhere(bench.url)), progress, store).read(retry_errors)
+
+
+class _Run:
+    """One call of `read_on_ray`."""
+
+    def __init__(self, ray: Any, run: PlannedRun, bench: RayBench, progress: Progress, store: ReadingStore) -> None:
+        self.ray, self.run, self.bench, self.progress, self.store = ray, run, bench, progress, store
+        self.stops: Counter[str] = Counter()
+        self.levels: Counter[str] = Counter()
+
+    def read(self, retry_errors: bool) -> ReadResult:
+        present = self.store.keys(errors=not retry_errors)
+        self.store.append_transcripts([p.row for p in self.run.prepared])
+        self._append_failed(present)
+        readable = self.run.readable(present)
+        planned = [key for p in readable for key in self.run.keys(p)]
+        pending = [key for key in planned if key not in present]
+        if pending:
+            lost = self._capture(readable)
+            kept = [p for p in readable if p.digest not in lost]
+            self._draw(kept, [key for key in pending if key[0] not in lost])
+        if self.stops or not self.store.complete:
+            facts = run_facts(self.run, self.levels)
+            self.store.finish({**facts, "scores": "new", "ray": self.ray.__version__, **self.bench.provenance})
+        return ReadResult(sum(self.stops.values()), len(planned) - len(pending), dict(self.stops), dict(self.levels))
+
+    def _append_failed(self, present: set[ReadingKey]) -> None:
+        rows = [r for p in self.run.prepared for r in failed_readings(p, self.run.identity)]
+        new = [r for r in rows if (r.transcript_digest, r.position, r.lane.value, r.draw) not in present]
+        self.store.append(new)
+        self.stops.update(r.stop.value for r in new)
+
+    def _capture(self, readable: Sequence[Prepared]) -> set[str]:
+        """Capture what the store lacks; the digests of transcripts that failed."""
+        there = self.store.captured()
+        missing = [p for p in readable if any(site.key not in there for site in p.sites)]
+        stages, lost = self.bench.stages, set[str]()
+        if not missing:
+            return lost
+        meter = Meter(self.progress, "capture", len(missing), "transcripts")
+        data = self._units(_cut(missing, stages.transcripts_per_unit))
+        data = self._mapped(data, CaptureActor, (self.bench.load,), stages.capture)
+        for done in self._streamed(data):
+            meter.advance(done.transcripts)
+            lost.update(done.failed)
+            self.stops.update({"error": len(done.failed)} if done.failed else {})
+        return lost
+
+    def _draw(self, kept: Sequence[Prepared], pending: Sequence[ReadingKey]) -> None:
+        if not pending:
+            return
+        load, stages = self.bench.load, self.bench.stages
+        self.levels = self._match_levels(kept)
+        sites = self.ray.put([site for p in kept for site in p.sites])
+        meter = Meter(self.progress, "verbalize", len(pending), "readings")
+        data = self._units(_cut(pending, stages.readings_per_unit))
+        data = self._mapped(data, LanesActor, ([sites],), Stage(cpus=_LIGHT))
+        data = self._mapped(data, VerbalizeActor, (load, self.run.plan.sampling), stages.verbalize)
+        data = self._mapped(data, ReconstructActor, (load,), stages.reconstruct)
+        for stops in self._streamed(data):
+            meter.advance(sum(stops.values()))
+            self.stops.update(stops)
+
+    def _match_levels(self, kept: Sequence[Prepared]) -> Counter[str]:
+        """How closely the donors of all slots match; needs no activation, only to know which are there."""
+        run, there = self.run, self.store.captured()
+        pool = DonorPool(site for p in kept for site in p.sites if site.key in there)
+        receiving = (p for p in kept if Lane.DONOR in run.plan.lanes_of(p))
+        return pool.match_levels((site for p in receiving for site in p.sites), run.plan.seed)
+
+    def _units(self, units: list[Any]) -> Any:
+        """A data set of one unit a block, so that a task is one unit."""
+        return self.ray.data.from_items([{"unit": packed(unit)} for unit in units], override_num_blocks=len(units))
+
+    def _mapped(self, data: Any, actor: type, arguments: tuple[Any, ...], stage: Stage) -> Any:
+        return data.map_batches(
+            actor,
+            fn_constructor_args=(self.bench.url, *arguments),
+            batch_size=1,
+            batch_format="numpy",
+            compute=self.ray.data.ActorPoolStrategy(size=stage.workers),
+            num_cpus=stage.cpus,
+            num_gpus=stage.gpus,
+            max_task_retries=_DEATHS - 1,
+        )
+
+    def _streamed(self, data: Any) -> Iterator[Any]:
+        """The units that the last stage yields. Raises NlaEvalError for what a user can mend."""
+        try:
+            for row in data.iter_rows():
+                unit = unpacked(row["unit"])
+                if isinstance(unit, Mistake):
+                    raise NlaEvalError(unit.message)
+                yield unit
+        except self.ray.exceptions.RayActorError as err:
+            raise NlaEvalError(
+                f"{_DEATHS} workers died at the same unit ({one_line(err)}); give each more memory or fewer "
+                "neighbours. What is finished is in the store, and the same command goes on"
+            ) from err
+
+
+def _check_room(ray: Any, stages: Stages) -> None:
+    """Actors that find no room wait for ever. A cluster of several machines may still grow; a single one does not."""
+    if len(ray.nodes()) > 1:
+        return
+    has = ray.cluster_resources()
+    drawing = stages.verbalize, stages.reconstruct
+    for name, what, extra in (("CPU", "cpus", _LIGHT), ("GPU", "gpus", 0.0)):
+        together = sum(stage.workers * getattr(stage, what) for stage in drawing) + extra
+        needed = max(together, stages.capture.workers * getattr(stages.capture, what))
+        if needed > has.get(name, 0):
+            raise InputError(
+                f"--ray asks for {needed:g} {name}s at once, the cluster has {has.get(name, 0):g}; "
+                f"ask for fewer workers, or for a part of one each, as in verbalize.{what}=0.5"
+            )
+
+
+def _cut(items: Sequence[T], size: int) -> list[list[T]]:
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
+
+
+def _everywhere(url: str) -> str:
+    """Actors have working folders of their own."""
+    return url if "://" in url else os.path.abspath(url)
+
+
+def _connected() -> Any:
+    """Ray with its data library, on the cluster that RAY_ADDRESS names or on one of this machine's own."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as err:
+        raise MissingExtraError("reading on a cluster", "ray", _INSTALL) from err
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    return ray
