@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .engines.fitting import slices
 from .engines.one_step import GROUPED, roomy_cache, worth_compacting
 from .engines.ragged import GroupCache, RaggedCache
 from .engines.recorded import Tap
@@ -147,11 +148,12 @@ class Generator:
         return torch.as_tensor(logits[torch.arange(len(rows), device=device), which])
 
     def _record(self, rows: list[_Row], lengths: list[int]) -> None:
-        """Keep what the tapped block gave at the first `lengths` tokens of each row's last forward."""
+        """Keep what the tapped block gave at the first `lengths` tokens of each row that goes on."""
         if self.tap is not None:
             hidden = self.tap.take().float().cpu().numpy()
             for row, output, length in zip(rows, hidden, lengths, strict=True):
-                row.activations.append(output[:length].copy())
+                if row.stop is None:
+                    row.activations.append(output[:length].copy())
 
     @torch.inference_mode()
     def _continue_left_padded(self, rows: list[_Row]) -> None:
@@ -255,19 +257,6 @@ def choose_token(logits: NDArray[np.float32], request: GenerateRequest, rng: np.
     kept = int(np.searchsorted(mass, request.top_p - 1e-12)) + 1 if request.top_p < 1 else len(order)
     mass = mass[:kept] / mass[min(kept, len(mass)) - 1]
     return int(order[min(int(np.searchsorted(mass, uniform, side="right")), len(mass) - 1)])
-
-
-def slices(sizes: Sequence[int], bound: int, *, padded: bool) -> Iterator[slice]:
-    """Runs of `sizes`, which do not increase by much, within `bound`: by their sum, or, `padded`, by rows times the
-    longest; each has at least one."""
-    start = total = longest = 0
-    for row, size in enumerate(sizes):
-        longest, total = max(longest, size), total + size
-        if row > start and ((row - start + 1) * longest if padded else total) > bound:
-            yield slice(start, row)
-            start, total, longest = row, size, size
-    if sizes:
-        yield slice(start, len(sizes))
 
 
 def _take(rows: list[_Row], logits: torch.Tensor) -> list[int]:

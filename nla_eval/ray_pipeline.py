@@ -30,7 +30,7 @@ from .ray_actors import (
 from .reading import ReadResult, run_facts
 from .readings import Lane
 from .stages import failed_readings
-from .store import ReadingKey, ReadingStore
+from .store import ReadingKey, ReadingStore, reading_key
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ class _Run:
 
     def _append_failed(self, present: set[ReadingKey]) -> None:
         rows = [r for p in self.run.prepared for r in failed_readings(p, self.run.identity)]
-        new = [r for r in rows if (r.transcript_digest, r.position, r.lane.value, r.draw) not in present]
+        new = [r for r in rows if reading_key(r) not in present]
         self.store.append(new)
         self.stops.update(r.stop.value for r in new)
 

@@ -45,7 +45,7 @@ from .stages import (
     score_stage,
     verbalize_stage,
 )
-from .store import ReadingStore, StoredActivations
+from .store import ReadingStore, StoredActivations, reading_key
 from .transcript import Arm, Transcript
 
 __all__ = [
@@ -245,7 +245,7 @@ class _Run:
         )
 
     def _append(self, readings: Sequence[Reading]) -> None:
-        new = [r for r in readings if (r.transcript_digest, r.position, r.lane.value, r.draw) not in self.present]
+        new = [r for r in readings if reading_key(r) not in self.present]
         self.store.append(new)
         self.stops.update(r.stop.value for r in new)
 
@@ -260,6 +260,8 @@ class _Run:
 
     def _capture(self, missing: Sequence[Prepared]) -> set[str]:
         """Capture `missing`, storing as it goes; the digests of those that failed, which get their ERROR row."""
+        from .engines.fitting import release_memory
+
         if not missing:
             return set()
         of, engine, began = {p.digest: p for p in missing}, self.engine, time.monotonic()
@@ -282,6 +284,7 @@ class _Run:
                     keep[captured.key] = self._keep(prepared, captured)
                 meter.advance()
             self.store.append_activations(keep)
+        release_memory()
         self.spent = replace(self.spent, captured_tokens=tokens, capture_seconds=time.monotonic() - began)
         return failed
 

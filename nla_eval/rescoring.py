@@ -13,7 +13,7 @@ import polars as pl
 from .lanes import ControlLanes, Site
 from .readings import Lane, Reading, StopReason
 from .stages import Unscored, Vectors, draft_of
-from .store import ReadingKey, ReadingStore
+from .store import ReadingKey, ReadingStore, reading_key
 
 _NORM_TOLERANCE = 1e-3
 """Relative; a stand-in whose norm is further from the recorded one is another vector."""
@@ -27,7 +27,7 @@ def lacking_scores(store: ReadingStore, planned: Collection[ReadingKey]) -> list
         & pl.col("cos").is_null()
     )
     rows = (Reading.model_validate(row) for row in store.readings().filter(lacks).iter_rows(named=True))
-    return [r for r in rows if (r.transcript_digest, r.position, r.lane.value, r.draw) in planned]
+    return [r for r in rows if reading_key(r) in planned]
 
 
 def with_injected(

@@ -43,6 +43,7 @@ __all__ = [
     "StoreIdentity",
     "StoredActivations",
     "TranscriptRow",
+    "reading_key",
 ]
 
 FORMAT = 1
@@ -53,6 +54,11 @@ _DIGEST: dict[str, pl.DataType] = {"transcript_digest": pl.String()}
 
 ReadingKey = tuple[str, int, str, int]
 """(transcript_digest, position, lane, draw): `readings.KEY` within one store, which holds one pack."""
+
+
+def reading_key(reading: Reading) -> ReadingKey:
+    """The key of a reading in its store."""
+    return reading.transcript_digest, reading.position, reading.lane.value, reading.draw
 
 
 class StoreIdentity(BaseModel):

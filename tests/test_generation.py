@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval._generation import GenerateRequest, Generator, choose_token, slices
+from nla_eval._generation import GenerateRequest, Generator, choose_token
+from nla_eval.engines.fitting import slices
 from nla_eval.engines.one_step import GROUPED
 from nla_eval.engines.recorded import Tap
 from tests.tiny_target import write_tiny_target
@@ -131,6 +132,19 @@ def test_a_tapped_block_gives_what_a_plain_forward_gives_there(parts: tuple[Any,
         assert answer.activations is not None
         assert answer.activations.shape == (len(answer.token_ids) - 1, model.config.hidden_size)
         np.testing.assert_allclose(answer.activations, expected[:-1].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_read_after_an_answers_end_is_not_kept(parts: tuple[Any, Any]) -> None:
+    model, tokenizer = parts
+    generator = Generator(model, tokenizer, 100_000, tap=Tap(model.get_decoder().layers[0]))
+    asked = requests(tokenizer, n=4, max_new_tokens=30) * 5  # so many that one ended row stays in the batch
+    stop = generator(asked)[1].text[5]
+    asked[1] = requests(tokenizer, n=2, max_new_tokens=30, stop_texts=(stop,))[1]
+    answers = generator(asked)
+    assert answers[1].tokens < 30
+    for answer in answers:
+        assert answer.activations is not None
+        assert len(answer.activations) == len(answer.token_ids) - 1
 
 
 @given(sizes=st.lists(st.integers(1, 40), max_size=30), bound=st.integers(1, 120), padded=st.booleans())

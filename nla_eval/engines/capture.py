@@ -16,8 +16,8 @@ from transformers import DynamicCache
 
 from .base import Captured, CaptureRequest
 from .config import EngineConfig
-from .fitting import fitting, out_of_memory, release_memory
-from .side_by_side import Split, checkpoint, side_by_side
+from .fitting import fitting, out_of_memory, release_memory, slices
+from .side_by_side import Split, checkpoint, streamed
 
 _AHEAD = 4
 """Token budgets of transcripts that are sorted by length together."""
@@ -39,9 +39,7 @@ def capture(
     """
     reader = _Reader(trunk, config)
     split = split or Split()
-    for captured in side_by_side(reader.jobs(requests, split.workers), split):
-        yield from captured
-    release_memory()
+    yield from streamed(reader.jobs(requests, split.workers), split)
 
 
 class _Reader:
@@ -65,15 +63,10 @@ class _Reader:
 
     def batches(self, requests: list[CaptureRequest], workers: int) -> Iterator[Callable[[], list[Captured]]]:
         """Batches of similar length, the longest first, so that the last ones to end are short."""
-        bound = self.config.batch_tokens // workers
-        batch: list[CaptureRequest] = []
-        for request in sorted(requests, key=lambda r: -len(r.token_ids)):
-            if batch and (len(batch) + 1) * len(batch[0].token_ids) > bound:
-                yield partial(self.together, batch)
-                batch = []
-            batch.append(request)
-        if batch:
-            yield partial(self.together, batch)
+        ordered = sorted(requests, key=lambda r: -len(r.token_ids))
+        lengths = [len(r.token_ids) for r in ordered]
+        for part in slices(lengths, self.config.batch_tokens // workers, padded=True):
+            yield partial(self.together, ordered[part])
 
     def together(self, batch: list[CaptureRequest]) -> list[Captured]:
         """One padded forward; halved where memory runs out, and a single transcript then in shorter chunks."""

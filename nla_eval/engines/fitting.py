@@ -1,11 +1,12 @@
-"""Out of memory halves the batch and goes on: nothing is lost, and what does not fit alone is a clear error."""
+"""Batches within a bound. Out of memory halves one and goes on: nothing is lost, and what does not fit alone is a clear
+error."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -62,6 +63,19 @@ def halved(err: Exception, size: int, what: str) -> int:
     half = (size + 1) // 2
     print(f"out of memory with {size} {what} at once; going on with {half}", file=sys.stderr, flush=True)
     return half
+
+
+def slices(sizes: Sequence[int], bound: int, *, padded: bool) -> Iterator[slice]:
+    """Runs of `sizes`, which do not increase by much, within `bound`: by their sum, or, `padded`, by rows times the
+    longest; each has at least one."""
+    start = total = longest = 0
+    for row, size in enumerate(sizes):
+        longest, total = max(longest, size), total + size
+        if row > start and ((row - start + 1) * longest if padded else total) > bound:
+            yield slice(start, row)
+            start, total, longest = row, size, size
+    if sizes:
+        yield slice(start, len(sizes))
 
 
 def release_memory() -> None:

@@ -20,7 +20,7 @@ from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from .capture import capture
 from .config import EngineConfig
 from .decoding import Decoder
-from .fitting import fitting, release_memory
+from .fitting import fitting
 from .loading import load_av, load_reconstructor, load_trunk
 from .one_step import GROUPED
 from .packed import pack_linears
@@ -92,7 +92,6 @@ class TransformersEngine:
         yield from streamed(
             [partial(self.decoder.drawn, share, sampling, min(rows, len(share))) for share in shares if share], split
         )
-        release_memory()
 
     def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The AR's vectors (n, d_model), read at its template's last token; special tokens as the tokenizer adds."""

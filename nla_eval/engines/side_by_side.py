@@ -8,8 +8,8 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -56,54 +56,44 @@ def checkpoint() -> None:
 
 
 def side_by_side(jobs: Iterable[Callable[[], T]], split: Split) -> Iterator[T]:
-    """Results of `jobs` as they come, in any order; with one worker in order, in the caller's thread.
+    """Results of `jobs` as they come; see `streamed`."""
+    return streamed((partial(_alone, job) for job in jobs), split)
+
+
+def _alone(job: Callable[[], T]) -> Iterator[T]:
+    yield job()
+
+
+def streamed(jobs: Iterable[Callable[[], Iterable[T]]], split: Split) -> Iterator[T]:
+    """What `jobs` give, item by item as it comes, in any order; with one worker in order, in the caller's thread.
 
     At most one job more than there are workers is taken from `jobs` ahead of time. The first exception of a job is
     raised here; jobs that run then are stopped at their next checkpoint.
     """
     if split.workers <= 1:
         for job in jobs:
-            yield job()
-        return
-    stop, waiting = threading.Event(), iter(jobs)
-    pool = _pool(split)
-    running: set[Future[T]] = set()
-    try:
-        running.update(pool.submit(_run, job, stop) for job in islice(waiting, split.workers + 1))
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running.update(pool.submit(_run, job, stop) for job in islice(waiting, len(done)))
-            for future in done:
-                yield future.result()
-    finally:
-        stop.set()
-        for future in running:
-            future.cancel()
-        wait(running)
-
-
-def streamed(jobs: Sequence[Callable[[], Iterator[T]]], split: Split) -> Iterator[T]:
-    """What `jobs` yield, as it comes, in any order; with one worker job after job, in the caller's thread.
-
-    The first exception of a job is raised here; jobs that run then are stopped at their next checkpoint.
-    """
-    if split.workers <= 1:
-        for job in jobs:
             yield from job()
         return
-    stop, pool = threading.Event(), _pool(split)
+    stop, waiting, pool = threading.Event(), iter(jobs), _pool(split)
     came: SimpleQueue[tuple[T] | Exception | None] = SimpleQueue()
-    running = [pool.submit(_run, partial(_feed, job, came), stop) for job in jobs]
+
+    def begun(most: int) -> set[Future[None]]:
+        return {pool.submit(_run, partial(_feed, job, came), stop) for job in islice(waiting, most)}
+
+    running: set[Future[None]] = set()
     try:
+        running = begun(split.workers + 1)
         left = len(running)
         while left:
             item = came.get()
             if isinstance(item, Exception):
                 raise item
-            if item is None:
-                left -= 1
-            else:
+            if item is not None:
                 yield item[0]
+                continue
+            new = begun(1)
+            running = {future for future in running if not future.done()} | new
+            left += len(new) - 1
     finally:
         stop.set()
         for future in running:
@@ -111,7 +101,8 @@ def streamed(jobs: Sequence[Callable[[], Iterator[T]]], split: Split) -> Iterato
         wait(running)
 
 
-def _feed(job: Callable[[], Iterator[T]], came: SimpleQueue[tuple[T] | Exception | None]) -> None:
+def _feed(job: Callable[[], Iterable[T]], came: SimpleQueue[tuple[T] | Exception | None]) -> None:
+    """Put in what `job` gives and None at its end, or its exception."""
     try:
         for item in job():
             came.put((item,))
