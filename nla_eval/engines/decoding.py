@@ -22,7 +22,6 @@ from ..prompts import CLOSE_TAG, AVPrompt, parse_explanation
 from ..readings import StopReason
 from .base import Draw, Sampling, VerbalizeRequest
 from .fitting import halved, release_memory
-from .one_step import roomy_cache, set_spare
 from .ragged import RaggedCache, empty_room
 from .side_by_side import checkpoint
 
@@ -98,13 +97,12 @@ class Decoder:
     def _expanded_prefix(self, rows: int) -> DynamicCache:
         with self._lock:
             if self._prefix is None:
-                prefix = roomy_cache(self.model.config.get_text_config(), windows=False)
+                prefix = DynamicCache()  # without a config it holds every token; masks keep to sliding windows
                 ids = torch.tensor([self.prompt.prefix], device=self.model.device)
                 self.model(input_ids=ids, past_key_values=prefix, use_cache=True, logits_to_keep=1)
                 self._prefix = prefix
         cache = copy.deepcopy(self._prefix)
         cache.batch_repeat_interleave(rows)
-        set_spare(cache, 0)
         return cache
 
     @torch.inference_mode()
@@ -200,7 +198,7 @@ class _Batch:
         layers: Any = like.layers
         tokens = self.decoder.room(self.sampling)
         rooms = [empty_room(layer.keys, layer.values, self.size, tokens) for layer in layers]
-        return RaggedCache(self.decoder.model.config.get_text_config(), rooms, [])
+        return RaggedCache(rooms, [])
 
     @torch.inference_mode()
     def _step(self) -> None:

@@ -19,6 +19,7 @@ from transformers.masking_utils import sdpa_mask
 GROUPED = "nla_grouped"
 """Name of the attention for `attn_implementation`."""
 _SPARE = 64
+"""Further tokens that a new buffer has room for."""
 
 
 def grouped_attention(
@@ -70,8 +71,6 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
     keys: torch.Tensor
     values: torch.Tensor
-    spare: int = _SPARE
-    """Further tokens that a new buffer has room for."""
     _key_room: torch.Tensor | None = None
     _value_room: torch.Tensor | None = None
 
@@ -81,8 +80,8 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """Append (B, G, n, d) keys and values; returns all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        self._key_room, self.keys = _appended(self._key_room, self.keys, key_states, self.spare)
-        self._value_room, self.values = _appended(self._value_room, self.values, value_states, self.spare)
+        self._key_room, self.keys = _appended(self._key_room, self.keys, key_states)
+        self._value_room, self.values = _appended(self._value_room, self.values, value_states)
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
@@ -101,38 +100,24 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         super().batch_repeat_interleave(repeats)
 
 
-def _appended(
-    room: torch.Tensor | None, held: torch.Tensor, new: torch.Tensor, spare: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _appended(room: torch.Tensor | None, held: torch.Tensor, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(buffer, view of what it holds) after appending `new`; a new buffer where `held` is not a view of `room`."""
     length = held.shape[-2] if held.numel() else 0
     total = length + new.shape[-2]
     if room is None or total > room.shape[-2] or (length and held.data_ptr() != room.data_ptr()):
-        room = new.new_empty((*new.shape[:2], total + spare, new.shape[-1]))
+        room = new.new_empty((*new.shape[:2], total + _SPARE, new.shape[-1]))
         if length:
             room[:, :, :length] = held
     room[:, :, length:total] = new
     return room, room[:, :, :total]
 
 
-def roomy_cache(config: Any, *, windows: bool = True) -> DynamicCache:
-    """An empty cache for a model of `config`.
-
-    Layers with a sliding window stay as transformers makes them and forget what lies behind it, or, without `windows`,
-    hold every token: the model's mask then keeps to the window.
-    """
+def roomy_cache(config: Any) -> DynamicCache:
+    """An empty cache for a model of `config`; layers with a sliding window stay as transformers makes them."""
     cache = DynamicCache(config=config)
     made: Any = RoomyLayer
-    cache.layers = [layer if windows and type(layer) is not DynamicLayer else made() for layer in cache.layers]
+    cache.layers = [made() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
-
-
-def set_spare(cache: DynamicCache, spare: int) -> None:
-    """Let the next buffers of a roomy cache have room for `spare` further tokens: all that are to come, so that none
-    is made twice."""
-    for layer in cache.layers:
-        if isinstance(layer, RoomyLayer):
-            layer.spare = spare
 
 
 def worth_compacting(alive: int, rows: int) -> bool:

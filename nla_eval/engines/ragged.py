@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from .one_step import RoomyLayer, roomy_cache
+from .one_step import RoomyLayer
 
 _SIMILAR = 0.8
 """Rows at least this long, against the longest of their run, stay in it: each run costs a call for every layer."""
@@ -26,16 +26,15 @@ class RaggedCache:
     """The cache of rows that go on at their own ends.
 
     Args:
-        config: Of the model.
         rooms: Of each layer; zeros where nothing is held, for what is masked still takes part in products.
         lengths: Tokens that the first rows hold; further rows are free.
     """
 
-    def __init__(self, config: Any, rooms: Sequence[Room], lengths: Sequence[int]) -> None:
+    def __init__(self, rooms: Sequence[Room], lengths: Sequence[int]) -> None:
         self.rooms, self.lengths = rooms, list(lengths)
         self.columns = torch.empty(0)
         """(B,) where each row's next token goes."""
-        self._cache = roomy_cache(config)
+        self._cache = DynamicCache()
         self._layers = [_RaggedLayer(self, index) for index in range(len(rooms))]
         self._cache.layers = list(self._layers)
 
@@ -92,14 +91,14 @@ class GroupCache:
 
     def part(self, start: int, stop: int) -> DynamicCache:
         """An empty cache for rows `start` to `stop`, read right-padded."""
-        cache = roomy_cache(self._config)
-        made: list[Any] = [_PartLayer(self, index, slice(start, stop)) for index in range(len(cache.layers))]
+        cache, layers = DynamicCache(), int(self._config.num_hidden_layers)
+        made: list[Any] = [_PartLayer(self, index, slice(start, stop)) for index in range(layers)]
         cache.layers = made
         return cache
 
     def whole(self) -> RaggedCache:
         """The cache of all rows, once every part is read."""
-        return RaggedCache(self._config, [self._rooms[index] for index in range(len(self._rooms))], self._lengths)
+        return RaggedCache([self._rooms[index] for index in range(len(self._rooms))], self._lengths)
 
     def room(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> Room:
         """The buffers of layer `index`, made for what the first part brings."""
