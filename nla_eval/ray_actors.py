@@ -6,6 +6,7 @@ resources nor scheduling, and of Ray only how to fetch an object."""
 from __future__ import annotations
 
 import pickle
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -101,7 +102,7 @@ class Mistake:
     """One line."""
 
 
-class _Actor(Generic[In, Out]):
+class _Actor(ABC, Generic[In, Out]):
     """Turns each unit of a batch into one of the next stage.
 
     What it needs is opened at its first unit: what fails while an actor starts, Ray tries again without a word.
@@ -131,8 +132,9 @@ class _Actor(Generic[In, Out]):
         except NlaEvalError as err:
             return Mistake(str(err))
 
+    @abstractmethod
     def unit(self, work: In) -> Out:
-        raise NotImplementedError
+        """One unit of the next stage from one of the stage before."""
 
 
 class _Loaded(_Actor[In, Out]):

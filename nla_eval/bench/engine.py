@@ -67,6 +67,7 @@ class EngineBench:
         self.target, self.pack, self.load, self.dtype = target, pack, load, dtype
         self.engine = TransformersEngine(target, pack, EngineConfig(dtype))
         self.how = f"{str(dtype).removeprefix('torch.')}, {torch.get_num_threads()} threads"
+        self.how_drawn = f"{load.explanations} explanations of at most {load.max_new_tokens} tokens, {self.how}"
         vocabulary = int(target.config.vocab_size)
         self.captures = capture_requests(load, vocabulary)
         self.asked = verbalize_requests(load, self.engine.d_model)
@@ -120,10 +121,9 @@ class EngineBench:
         if one_by_one:
             ways["alone"] = (lambda: generate(1, load.alone), load.alone)
         rates = race(ways, load.rounds)
-        how = f"{load.explanations} explanations of at most {load.max_new_tokens} tokens, {self.how}"
-        found = {key: ratio(rates["ours"], rates["batched"], "explanations/s", how)}
+        found = {key: ratio(rates["ours"], rates["batched"], "explanations/s", self.how_drawn)}
         if one_by_one:
-            found["verbalize_vs_one_by_one"] = ratio(rates["ours"], rates["alone"], "explanations/s", how)
+            found["verbalize_vs_one_by_one"] = ratio(rates["ours"], rates["alone"], "explanations/s", self.how_drawn)
         return found
 
     def reconstruct(self) -> dict[str, Figure]:
@@ -150,8 +150,7 @@ class EngineBench:
         }
         rates = race(ways, self.load.rounds)
         vllm.release()
-        how = f"{len(self.asked)} explanations of at most {self.load.max_new_tokens} tokens, {self.how}"
-        return {"vllm_vs_ours": ratio(rates["ours"], rates["vllm"], "explanations/s", how)}
+        return {"vllm_vs_ours": ratio(rates["ours"], rates["vllm"], "explanations/s", self.how_drawn)}
 
     def peak_fractions(self) -> dict[str, Figure]:
         """Share of the best matrix product, on one thread: floating-point operations of the weights only."""
