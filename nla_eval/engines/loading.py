@@ -65,7 +65,7 @@ def _sliced(forward: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tenso
     """A feed-forward layer over `_ROWS` rows at a time: its inner rows are the widest a trunk makes."""
     if hidden.numel() <= _ROWS * hidden.shape[-1]:
         return forward(hidden)
-    parts = [forward(rows) for rows in hidden.flatten(0, -2).split(_ROWS)]
+    parts = [forward(rows) for rows in torch.split(hidden.flatten(0, -2), _ROWS)]
     return torch.cat(parts).view_as(hidden)
 
 
