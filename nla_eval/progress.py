@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
-
 _TELLING = 0.05
 """Share of a stage after which the time left is told."""
 

@@ -44,7 +44,7 @@ def chats(count: int, words: int, seed: int = 0) -> list[Transcript]:
 
 
 def flatness(engine: Engine, instrument: Instrument, scorer: Scorer) -> dict[str, Figure]:
-    """Seconds per transcript of plan, capture, verbalize, score and store at 50, 200 and 800 short chats, four readings each."""
+    """Seconds per transcript of plan, capture, verbalize, score and store at 50, 200 and 800 chats of four readings."""
     plan = ReadingPlan("uniform_response(4)", lanes=(Lane.MEASURED,), sampling=Sampling(1.0, 12))
     _timed(engine, instrument, scorer, plan, chats(10, 60))
     each = {n: _timed(engine, instrument, scorer, plan, chats(n, 60)) / n for n in COUNTS}
