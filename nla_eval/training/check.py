@@ -49,7 +49,7 @@ def check_architecture(config: Any, target: str) -> None:
     missing += [name for name in LINEARS if name not in names]
     if missing:
         raise InputError(
-            f"target '{target}' ({config.model_type}) has no {', '.join(missing)}; models built like Llama can be trained"
+            f"target '{target}' ({config.model_type}) has no {', '.join(missing)}; only models built like Llama train"
         )
 
 

@@ -81,7 +81,7 @@ class ExplanationConfig(Frozen):
 
     @model_validator(mode="after")
     def _checked(self) -> ExplanationConfig:
-        from .parts import parse_part
+        from .explanation_parts import parse_part
 
         for line in self.lines:
             for part in line:
@@ -94,7 +94,7 @@ class ExplanationConfig(Frozen):
     @property
     def continuation(self) -> int:
         """Tokens of the target's own continuation that the format needs: a word takes one and a third, and spaces."""
-        from .parts import largest
+        from .explanation_parts import largest
 
         words = largest(self.lines, "continuation")
         return words + words // 3 + 1 if words else 0
@@ -123,6 +123,9 @@ class OptimConfig(Frozen):
     samples: int = Field(ge=0)
     """Training samples seen."""
     batch: int = Field(32, gt=0)
+    """Samples of one update, over all processes."""
+    micro_batch: int = Field(16, gt=0)
+    """Samples that pass through the model together with gradient, in each process: bounds peak memory."""
     lr: float = Field(1e-3, gt=0)
     """Peak rate; 3 % linear warm-up, then cosine to 10 %."""
     lora_rank: int = Field(16, ge=0)
@@ -135,18 +138,10 @@ class HardwareConfig(Frozen):
 
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of frozen weights and arithmetic; trained weights are float32."""
+    """Of frozen weights and arithmetic; trained weights are float32, those of full fine-tuning are of this."""
     sharding: Literal["none", "fsdp"] = "none"
-    """"fsdp": every process of `torchrun` holds a part of the weights (accelerate, FSDP 2); capture spreads one copy
-    over all accelerators. "none" under `torchrun` is data parallel."""
-    gradient_checkpointing: bool = False
-    """Compute activations of a block again in the backward pass: less memory, a third more time."""
-
-    @model_validator(mode="after")
-    def _possible(self) -> HardwareConfig:
-        if self.device == "cpu" and self.dtype == "bfloat16" and self.sharding == "fsdp":
-            raise ValueError("sharding fsdp on the CPU is for tests, in float32 only")
-        return self
+    """fsdp: every process of `torchrun` holds a part of the weights (FSDP 2), and capture spreads one copy over all
+    accelerators. none: under `torchrun` every process holds all weights and a share of each batch."""
 
 
 class TrainConfig(Frozen):

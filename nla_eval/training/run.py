@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -32,8 +34,9 @@ from .corpus import build_corpus, write_corpus
 from .evaluate import masked
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
+from .group import placed
 from .marker import injection_marker
-from .optim import restore
+from .optim import base_of, restore
 from .start import Start
 from .writers import WRITERS, Request, Writer, WriterContext
 
@@ -41,6 +44,8 @@ AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{in
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
 _VOCABULARY_CONVERSATIONS = 3000
 _DRAW_BATCH = 64
+ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
+JOINT_MODULES = ("joint", "round_trip", "world")
 MONITOR = 128
 """Held-out positions looked at during training; the card uses the others."""
 FEWEST = 256
@@ -217,7 +222,7 @@ class Run:
 
     def reconstructor(self, optim: OptimConfig) -> Reconstructor:
         """An AR at its start."""
-        model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank)
+        model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank, *self._loaded())
         if start := self.start():
             start.put_ar(model)
         return model
@@ -226,7 +231,8 @@ class Run:
         """An AV at its start."""
         meta = self.meta("av")
         prompt = av_prompt(meta, self.target.tokenizer)
-        model = Verbalizer(self.target.path, prompt, float(meta.injection_scale or 0.0), self.config.av.lora_rank)
+        scale = float(meta.injection_scale or 0.0)
+        model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, *self._loaded())
         if start := self.start():
             start.put_av(model)
         return model
@@ -235,7 +241,7 @@ class Run:
         """The AR on reference explanations."""
         self._seeded()
         _, held = self.pairs()
-        model = self.reconstructor(self.config.ar)
+        model = self._placed(self.reconstructor(self.config.ar))
         train_ar(model, self.ar_pairs(), held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
                  config=self.config.ar, folder=self.folder)  # fmt: skip
 
@@ -244,8 +250,21 @@ class Run:
         self._seeded()
         train, held = self.pairs()
         train_av(
-            self.verbalizer(), train, held, tokenizer=self.target.tokenizer, config=self.config.av, folder=self.folder
-        )
+            self._placed(self.verbalizer()), train, held, tokenizer=self.target.tokenizer, config=self.config.av,
+            folder=self.folder,
+        )  # fmt: skip
+
+    def _loaded(self) -> tuple[str, torch.dtype]:
+        """Attention and dtype. On a CPU the backward pass of torch's own attention is slow for short texts."""
+        hardware = self.config.hardware
+        return "eager" if hardware.device == "cpu" else "sdpa", getattr(torch, hardware.dtype)
+
+    def _placed(self, model: ModelT) -> ModelT:
+        """`model` where it is trained."""
+        whole = base_of(model.trunk if isinstance(model, Reconstructor) else model.lm)
+        inner = [whole] if isinstance(model, Reconstructor) else [whole.model]
+        placed(model, list(inner[0].layers), inner, self.config.hardware)
+        return model
 
     def _seeded(self) -> None:
         torch.set_num_threads(self.config.threads)
@@ -261,7 +280,8 @@ class Run:
         model = self.verbalizer()
         restore(model, self.folder / "av.safetensors")
         meta = self.meta("av")
-        merged = model.lm.merge_and_unload().eval().requires_grad_(False)
+        lm = model.lm.merge_and_unload() if self.config.av.lora_rank else model.lm
+        merged = lm.eval().requires_grad_(False).to(self.config.hardware.device)
         decoder = Decoder(merged, self.target.tokenizer, model.prompt, float(meta.injection_scale or 0.0))
         sampling = Sampling(temperature=1.0, max_new_tokens=meta.max_new_tokens)
         texts: list[str] = []
@@ -288,8 +308,26 @@ class Run:
         mixed = Pairs(drawn["text"].to_list() + [references[i] for i in others], train.activations[[*rows, *others]])
         model = self.reconstructor(self.config.ar)
         restore(model, self.folder / "ar.safetensors")
-        train_ar(model, mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
+        train_ar(self._placed(model), mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
                  config=self.config.ar_on_samples, folder=self.folder, name="ar_on_samples")  # fmt: skip
+
+    def train_joint(self) -> None:
+        """AV and AR together, from where the earlier stages left them. Raises InputError without that stage."""
+        try:
+            joint, round_trip, world = (import_module(f"{__package__}.{name}") for name in JOINT_MODULES)
+        except ModuleNotFoundError as err:
+            if err.name not in {f"{__package__}.{name}" for name in JOINT_MODULES}:
+                raise
+            raise InputError("stage joint: it is not in this installation; leave `joint` out of the config") from None
+        self._seeded()
+        train, held = self.pairs()
+        av, ar = self.verbalizer(), self.reconstructor(self.config.ar)
+        adapted = self.folder / "ar_on_samples.safetensors"
+        restore(av, self.folder / "av.safetensors")
+        restore(ar, adapted if adapted.is_file() else self.folder / "ar.safetensors")
+        models = round_trip.Models(av, ar, self.meta("ar"), self.target.tokenizer)
+        section: Any = self.config
+        joint.train_joint(models, train, held, section.joint, self.folder, world.World.joined())
 
 
 def _pairs(frame: pl.DataFrame, vectors: torch.Tensor, rows: np.ndarray) -> Pairs:

@@ -6,10 +6,8 @@ whose configuration has changed runs again, and so do those after it; what they 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 import time
@@ -22,11 +20,11 @@ from typing import Any
 from ..errors import InputError, NlaEvalError
 from .config import TrainConfig
 from .files import write_text
+from .group import Group, launched
 from .run import Run
 
 RECORD = "stages.json"
 _FORMAT = 1
-_JOINT = "nla_eval.training.joint"
 
 
 class State(StrEnum):
@@ -57,16 +55,6 @@ class Stage:
     off: Callable[[TrainConfig], bool] = lambda config: False
 
 
-def _joint(run: Run) -> None:
-    try:
-        module = importlib.import_module(_JOINT)
-    except ModuleNotFoundError as err:
-        if err.name != _JOINT:
-            raise
-        raise InputError("stage joint: this installation has no joint stage; leave `joint` out of the config") from None
-    module.train_joint(run)
-
-
 def _joint_is_off(config: TrainConfig) -> bool:
     return not getattr(getattr(config, "joint", None), "steps", 0)
 
@@ -74,7 +62,11 @@ def _joint_is_off(config: TrainConfig) -> bool:
 def _pack(run: Run) -> None:
     from .export import write_pack
 
-    print(f"pack: {write_pack(run)}", flush=True)
+    if not (run.config.ar.lora_rank and run.config.av.lora_rank):
+        raise InputError("stage pack writes adapters: with lora_rank 0 the trained weights stay in the run folder")
+    made = write_pack(run)
+    write_text(json.dumps({"pack": made.name}), run.folder / "pack.json")
+    print(f"pack: {made}", flush=True)
 
 
 STAGES = (
@@ -105,11 +97,13 @@ STAGES = (
     ),
     Stage(
         "joint", ("av", "ar", "ar_on_samples"), ("joint", "max_new_tokens"),
-        ("joint.safetensors", "joint.jsonl", "joint"), _joint, off=_joint_is_off,
+        ("joint.safetensors", "joint.jsonl", "joint"), Run.train_joint, off=_joint_is_off,
     ),
-    Stage("pack", ("joint",), ("name",), ("pack",), _pack),
+    Stage("pack", ("joint",), ("name",), ("pack.json",), _pack),
 )  # fmt: skip
 NAMES = tuple(stage.name for stage in STAGES)
+_TRAINING = ("ar", "av", "ar_on_samples", "joint")
+"""Stages that several processes can run together."""
 _BY_NAME = {stage.name: stage for stage in STAGES}
 
 
@@ -221,6 +215,8 @@ def run_stages(run: Run, names: Sequence[str] | None = None) -> None:
             print(f"{stage.name}: {state}", flush=True)
             continue
         _check_inputs(ledger, stage)
+        if launched() > 1 and stage.name not in _TRAINING:
+            raise InputError(f"stage {stage.name} is for one process; run nla-eval train --stage {stage.name} first")
         group = [stage]
         if stage.name == "ar" and _side_by_side(run.config) and chosen and chosen[0].name == "av":
             if ledger.standing(chosen[0]).state is not State.DONE:
@@ -230,19 +226,23 @@ def run_stages(run: Run, names: Sequence[str] | None = None) -> None:
 
 
 def _run_group(run: Run, ledger: Ledger, group: Sequence[Stage]) -> None:
-    leading = int(os.environ.get("RANK", "0")) == 0
+    together = Group.joined()
+    together.total(0.0)  # no process is still reading the record
+    leading = together.rank == 0
     for stage in group:
         if leading:
             ledger.begin(stage)
             print(f"{stage.name}: runs", flush=True)
+    together.total(0.0)  # what was moved aside is gone for all
     started = time.monotonic()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or group[0].name not in ("ar", "av"):
+    if together.size > 1 or group[0].name not in ("ar", "av"):
         group[0].run(run)
     else:
         _in_processes(run, [stage.name for stage in group])
     for stage in group:
         if leading:
             ledger.finish(stage, time.monotonic() - started)
+    together.total(0.0)
 
 
 def _check_inputs(ledger: Ledger, stage: Stage) -> None:
@@ -263,7 +263,7 @@ def _inputs(stage: Stage, config: TrainConfig) -> list[str]:
 
 
 def _side_by_side(config: TrainConfig) -> bool:
-    return config.processes >= 2 and config.hardware.device == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return config.processes >= 2 and config.hardware.device == "cpu" and launched() == 1
 
 
 def _in_processes(run: Run, names: Sequence[str]) -> None:

@@ -28,8 +28,8 @@ from .ar import Pairs, Reconstructor, mse_nrm, predict, train_ar
 from .config import ExplanationConfig, formats, load_config
 from .evaluate import figure, masked
 from .explain import Vocabulary
+from .explanation_parts import Piece, joined, pieces
 from .files import write_text
-from .parts import Piece, joined, pieces
 from .run import Run
 from .writers import Request
 

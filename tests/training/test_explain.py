@@ -57,7 +57,8 @@ def test_tokens_are_shown_as_words(token: str, joined: bool, shown: str) -> None
     "text",
     [
         "<|im_start|>user\nWarm it<|im_end|>\n<|im_start|>assistant\nSure",
-        "<|start_header_id|>user<|end_header_id|>\n\nWarm it<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nSure",
+        "<|start_header_id|>user<|end_header_id|>\n\nWarm it<|eot_id|>"
+        "<|start_header_id|>assistant<|end_header_id|>\n\nSure",
         "<start_of_turn>user\nWarm it<end_of_turn>\n<start_of_turn>assistant\nSure",
     ],
 )

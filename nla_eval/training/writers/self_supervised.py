@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..parts import explain
+from ..explanation_parts import explain
 from .base import WRITERS, Request, WriterContext, Written
 
 
