@@ -14,6 +14,7 @@ from rich.table import Table
 from ..errors import InputError
 from ..training.config import TrainConfig, load_config
 from ..training.estimate import takes
+from ..training.group import Group
 from ..training.run import Run
 from ..training.stages import Ledger, State, run_stages
 
@@ -42,7 +43,8 @@ def run(request: TrainRequest) -> None:
     config = configured(load_config(request.config), request)
     folder = request.run_folder or RUNS / config.name
     training = Run(config, folder)
-    show(training)
+    if Group.joined().rank == 0:
+        show(training)
     if not request.plan_only:
         check(training)
         run_stages(training, request.stages)

@@ -1,5 +1,5 @@
-"""The processes that train one model together: each takes a share of every batch, and gradients are summed over all. With
-FSDP each also holds only a part of every weight. In: what `torchrun` sets up. One process alone needs none of it."""
+"""The processes that train one model together: each takes a share of every batch, and gradients are summed over all.
+With FSDP each also holds only a part of every weight. In: what `torchrun` sets up. One process needs none of it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,86 +14,24 @@ from safetensors.torch import load_file
 import nla_eval.training.corpus as corpus_module
 import nla_eval.training.run as run_module
 from nla_eval.errors import InputError, NlaEvalError
-from nla_eval.training.config import TrainConfig
 from nla_eval.training.run import Run
 from nla_eval.training.stages import RECORD, Ledger, State, run_stages
 from tests.tiny_target import write_tiny_target
-
-TOPICS = ("bread and butter", "the garden in spring", "a letter to my bank", "the night train", "old clocks")
-BEFORE_PACK = ("corpus", "activations", "explanations", "ar", "av", "samples", "ar_on_samples")
-
-
-def write_chats(path: Path, count: int = 90) -> Path:
-    records = [
-        {
-            "id": f"chat{i}",
-            "conversations": [
-                {
-                    "from": "human",
-                    "value": f"Can you tell me about {TOPICS[i % 5]}? It is for class {i} in town.",
-                },
-                {
-                    "from": "gpt",
-                    "value": f"Of course. The story of {TOPICS[i % 5]} is that you do it for fun. " * 3,
-                },
-                {"from": "human", "value": "Thank you. And what is the best of it?"},
-                {"from": "gpt", "value": f"It is that {TOPICS[(i + 1) % 5]} and the rest are the same to you."},
-            ],
-        }
-        for i in range(count)
-    ]
-    path.write_text(json.dumps(records))
-    return path
-
-
-def settings(folder: Path, **changes: Any) -> TrainConfig:
-    optim = {"samples": 48, "batch": 16, "lora_rank": 2}
-    base: dict[str, Any] = {
-        "name": "tiny",
-        "target": str(folder / "target"),
-        "layer": 1,
-        "processes": 2,
-        "corpus": {
-            "sources": [{"name": "sharegpt", "path": str(folder / "chats.json")}],
-            "token_budget": 30_000,
-            "held_out_conversations": 6,
-            "length_mix": [[600, 1.0]],
-            "min_document_frequency": 3,
-        },
-        "explanation": {"lines": [["speaker", "themes(2)"], ["now", "expects(2)", "continuation(2)"]]},
-        "max_new_tokens": 12,
-        "ar": optim,
-        "av": optim,
-        "rollouts": 16,
-        "ar_on_samples": {**optim, "samples": 32},
-    }
-    return TrainConfig.model_validate({**base, **changes})
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny target, chats, and a run through every stage before the pack."""
-    folder = tmp_path_factory.mktemp("train")
-    write_tiny_target(folder / "target")
-    write_chats(folder / "chats.json")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_module, "suite_messages", frozenset)
-        run_stages(Run(settings(folder), folder / "run"), BEFORE_PACK)
-    return folder
+from tests.training.tiny_run import BEFORE_PACK, settings, write_chats
 
 
 def states(run: Run) -> dict[str, str]:
     return {s.stage.name: str(s.state) for s in Ledger(run).standings()}
 
 
-def test_every_stage_leaves_its_file_and_is_done(made: Path) -> None:
-    run = Run(settings(made), made / "run")
+def test_every_stage_leaves_its_file_and_is_done(trained: Path) -> None:
+    run = Run(settings(trained), trained / "run")
     assert states(run) == {**dict.fromkeys(BEFORE_PACK, "done"), "joint": "off", "pack": "to do"}
     assert not list(run.folder.rglob("*.part"))
 
 
-def test_explanations_belong_to_their_activations_and_name_the_target_s_next_token(made: Path) -> None:
-    run = Run(settings(made), made / "run")
+def test_explanations_belong_to_their_activations_and_name_the_target_s_next_token(trained: Path) -> None:
+    run = Run(settings(trained), trained / "run")
     frame, captured = run.explanations(), run.captured()
     assert frame["row"].to_list() == captured["row"][frame["captured"].to_list()].tolist()
     assert frame["position"].to_list() == captured["position"][frame["captured"].to_list()].tolist()
@@ -110,10 +47,10 @@ def test_explanations_belong_to_their_activations_and_name_the_target_s_next_tok
     assert int(captured["next"][frame["captured"][7], 0]) == int(out.logits[0, -1].argmax())
 
 
-def test_a_captured_continuation_is_what_greedy_generation_gives(made: Path) -> None:
+def test_a_captured_continuation_is_what_greedy_generation_gives(trained: Path) -> None:
     from nla_eval.engines.loading import load_lm
 
-    run = Run(settings(made), made / "run")
+    run = Run(settings(trained), trained / "run")
     captured, corpus = run.captured(), run.corpus()
     model = load_lm(run.target.path, torch.float32)
     for i in range(0, len(captured["row"]), 97):
@@ -128,8 +65,8 @@ def test_a_captured_continuation_is_what_greedy_generation_gives(made: Path) -> 
                 ids.append(token)
 
 
-def test_a_changed_field_makes_its_stage_and_those_after_it_stale_and_names_it(made: Path) -> None:
-    run = Run(settings(made, ar={"samples": 64, "batch": 16, "lora_rank": 2}), made / "run")
+def test_a_changed_field_makes_its_stage_and_those_after_it_stale_and_names_it(trained: Path) -> None:
+    run = Run(settings(trained, ar={"samples": 64, "batch": 16, "lora_rank": 2}), trained / "run")
     found = states(run)
     assert [name for name, state in found.items() if state == "changed"] == ["ar", "ar_on_samples"]
     why = {s.stage.name: s.why for s in Ledger(run).standings()}
@@ -137,11 +74,11 @@ def test_a_changed_field_makes_its_stage_and_those_after_it_stale_and_names_it(m
     assert why["ar_on_samples"] == "ar runs again"
 
 
-def test_what_a_changed_setting_made_stale_is_moved_aside_and_made_again(made: Path, tmp_path: Path) -> None:
+def test_what_a_changed_setting_made_stale_is_moved_aside_and_made_again(trained: Path, tmp_path: Path) -> None:
     import shutil
 
-    shutil.copytree(made / "run", tmp_path / "run")
-    run = Run(settings(made, explanation={"lines": [["now"]]}), tmp_path / "run")
+    shutil.copytree(trained / "run", tmp_path / "run")
+    run = Run(settings(trained, explanation={"lines": [["now"]]}), tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus_module, "suite_messages", frozenset)
         run_stages(run, ["activations", "explanations"])
@@ -151,34 +88,34 @@ def test_what_a_changed_setting_made_stale_is_moved_aside_and_made_again(made: P
     }  # fmt: skip
 
 
-def test_a_stage_whose_input_is_stale_is_refused(made: Path) -> None:
-    run = Run(settings(made, seed=5), made / "run")
+def test_a_stage_whose_input_is_stale_is_refused(trained: Path) -> None:
+    run = Run(settings(trained, seed=5), trained / "run")
     with pytest.raises(InputError, match=r"stage av reads what explanations makes, which is changed .*run stage expl"):
         run_stages(run, ["av"])
 
 
-def test_files_of_an_unknown_configuration_are_not_used(made: Path, tmp_path: Path) -> None:
-    (tmp_path / "corpus.parquet").write_bytes((made / "run" / "corpus.parquet").read_bytes())
-    standing = Ledger(Run(settings(made), tmp_path)).standings()[0]
+def test_files_of_an_unknown_configuration_are_not_used(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus.parquet").write_bytes((trained / "run" / "corpus.parquet").read_bytes())
+    standing = Ledger(Run(settings(trained), tmp_path)).standings()[0]
     assert (standing.state, standing.why) == (State.CHANGED, "of an unknown configuration")
 
 
 @pytest.mark.parametrize("text", ["{", '{"format": 0, "stages": {}}', "[]"])
-def test_a_damaged_record_is_refused_in_one_line(made: Path, tmp_path: Path, text: str) -> None:
+def test_a_damaged_record_is_refused_in_one_line(trained: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(InputError, match=r"stages\.json .*damaged or of another version"):
-        Ledger(Run(settings(made), tmp_path))
+        Ledger(Run(settings(trained), tmp_path))
 
 
-def test_an_unknown_stage_is_refused_with_the_list(made: Path) -> None:
+def test_an_unknown_stage_is_refused_with_the_list(trained: Path) -> None:
     with pytest.raises(InputError, match="no stage 'rl'; the stages are corpus, "):
-        run_stages(Run(settings(made), made / "run"), ["rl"])
+        run_stages(Run(settings(trained), trained / "run"), ["rl"])
 
 
-def test_a_missing_joint_stage_is_one_line(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_joint_stage_is_one_line(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "JOINT_MODULES", ("no_such_stage",))
     with pytest.raises(InputError, match="stage joint: it is not in this installation"):
-        Run(settings(made), made / "run").train_joint()
+        Run(settings(trained), trained / "run").train_joint()
 
 
 def test_a_corpus_of_fifty_lines_is_refused_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +127,9 @@ def test_a_corpus_of_fifty_lines_is_refused_with_its_size(tmp_path: Path, monkey
     assert not (tmp_path / "run" / "corpus.parquet").exists()
 
 
-def test_a_full_disk_leaves_no_half_written_file(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_half_written_file(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -198,15 +137,15 @@ def test_a_full_disk_leaves_no_half_written_file(made: Path, tmp_path: Path, mon
     monkeypatch.setattr(corpus_module, "suite_messages", frozenset)
     monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
     with pytest.raises(NlaEvalError, match=r"no space left for corpus\.parquet"):
-        Run(settings(made), tmp_path / "run").corpus()
+        Run(settings(trained), tmp_path / "run").corpus()
     assert not list((tmp_path / "run").glob("corpus*"))
 
 
-def test_a_checkpoint_of_zero_samples_is_the_start_itself(made: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_zero_samples_is_the_start_itself(trained: Path, tmp_path: Path) -> None:
     import shutil
 
-    shutil.copytree(made / "run", tmp_path / "run")
-    run = Run(settings(made, av={"samples": 0, "lora_rank": 2}), tmp_path / "run")
+    shutil.copytree(trained / "run", tmp_path / "run")
+    run = Run(settings(trained, av={"samples": 0, "lora_rank": 2}), tmp_path / "run")
     run_stages(run, ["av"])
     saved = load_file(tmp_path / "run" / "av.safetensors")
     assert int(saved["seen"]) == 0
