@@ -124,7 +124,7 @@ class OptimConfig(Frozen):
     """Training samples seen."""
     batch: int = Field(32, gt=0)
     """Samples of one update, over all processes."""
-    micro_batch: int = Field(16, gt=0)
+    micro_batch: int = Field(8, gt=0)
     """Samples that pass through the model together with gradient, in each process: bounds peak memory."""
     lr: float = Field(1e-3, gt=0)
     """Peak rate; 3 % linear warm-up, then cosine to 10 %."""

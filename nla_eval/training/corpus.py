@@ -39,6 +39,8 @@ class Conversation:
     """A replayed conversation with the positions to read."""
 
     name: str
+    kind: str
+    """Training source it came from."""
     family: str
     digest: str
     split: str
@@ -65,7 +67,7 @@ def build_corpus(config: CorpusConfig, target: Target, seed: int) -> Iterator[Co
         for chat in chats(source):
             if quota.met:
                 break
-            made = _conversation(chat, target, _Draw(config, quota, seed, random, taboo))
+            made = _conversation(chat, target, _Draw(config, source.name, quota, seed, random, taboo))
             if isinstance(made, str):
                 dropped[made] += 1
                 continue
@@ -108,6 +110,7 @@ class _Quota:
 @dataclass(frozen=True)
 class _Draw:
     config: CorpusConfig
+    kind: str
     quota: _Quota
     seed: int
     random: np.random.Generator
@@ -144,7 +147,9 @@ def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str
     positions = _positions(made, config, draw.seed)
     if len(positions) < _FEWEST:
         return "with too few readable tokens"
-    return Conversation(name, chat.family, transcript.digest, split, chat.source, chat.licence, made, positions)
+    return Conversation(
+        name, draw.kind, chat.family, transcript.digest, split, chat.source, chat.licence, made, positions
+    )
 
 
 def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int64]:
@@ -196,6 +201,7 @@ def write_corpus(conversations_: Iterator[Conversation], out: Path) -> pl.DataFr
             "family": c.family,
             "digest": c.digest,
             "split": c.split,
+            "kind": c.kind,
             "source": c.source,
             "licence": c.licence,
             "token_ids": c.replay.token_ids.tolist(),

@@ -49,7 +49,7 @@ def test_a_target_without_a_chat_template_is_refused(folder: Path) -> None:
 
 
 def test_a_layer_the_target_does_not_have_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match="layer 2: target .* has blocks 0 to 1"):
+    with pytest.raises(InputError, match=r"layer 2: target .* has blocks 0 to 1"):
         check(run_of(folder, layer=2))
 
 
@@ -167,5 +167,5 @@ def test_a_pack_that_does_not_fit_is_refused(folder: Path, given: dict[str, Any]
 def test_a_pack_of_whole_checkpoints_is_refused(folder: Path) -> None:
     pack = write_adapters(folder)
     (pack / "av" / "adapter_model.safetensors").unlink()
-    with pytest.raises(PackError, match="av of pack .* holds no adapter"):
+    with pytest.raises(PackError, match=r"av of pack .* holds no adapter"):
         Start.of(str(pack), load_target(str(folder / "target")), 1)
