@@ -172,7 +172,8 @@ def _batches(order: list[int], lengths: NDArray[np.int64]) -> Iterator[list[int]
 
 
 def capture_all(job: CaptureJob, folder: Path, processes: int) -> dict[str, torch.Tensor]:
-    """Run the missing shards; return all of them by (row, position).
+    """Run the missing shards; return all of them by (row, position). Shards that are complete are taken as they are,
+    whatever number of processes made them.
 
     Returns:
         row and position (N,), activation (N, d_model), next (N, TOP), and continuation (N, n) where it was asked for.
@@ -181,7 +182,7 @@ def capture_all(job: CaptureJob, folder: Path, processes: int) -> dict[str, torc
         NlaEvalError: A worker died; what it finished is kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"shard-{i}-of-{processes}.safetensors" for i in range(processes)]
+    paths = _complete(folder) or [folder / f"shard-{i}-of-{processes}.safetensors" for i in range(processes)]
     context = multiprocessing.get_context("spawn")
     workers = [
         context.Process(target=capture_shard, args=(job, i, processes, path))
@@ -198,3 +199,14 @@ def capture_all(job: CaptureJob, folder: Path, processes: int) -> dict[str, torc
     merged = {key: torch.cat([s[key] for s in shards]) for key in shards[0]}
     order = np.lexsort((merged["position"].numpy(), merged["row"].numpy()))
     return {key: value[order] for key, value in merged.items()}
+
+
+def _complete(folder: Path) -> list[Path]:
+    """The shards of a capture that ended, or none."""
+    found = sorted(folder.glob("shard-*-of-*.safetensors"))
+    for last in found:
+        count = int(last.stem.rsplit("-", 1)[1])
+        shards = [folder / f"shard-{i}-of-{count}.safetensors" for i in range(count)]
+        if all(path in found for path in shards):
+            return shards
+    return []

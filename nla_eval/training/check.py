@@ -16,7 +16,13 @@ _LEAST_FREE = 1 << 30
 
 def check(run: Run) -> None:
     """Raises InputError with one line for the first thing that would stop the run."""
-    config = run.target.config
+    try:
+        config = run.target.config
+    except (ValueError, KeyError) as err:
+        reason = str(err).splitlines()[0]
+        raise InputError(
+            f"target '{run.config.target}': transformers does not know its architecture: {reason}"
+        ) from err
     blocks, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
     if not blocks or not width:
         raise InputError(f"target '{run.config.target}': its config names no num_hidden_layers and hidden_size")

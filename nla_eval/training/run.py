@@ -43,7 +43,7 @@ from .writers import WRITERS, Request, Writer, WriterContext
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
 _VOCABULARY_CONVERSATIONS = 3000
-_DRAW_BATCH = 64
+_DRAW_BATCH = 128
 ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
 JOINT_MODULES = ("joint", "round_trip", "world")
 MONITOR = 128
@@ -284,14 +284,17 @@ class Run:
         merged = lm.eval().requires_grad_(False).to(self.config.hardware.device)
         decoder = Decoder(merged, self.target.tokenizer, model.prompt, float(meta.injection_scale or 0.0))
         sampling = Sampling(temperature=1.0, max_new_tokens=meta.max_new_tokens)
-        texts: list[str] = []
+        parts = []
         for start in range(0, len(rows), _DRAW_BATCH):
-            batch = rows[start : start + _DRAW_BATCH].tolist()
-            requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
-            texts += [draw.text for draw in decoder.draw(requests, sampling)]
-            print(f"samples: {len(texts)} of {len(rows)}", flush=True)
-        frame = pl.DataFrame({"index": rows, "text": texts})
-        return write_frame(frame, out)
+            kept = self.folder / "samples" / f"{start:07d}.parquet"
+            if not kept.is_file():
+                batch = rows[start : start + _DRAW_BATCH].tolist()
+                requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
+                texts = [draw.text for draw in decoder.draw(requests, sampling)]
+                write_frame(pl.DataFrame({"index": batch, "text": texts}), kept)
+            parts.append(pl.read_parquet(kept))
+            print(f"samples: {start + len(parts[-1])} of {len(rows)}", flush=True)
+        return write_frame(pl.concat(parts), out)
 
     def train_ar_on_samples(self) -> None:
         """The AR goes on with the AV's own explanations, mixed with `references_per_rollout` times as many references.

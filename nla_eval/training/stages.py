@@ -87,7 +87,7 @@ STAGES = (
         "av", ("explanations",), ("av", "injection_scale", "start_from"), ("av.safetensors", "av.jsonl"), Run.train_av
     ),
     Stage(
-        "samples", ("av",), ("rollouts", "max_new_tokens"), ("samples.parquet",), Run.samples,
+        "samples", ("av",), ("rollouts", "max_new_tokens"), ("samples.parquet", "samples"), Run.samples,
         off=lambda c: not c.ar_on_samples.samples,
     ),
     Stage(
@@ -146,7 +146,7 @@ class Ledger:
         if stage.off(self.run.config):
             return Standing(stage, State.OFF)
         record = self._records.get(stage.name)
-        present = (self.run.folder / stage.outputs[0]).exists()
+        present = any((self.run.folder / name).exists() for name in stage.outputs)
         if record is None:
             return (
                 Standing(stage, State.CHANGED, "of an unknown configuration")
@@ -155,10 +155,10 @@ class Ledger:
             )
         facts = self.facts(stage)
         if _key(facts) != record["key"]:
-            if not any((self.run.folder / out).exists() for out in stage.outputs):
+            if not present:
                 return Standing(stage, State.TO_DO)
             return Standing(stage, State.CHANGED, _difference(record["facts"], facts))
-        if record["done"] and present:
+        if record["done"] and (self.run.folder / stage.outputs[0]).exists():
             return Standing(stage, State.DONE)
         return Standing(stage, State.BEGUN if present else State.TO_DO)
 

@@ -218,6 +218,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = Run(config, given.run_folder or Path("runs") / f"{config.name}-variants")
     torch.set_num_threads(config.threads)
     trial, results = Trial(run, given.samples), []
+    has = trial.captured["continuation"].shape[1] if "continuation" in trial.captured else 0
+    if has < config.explanation.continuation:
+        print(
+            f"variants: the captured continuations have {has} of {config.explanation.continuation} tokens", flush=True
+        )
     for variant in chosen:
         results.append(trial.measured(variant, run.folder / "variants"))
         print(table(results), flush=True)
