@@ -12,11 +12,10 @@ from ..target import Target
 from .config import TrainConfig
 
 MEASURED_PARAMETERS = 135e6
-CAPTURE_TOKENS = 420.0
-"""Tokens a second and core: both workers on two busy cores."""
-CAPTURE_TOKENS_CONTINUED = 244.0
-"""With eight tokens of continuation at five positions of each conversation."""
-AR_SAMPLES = 3.3
+CAPTURE_TOKENS = 244.0
+"""Tokens a second and core, with eight tokens of continuation at each of five positions a conversation."""
+AR_SAMPLES = 2.9
+"""Samples a second and core, of 37 tokens each."""
 AV_SAMPLES = 1.5
 DRAWS = 2.6
 PACK_HOURS = 0.2
@@ -38,9 +37,8 @@ class Take:
 def takes(config: TrainConfig, target: Callable[[], Target]) -> Mapping[str, Take]:
     """What each stage takes, by its name. `target` is asked only where its size matters."""
     budget = config.corpus.token_budget
-    capture = CAPTURE_TOKENS_CONTINUED if config.explanation.continuation else CAPTURE_TOKENS
     work: dict[str, tuple[str, float]] = {
-        "activations": (f"about {budget:,} training tokens through the target", budget / capture),
+        "activations": (f"about {budget:,} training tokens through the target", budget / CAPTURE_TOKENS),
         "ar": (f"{config.ar.samples:,} samples", config.ar.samples / AR_SAMPLES),
         "av": (f"{config.av.samples:,} samples", config.av.samples / AV_SAMPLES),
         "samples": (f"{config.rollouts:,} draws", config.rollouts / DRAWS),

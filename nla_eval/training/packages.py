@@ -136,9 +136,8 @@ def _package(distribution: Distribution, name: str, licence: str) -> Package:
 
 
 def _chats_of(package: Package) -> Iterator[Chat]:
-    """README first, then one conversation for each of up to `_FILES` files that have something to talk about."""
-    if len(package.readme) > 400 and package.summary:
-        yield _chat(package, "README", _about_readme(package))
+    """One conversation for each of up to `_FILES` files that have something to talk about; the README comes third."""
+    about = _chat(package, "README", _about_readme(package))
     made = 0
     for path in package.files:
         if made == _FILES:
@@ -152,6 +151,8 @@ def _chats_of(package: Package) -> Iterator[Chat]:
         if messages:
             made += 1
             yield _chat(package, path.as_posix(), messages)
+            if made == 2 and len(package.readme) > 400 and package.summary:
+                yield about
 
 
 def _chat(package: Package, place: str, messages: list[ChatMessage]) -> Chat:

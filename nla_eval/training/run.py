@@ -95,8 +95,8 @@ class Run:
 
     def activations(self) -> dict[str, torch.Tensor]:
         """What was captured at the positions that have an explanation, in the order of `explanations()`."""
-        kept = self.explanations()["captured"].to_numpy()
-        return {name: values[torch.from_numpy(kept)] for name, values in self.captured().items()}
+        kept = torch.tensor(self.explanations()["captured"].to_list())
+        return {name: values[kept] for name, values in self.captured().items()}
 
     def requests(self) -> Iterator[Request]:
         """Every captured position, as a writer sees it, by (row, position)."""

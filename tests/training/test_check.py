@@ -91,7 +91,7 @@ def test_an_injection_character_of_several_tokens_is_passed_over_for_another(fol
 
 def test_a_tokenizer_that_splits_every_candidate_is_refused_naming_them(folder: Path) -> None:
     tokenizer = load_target(str(folder / "target")).tokenizer
-    with pytest.raises(InputError, match="'─' is 3 tokens, '<' occurs 4 times in the prompt"):
+    with pytest.raises(InputError, match="'─' is 3 tokens, '<' occurs 3 times in the prompt"):
         injection_marker(tokenizer, AV_TEMPLATE, ("─", "<"))
 
 

@@ -78,6 +78,7 @@ def test_micro_batches_give_the_losses_of_whole_batches(alone: tuple[Path, Optim
         assert ours == pytest.approx(theirs, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_two_processes_give_the_losses_of_one(alone: tuple[Path, OptimConfig], sharding: str) -> None:
     folder, optim = alone

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from inspect_ai.model import ModelOutput, get_model
+from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 import nla_eval.training.writers.inspect_model as inspect_module
 from nla_eval.errors import InputError
@@ -41,7 +41,9 @@ class Said:
         if self.fail and self.fail in shown:
             raise RuntimeError("the provider is down")
         text = "" if self.empty and self.empty in shown else f"A short chat. It counts. {len(self.asked)}"
-        return ModelOutput.from_content("mockllm/model", text)
+        output = ModelOutput.from_content("mockllm/model", text)
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)  # else Inspect counts them online
+        return output
 
 
 def mocked(monkeypatch: pytest.MonkeyPatch, said: Said) -> None:
