@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ..errors import InputError
 from ..training.config import TrainConfig, load_config
-from ..training.estimate import takes
+from ..training.estimate import Take, takes
 from ..training.group import Group
 from ..training.run import Run
 from ..training.stages import Ledger, State, run_stages
@@ -80,9 +80,13 @@ def _writer(text: str) -> dict[str, str]:
 def show(training: Run) -> None:
     """Print where each stage stands and what is still to be spent."""
     table = Table("stage", "state", "takes")
-    estimates = takes(training.config, lambda: training.target)
+    estimates = dict(takes(training.config, lambda: training.target))
+    standings = Ledger(training).standings()
+    state = {standing.stage.name: standing.state for standing in standings}
+    if state["activations"] is State.DONE and state["explanations"] is not State.DONE:
+        estimates["explanations"] = Take(training.writer().cost(list(training.requests())), 0.0)
     hours, unmeasured = 0.0, []
-    for standing in Ledger(training).standings():
+    for standing in standings:
         name, pending = standing.stage.name, standing.state not in (State.DONE, State.OFF)
         take = estimates.get(name)
         table.add_row(name, f"{standing.state}: {standing.why}" if standing.why else str(standing.state),

@@ -25,7 +25,7 @@ class SourceConfig(Frozen):
 
     name: str
     """Registered training source: "sharegpt" or "installed_packages"."""
-    share: float = Field(1.0, gt=0)
+    share: float = Field(default=1.0, gt=0)
     """Part of the token budget, relative to the other sources'."""
     path: str | None = None
     """File for sources that need one."""
@@ -40,13 +40,13 @@ class CorpusConfig(Frozen):
     """Conversations whose family hash modulo 10 is in here train; the rest never do."""
     buckets_held_out: tuple[int, ...] = (1,)
     """Conversations held out for the card. Bucket 0 belongs to the shipped real-usage suite."""
-    token_budget: int = Field(420_000, gt=0)
+    token_budget: int = Field(default=420_000, gt=0)
     """Tokens of replayed training conversations, all sources together."""
-    held_out_conversations: int = Field(72, gt=0)
+    held_out_conversations: int = Field(default=72, gt=0)
     """Of each source as many as its share of these."""
     length_mix: tuple[tuple[int, float], ...] = ((256, 0.55), (640, 0.27), (1536, 0.18))
     """(maximum tokens, share of conversations): longer ones are cut there, at their end."""
-    positions_per_conversation: int = Field(10, gt=0)
+    positions_per_conversation: int = Field(default=10, gt=0)
     """Drawn by the `stratified` policy over the whole conversation, plus up to two `boundaries`."""
     tokens_per_position: int | None = None
     """Long conversations give one position for so many tokens where that is more; None: never more."""
@@ -63,7 +63,7 @@ class ExplanationConfig(Frozen):
     """A named format of formats.yaml; None where `lines` are written out."""
     lines: tuple[tuple[str, ...], ...] = ()
     """Parts of each line, such as "themes(4)"; filled in from `format`."""
-    masked_share: float = Field(0.0, ge=0, le=1)
+    masked_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the AR's training texts in which every word of the last 30 context tokens is hidden, so that the AR
     learns to read the rest of the explanation too."""
 
@@ -109,11 +109,11 @@ class WriterConfig(Frozen):
     """Inspect model of `inspect_model`, such as "openai/gpt-5-mini"."""
     path: str | None = None
     """Parquet or JSON lines with row, position and text, for `file`."""
-    connections: int = Field(10, gt=0)
+    connections: int = Field(default=10, gt=0)
     """Requests at a time."""
-    max_tokens: int = Field(400, gt=0)
+    max_tokens: int = Field(default=400, gt=0)
     """Cap on one answer."""
-    context_characters: int = Field(6000, gt=0)
+    context_characters: int = Field(default=6000, gt=0)
     """Characters before the position that the model is shown."""
 
 
@@ -122,13 +122,13 @@ class OptimConfig(Frozen):
 
     samples: int = Field(ge=0)
     """Training samples seen."""
-    batch: int = Field(32, gt=0)
+    batch: int = Field(default=32, gt=0)
     """Samples of one update, over all processes."""
-    micro_batch: int = Field(8, gt=0)
+    micro_batch: int = Field(default=8, gt=0)
     """Samples that pass through the model together with gradient, in each process: bounds peak memory."""
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
     """Peak rate; 3 % linear warm-up, then cosine to 10 %."""
-    lora_rank: int = Field(16, ge=0)
+    lora_rank: int = Field(default=16, ge=0)
     """0 trains every weight."""
     epochs_shuffle_seed: int = 0
 
@@ -152,21 +152,21 @@ class TrainConfig(Frozen):
     target: str = "smollm2-135m"
     trust_remote_code: bool = False
     """Run code that comes with the target's checkpoint."""
-    layer: int = Field(20, ge=0)
+    layer: int = Field(default=20, ge=0)
     """K: the output of block K is read."""
     injection_scale: float | None = None
     """L2 norm of the injected vector; None takes the mean norm of the training activations, rounded to ten."""
     seed: int = 0
-    processes: int = Field(2, gt=0)
+    processes: int = Field(default=2, gt=0)
     """Single-thread worker processes for capture; training stages run one process of `threads` threads."""
-    threads: int = Field(1, gt=0)
+    threads: int = Field(default=1, gt=0)
     start_from: str | None = None
     """A pack (its name or folder) whose adapters AV and AR start from, instead of fresh ones."""
     hardware: HardwareConfig = Field(default_factory=HardwareConfig)
     corpus: CorpusConfig = Field(default_factory=CorpusConfig)
     writer: WriterConfig = Field(default_factory=WriterConfig)
     explanation: ExplanationConfig = Field(default_factory=lambda: ExplanationConfig.model_validate("present"))
-    max_new_tokens: int = Field(80, gt=0)
+    max_new_tokens: int = Field(default=80, gt=0)
     """Cap on an explanation; becomes the pack's."""
     ar: OptimConfig = OptimConfig(samples=9_600, lr=1e-3)
     av: OptimConfig = OptimConfig(samples=14_400, lr=1.5e-3)

@@ -31,7 +31,7 @@ class Take:
     """None where nothing has been measured."""
 
     def __str__(self) -> str:
-        return self.work + (f", about {self.core_hours:.2f} core-hours" if self.core_hours is not None else "")
+        return self.work + (f", about {self.core_hours:.2f} core-hours" if self.core_hours else "")
 
 
 def takes(config: TrainConfig, target: Callable[[], Target]) -> Mapping[str, Take]:

@@ -11,7 +11,7 @@ import ast
 import doctest
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
 from itertools import zip_longest
@@ -280,9 +280,9 @@ def _signature(function: ast.FunctionDef) -> str:
     return f"{function.name}({ast.unparse(function.args)}){returns}"
 
 
-def _tool(name: str, arguments: dict[str, object], result: str, said: str = "") -> list[ChatMessage]:
+def _tool(name: str, arguments: Mapping[str, object], result: str, said: str = "") -> list[ChatMessage]:
     """A call and its result."""
-    call = ToolCall(id=f"call-{name}", function=name, arguments=arguments)
+    call = ToolCall(id=f"call-{name}", function=name, arguments=dict(arguments))
     return [
         ChatMessageAssistant(content=said, tool_calls=[call]),
         ChatMessageTool(content=result, function=name, tool_call_id=call.id),
