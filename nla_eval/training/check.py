@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 from ..errors import InputError, NlaEvalError
+from .estimate import empty_model
 from .marker import injection_marker
 from .run import AV_TEMPLATE, Run
 
@@ -38,14 +39,10 @@ def check(run: Run) -> None:
 def check_architecture(config: Any, target: str) -> None:
     """Whether the model is built as capture and adapters need it: `model.layers`, `model.norm`, `lm_head`, the linears
     that get adapters. Built without weights."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
     from .optim import LINEARS
 
     try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+        model = empty_model(config)
     except (ValueError, KeyError) as err:
         raise InputError(f"target '{target}': transformers knows no causal LM '{config.model_type}'") from err
     inner = getattr(model, "model", None)

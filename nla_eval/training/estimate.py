@@ -63,9 +63,14 @@ def _scale(config: TrainConfig, target: Callable[[], Target]) -> float | None:
 
 def parameters(config: Any) -> float:
     """Number of parameters of a transformers config, from an empty model: no weight is read."""
+    return float(sum({id(p): p.numel() for p in empty_model(config).parameters()}.values()))
+
+
+def empty_model(config: Any) -> Any:
+    """The causal LM of a transformers config without weights. Raises ValueError when there is none of that kind."""
     import torch
     from transformers import AutoModelForCausalLM
 
+    make: Any = AutoModelForCausalLM.from_config
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    return float(sum({id(p): p.numel() for p in model.parameters()}.values()))
+        return make(config)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import set_peft_model_state_dict
@@ -64,6 +65,6 @@ def _put(wrapped: torch.nn.Module, folder: Path) -> None:
         raise PackError(
             f"start_from: the {folder.name} adapter has rank {rank}, the configuration lora_rank {has}; make them equal"
         )
-    left = set_peft_model_state_dict(wrapped, load_file(folder / ADAPTER))
+    left: Any = set_peft_model_state_dict(wrapped, load_file(folder / ADAPTER))
     if left.unexpected_keys:
         raise PackError(f"start_from: the {folder.name} adapter has no place for {left.unexpected_keys[0]}")
