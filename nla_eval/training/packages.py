@@ -11,6 +11,7 @@ import ast
 import doctest
 import hashlib
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distributions
@@ -189,8 +190,8 @@ def _module(path: Path) -> _Module | None:
 def _about_readme(package: Package) -> list[ChatMessage]:
     """The README is read by a tool and summed up in the package's own words."""
     return [
-        _SYSTEM,
-        ChatMessageUser(content=f"What is {package.name} for? Have a look at its README."),
+        _system(package.name),
+        ChatMessageUser(content=_one_of(_README, package.name).format(name=package.name)),
         *_tool("read_file", {"path": "README.md"}, package.readme[:_SHOWN]),
         ChatMessageAssistant(content=f"{package.name} {package.version}: {package.summary}"),
     ]
@@ -205,10 +206,8 @@ def _explained(path: str, module: _Module) -> list[ChatMessage]:
     shown = "\n".join(lines[start : (function.end_lineno or 0) + 20])[:_SHOWN]
     about = (ast.get_docstring(function) or "").split("\n\n")
     return [
-        _SYSTEM,
-        ChatMessageUser(
-            content=f"I do not understand `{function.name}` in {path}. What does it do, and what does it return?"
-        ),
+        _system(path),
+        ChatMessageUser(content=_one_of(_EXPLAIN, path).format(name=function.name, path=path)),
         *_tool("bash", {"command": f"grep -nE '^ *(def|class) ' {path}"}, found[:1500], "Let me find it first."),
         *_tool("read_file", {"path": path, "start_line": start + 1}, shown),
         ChatMessageAssistant(content=f"`{_signature(function)}`\n\n" + "\n\n".join(about[:3])),
@@ -218,11 +217,12 @@ def _explained(path: str, module: _Module) -> list[ChatMessage]:
 def _implemented(path: str, module: _Module) -> list[ChatMessage] | None:
     """A function is asked for by its docstring and written as it stands."""
     function = max(module.functions, key=lambda f: (f.end_lineno or 0) - f.lineno)
-    source = ast.get_source_segment(module.source, function)
+    source = ast.get_source_segment(module.source, function, padded=True)
     if not source:
         return None
+    source = textwrap.dedent(source)
     about = (ast.get_docstring(function) or "").split("\n\n")[0]
-    asked = f"Please write a Python function `{_signature(function)}` for {path}. What it has to do:\n\n{about}"
+    asked = _one_of(_WRITE, path).format(name=_signature(function), path=path, about=about)
     return [ChatMessageUser(content=asked), ChatMessageAssistant(content=f"```python\n{source}\n```")]
 
 
@@ -237,8 +237,8 @@ def _edited(path: str, module: _Module) -> list[ChatMessage] | None:
     before = module.source[: module.source.find(source)][-2500:]
     edit = {"path": path, "after": lines[-len(lines) // 3 - 1].strip(), "insert": gone}
     return [
-        _SYSTEM,
-        ChatMessageUser(content=f"The last lines of `{function.name}` in {path} were lost in a merge. Put them back."),
+        _system(path),
+        ChatMessageUser(content=_one_of(_RESTORE, path).format(name=function.name, path=path)),
         *_tool("read_file", {"path": path}, before + kept),
         *_tool("insert_lines", edit, f"{path}: {len(gone.splitlines())} lines inserted"),
         ChatMessageAssistant(content=f"Done. `{function.name}` in {path} is complete again:\n\n```python\n{gone}\n```"),
@@ -272,7 +272,41 @@ def _examples(function: ast.FunctionDef) -> list[doctest.Example]:
 
 
 _KINDS: tuple[Callable[[str, _Module], list[ChatMessage] | None], ...] = (_explained, _implemented, _edited, _session)
-_SYSTEM = ChatMessageSystem(content="You are a coding assistant with tools. You work in the user's repository.")
+_SYSTEMS = (
+    "You are a coding assistant with tools. You work in the user's repository.",
+    "You help a developer with a Python code base. You can read files, search them and edit them.",
+    "You are an agent in a terminal. Use the tools, then say briefly what you found or changed.",
+)
+_README = (
+    "What is {name} for? Have a look at its README.",
+    "I found {name} among our dependencies. Read its README and tell me in a line what it does.",
+    "Do we need {name}? Summarise it for me, please.",
+)
+_EXPLAIN = (
+    "I do not understand `{name}` in {path}. What does it do, and what does it return?",
+    "Where is `{name}` defined, and how is it meant to be called? I think it is in {path}.",
+    "Please read `{name}` in {path} and explain it to a new colleague.",
+    "Our docs lack a page on `{name}` ({path}). Write down what it does.",
+)
+_WRITE = (
+    "Please write a Python function `{name}` for {path}. What it has to do:\n\n{about}",
+    "{about}\n\nImplement this as `{name}` in {path}.",
+    "I need `{name}` in {path}:\n\n> {about}\n\nOnly the code, please.",
+)
+_RESTORE = (
+    "The last lines of `{name}` in {path} were lost in a merge. Put them back.",
+    "`{name}` in {path} breaks off in the middle. Can you finish it?",
+    "Someone deleted the end of `{name}` ({path}) by mistake. Please restore it.",
+)
+
+
+def _one_of(phrases: tuple[str, ...], place: str) -> str:
+    """One of these, always the same for a place."""
+    return phrases[hashlib.sha256(place.encode()).digest()[1] % len(phrases)]
+
+
+def _system(place: str) -> ChatMessageSystem:
+    return ChatMessageSystem(content=_one_of(_SYSTEMS, place[::-1]))
 
 
 def _signature(function: ast.FunctionDef) -> str:
