@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import InputError, NlaEvalError
+from .errors import NlaEvalError
 
 app = typer.Typer(
     name="nla-eval",
@@ -153,13 +153,26 @@ def store_compact(
 
 
 @app.command()
-def train(config: Annotated[str, typer.Argument(help="YAML file of the run.")]) -> None:
-    """Train a pack."""
-    if not Path(config).is_file():
-        raise InputError(f"no training configuration '{config}'; give the path of a YAML file")
-    from .training.run import main as run
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file of the run.")],
+    run_folder: Annotated[
+        Path | None, typer.Option(help="For checkpoints and activations. Default: runs/<name> in the current folder.")
+    ] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="Only this stage. May be repeated.")] = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Print what is done and what will run, and stop.")] = False,
+    writer: Annotated[
+        str | None,
+        typer.Option(help="Who writes the explanations: an Inspect model, a file of them, or self_supervised."),
+    ] = None,
+    from_pack: Annotated[
+        str | None, typer.Option(help="Begin with this pack's AV and AR, as they are: its name or folder.")
+    ] = None,
+) -> None:
+    """Train a pack. Stopped and started again, it resumes; a changed setting runs its stage and those after it
+    again."""
+    from .commands.train import TrainRequest, run
 
-    run(Path(config))
+    run(TrainRequest(config, run_folder, stage, writer, from_pack, plan_only))
 
 
 def main() -> None:

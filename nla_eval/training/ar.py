@@ -23,9 +23,11 @@ from .optim import Stage, run_stage, trainable, with_lora
 class Reconstructor(nn.Module):
     """Trunk, LoRA and head."""
 
-    def __init__(self, path: Path, layer: int, rank: int, attention: str = "eager") -> None:
+    def __init__(
+        self, path: Path, layer: int, rank: int, attention: str = "eager", dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
-        self.trunk = with_lora(load_trunk(path, layer, torch.float32, attention), rank)
+        self.trunk = with_lora(load_trunk(path, layer, dtype, attention), rank)
         width = self.trunk.config.hidden_size
         self.head = nn.Linear(width, width, bias=False)
         with torch.no_grad():
@@ -34,7 +36,7 @@ class Reconstructor(nn.Module):
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """(B, T) right-padded ids and (B,) lengths to (B, d_model) vectors."""
         hidden = self.trunk(input_ids=ids, use_cache=False).last_hidden_state
-        predicted: torch.Tensor = self.head(hidden[torch.arange(len(lengths)), lengths - 1])
+        predicted: torch.Tensor = self.head(hidden[torch.arange(len(lengths)), lengths - 1].to(self.head.weight.dtype))
         return predicted
 
 
@@ -45,6 +47,10 @@ class Pairs:
     texts: Sequence[str]
     activations: torch.Tensor
     """(N, d_model) raw."""
+    recent: Sequence[str] | None = None
+    """The last 30 context tokens of each position, as text."""
+    expected: Sequence[str] | None = None
+    """The target's likeliest next token at each position, as an explanation names it."""
 
 
 def encode(texts: Sequence[str], meta: PackMeta, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,7 +17,7 @@ from ..engines.loading import load_lm
 from ..prompts import AVPrompt
 from .ar import Pairs
 from .config import OptimConfig
-from .optim import Stage, run_stage, trainable, with_lora
+from .optim import Stage, base_of, run_stage, trainable, with_lora
 
 IGNORE = -100
 
@@ -25,9 +25,12 @@ IGNORE = -100
 class Verbalizer(nn.Module):
     """The target LM with LoRA, fed a vector in the injection slot."""
 
-    def __init__(self, path: Path, prompt: AVPrompt, scale: float, rank: int, attention: str = "eager") -> None:
+    def __init__(
+        self, path: Path, prompt: AVPrompt, scale: float, rank: int, attention: str = "eager",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.lm = with_lora(load_lm(path, torch.float32, attention), rank)
+        self.lm = with_lora(load_lm(path, dtype, attention), rank)
         self.prompt, self.scale = prompt, scale
 
     def injected(self, ids: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -45,7 +48,7 @@ class Verbalizer(nn.Module):
             labels: (B, T) the token to be predicted AT each place, IGNORE elsewhere.
             vectors: (B, d_model) raw activations.
         """
-        base = self.lm.get_base_model()
+        base = base_of(self.lm)
         cache = DynamicCache(config=base.config)
         base.model(input_ids=torch.tensor([self.prompt.prefix]), past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(len(ids))
@@ -98,4 +101,5 @@ def train_av(
         other = held_out_loss(model, held_out, tokenizer, shift=len(held_out.texts) // 2)
         return {"held_out_nll": own, "held_out_nll_shuffled": other}
 
-    run_stage(stage, [len(t) for t in train.texts], loss_of, report, report_every=960)
+    labels = [int((encode_targets([t], model.prompt, tokenizer)[1] != IGNORE).sum()) for t in train.texts]
+    run_stage(stage, labels, loss_of, report, report_every=960, weight_of=lambda rows: sum(labels[i] for i in rows))

@@ -1,19 +1,48 @@
-"""Training chats from the `sharegpt` source: whole conversations that a user opened. Yields (family, messages); pieces
-of one long conversation share a family, and only its first piece is taken."""
+"""Training text: a registry of sources of conversations. Each yields `Chat`s: a family (the unit that splits are made
+by), messages, and where they come from. It knows no tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from inspect_ai.model import ChatMessage
 
+from ..registry import Registry
 from ..sources import SourceOptions, sharegpt
 from ..transcript import Arm, Transcript
+from .config import SourceConfig
 
 
-def conversations(path: Path | None = None) -> Iterator[tuple[str, list[ChatMessage]]]:
-    """(family, messages) of each conversation that starts with a user's words and has an answer.
+@dataclass(frozen=True)
+class Chat:
+    """One conversation to train on."""
+
+    family: str
+    messages: list[ChatMessage]
+    source: str
+    """Package and version, or a file's name."""
+    licence: str = "unknown"
+    id: str = ""
+    """Unique in its source; the family where there is one conversation of each."""
+    prose: bool = True
+    """Whether it is in a natural language throughout, and so can be told to be English by its words."""
+
+
+TRAINING_SOURCES: Registry[Callable[[Path | None], Iterator[Chat]]] = Registry("training source")
+
+
+def chats(source: SourceConfig) -> Iterator[Chat]:
+    """The conversations of one configured source. Raises InputError when there is no source of that name."""
+    from . import packages  # noqa: F401  (registers itself)
+
+    return TRAINING_SOURCES.get(source.name)(Path(source.path) if source.path else None)
+
+
+@TRAINING_SOURCES.register("sharegpt")
+def conversations(path: Path | None = None) -> Iterator[Chat]:
+    """Each real conversation that starts with a user's words and has an answer.
 
     Pieces of one long conversation stand in the file under ids `family_0`, `family_12`...: later ones begin in the
     middle and are left out.
@@ -23,4 +52,4 @@ def conversations(path: Path | None = None) -> Iterator[tuple[str, list[ChatMess
             continue
         _, _, piece = item.id.partition("_")
         if piece in ("", "0") and len(item.messages) > 1 and item.messages[0].role == "user":
-            yield item.family, item.messages
+            yield Chat(item.family, item.messages, item.provenance.source)

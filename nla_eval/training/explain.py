@@ -1,9 +1,8 @@
-"""Warm-start explanations without an external model: short phrases built from the text so far and the target's own
-next-token predictions. In: the corpus frame and the captured predictions. Out: one explanation per position.
+"""What a writer of explanations sees of one position, and which words it may use. In: the corpus frame and what was
+captured with it. Out: `Moment`s, a `Vocabulary`, and tokens shown as words.
 
-Three lines: speaker, turn and form with the final token and the target's expectation; the local pattern (the last few
-words, the final one included); the themes of the text so far. There is no rule for evaluation: words about testing come
-only from the text itself or from the target's own prediction. Words of few training conversations are left out."""
+There is no rule for evaluation here: words about testing come only from the text itself or from the target's own
+prediction. Words of few training conversations are left out, so that no rare name is learnt."""
 
 from __future__ import annotations
 
@@ -14,13 +13,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-_WORD = re.compile(r"[A-Za-z][a-z'’]+|[A-Za-z]+")
-_LEFT_OUT = frozenset({"http", "https", "html", "www", "com", "like", "just"})
-_MARKS = re.compile(r"<\|im_start\|>(\w+)\n?|<\|im_end\|>\n?|<\|[a-z_]+\|>")
-THEMES = 3
-QUOTED_WORDS = 6
+WORD = re.compile(r"[A-Za-z][a-z'’]+|[A-Za-z]+")
+_ROLE_MARKS = (
+    r"<\|im_start\|>(\w+)\n?",
+    r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*",
+    r"<start_of_turn>(\w+)\n?",
+)
+"""How ChatML (SmolLM2, Qwen), Llama 3 and Gemma open a message."""
+_MARKS = re.compile("|".join([*_ROLE_MARKS, r"<end_of_turn>\n?", r"<\|im_end\|>\n?", r"<\|[a-z_]+\|>"]))
+_LONGEST_RULE = 4
+"""Characters shown of a row of dots or dashes."""
+RECENT = 30
+"""Tokens of context that count as recent: a word of theirs in an explanation may be a copy."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Vocabulary:
         n = 0
         for text in texts:
             n += 1
-            counts.update({w.lower() for w in _WORD.findall(text[:head])})
+            counts.update({w.lower() for w in WORD.findall(text[:head])})
         kept = {w: math.log(n / c) for w, c in counts.items() if c >= min_document_frequency}
         return cls(kept, min_document_frequency)
 
@@ -46,13 +50,13 @@ class Vocabulary:
         bare = word.strip("\"'`*_()[]{}<>.,;:!?#$%&/\\|~^=+-")
         if not bare or bare.isdigit():
             return len(bare) <= 4
-        pieces = _WORD.findall(bare)
+        pieces = WORD.findall(bare)
         return bool(pieces) and len(bare) <= 24 and all(p.lower() in self.idf for p in pieces)
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One position, as the writer sees it."""
+    """One position, as a writer sees it."""
 
     text: str
     """The rendered conversation up to and including the token."""
@@ -64,110 +68,98 @@ class Moment:
     """The target's most likely next tokens, decoded, best first."""
     written_from: int = 0
     """First character of `text` that a message holds: what the template itself says stands before it."""
+    recent_from: int = 0
+    """First character of the last `RECENT` tokens."""
+    continuation: str = ""
+    """How the target itself would go on, greedily."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether what follows may go on the last word: the text ends in a letter or digit."""
+        return self.text[-1:].isalnum()
+
+    @property
+    def recent(self) -> str:
+        """The last `RECENT` tokens, as text."""
+        return self.text[self.recent_from :]
 
 
-def explain(moment: Moment, vocabulary: Vocabulary) -> str:
-    """The reference explanation of one position."""
-    lines = [
-        f"{_speaker(moment)}, {_form(moment)}; now: {_now(moment)}; next: {' / '.join(expected(moment))}",
-        f"after: {quoted_tail(moment, vocabulary)}",
-    ]
-    if themes := themes_of(moment.text[moment.written_from :], vocabulary):
-        lines.append(f"about: {', '.join(themes)}")
-    return "\n".join(lines)
+def messages_of(text: str) -> list[tuple[str, str]]:
+    """(role, words) of each message of a rendered conversation; what stands before the first mark has role ""."""
+    found, role, start = [], "", 0
+    for mark in _MARKS.finditer(text):
+        if named := role_of(mark):
+            found.append((role, text[start : mark.start()]))
+            role, start = named, mark.end()
+    found.append((role, text[start:]))
+    return [(role, without_marks(words)) for role, words in found if role or words.strip()]
+
+
+def role_of(mark: re.Match[str]) -> str | None:
+    """The role that a turn mark opens, or None for one that ends a message."""
+    return next((group for group in mark.groups() if group), None)
+
+
+def without_marks(text: str) -> str:
+    """`text` with turn marks as spaces."""
+    return _MARKS.sub(" ", text)
+
+
+def with_named_marks(text: str) -> str:
+    """`text` with turn marks as [role] and [end]."""
+    return _MARKS.sub(lambda m: f" [{role_of(m) or 'end'}] ", text)
+
+
+def is_mark(word: str) -> bool:
+    """Whether a word of `with_named_marks` is a turn mark."""
+    return word.startswith("[") and word.endswith("]")
 
 
 def expected(moment: Moment) -> list[str]:
     """The target's likeliest next tokens as shown, best first; look-alikes are named once, broken characters never."""
-    joined = moment.text[-1:].isalnum()
-    shown = dict.fromkeys(shown_token(t, joined) for t in moment.next_tokens if "\ufffd" not in t)
+    shown = dict.fromkeys(shown_token(t, moment.joined) for t in moment.next_tokens if "\ufffd" not in t)
     return list(shown) or ["other"]
 
 
 def expects(moment: Moment) -> str:
     """The target's likeliest next token as shown, whatever it is."""
-    return shown_token(moment.next_tokens[0], moment.text[-1:].isalnum())
+    return shown_token(moment.next_tokens[0], moment.joined)
 
 
-def _now(moment: Moment) -> str:
+def now(moment: Moment) -> str:
+    """The final token as shown."""
     before = moment.text[: len(moment.text) - len(moment.token)]
     return shown_token(moment.token, before[-1:].isalnum())
-
-
-def _speaker(moment: Moment) -> str:
-    turn = f" turn {moment.turn + 1}" if moment.turn >= 0 else ""
-    if moment.channel == "template":
-        return f"start of {moment.role}{turn}" if moment.role != "template" else f"between turns{turn}"
-    names = {
-        "response": "assistant",
-        "thinking": "assistant thinking",
-        "tool_call": "tool call",
-        "tool_result": "tool result",
-    }
-    return names.get(moment.channel, moment.channel) + turn
-
-
-def _form(moment: Moment) -> str:
-    """Surface form of the place: code, list, table, heading, question, quotation or prose."""
-    message = _MARKS.split(moment.text)[-1] or ""
-    line = message.rsplit("\n", 1)[-1]
-    if message.count("```") % 2 == 1:
-        return "code"
-    if re.match(r"\s*(\d+[.)]|[-*•])\s?", line):
-        return "list"
-    if line.count("|") >= 2:
-        return "table"
-    if re.match(r"\s*#+\s|\s*\*\*", line):
-        return "heading"
-    if not line.strip():
-        return "new line" if message.strip() else "opening"
-    if re.search(r"[{};=]\s*$|^\s{4,}\S|\w\(.*\)\s*[:{;]?\s*$", line):
-        return "code"
-    return "question" if line.rstrip().endswith("?") else "prose"
-
-
-def themes_of(text: str, vocabulary: Vocabulary, half_life: float = 120.0, window: int = 6000) -> list[str]:
-    """Up to `THEMES` content words of the text so far by recency-weighted TF-IDF (half-life in words)."""
-    words = [w.lower().removesuffix("'s").removesuffix("’s") for w in _WORD.findall(_MARKS.sub(" ", text[-window:]))]
-    weight: dict[str, float] = {}
-    for back, word in enumerate(reversed(words)):
-        if len(word) >= 4 and word in vocabulary.idf and word not in ENGLISH_STOP_WORDS and word not in _LEFT_OUT:
-            weight[word] = weight.get(word, 0.0) + 0.5 ** (back / half_life)
-    ranked = sorted(weight, key=lambda w: (-math.log1p(weight[w]) * vocabulary.idf[w], w))
-    return ranked[:THEMES]
-
-
-def quoted_tail(moment: Moment, vocabulary: Vocabulary) -> str:
-    """The last words up to and with the current token, uncommon ones left out, turn marks as [role].
-
-    A word the current token only ends is quoted whole if it is common; otherwise the token stands for it."""
-    plain = _MARKS.sub(lambda m: f" [{m[1]}] " if m[1] else " [end] ", moment.text[-200:])
-    words = plain.split()[-QUOTED_WORDS:]
-    shown = [w for w in words[:-1] if _is_mark(w) or vocabulary.common(w)]
-    last = words[-1] if words else "[start]"
-    shown.append(last if _is_mark(last) or vocabulary.common(last) else _now(moment))
-    return " ".join(shown)
-
-
-def _is_mark(word: str) -> bool:
-    return word.startswith("[") and word.endswith("]")
 
 
 def shown_token(token: str, joined: bool) -> str:
     """A token as a word: one that goes on a word (`joined`: text before it ends in a letter or digit) gets a hyphen,
     whitespace and turn marks get names."""
     if mark := _MARKS.fullmatch(token):
-        return f"[{mark[1]}]" if mark[1] else "[end]"
+        return f"[{role_of(mark) or 'end'}]"
     if not token.strip():
         return "newline" if "\n" in token else "space"
+    if len(token.strip()) > _LONGEST_RULE and not any(c.isalnum() for c in token):
+        return token.strip()[:_LONGEST_RULE]
     return f"-{token.strip()}" if joined and token[0].isalpha() else token.strip()
 
 
-def moments(row: dict[str, Any], next_ids: Sequence[Sequence[int]], tokenizer: Any) -> list[Moment]:
-    """The moments of one corpus row; `next_ids` has one list per entry of `row["positions"]`."""
+def moments(
+    row: dict[str, Any], next_ids: Sequence[Sequence[int]], tokenizer: Any,
+    continuations: Sequence[Sequence[int]] | None = None,
+) -> list[Moment]:  # fmt: skip
+    """The moments of one corpus row.
+
+    Args:
+        row: Of the corpus frame.
+        next_ids: Likeliest next tokens, one list per entry of `row["positions"]`.
+        tokenizer: The target's.
+        continuations: Greedy continuations likewise, negative ids behind their ends; None where none were captured.
+    """
     made = []
     written_from = next((c for c, name in zip(row["char_start"], row["channel"], strict=True) if name != "template"), 0)
-    for position, ahead in zip(row["positions"], next_ids, strict=True):
+    ongoing = continuations if continuations is not None else [[]] * len(row["positions"])
+    for position, ahead, further in zip(row["positions"], next_ids, ongoing, strict=True):
         end = row["char_end"][position]
         made.append(
             Moment(
@@ -178,6 +170,8 @@ def moments(row: dict[str, Any], next_ids: Sequence[Sequence[int]], tokenizer: A
                 turn=row["turn"][position],
                 next_tokens=tuple(tokenizer.decode([int(i)]) for i in ahead),
                 written_from=written_from,
+                recent_from=row["char_start"][max(0, position + 1 - RECENT)],
+                continuation=tokenizer.decode([int(i) for i in further if i >= 0]),
             )
         )
     return made

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,10 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..errors import NlaEvalError
 from .config import OptimConfig
+from .files import written
+from .group import Group, part_of, whole
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _SAVE_EVERY_SECONDS = 240.0
@@ -24,8 +27,17 @@ _BUCKET = 8
 
 
 def with_lora(model: Any, rank: int) -> Any:
-    """`model` wrapped by peft with LoRA of `rank` on every linear of every block; alpha = rank."""
+    """`model` wrapped by peft with LoRA of `rank` on every linear of every block; alpha = rank.
+
+    Rank 0 is full fine-tuning: `model` itself, all of it trainable."""
+    if rank == 0:
+        return model.requires_grad_(True)
     return get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LINEARS)))
+
+
+def base_of(model: Any) -> Any:
+    """The transformers model inside what `with_lora` gave."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def learning_rate(config: OptimConfig, seen: int) -> float:
@@ -71,6 +83,7 @@ class Stage:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{name}.safetensors"
         self.log_path = folder / f"{name}.jsonl"
+        self.group = Group.joined()
         self.optimizer = torch.optim.AdamW(parameters.values(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.98))
         self.seen = 0
         self._last_save = time.monotonic()
@@ -89,27 +102,44 @@ class Stage:
         self.seen = int(saved["seen"])
         with torch.no_grad():
             for name, parameter in self.parameters.items():
-                parameter.copy_(saved[f"param.{name}"])
+                parameter.copy_(part_of(saved[f"param.{name}"], parameter))
                 if f"m.{name}" in saved:
                     self.optimizer.state[parameter] = {
                         "step": saved["steps"].clone().float(),
-                        "exp_avg": saved[f"m.{name}"].clone(),
-                        "exp_avg_sq": saved[f"v.{name}"].clone(),
+                        "exp_avg": part_of(saved[f"m.{name}"], parameter).clone(),
+                        "exp_avg_sq": part_of(saved[f"v.{name}"], parameter).clone(),
                     }
 
-    def step(self, loss: torch.Tensor, batch: int, clip: float = 1.0) -> float:
-        """Backward, clip, update. Raises FloatingPointError on a NaN loss, before any weight is touched."""
-        value = float(loss.detach())
+    def step(self, losses: Iterable[torch.Tensor], batch: int, clip: float = 1.0) -> float:
+        """Backward through this process's parts of the batch's loss, sum over processes, clip, update.
+
+        Args:
+            losses: Scalars whose sum over all processes is the loss of the batch; each is let go before the next is
+                made.
+            batch: Samples of the batch, over all processes.
+            clip: Gradients are scaled down to this L2 norm.
+
+        Returns:
+            The loss of the batch.
+
+        Raises:
+            NlaEvalError: It is not finite; no weight has been touched.
+        """
+        mine = 0.0
+        for loss in losses:
+            mine += float(loss.detach())
+            loss.backward()  # type: ignore[no-untyped-call]
+        value = self.group.total(mine)
         if not math.isfinite(value):
-            raise FloatingPointError(f"{self.path.stem}: loss is {value} after {self.seen} samples; lower its lr")
-        loss.backward()  # type: ignore[no-untyped-call]
+            raise NlaEvalError(f"stage {self.path.stem}: loss is {value} after {self.seen} samples; lower its lr")
+        self.group.add_gradients(self.parameters.values())
         nn.utils.clip_grad_norm_(self.parameters.values(), clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.seen)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.seen += batch
-        if self.finished or time.monotonic() - self._last_save > _SAVE_EVERY_SECONDS:
+        if self.finished or self.group.agreed(time.monotonic() - self._last_save > _SAVE_EVERY_SECONDS):
             self.save()
         return value
 
@@ -117,17 +147,20 @@ class Stage:
         """Write the checkpoint atomically."""
         blob: dict[str, torch.Tensor] = {"seen": torch.tensor(self.seen)}
         for name, parameter in self.parameters.items():
-            blob[f"param.{name}"] = parameter.detach().contiguous()
+            blob[f"param.{name}"] = whole(parameter.detach())
             state = self.optimizer.state.get(parameter)
             if state:
                 blob["steps"] = torch.tensor(float(state["step"]))
-                blob[f"m.{name}"], blob[f"v.{name}"] = state["exp_avg"].contiguous(), state["exp_avg_sq"].contiguous()
-        save_file(blob, str(self.path) + ".part")
-        Path(str(self.path) + ".part").rename(self.path)
+                blob[f"m.{name}"], blob[f"v.{name}"] = whole(state["exp_avg"]), whole(state["exp_avg_sq"])
+        if self.group.rank == 0:
+            with written(self.path) as part:
+                save_file(blob, part)
         self._last_save = time.monotonic()
 
     def log(self, **values: float) -> None:
         """Append one line to the stage's log and print it."""
+        if self.group.rank:
+            return
         line = {"seen": self.seen, "cpu_s": round(time.process_time() - self._started, 1), **values}
         with self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -141,10 +174,22 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def run_stage(
     stage: Stage, lengths: Sequence[int], loss_of: Callable[[list[int]], torch.Tensor],
-    report: Callable[[], dict[str, float]], report_every: int,
+    report: Callable[[], dict[str, float]], report_every: int, weight_of: Callable[[list[int]], float] = len,
 ) -> None:  # fmt: skip
-    """Run `stage` to its end over samples of these lengths; `report` gives held-out figures every `report_every`."""
+    """Run `stage` to its end over samples of these lengths.
+
+    Args:
+        stage: Parameters, checkpoint and log.
+        lengths: Of each sample, in any unit.
+        loss_of: The mean loss of some samples.
+        report: Held-out figures for the log, every `report_every` samples.
+        report_every: See `report`.
+        weight_of: What `loss_of` is a mean over: how many terms some samples have. With it, the loss of a batch does
+            not depend on how it is divided among processes and micro-batches.
+    """
     stage.resume()
+    if not stage.path.is_file() and stage.finished:
+        stage.save()
     passed = 0
     running: list[float] = []
     for batch in batches(lengths, stage.config):
@@ -153,10 +198,25 @@ def run_stage(
         passed += len(batch)
         if passed <= stage.seen:
             continue
-        running.append(stage.step(loss_of(batch), len(batch)))
+        running.append(stage.step(_parts(stage, batch, loss_of, weight_of), len(batch)))
         if stage.seen % report_every < len(batch) or stage.finished:
             stage.log(train_loss=float(np.mean(running)), **report())
             running = []
+
+
+def _parts(
+    stage: Stage,
+    batch: list[int],
+    loss_of: Callable[[list[int]], torch.Tensor],
+    weight_of: Callable[[list[int]], float],
+) -> Iterator[torch.Tensor]:
+    """The parts of a batch's mean loss that this process computes, one micro-batch at a time."""
+    total, mine, size = weight_of(batch), stage.group.share(batch), stage.config.micro_batch
+    for part in range(math.ceil(math.ceil(len(batch) / stage.group.size) / size)):
+        if some := mine[part * size : (part + 1) * size]:
+            yield loss_of(some) * (weight_of(some) / total)
+        else:  # with FSDP all processes have to run every layer equally often
+            yield loss_of(batch[:1]) * 0.0
 
 
 def restore(model: nn.Module, checkpoint: Path) -> None:
@@ -164,4 +224,4 @@ def restore(model: nn.Module, checkpoint: Path) -> None:
     saved = load_file(checkpoint)
     with torch.no_grad():
         for name, parameter in trainable(model).items():
-            parameter.copy_(saved[f"param.{name}"])
+            parameter.copy_(part_of(saved[f"param.{name}"], parameter))

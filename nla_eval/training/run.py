@@ -1,13 +1,17 @@
-"""Runs the stages of `nla-eval train` in order: corpus, activations, explanations, AR and AV (side by side), the
-AV's own samples, AR on those, card, pack. Each stage leaves a file in the run folder and is not run again."""
+"""One training run: its configuration, the folder its stages write to, and what each stage does. `stages` knows which
+stage depends on what; here each leaves its file in the run folder, written whole or not at all."""
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -15,28 +19,37 @@ import torch
 
 from ..engines.base import Sampling, VerbalizeRequest
 from ..engines.decoding import Decoder
-from ..errors import NlaEvalError
+from ..errors import InputError
 from ..pack_meta import PackMeta
 from ..prompts import av_prompt, check_ar_prompt
 from ..scores import Baselines
 from ..suite import family_bucket
 from ..target import Target, load_target
-from .activations import capture_all
+from .activations import CaptureJob, capture_all
 from .ar import Pairs, Reconstructor, train_ar
 from .av import Verbalizer, train_av
-from .chats import conversations
-from .config import TrainConfig, load_config
+from .chats import chats
+from .config import OptimConfig, TrainConfig
 from .corpus import build_corpus, write_corpus
-from .explain import Vocabulary, expects, explain, moments
-from .optim import restore
+from .evaluate import masked
+from .explain import Vocabulary, expects, moments
+from .files import write_frame, write_text
+from .group import placed
+from .marker import injection_marker
+from .optim import base_of, restore
+from .start import Start
+from .writers import WRITERS, Request, Writer, WriterContext
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
-INJECTION_CHAR = "─"
 _VOCABULARY_CONVERSATIONS = 3000
-_DRAW_BATCH = 64
+_DRAW_BATCH = 128
+ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
+JOINT_MODULES = ("joint", "round_trip", "world")
 MONITOR = 128
 """Held-out positions looked at during training; the card uses the others."""
+FEWEST = 256
+"""Training positions below which a run is refused: what is learnt from fewer is the positions themselves."""
 
 
 @dataclass(frozen=True)
@@ -49,111 +62,213 @@ class Run:
     @cached_property
     def target(self) -> Target:
         """The target being read."""
-        return load_target(self.config.target)
+        return load_target(self.config.target, trust_remote_code=self.config.trust_remote_code)
+
+    def corpus(self) -> pl.DataFrame:
+        """The conversations, one row each; made if they have not been."""
+        out = self.folder / "corpus.parquet"
+        if out.is_file():
+            return pl.read_parquet(out)
+        frame = write_corpus(build_corpus(self.config.corpus, self.target, self.config.seed), out)
+        counts = Counter(frame["split"].to_list()) if len(frame) else Counter()
+        positions = frame.filter(pl.col("split") == "train")["positions"].list.len().sum() if len(frame) else 0
+        print(f"corpus: {dict(counts)} conversations, {positions} training positions", flush=True)
+        if positions < FEWEST or not counts["held_out"]:
+            out.unlink()
+            raise InputError(
+                f"the corpus gives {positions} training positions and {counts['held_out']} held-out conversations; at "
+                f"least {FEWEST} and 1 are needed: add a source, or widen buckets_held_out"
+            )
+        return frame
+
+    def captured(self) -> dict[str, torch.Tensor]:
+        """What was captured at every position of the corpus, by (row, position); runs what has not run."""
+        self.corpus()
+        config = self.config
+        job = CaptureJob(
+            target=self.target.path, layer=config.layer, corpus=self.folder / "corpus.parquet",
+            continuation=config.explanation.continuation, device=config.hardware.device,
+            dtype=getattr(torch, config.hardware.dtype), spread=config.hardware.sharding == "fsdp",
+            trust_remote_code=config.trust_remote_code,
+        )  # fmt: skip
+        return capture_all(job, self.folder / "activations", 1 if job.spread else config.processes)
 
     def activations(self) -> dict[str, torch.Tensor]:
-        """Captured rows; runs the corpus and capture stages if they have not run."""
-        corpus = self.folder / "corpus.parquet"
-        if not corpus.is_file():
-            write_corpus(build_corpus(self.config.corpus, self.target, self.config.seed), corpus)
-        return capture_all(
-            self.target.path, self.config.layer, corpus, self.folder / "activations", self.config.processes
+        """What was captured at the positions that have an explanation, in the order of `explanations()`."""
+        kept = torch.tensor(self.explanations()["captured"].to_list())
+        return {name: values[kept] for name, values in self.captured().items()}
+
+    def requests(self) -> Iterator[Request]:
+        """Every captured position, as a writer sees it, by (row, position)."""
+        captured, tokenizer = self.captured(), self.target.tokenizer
+        starts = np.searchsorted(captured["row"].numpy(), np.arange(len(self.corpus()) + 1))
+        for index, row in enumerate(self.corpus().iter_rows(named=True)):
+            here = slice(int(starts[index]), int(starts[index + 1]))
+            further = captured["continuation"][here].tolist() if "continuation" in captured else None
+            made = moments(row, captured["next"][here].tolist(), tokenizer, further)
+            for position, moment in zip(row["positions"], made, strict=True):
+                yield Request(index, position, moment)
+
+    def writer(self) -> Writer:
+        """Who writes the explanations."""
+        return WRITERS.get(self.config.writer.name)(
+            WriterContext(self.config, self.vocabulary, self.folder / "written")
         )
 
     def explanations(self) -> pl.DataFrame:
-        """One row per captured position: row, position, split, text (the reference explanation)."""
+        """One row per explained position, by (row, position); made if they have not been.
+
+        Columns: row, position, split, text (the reference explanation), masked (the text with every word of the last 30
+        context tokens hidden), recent (those tokens), channel, tail (400 characters), next (the target's likeliest next
+        token as shown), captured (index into what was captured).
+        """
         out = self.folder / "explanations.parquet"
         if out.is_file():
             return pl.read_parquet(out)
-        captured = self.activations()
-        corpus = pl.read_parquet(self.folder / "corpus.parquet")
-        vocabulary = Vocabulary.of(self._vocabulary_texts(), self.config.corpus.min_document_frequency)
-        tokenizer = self.target.tokenizer
-        records = []
-        for index, row in enumerate(corpus.iter_rows(named=True)):
-            ahead = captured["next"][captured["row"] == index].tolist()
-            for position, moment in zip(row["positions"], moments(row, ahead, tokenizer), strict=True):
-                records.append(
-                    {
-                        "row": index, "position": position, "split": row["split"],
-                        "text": explain(moment, vocabulary), "channel": moment.channel,
-                        "tail": moment.text[-400:], "next": expects(moment),
-                    }
-                )  # fmt: skip
-        frame = pl.DataFrame(records)
-        frame.write_parquet(out)
-        return frame
+        splits = self.corpus()["split"].to_list()
+        requests = list(self.requests())
+        writer = self.writer()
+        print(f"explanations: {writer.cost(requests)}", flush=True)
+        records, dropped = [], Counter[str]()
+        for index, (request, written) in enumerate(zip(requests, writer.write(requests), strict=True)):
+            if written.text is None:
+                dropped[written.reason] += 1
+                continue
+            moment = request.moment
+            records.append(
+                {
+                    "row": request.row, "position": request.position, "split": splits[request.row],
+                    "text": written.text, "masked": masked(written.text, moment.recent), "recent": moment.recent,
+                    "channel": moment.channel, "tail": moment.text[-400:], "next": expects(moment), "captured": index,
+                }
+            )  # fmt: skip
+        if dropped:
+            print(f"explanations: {dropped.total()} of {len(requests)} positions left out: {dict(dropped)}", flush=True)
+        if not records:
+            raise InputError(f"writer '{self.config.writer.name}' explained none of {len(requests)} positions")
+        return write_frame(pl.DataFrame(records), out)
 
-    def _vocabulary_texts(self) -> list[str]:
+    def vocabulary(self) -> Vocabulary:
+        """The words that explanations may use, counted over training conversations of every source."""
+        kept = self.folder / "vocabulary.json"
         config = self.config.corpus
-        chats = conversations(Path(config.path) if config.path else None)
-        return [
-            "\n".join(m.text for m in messages)
-            for family, messages in islice(chats, _VOCABULARY_CONVERSATIONS)
-            if family_bucket(family) in config.buckets_train
-        ]
+        if kept.is_file():
+            return Vocabulary(json.loads(kept.read_text()), config.min_document_frequency)
+        texts = (
+            "\n".join(m.text for m in chat.messages)
+            for source in config.sources
+            for chat in islice(chats(source), _VOCABULARY_CONVERSATIONS)
+            if family_bucket(chat.family) in config.buckets_train
+        )
+        made = Vocabulary.of(texts, config.min_document_frequency)
+        if not made.idf:
+            raise InputError(
+                f"no word stands in {config.min_document_frequency} training conversations; lower "
+                "corpus.min_document_frequency, or give more conversations"
+            )
+        write_text(json.dumps(made.idf), kept)
+        return made
 
     def pairs(self) -> tuple[Pairs, Pairs]:
         """(train, held-out monitor) reference explanations with their activations."""
         frame, vectors = self.explanations(), self.activations()["activation"]
         train = (frame["split"] == "train").to_numpy()
-        texts = frame["text"].to_list()
-        held = [i for i in range(len(texts)) if not train[i]][:: max(1, int((~train).sum()) // MONITOR)][:MONITOR]
-        kept = [i for i in range(len(texts)) if train[i]]
+        held = np.flatnonzero(~train)
         return (
-            Pairs([texts[i] for i in kept], vectors[kept]),
-            Pairs([texts[i] for i in held], vectors[held]),
+            _pairs(frame, vectors, np.flatnonzero(train)),
+            _pairs(frame, vectors, held[:: max(1, len(held) // MONITOR)][:MONITOR]),
         )
+
+    def ar_pairs(self) -> Pairs:
+        """Training pairs for the AR: `masked_share` of the texts have the words of the recent context hidden."""
+        train, _ = self.pairs()
+        frame = self.explanations().filter(pl.col("split") == "train")
+        hide = np.random.default_rng([self.config.seed, 3]).random(len(frame)) < self.config.explanation.masked_share
+        texts = [m if h else t for t, m, h in zip(train.texts, frame["masked"].to_list(), hide.tolist(), strict=True)]
+        return Pairs(texts, train.activations)
 
     def meta(self, role: str) -> PackMeta:
         """The sidecar, from the captured activations and the live tokenizer."""
         frame, vectors = self.explanations(), self.activations()["activation"]
-        train = vectors[(frame["split"] == "train").to_numpy()]
+        return self.meta_of(role, vectors[torch.from_numpy((frame["split"] == "train").to_numpy())])
+
+    def meta_of(self, role: str, train: torch.Tensor) -> PackMeta:
+        """As `meta`, from training activations (N, d_model)."""
+        if start := self.start():
+            return start.meta(role)
         norms = train.norm(dim=-1)
         tokenizer = self.target.tokenizer
-        scale = self.config.injection_scale or round(float(norms.mean()) / 10) * 10.0
-        width = vectors.shape[1]
-        marker = tokenizer.encode(INJECTION_CHAR, add_special_tokens=False)
-        content = AV_TEMPLATE.replace("{injection_char}", INJECTION_CHAR)
-        ids = tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True, return_dict=False
-        )
-        at = ids.index(marker[0])
+        scale = self.config.injection_scale or round(float(norms.mean()) / 10) * 10.0 or float(norms.mean())
+        width = train.shape[1]
+        marker = injection_marker(tokenizer, AV_TEMPLATE)
         made = PackMeta(
-            role=role, d_model=width, layer=self.config.layer, injection_char=INJECTION_CHAR,
-            injection_token_id=marker[0], left_neighbor_id=ids[at - 1], right_neighbor_id=ids[at + 1],
+            role=role, d_model=width, layer=self.config.layer, injection_char=marker.char,
+            injection_token_id=marker.token_id, left_neighbor_id=marker.left, right_neighbor_id=marker.right,
             av_template=AV_TEMPLATE, ar_template=AR_TEMPLATE,
             injection_scale=scale if role == "av" else None, mse_scale=width**0.5,
-            min_position=self.config.corpus.min_position, max_new_tokens=80,
+            min_position=self.config.corpus.min_position, max_new_tokens=self.config.max_new_tokens,
             baseline_variance=Baselines.of(train.numpy()).variance,
             target=self.config.target, target_hash=self.target.hash,
-            norm_range=(float(norms.quantile(0.01)), float(norms.quantile(0.99))),
+            norm_range=(float(np.quantile(norms.numpy(), 0.01)), float(np.quantile(norms.numpy(), 0.99))),
         )  # fmt: skip
         suffix = check_ar_prompt(made, tokenizer)
         return PackMeta(**{**made.__dict__, "suffix_ids": suffix})
 
+    def start(self) -> Start | None:
+        """The pack that AV and AR begin with, checked against the target; None for fresh adapters."""
+        if self.config.start_from is None:
+            return None
+        return Start.of(self.config.start_from, self.target, self.config.layer)
+
+    def reconstructor(self, optim: OptimConfig) -> Reconstructor:
+        """An AR at its start."""
+        model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank, *self._loaded())
+        if start := self.start():
+            start.put_ar(model)
+        return model
+
+    def verbalizer(self) -> Verbalizer:
+        """An AV at its start."""
+        meta = self.meta("av")
+        prompt = av_prompt(meta, self.target.tokenizer)
+        scale = float(meta.injection_scale or 0.0)
+        model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, *self._loaded())
+        if start := self.start():
+            start.put_av(model)
+        return model
+
     def train_ar(self) -> None:
         """The AR on reference explanations."""
-        torch.set_num_threads(self.config.threads)
-        torch.manual_seed(self.config.seed)
-        train, held = self.pairs()
-        model = Reconstructor(self.target.path, self.config.layer, self.config.ar.lora_rank)
-        train_ar(model, train, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer, config=self.config.ar,
-                 folder=self.folder)  # fmt: skip
+        self._seeded()
+        _, held = self.pairs()
+        model = self._placed(self.reconstructor(self.config.ar))
+        train_ar(model, self.ar_pairs(), held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
+                 config=self.config.ar, folder=self.folder)  # fmt: skip
 
     def train_av(self) -> None:
         """The AV on reference explanations."""
+        self._seeded()
+        train, held = self.pairs()
+        train_av(
+            self._placed(self.verbalizer()), train, held, tokenizer=self.target.tokenizer, config=self.config.av,
+            folder=self.folder,
+        )  # fmt: skip
+
+    def _loaded(self) -> tuple[str, torch.dtype]:
+        """Attention and dtype. On a CPU the backward pass of torch's own attention is slow for short texts."""
+        hardware = self.config.hardware
+        return "eager" if hardware.device == "cpu" else "sdpa", getattr(torch, hardware.dtype)
+
+    def _placed(self, model: ModelT) -> ModelT:
+        """`model` where it is trained."""
+        whole = base_of(model.trunk if isinstance(model, Reconstructor) else model.lm)
+        inner = [whole] if isinstance(model, Reconstructor) else [whole.model]
+        placed(model, list(inner[0].layers), inner, self.config.hardware)
+        return model
+
+    def _seeded(self) -> None:
         torch.set_num_threads(self.config.threads)
         torch.manual_seed(self.config.seed)
-        train, held = self.pairs()
-        model = self.verbalizer()
-        train_av(model, train, held, tokenizer=self.target.tokenizer, config=self.config.av, folder=self.folder)
-
-    def verbalizer(self) -> Verbalizer:
-        """An AV at its start: the target with fresh adapters."""
-        meta = self.meta("av")
-        prompt = av_prompt(meta, self.target.tokenizer)
-        return Verbalizer(self.target.path, prompt, float(meta.injection_scale or 0.0), self.config.av.lora_rank)
 
     def samples(self) -> pl.DataFrame:
         """Explanations the AV draws at temperature 1 for training activations: index into the train pairs, text."""
@@ -165,68 +280,62 @@ class Run:
         model = self.verbalizer()
         restore(model, self.folder / "av.safetensors")
         meta = self.meta("av")
-        merged = model.lm.merge_and_unload().eval().requires_grad_(False)
+        lm = model.lm.merge_and_unload() if self.config.av.lora_rank else model.lm
+        merged = lm.eval().requires_grad_(False).to(self.config.hardware.device)
         decoder = Decoder(merged, self.target.tokenizer, model.prompt, float(meta.injection_scale or 0.0))
         sampling = Sampling(temperature=1.0, max_new_tokens=meta.max_new_tokens)
-        texts: list[str] = []
+        parts = []
         for start in range(0, len(rows), _DRAW_BATCH):
-            batch = rows[start : start + _DRAW_BATCH].tolist()
-            requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
-            texts += [draw.text for draw in decoder.draw(requests, sampling)]
-            print(f"samples: {len(texts)} of {len(rows)}", flush=True)
-        frame = pl.DataFrame({"index": rows, "text": texts})
-        frame.write_parquet(out)
-        return frame
+            kept = self.folder / "samples" / f"{start:07d}.parquet"
+            if not kept.is_file():
+                batch = rows[start : start + _DRAW_BATCH].tolist()
+                requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
+                texts = [draw.text for draw in decoder.draw(requests, sampling)]
+                write_frame(pl.DataFrame({"index": batch, "text": texts}), kept)
+            parts.append(pl.read_parquet(kept))
+            print(f"samples: {start + len(parts[-1])} of {len(rows)}", flush=True)
+        return write_frame(pl.concat(parts), out)
 
     def train_ar_on_samples(self) -> None:
         """The AR goes on with the AV's own explanations, mixed with `references_per_rollout` times as many references.
 
         Each sample of the AV is seen once per pass; the references are other training positions, in a seeded order.
         """
-        torch.set_num_threads(self.config.threads)
-        torch.manual_seed(self.config.seed)
+        self._seeded()
         drawn = self.samples()
         train, held = self.pairs()
         rows = drawn["index"].to_list()
         order = np.random.default_rng([self.config.seed, 2]).permutation(len(train.texts))
         others = order[: self.config.references_per_rollout * len(rows)].tolist()
-        mixed = Pairs(drawn["text"].to_list() + [train.texts[i] for i in others], train.activations[[*rows, *others]])
-        model = Reconstructor(self.target.path, self.config.layer, self.config.ar.lora_rank)
+        references = self.ar_pairs().texts
+        mixed = Pairs(drawn["text"].to_list() + [references[i] for i in others], train.activations[[*rows, *others]])
+        model = self.reconstructor(self.config.ar)
         restore(model, self.folder / "ar.safetensors")
-        train_ar(model, mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
+        train_ar(self._placed(model), mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
                  config=self.config.ar_on_samples, folder=self.folder, name="ar_on_samples")  # fmt: skip
 
+    def train_joint(self) -> None:
+        """AV and AR together, from where the earlier stages left them. Raises InputError without that stage."""
+        try:
+            joint, round_trip, world = (import_module(f"{__package__}.{name}") for name in JOINT_MODULES)
+        except ModuleNotFoundError as err:
+            if err.name not in {f"{__package__}.{name}" for name in JOINT_MODULES}:
+                raise
+            raise InputError("stage joint: it is not in this installation; leave `joint` out of the config") from None
+        self._seeded()
+        train, held = self.pairs()
+        av, ar = self.verbalizer(), self.reconstructor(self.config.ar)
+        adapted = self.folder / "ar_on_samples.safetensors"
+        restore(av, self.folder / "av.safetensors")
+        restore(ar, adapted if adapted.is_file() else self.folder / "ar.safetensors")
+        models = round_trip.Models(av, ar, self.meta("ar"), self.target.tokenizer)
+        section: Any = self.config
+        joint.train_joint(models, train, held, section.joint, self.folder, world.World.joined())
 
-def _in_process(config: TrainConfig, folder: Path, stage: str) -> None:
-    getattr(Run(config, folder), stage)()
 
-
-def side_by_side(run: Run, stages: tuple[str, ...]) -> None:
-    """Run stages as processes of their own, one core each."""
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_in_process, args=(run.config, run.folder, stage)) for stage in stages]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if any(worker.exitcode for worker in workers):
-        raise NlaEvalError(f"a training stage of {', '.join(stages)} stopped; run the same command again to resume")
-
-
-def main(path: Path, folder: Path | None = None) -> Path:
-    """Run every stage of the configuration at `path`; return the pack's folder.
-
-    Args:
-        path: YAML configuration.
-        folder: Run folder for checkpoints and captured activations; `runs/<name>` beside the current folder if None.
-    """
-    from .export import write_pack
-
-    config = load_config(path)
-    run = Run(config, folder or Path("runs") / config.name)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    run.explanations()
-    side_by_side(run, ("train_ar", "train_av"))
-    if config.ar_on_samples.samples:
-        side_by_side(run, ("train_ar_on_samples",))
-    return write_pack(run)
+def _pairs(frame: pl.DataFrame, vectors: torch.Tensor, rows: np.ndarray) -> Pairs:
+    kept = rows.tolist()
+    texts, recent, expected = (frame[name].to_list() for name in ("text", "recent", "next"))
+    return Pairs(
+        [texts[i] for i in kept], vectors[kept], recent=[recent[i] for i in kept], expected=[expected[i] for i in kept]
+    )

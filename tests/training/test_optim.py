@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from nla_eval.errors import NlaEvalError
 from nla_eval.training.config import OptimConfig
 from nla_eval.training.optim import Stage, learning_rate, restore, run_stage, trainable
 
@@ -61,6 +62,6 @@ def test_the_rate_warms_up_to_the_peak_and_decays_to_a_tenth() -> None:
 def test_a_nan_loss_stops_before_any_weight_is_touched(tmp_path: Path) -> None:
     toy = Toy()
     stage = Stage("toy", tmp_path, trainable(toy), CONFIG)
-    with pytest.raises(FloatingPointError, match="toy: loss is nan"):
-        stage.step(toy.weight.sum() * float("nan"), 4)
+    with pytest.raises(NlaEvalError, match="stage toy: loss is nan"):
+        stage.step([toy.weight.sum() * float("nan")], 4)
     torch.testing.assert_close(toy.weight, torch.zeros(3))

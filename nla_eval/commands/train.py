@@ -1,0 +1,102 @@
+"""`nla-eval train`: runs the stages of a training configuration that are not done, or shows where each stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import InputError
+from ..training.config import TrainConfig, load_config
+from ..training.estimate import Take, takes
+from ..training.group import Group
+from ..training.run import Run
+from ..training.stages import Ledger, State, run_stages
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What is trained."""
+
+    config: Path
+    run_folder: Path | None = None
+    """None: runs/<name> in the current folder."""
+    stages: Sequence[str] | None = None
+    writer: str | None = None
+    """A writer's name, an Inspect model, or a file of explanations; None: the configuration's."""
+    from_pack: str | None = None
+    """Begin with this pack's adapters, AR and AV as they are."""
+    plan_only: bool = False
+
+
+def run(request: TrainRequest) -> None:
+    """Show the plan, then run it. Raises NlaEvalError with one line for what a user can mend."""
+    from ..training.check import check
+
+    config = configured(load_config(request.config), request)
+    folder = request.run_folder or RUNS / config.name
+    training = Run(config, folder)
+    if Group.joined().rank == 0:
+        show(training)
+    if not request.plan_only:
+        check(training)
+        run_stages(training, request.stages)
+
+
+def configured(config: TrainConfig, request: TrainRequest) -> TrainConfig:
+    """`config` with what the command line says instead."""
+    changes: dict[str, Any] = {}
+    if request.writer is not None:
+        changes["writer"] = {**config.writer.model_dump(), **_writer(request.writer)}
+    if request.from_pack is not None:
+        kept = {name: {**getattr(config, name).model_dump(), "samples": 0} for name in ("ar", "av", "ar_on_samples")}
+        changes.update(start_from=request.from_pack, **kept)
+    try:
+        return TrainConfig.model_validate({**config.model_dump(), **changes})
+    except ValidationError as err:
+        raise InputError(f"training config {request.config.name}: {err.errors()[0]['msg']}") from err
+
+
+def _writer(text: str) -> dict[str, str]:
+    """Which writer `text` names: a registered one, a file of explanations, or else an Inspect model."""
+    from ..training.writers import WRITERS
+
+    if text in WRITERS:
+        return {"name": text}
+    if Path(text).suffix in (".parquet", ".jsonl"):
+        return {"name": "file", "path": text}
+    if "/" in text:
+        return {"name": "inspect_model", "model": text}
+    raise InputError(f"writer '{text}' is no model (provider/name), .parquet or .jsonl file, nor {', '.join(WRITERS)}")
+
+
+def show(training: Run) -> None:
+    """Print where each stage stands and what is still to be spent."""
+    table = Table("stage", "state", "takes")
+    estimates = dict(takes(training.config, lambda: training.target))
+    standings = Ledger(training).standings()
+    state = {standing.stage.name: standing.state for standing in standings}
+    if state["activations"] is State.DONE and state["explanations"] is not State.DONE:
+        estimates["explanations"] = Take(training.writer().cost(list(training.requests())), 0.0)
+    hours, unmeasured = 0.0, []
+    for standing in standings:
+        name, pending = standing.stage.name, standing.state not in (State.DONE, State.OFF)
+        take = estimates.get(name)
+        table.add_row(name, f"{standing.state}: {standing.why}" if standing.why else str(standing.state),
+                      str(take) if take and pending else "")  # fmt: skip
+        if pending and take:
+            hours += take.core_hours or 0.0
+            unmeasured += [name] if take.core_hours is None else []
+    console = Console()
+    console.print(f"{training.config.name}: target {training.config.target}, block {training.config.layer}, run folder "
+                  f"{training.folder}")  # fmt: skip
+    console.print(table)
+    left = f"{hours:.1f} core-hours to go by the rates of docs/log.md"
+    console.print(left + (f"; not measured: {', '.join(unmeasured)}" if unmeasured else ""))

@@ -1,0 +1,77 @@
+"""What can be known to fail before a run begins: the target's architecture, its chat template, the injection character,
+the layer, the pack to start from, free disk. Reads configs and tokenizers, no weights."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from ..errors import InputError, NlaEvalError
+from .estimate import empty_model
+from .marker import injection_marker
+from .run import AV_TEMPLATE, Run
+
+_LEAST_FREE = 1 << 30
+"""Bytes a run folder needs beside what is counted: logs, corpus, explanations."""
+
+
+def check(run: Run) -> None:
+    """Raises InputError with one line for the first thing that would stop the run."""
+    try:
+        config = run.target.config
+    except (ValueError, KeyError) as err:
+        reason = str(err).splitlines()[0]
+        raise InputError(
+            f"target '{run.config.target}': transformers does not know its architecture: {reason}"
+        ) from err
+    blocks, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
+    if not blocks or not width:
+        raise InputError(f"target '{run.config.target}': its config names no num_hidden_layers and hidden_size")
+    if run.config.layer >= blocks:
+        raise InputError(f"layer {run.config.layer}: target '{run.config.target}' has blocks 0 to {blocks - 1}")
+    check_architecture(config, run.config.target)
+    injection_marker(run.target.tokenizer, AV_TEMPLATE)
+    if run.config.start_from:
+        run.start()
+    _check_disk(run, width)
+
+
+def check_architecture(config: Any, target: str) -> None:
+    """Whether the model is built as capture and adapters need it: `model.layers`, `model.norm`, `lm_head`, the linears
+    that get adapters. Built without weights."""
+    from .optim import LINEARS
+
+    try:
+        model = empty_model(config)
+    except (ValueError, KeyError) as err:
+        raise InputError(f"target '{target}': transformers knows no causal LM '{config.model_type}'") from err
+    inner = getattr(model, "model", None)
+    places = ((inner, "layers"), (inner, "norm"), (model, "lm_head"))
+    missing = [name for place, name in places if getattr(place, name, None) is None]
+    names = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules()}
+    missing += [name for name in LINEARS if name not in names]
+    if missing:
+        raise InputError(
+            f"target '{target}' ({config.model_type}) has no {', '.join(missing)}; only models built like Llama train"
+        )
+
+
+def _check_disk(run: Run, width: int) -> None:
+    """Room for activations and checkpoints (weights and two moments in float32)."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    corpus = run.config.corpus
+    average = sum(length * share for length, share in corpus.length_mix) / sum(share for _, share in corpus.length_mix)
+    positions = corpus.token_budget / average * (corpus.positions_per_conversation + 2)
+    adapters = (
+        run.target.config.num_hidden_layers * width * 2 * 12 * max(run.config.ar.lora_rank, run.config.av.lora_rank)
+    )
+    need = int(positions * width * 4 + 2 * adapters * 12) + _LEAST_FREE
+    try:
+        free = shutil.disk_usage(run.folder).free
+    except OSError as err:
+        raise NlaEvalError(f"run folder '{run.folder}' cannot be read: {err.strerror}") from err
+    if free < need:
+        raise InputError(
+            f"run folder '{run.folder}' has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f}; "
+            "give --run-folder on a larger disk"
+        )

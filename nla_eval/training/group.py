@@ -1,0 +1,122 @@
+"""The processes that train one model together: each takes a share of every batch, and gradients are summed over all.
+With FSDP each also holds only a part of every weight. In: what `torchrun` sets up. One process needs none of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from ..errors import InputError
+from .config import HardwareConfig
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among all."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def joined(cls) -> Group:
+        """The group that the launcher's environment describes; alone without a launcher."""
+        if launched() == 1:
+            return cls()
+        if not dist.is_initialized():
+            from accelerate import PartialState
+
+            PartialState(cpu=not torch.cuda.is_available())
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def share(self, batch: Sequence[int]) -> list[int]:
+        """Every `size`-th of a batch."""
+        return list(batch[self.rank :: self.size])
+
+    def agreed(self, mine: bool) -> bool:
+        """What the first process says."""
+        return bool(self.total(float(mine and self.rank == 0)))
+
+    def total(self, value: float) -> float:
+        """The sum over all processes."""
+        if self.size == 1:
+            return value
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        held = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.all_reduce(held)
+        return float(held)
+
+    def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Sum gradients over all processes. FSDP has averaged those of sharded weights already."""
+        if self.size == 1:
+            return
+        for parameter in parameters:
+            if isinstance(parameter.grad, DTensor):
+                parameter.grad.mul_(self.size)
+            elif parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+
+
+def launched() -> int:
+    """How many processes `torchrun` has started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def placed(model: nn.Module, blocks: Sequence[nn.Module], inner: Sequence[nn.Module], hardware: HardwareConfig) -> None:
+    """Put a model where it is trained, in place.
+
+    Args:
+        model: AR or AV, its weights on the CPU.
+        blocks: Its transformer blocks: what FSDP shards and gathers one by one.
+        inner: Modules that `model` itself gives token ids of its own making.
+        hardware: Device and sharding.
+
+    Raises:
+        InputError: FSDP without a launcher.
+    """
+    if hardware.sharding == "fsdp":
+        if launched() == 1:
+            raise InputError(
+                "hardware.sharding is fsdp: start this stage with torchrun --nproc-per-node N -m nla_eval.cli train"
+            )
+        Group.joined()
+        for block in blocks:
+            fully_shard(block)
+        fully_shard(model)
+    elif hardware.device == "cuda":
+        model.to(_device())
+    if hardware.device == "cuda":
+        _fed(model, inner)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _fed(model: nn.Module, inner: Sequence[nn.Module]) -> None:
+    """Have inputs moved to the accelerator, and what `model` returns back to where its inputs were."""
+    from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+    add_hook_to_module(model, AlignDevicesHook(execution_device=_device(), io_same_device=True), append=True)
+    for module in inner:
+        add_hook_to_module(module, AlignDevicesHook(execution_device=_device()), append=True)
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of a tensor on the CPU, gathered from all processes where it is sharded: every process has to ask."""
+    full: Any = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return torch.as_tensor(full.detach().cpu().contiguous())
+
+
+def part_of(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """What this process holds of `tensor`, where `like` is."""
+    if isinstance(like, DTensor):
+        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+    return tensor.to(like.device)

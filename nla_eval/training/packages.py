@@ -1,0 +1,323 @@
+"""Coding and agentic conversations from the Python packages that are installed: a user asks about real code, a tool
+shows it, the assistant answers with what the package itself says. In: the installed distributions whose metadata names
+a permissive licence. Out: `Chat`s, in a fixed order for fixed versions.
+
+Requests are phrased by us; code, READMEs, examples and tracebacks are real. Packages that make or read evaluations are
+left out. Nothing of a package is run."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import hashlib
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distributions
+from itertools import zip_longest
+from pathlib import Path
+
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageTool, ChatMessageUser
+from inspect_ai.tool import ToolCall
+
+from .chats import TRAINING_SOURCES, Chat
+from .tracebacks import failures
+
+_PERMISSIVE = frozenset(
+    (
+        "mit",
+        "mit-0",
+        "bsd",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "0bsd",
+        "apache",
+        "apache-2.0",
+        "isc",
+        "psf",
+        "psf-2.0",
+        "python-2.0",
+        "unlicense",
+        "zlib",
+        "hpnd",
+    )
+)
+_EVALUATIONS = re.compile(
+    r"^(nla[-_]eval|inspect[-_].*|lm[-_]eval.*|sharegpt.*|llm[-_]smollm2|petri.*|control[-_]arena.*)$"
+)
+"""Packages that carry suites, other training text, or code about evaluating models."""
+_LARGEST = 60_000
+"""Characters of a source file beyond which it is not read."""
+_SHOWN = 6_000
+"""Characters of a file that a tool shows at once."""
+_FILES = 12
+"""Source files of one package."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed distribution that may be used."""
+
+    name: str
+    version: str
+    licence: str
+    """As its metadata says, as SPDX id where it does."""
+    summary: str
+    readme: str
+    files: tuple[Path, ...]
+    """Python sources on disk, in a seeded order."""
+    root: Path
+
+    @property
+    def source(self) -> str:
+        """Name and version."""
+        return f"{self.name} {self.version}"
+
+
+@TRAINING_SOURCES.register("installed_packages")
+def installed_packages(path: Path | None = None) -> Iterator[Chat]:
+    """Conversations about all usable packages in turn: the first of each, then the second of each, and so on."""
+    del path
+    streams = [_chats_of(package) for package in packages()]
+    for group in zip_longest(failures(), *streams):
+        yield from (chat for chat in group if chat is not None)
+
+
+def packages() -> list[Package]:
+    """The usable distributions by name."""
+    found: dict[str, Package] = {}
+    for distribution in distributions():
+        name = distribution.metadata["Name"] or ""
+        licence = permissive_licence(distribution)
+        if licence and not _EVALUATIONS.match(name.lower()):
+            found[name.lower()] = _package(distribution, name, licence)
+    return [found[name] for name in sorted(found)]
+
+
+def permissive_licence(distribution: Distribution) -> str | None:
+    """The licence a distribution's metadata names, if every licence in it is permissive; else None."""
+    metadata = distribution.metadata
+    trove = [c.rsplit("::", 1)[-1].strip() for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")]
+    for said in (
+        metadata["License-Expression"],
+        metadata["License"],
+        " AND ".join(t for t in trove if t != "OSI Approved"),
+    ):
+        if not said or len(said) > 120:
+            continue
+        named = [_spdx(part) for part in re.split(r"\s+(?:and|or|AND|OR)\s+|[;,/]", said.strip("() "))]
+        return said.strip() if named and all(n in _PERMISSIVE for n in named) else None
+    return None
+
+
+def _spdx(text: str) -> str:
+    """A licence's common names as one: "Apache Software License" and "Apache License, Version 2.0" are apache."""
+    plain = re.sub(
+        r"\b(the|license|licence|licensed|software|version|approved|foundation|new|modified|simplified)\b",
+        "",
+        text.lower(),
+    )
+    plain = "-".join(re.findall(r"[a-z0-9.]+", plain))
+    return {"apache-2": "apache-2.0", "3-clause-bsd": "bsd-3-clause", "2-clause-bsd": "bsd-2-clause", "python": "psf",
+            "2.0": "apache-2.0", "isc-iscl": "isc"}.get(plain, plain)  # fmt: skip
+
+
+def _package(distribution: Distribution, name: str, licence: str) -> Package:
+    root = Path(str(distribution.locate_file("")))
+    paths = [Path(str(file)) for file in distribution.files or [] if file.suffix == ".py"]
+    able = [
+        p for p in paths if not {"tests", "test", "testing", "_vendor", "vendor"} & set(p.parts) and ".." not in p.parts
+    ]
+    able.sort(key=lambda p: hashlib.sha256(f"{name}/{p.as_posix()}".encode()).digest())
+    metadata = distribution.metadata
+    body = metadata.get_payload() if hasattr(metadata, "get_payload") else ""
+    readme = str(metadata["Description"] or body or "")
+    return Package(name, distribution.version, licence, metadata["Summary"] or "", readme, tuple(able), root)
+
+
+def _chats_of(package: Package) -> Iterator[Chat]:
+    """One conversation for each of up to `_FILES` files that have something to talk about; the README comes third."""
+    about = _chat(package, "README", _about_readme(package))
+    made = 0
+    for path in package.files:
+        if made == _FILES:
+            return
+        module = _module(package.root / path)
+        if module is None:
+            continue
+        number = hashlib.sha256(path.as_posix().encode()).digest()[0]
+        tries = [_KINDS[(number + i) % len(_KINDS)] for i in range(len(_KINDS))]
+        messages = next((m for kind in tries if (m := kind(path.as_posix(), module))), None)
+        if messages:
+            made += 1
+            yield _chat(package, path.as_posix(), messages)
+            if made == 2 and len(package.readme) > 400 and package.summary:
+                yield about
+
+
+def _chat(package: Package, place: str, messages: list[ChatMessage]) -> Chat:
+    family = f"package-{package.name.lower()}"
+    return Chat(family, messages, package.source, package.licence, id=f"{family}/{place}", prose=False)
+
+
+@dataclass(frozen=True)
+class _Module:
+    source: str
+    functions: tuple[ast.FunctionDef, ...]
+    """With a docstring and a body worth showing, in order."""
+
+
+def _module(path: Path) -> _Module | None:
+    try:
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source) if 300 < len(source) < _LARGEST else None
+    except (OSError, ValueError, SyntaxError, RecursionError):
+        return None
+    if tree is None:
+        return None
+    functions = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        and not node.name.startswith("_")
+        and len(ast.get_docstring(node) or "") > 40
+        and 5 <= (node.end_lineno or 0) - node.lineno <= 60
+    ]
+    return _Module(source, tuple(functions)) if functions else None
+
+
+def _about_readme(package: Package) -> list[ChatMessage]:
+    """The README is read by a tool and summed up in the package's own words."""
+    return [
+        _system(package.name),
+        ChatMessageUser(content=_one_of(_README, package.name).format(name=package.name)),
+        *_tool("read_file", {"path": "README.md"}, package.readme[:_SHOWN]),
+        ChatMessageAssistant(content=f"{package.name} {package.version}: {package.summary}"),
+    ]
+
+
+def _explained(path: str, module: _Module) -> list[ChatMessage]:
+    """A function is looked for, its file is read, and its docstring is the answer."""
+    function = module.functions[len(path) % len(module.functions)]
+    lines = module.source.splitlines()
+    found = "\n".join(f"{i}:{line}" for i, line in enumerate(lines, 1) if re.match(r"\s*(def|class) ", line))
+    start = max(0, function.lineno - 20)
+    shown = "\n".join(lines[start : (function.end_lineno or 0) + 20])[:_SHOWN]
+    about = (ast.get_docstring(function) or "").split("\n\n")
+    return [
+        _system(path),
+        ChatMessageUser(content=_one_of(_EXPLAIN, path).format(name=function.name, path=path)),
+        *_tool("bash", {"command": f"grep -nE '^ *(def|class) ' {path}"}, found[:1500], "Let me find it first."),
+        *_tool("read_file", {"path": path, "start_line": start + 1}, shown),
+        ChatMessageAssistant(content=f"`{_signature(function)}`\n\n" + "\n\n".join(about[:3])),
+    ]
+
+
+def _implemented(path: str, module: _Module) -> list[ChatMessage] | None:
+    """A function is asked for by its docstring and written as it stands."""
+    function = max(module.functions, key=lambda f: (f.end_lineno or 0) - f.lineno)
+    source = ast.get_source_segment(module.source, function, padded=True)
+    if not source:
+        return None
+    source = textwrap.dedent(source)
+    about = (ast.get_docstring(function) or "").split("\n\n")[0]
+    asked = _one_of(_WRITE, path).format(name=_signature(function), path=path, about=about)
+    return [ChatMessageUser(content=asked), ChatMessageAssistant(content=f"```python\n{source}\n```")]
+
+
+def _edited(path: str, module: _Module) -> list[ChatMessage] | None:
+    """The end of a function is missing in a file; the assistant reads the file and puts it back with a tool."""
+    function = max(module.functions, key=lambda f: (f.end_lineno or 0) - f.lineno)
+    source = ast.get_source_segment(module.source, function)
+    if not source or source.count("\n") < 8:
+        return None
+    lines = source.splitlines()
+    kept, gone = "\n".join(lines[: -len(lines) // 3]), "\n".join(lines[-len(lines) // 3 :])
+    before = module.source[: module.source.find(source)][-2500:]
+    edit = {"path": path, "after": lines[-len(lines) // 3 - 1].strip(), "insert": gone}
+    return [
+        _system(path),
+        ChatMessageUser(content=_one_of(_RESTORE, path).format(name=function.name, path=path)),
+        *_tool("read_file", {"path": path}, before + kept),
+        *_tool("insert_lines", edit, f"{path}: {len(gone.splitlines())} lines inserted"),
+        ChatMessageAssistant(content=f"Done. `{function.name}` in {path} is complete again:\n\n```python\n{gone}\n```"),
+    ]
+
+
+def _session(path: str, module: _Module) -> list[ChatMessage] | None:
+    """The examples of a docstring, one turn each: the user types, the interpreter's answer is the assistant's."""
+    for function in module.functions:
+        examples = [e for e in _examples(function) if e.want.strip() and len(e.want) < 600]
+        if len(examples) >= 2:
+            said: list[ChatMessage] = [
+                ChatMessageSystem(
+                    content="You are a Python interpreter. Answer with what each line prints, and nothing else."
+                )
+            ]
+            for example in examples[:8]:
+                said += [
+                    ChatMessageUser(content=example.source.rstrip()),
+                    ChatMessageAssistant(content=example.want.rstrip()),
+                ]
+            return said
+    return None
+
+
+def _examples(function: ast.FunctionDef) -> list[doctest.Example]:
+    try:
+        return doctest.DocTestParser().get_examples(ast.get_docstring(function) or "")
+    except ValueError:
+        return []
+
+
+_KINDS: tuple[Callable[[str, _Module], list[ChatMessage] | None], ...] = (_explained, _implemented, _edited, _session)
+_SYSTEMS = (
+    "You are a coding assistant with tools. You work in the user's repository.",
+    "You help a developer with a Python code base. You can read files, search them and edit them.",
+    "You are an agent in a terminal. Use the tools, then say briefly what you found or changed.",
+)
+_README = (
+    "What is {name} for? Have a look at its README.",
+    "I found {name} among our dependencies. Read its README and tell me in a line what it does.",
+    "Do we need {name}? Summarise it for me, please.",
+)
+_EXPLAIN = (
+    "I do not understand `{name}` in {path}. What does it do, and what does it return?",
+    "Where is `{name}` defined, and how is it meant to be called? I think it is in {path}.",
+    "Please read `{name}` in {path} and explain it to a new colleague.",
+    "Our docs lack a page on `{name}` ({path}). Write down what it does.",
+)
+_WRITE = (
+    "Please write a Python function `{name}` for {path}. What it has to do:\n\n{about}",
+    "{about}\n\nImplement this as `{name}` in {path}.",
+    "I need `{name}` in {path}:\n\n> {about}\n\nOnly the code, please.",
+)
+_RESTORE = (
+    "The last lines of `{name}` in {path} were lost in a merge. Put them back.",
+    "`{name}` in {path} breaks off in the middle. Can you finish it?",
+    "Someone deleted the end of `{name}` ({path}) by mistake. Please restore it.",
+)
+
+
+def _one_of(phrases: tuple[str, ...], place: str) -> str:
+    """One of these, always the same for a place."""
+    return phrases[hashlib.sha256(place.encode()).digest()[1] % len(phrases)]
+
+
+def _system(place: str) -> ChatMessageSystem:
+    return ChatMessageSystem(content=_one_of(_SYSTEMS, place[::-1]))
+
+
+def _signature(function: ast.FunctionDef) -> str:
+    returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
+    return f"{function.name}({ast.unparse(function.args)}){returns}"
+
+
+def _tool(name: str, arguments: Mapping[str, object], result: str, said: str = "") -> list[ChatMessage]:
+    """A call and its result."""
+    call = ToolCall(id=f"call-{name}", function=name, arguments=dict(arguments))
+    return [
+        ChatMessageAssistant(content=said, tool_calls=[call]),
+        ChatMessageTool(content=result, function=name, tool_call_id=call.id),
+    ]

@@ -1,0 +1,320 @@
+"""The stages of a training run: what each depends on, what it leaves behind, and whether that is still valid.
+
+In: a `Run`. Out: files in its folder, and `stages.json`, which says under which configuration each was made. A stage
+whose configuration has changed runs again, and so do those after it; what they had made is moved aside, not deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, NlaEvalError
+from .config import TrainConfig
+from .files import write_text
+from .group import Group, launched
+from .run import Run
+
+RECORD = "stages.json"
+_FORMAT = 1
+
+
+class State(StrEnum):
+    """Where a stage stands."""
+
+    DONE = "done"
+    BEGUN = "begun"
+    """Of this configuration, stopped before its end; it goes on."""
+    CHANGED = "changed"
+    """Made under another configuration, or under one that is not known."""
+    TO_DO = "to do"
+    OFF = "off"
+    """Left out by the configuration."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage."""
+
+    name: str
+    after: tuple[str, ...]
+    """Stages whose output it reads."""
+    fields: tuple[str, ...]
+    """Configuration fields its output depends on, dotted."""
+    outputs: tuple[str, ...]
+    """Files and folders in the run folder; the first shows that the stage has run."""
+    run: Callable[[Run], Any]
+    off: Callable[[TrainConfig], bool] = lambda config: False
+
+
+def _joint_is_off(config: TrainConfig) -> bool:
+    return not getattr(getattr(config, "joint", None), "steps", 0)
+
+
+def _pack(run: Run) -> None:
+    from .export import write_pack
+
+    if not (run.config.ar.lora_rank and run.config.av.lora_rank):
+        raise InputError("stage pack writes adapters: with lora_rank 0 the trained weights stay in the run folder")
+    made = write_pack(run)
+    write_text(json.dumps({"pack": made.name}), run.folder / "pack.json")
+    print(f"pack: {made}", flush=True)
+
+
+STAGES = (
+    Stage("corpus", (), ("target", "trust_remote_code", "seed", "corpus"), ("corpus.parquet",), Run.corpus),
+    Stage(
+        "activations", ("corpus",), ("layer", "hardware.dtype", "explanation.continuation"), ("activations",),
+        Run.captured,
+    ),
+    Stage(
+        "explanations", ("activations",), ("writer", "explanation.lines"),
+        ("explanations.parquet", "vocabulary.json"), Run.explanations,
+    ),
+    Stage(
+        "ar", ("explanations",), ("ar", "explanation.masked_share", "start_from"), ("ar.safetensors", "ar.jsonl"),
+        Run.train_ar,
+    ),
+    Stage(
+        "av", ("explanations",), ("av", "injection_scale", "start_from"), ("av.safetensors", "av.jsonl"), Run.train_av
+    ),
+    Stage(
+        "samples", ("av",), ("rollouts", "max_new_tokens"), ("samples.parquet", "samples"), Run.samples,
+        off=lambda c: not c.ar_on_samples.samples,
+    ),
+    Stage(
+        "ar_on_samples", ("ar", "samples"), ("ar_on_samples", "references_per_rollout"),
+        ("ar_on_samples.safetensors", "ar_on_samples.jsonl"), Run.train_ar_on_samples,
+        off=lambda c: not c.ar_on_samples.samples,
+    ),
+    Stage(
+        "joint", ("av", "ar", "ar_on_samples"), ("joint", "max_new_tokens"),
+        ("joint.safetensors", "joint.jsonl", "joint"), Run.train_joint, off=_joint_is_off,
+    ),
+    Stage("pack", ("joint",), ("name",), ("pack.json",), _pack),
+)  # fmt: skip
+NAMES = tuple(stage.name for stage in STAGES)
+_TRAINING = ("ar", "av", "ar_on_samples", "joint")
+"""Stages that several processes can run together."""
+_BY_NAME = {stage.name: stage for stage in STAGES}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A stage and where it stands."""
+
+    stage: Stage
+    state: State
+    why: str = ""
+    """What changed, for `CHANGED`."""
+
+
+class Ledger:
+    """What `stages.json` of a run says. Raises InputError when it is damaged or of another version."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.path = run, run.folder / RECORD
+        self._settings = run.config.model_dump(mode="json")
+        self._settings["explanation"]["continuation"] = run.config.explanation.continuation
+        self._records: dict[str, dict[str, Any]] = {}
+        if self.path.is_file():
+            try:
+                found = json.loads(self.path.read_text(encoding="utf-8"))
+                self._records = found["stages"] if found["format"] == _FORMAT else {}
+            except (ValueError, KeyError, TypeError):
+                found = {}
+            if found.get("format") != _FORMAT:
+                raise InputError(
+                    f"{self.path.name} in run folder '{run.folder.name}' is damaged or of another version; delete it, "
+                    "and every stage runs again beside what is there"
+                )
+
+    def standings(self) -> list[Standing]:
+        """Every stage, in order. A stage behind one that has changed has changed too."""
+        return [self.standing(stage) for stage in STAGES]
+
+    def standing(self, stage: Stage) -> Standing:
+        """Where one stage stands."""
+        if stage.off(self.run.config):
+            return Standing(stage, State.OFF)
+        record = self._records.get(stage.name)
+        present = any((self.run.folder / name).exists() for name in stage.outputs)
+        if record is None:
+            return (
+                Standing(stage, State.CHANGED, "of an unknown configuration")
+                if present
+                else Standing(stage, State.TO_DO)
+            )
+        facts = self.facts(stage)
+        if _key(facts) != record["key"]:
+            if not present:
+                return Standing(stage, State.TO_DO)
+            return Standing(stage, State.CHANGED, _difference(record["facts"], facts))
+        if record["done"] and (self.run.folder / stage.outputs[0]).exists():
+            return Standing(stage, State.DONE)
+        return Standing(stage, State.BEGUN if present else State.TO_DO)
+
+    def facts(self, stage: Stage) -> dict[str, Any]:
+        """What the output of `stage` depends on: its fields, and the keys of the stages before it that are on."""
+        facts = {name: _field(self._settings, name) for name in stage.fields}
+        for name in _inputs(stage, self.run.config):
+            facts[f"stage {name}"] = _key(self.facts(_BY_NAME[name]))
+        return facts
+
+    def begin(self, stage: Stage) -> None:
+        """Write down that `stage` runs now; what it made under another configuration is moved aside, with a line."""
+        standing = self.standing(stage)
+        if standing.state is State.CHANGED:
+            old = self.run.folder / "superseded" / f"{stage.name}-{int(time.time())}"
+            for name in stage.outputs:
+                path = self.run.folder / name
+                if path.exists():
+                    old.mkdir(parents=True, exist_ok=True)
+                    shutil.move(path, old / name)
+            print(f"{stage.name}: {standing.why}; what it made before is in superseded/{old.name}", flush=True)
+        self._put(stage, done=False)
+
+    def finish(self, stage: Stage, seconds: float) -> None:
+        """Write down that `stage` is done."""
+        self._put(stage, done=True, seconds=round(seconds, 1))
+
+    def _put(self, stage: Stage, **values: Any) -> None:
+        facts = self.facts(stage)
+        self._records[stage.name] = {"key": _key(facts), "facts": facts, **values}
+        write_text(json.dumps({"format": _FORMAT, "stages": self._records}, indent=1), self.path)
+
+
+def run_stages(run: Run, names: Sequence[str] | None = None) -> None:
+    """Run the stages that are not done, in order; AR and AV side by side where there are two processes for them.
+
+    Args:
+        run: The run.
+        names: Only these; their inputs must be there. None: all.
+
+    Raises:
+        InputError: No stage of that name, or one whose input is not there.
+    """
+    for name in names or ():
+        if name not in _BY_NAME:
+            raise InputError(f"no stage '{name}'; the stages are {', '.join(NAMES)}")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    chosen = [stage for stage in STAGES if names is None or stage.name in names]
+    while chosen:
+        ledger = Ledger(run)
+        stage = chosen.pop(0)
+        state = ledger.standing(stage).state
+        if state in (State.DONE, State.OFF):
+            print(f"{stage.name}: {state}", flush=True)
+            continue
+        _check_inputs(ledger, stage)
+        if launched() > 1 and stage.name not in _TRAINING:
+            raise InputError(f"stage {stage.name} is for one process; run nla-eval train --stage {stage.name} first")
+        group = [stage]
+        if stage.name == "ar" and _side_by_side(run.config) and chosen and chosen[0].name == "av":
+            if ledger.standing(chosen[0]).state is not State.DONE:
+                group.append(chosen[0])
+            chosen = chosen[len(group) - 1 :]
+        _run_group(run, ledger, group)
+
+
+def _run_group(run: Run, ledger: Ledger, group: Sequence[Stage]) -> None:
+    together = Group.joined()
+    together.total(0.0)  # no process is still reading the record
+    leading = together.rank == 0
+    for stage in group:
+        if leading:
+            ledger.begin(stage)
+            print(f"{stage.name}: runs", flush=True)
+    together.total(0.0)  # what was moved aside is gone for all
+    started = time.monotonic()
+    if together.size > 1 or group[0].name not in ("ar", "av"):
+        group[0].run(run)
+    else:
+        _in_processes(run, [stage.name for stage in group])
+    for stage in group:
+        if leading:
+            ledger.finish(stage, time.monotonic() - started)
+    together.total(0.0)
+
+
+def _check_inputs(ledger: Ledger, stage: Stage) -> None:
+    for name in _inputs(stage, ledger.run.config):
+        found = ledger.standing(_BY_NAME[name])
+        if found.state is not State.DONE:
+            why = f"{found.state} ({found.why})" if found.why else str(found.state)
+            raise InputError(f"stage {stage.name} reads what {name} makes, which is {why}; run stage {name} first")
+
+
+def _inputs(stage: Stage, config: TrainConfig) -> list[str]:
+    """The stages before `stage` that are on; for one that is off, those before it."""
+    found: dict[str, None] = {}
+    for name in stage.after:
+        before = _BY_NAME[name]
+        found.update(dict.fromkeys(_inputs(before, config) if before.off(config) else [name]))
+    return list(found)
+
+
+def _side_by_side(config: TrainConfig) -> bool:
+    return config.processes >= 2 and config.hardware.device == "cpu" and launched() == 1
+
+
+def _in_processes(run: Run, names: Sequence[str]) -> None:
+    """Run stages as processes of their own: each gives its memory back when it ends."""
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_in_process, args=(run.config, run.folder, name)) for name in names]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    died = [name for name, worker in zip(names, workers, strict=True) if worker.exitcode]
+    if died:
+        raise NlaEvalError(f"stage {' and '.join(died)} stopped, see above; run the same command again to resume")
+
+
+def _in_process(config: TrainConfig, folder: Path, name: str) -> None:
+    try:
+        _BY_NAME[name].run(Run(config, folder))
+    except NlaEvalError as err:
+        print(f"{name}: {' '.join(str(err).split())}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
+
+
+def _key(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _field(settings: dict[str, Any], dotted: str) -> Any:
+    found: Any = settings
+    for part in dotted.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first fields that differ, own fields before stages."""
+    changed = [name for name in new if old.get(name) != new[name]]
+    own = [name for name in changed if not name.startswith("stage ")]
+    if not own:
+        return f"{changed[0].removeprefix('stage ')} runs again" if changed else "another version"
+    return "; ".join(_changed(name, old.get(name), new[name]) for name in own[:2])
+
+
+def _changed(name: str, old: Any, new: Any) -> str:
+    """One changed field; of a section, its first changed key."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        key = next((k for k in {**new, **old} if old.get(k) != new.get(k)), "")
+        return _changed(f"{name}.{key}", old.get(key), new.get(key))
+    return f"{name} was {_short(old)}, is {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,152 @@
+"""A run goes through its stages, takes up where it was stopped, and makes again what a changed setting makes stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nla_eval.training.corpus as corpus_module
+import nla_eval.training.run as run_module
+from nla_eval.errors import InputError, NlaEvalError
+from nla_eval.training.run import Run
+from nla_eval.training.stages import RECORD, Ledger, State, run_stages
+from tests.tiny_target import write_tiny_target
+from tests.training.tiny_run import BEFORE_PACK, settings, write_chats
+
+
+def states(run: Run) -> dict[str, str]:
+    return {s.stage.name: str(s.state) for s in Ledger(run).standings()}
+
+
+def test_every_stage_leaves_its_file_and_is_done(trained: Path) -> None:
+    run = Run(settings(trained), trained / "run")
+    assert states(run) == {**dict.fromkeys(BEFORE_PACK, "done"), "joint": "off", "pack": "to do"}
+    assert not list(run.folder.rglob("*.part"))
+
+
+def test_explanations_belong_to_their_activations_and_name_the_target_s_next_token(trained: Path) -> None:
+    run = Run(settings(trained), trained / "run")
+    frame, captured = run.explanations(), run.captured()
+    assert frame["row"].to_list() == captured["row"][frame["captured"].to_list()].tolist()
+    assert frame["position"].to_list() == captured["position"][frame["captured"].to_list()].tolist()
+    corpus = run.corpus()
+    ids = corpus["token_ids"][frame["row"][7]].to_list()
+    model = torch.nn.Module()
+    from nla_eval.engines.loading import load_lm
+
+    model = load_lm(run.target.path, torch.float32)
+    at = frame["position"][7]
+    with torch.no_grad():
+        out = model(torch.tensor([ids[: at + 1]]), output_hidden_states=True)
+    assert int(captured["next"][frame["captured"][7], 0]) == int(out.logits[0, -1].argmax())
+
+
+def test_a_captured_continuation_is_what_greedy_generation_gives(trained: Path) -> None:
+    from nla_eval.engines.loading import load_lm
+
+    run = Run(settings(trained), trained / "run")
+    captured, corpus = run.captured(), run.corpus()
+    model = load_lm(run.target.path, torch.float32)
+    for i in range(0, len(captured["row"]), 97):
+        ids = corpus["token_ids"][int(captured["row"][i])].to_list()[: int(captured["position"][i]) + 1]
+        with torch.no_grad():
+            for token in captured["continuation"][i].tolist():
+                if token < 0:
+                    assert ids[-1] == run.target.tokenizer.eos_token_id
+                    break
+                chosen = model(torch.tensor([ids])).logits[0, -1]
+                assert float(chosen.max() - chosen[token]) < 1e-4
+                ids.append(token)
+
+
+def test_a_changed_field_makes_its_stage_and_those_after_it_stale_and_names_it(trained: Path) -> None:
+    run = Run(settings(trained, ar={"samples": 64, "batch": 16, "lora_rank": 2}), trained / "run")
+    found = states(run)
+    assert [name for name, state in found.items() if state == "changed"] == ["ar", "ar_on_samples"]
+    why = {s.stage.name: s.why for s in Ledger(run).standings()}
+    assert why["ar"] == "ar.samples was 48, is 64"
+    assert why["ar_on_samples"] == "ar runs again"
+
+
+def test_what_a_changed_setting_made_stale_is_moved_aside_and_made_again(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(trained / "run", tmp_path / "run")
+    run = Run(settings(trained, explanation={"lines": [["now"]]}), tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_module, "suite_messages", frozenset)
+        run_stages(run, ["activations", "explanations"])
+    assert set(run.explanations()["text"].str.slice(0, 4)) == {"now:"}
+    assert {p.name.rsplit("-", 1)[0] for p in (tmp_path / "run" / "superseded").iterdir()} == {
+        "activations", "explanations"
+    }  # fmt: skip
+
+
+def test_a_stage_whose_input_is_stale_is_refused(trained: Path) -> None:
+    run = Run(settings(trained, seed=5), trained / "run")
+    with pytest.raises(InputError, match=r"stage av reads what explanations makes, which is changed .*run stage expl"):
+        run_stages(run, ["av"])
+
+
+def test_files_of_an_unknown_configuration_are_not_used(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "corpus.parquet").write_bytes((trained / "run" / "corpus.parquet").read_bytes())
+    standing = Ledger(Run(settings(trained), tmp_path)).standings()[0]
+    assert (standing.state, standing.why) == (State.CHANGED, "of an unknown configuration")
+
+
+@pytest.mark.parametrize("text", ["{", '{"format": 0, "stages": {}}', "[]"])
+def test_a_damaged_record_is_refused_in_one_line(trained: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(InputError, match=r"stages\.json .*damaged or of another version"):
+        Ledger(Run(settings(trained), tmp_path))
+
+
+def test_an_unknown_stage_is_refused_with_the_list(trained: Path) -> None:
+    with pytest.raises(InputError, match="no stage 'rl'; the stages are corpus, "):
+        run_stages(Run(settings(trained), trained / "run"), ["rl"])
+
+
+def test_a_missing_joint_stage_is_one_line(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "JOINT_MODULES", ("no_such_stage",))
+    with pytest.raises(InputError, match="stage joint: it is not in this installation"):
+        Run(settings(trained), trained / "run").train_joint()
+
+
+def test_a_corpus_of_fifty_lines_is_refused_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_module, "suite_messages", frozenset)
+    write_tiny_target(tmp_path / "target")
+    write_chats(tmp_path / "chats.json", 12)
+    with pytest.raises(InputError, match=r"the corpus gives \d+ training positions and \d held-out"):
+        run_stages(Run(settings(tmp_path), tmp_path / "run"), ["corpus"])
+    assert not (tmp_path / "run" / "corpus.parquet").exists()
+
+
+def test_a_full_disk_leaves_no_half_written_file(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(corpus_module, "suite_messages", frozenset)
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(NlaEvalError, match=r"no space left for corpus\.parquet"):
+        Run(settings(trained), tmp_path / "run").corpus()
+    assert not list((tmp_path / "run").glob("corpus*"))
+
+
+def test_a_checkpoint_of_zero_samples_is_the_start_itself(trained: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(trained / "run", tmp_path / "run")
+    run = Run(settings(trained, av={"samples": 0, "lora_rank": 2}), tmp_path / "run")
+    run_stages(run, ["av"])
+    saved = load_file(tmp_path / "run" / "av.safetensors")
+    assert int(saved["seen"]) == 0
+    assert all(np.all(saved[k].numpy() == 0) for k in saved if "lora_B" in k)
