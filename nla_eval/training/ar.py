@@ -45,6 +45,10 @@ class Pairs:
     texts: Sequence[str]
     activations: torch.Tensor
     """(N, d_model) raw."""
+    recent: Sequence[str] | None = None
+    """The last 30 context tokens of each position, as text."""
+    expected: Sequence[str] | None = None
+    """The target's likeliest next token at each position, as an explanation names it."""
 
 
 def encode(texts: Sequence[str], meta: PackMeta, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:

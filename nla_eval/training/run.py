@@ -28,7 +28,9 @@ from .chats import conversations
 from .config import TrainConfig, load_config
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, explain, moments
+from .joint import Models, train_joint
 from .optim import restore
+from .world import World
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
@@ -100,10 +102,23 @@ class Run:
         texts = frame["text"].to_list()
         held = [i for i in range(len(texts)) if not train[i]][:: max(1, int((~train).sum()) // MONITOR)][:MONITOR]
         kept = [i for i in range(len(texts)) if train[i]]
-        return (
-            Pairs([texts[i] for i in kept], vectors[kept]),
-            Pairs([texts[i] for i in held], vectors[held]),
-        )
+        recent, expected = self._recent(frame), frame["next"].to_list()
+
+        def pairs(rows: list[int]) -> Pairs:
+            return Pairs(
+                [texts[i] for i in rows], vectors[rows], [recent[i] for i in rows], [expected[i] for i in rows]
+            )
+
+        return pairs(kept), pairs(held)
+
+    def _recent(self, frame: pl.DataFrame) -> list[str]:
+        """The last 30 context tokens of each position, as text."""
+        corpus = pl.read_parquet(self.folder / "corpus.parquet")
+        rows = corpus.select("text", "char_start", "char_end").to_dicts()
+        return [
+            rows[row]["text"][rows[row]["char_start"][max(0, position - 29)] : rows[row]["char_end"][position]]
+            for row, position in zip(frame["row"], frame["position"], strict=True)
+        ]
 
     def meta(self, role: str) -> PackMeta:
         """The sidecar, from the captured activations and the live tokenizer."""
@@ -196,6 +211,17 @@ class Run:
         train_ar(model, mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
                  config=self.config.ar_on_samples, folder=self.folder, name="ar_on_samples")  # fmt: skip
 
+    def train_joint(self) -> None:
+        """Both models together, from where the earlier stages left them."""
+        torch.manual_seed(self.config.seed)
+        train, held = self.pairs()
+        av, ar = self.verbalizer(), Reconstructor(self.target.path, self.config.layer, self.config.ar.lora_rank)
+        adapted = self.folder / "ar_on_samples.safetensors"
+        restore(av, self.folder / "av.safetensors")
+        restore(ar, adapted if adapted.is_file() else self.folder / "ar.safetensors")
+        models = Models(av, ar, self.meta("ar"), self.target.tokenizer)
+        train_joint(models, train, held, self.config.joint, self.folder, World.joined())
+
 
 def _in_process(config: TrainConfig, folder: Path, stage: str) -> None:
     getattr(Run(config, folder), stage)()
@@ -229,4 +255,6 @@ def main(path: Path, folder: Path | None = None) -> Path:
     side_by_side(run, ("train_ar", "train_av"))
     if config.ar_on_samples.samples:
         side_by_side(run, ("train_ar_on_samples",))
+    if config.joint.steps:
+        side_by_side(run, ("train_joint",))
     return write_pack(run)
