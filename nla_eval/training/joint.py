@@ -158,7 +158,7 @@ class _Stage:
         self.models, self.train, self.held_out, self.config, self.world = models, train, held_out, config, world
         self.av, self.ar = Learner("av", trainable(models.av)), Learner("ar", trainable(models.ar))
         self.warm_start = self.av.weights()
-        self.state = JointState(folder, [self.av, self.ar])
+        self.state = JointState(folder, [self.av, self.ar], writes=self.world.rank == 0)
         split = Split(config.workers, config.threads)
         self.layout = Layout(split, config.micro_tokens)
         self.rollouts = Rollouts(models.av, models.tokenizer, split)
@@ -171,7 +171,7 @@ class _Stage:
         self.state.resume()
         if self.state.step == 0 and self.config.steps:
             self.rollouts.sync()
-            self._log({"held_out": self._evaluated()})
+            self.state.log(held_out=self._evaluated())
         while self.state.step < self.config.steps:
             self._step()
 
@@ -198,15 +198,10 @@ class _Stage:
             with clock.phase("evaluate"):
                 self.rollouts.sync()
                 found["held_out"] = self._evaluated()
-        self._log({**found, "wall_s": clock.wall, "cpu_s": clock.cpu})
-        if self.world.rank == 0:
-            self.state.save()
-            if ending or self.state.step % config.snapshot_every == 0:
-                self.state.snapshot()
-
-    def _log(self, values: dict[str, Any]) -> None:
-        if self.world.rank == 0:
-            self.state.log(**values)
+        self.state.log(**found, wall_s=clock.wall, cpu_s=clock.cpu)
+        self.state.save()
+        if ending or self.state.step % config.snapshot_every == 0:
+            self.state.snapshot()
 
     def _drawn(self, step: int) -> list[list[_Rollout]]:
         """This process's groups of rollouts."""

@@ -90,11 +90,16 @@ class JointState:
 
     `joint.safetensors` is the checkpoint, `joint.jsonl` the log, `joint/<step>/av.safetensors` and `ar.safetensors`
     copies of the weights in the form of the earlier stages' checkpoints.
+
+    Args:
+        folder: The run folder.
+        learners: AV and AR.
+        writes: Whether this process is the one that writes; the others only resume.
     """
 
-    def __init__(self, folder: Path, learners: Sequence[Learner]) -> None:
+    def __init__(self, folder: Path, learners: Sequence[Learner], *, writes: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.learners = folder, learners
+        self.folder, self.learners, self.writes = folder, learners, writes
         self.path, self.log_path = folder / "joint.safetensors", folder / "joint.jsonl"
         self.step = 0
 
@@ -116,12 +121,16 @@ class JointState:
                 f"{self.path.name} does not fit this configuration ({str(err).splitlines()[0]}); "
                 "move it away to begin the joint stage anew, or restore the configuration it was made with"
             ) from err
+        if not self.writes:
+            return
         lines = self.log_path.read_text().splitlines() if self.log_path.is_file() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         _replace(self.log_path, "".join(line + "\n" for line in kept))
 
     def save(self) -> None:
         """Replace the checkpoint."""
+        if not self.writes:
+            return
         blob = {"step": torch.tensor(self.step)}
         for learner in self.learners:
             blob.update(learner.state())
@@ -131,6 +140,8 @@ class JointState:
 
     def snapshot(self) -> None:
         """Keep a copy of both models' weights."""
+        if not self.writes:
+            return
         part, final = self.folder / "joint" / "part", snapshot_folder(self.folder, self.step)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -142,6 +153,8 @@ class JointState:
 
     def log(self, **values: Any) -> None:
         """Append one line and print it."""
+        if not self.writes:
+            return
         line = json.dumps({"step": self.step, **values})
         with self.log_path.open("a") as file:
             file.write(line + "\n")

@@ -51,9 +51,10 @@ class Rollouts:
     def sync(self) -> None:
         """Bring the decoder's weights up to date with the AV's. Call while nothing is being drawn."""
         for layer, weight in self._pairs:
-            weight.copy_(layer.get_base_layer().weight)
+            merged = layer.get_base_layer().weight.float()
             for adapter in layer.active_adapters:
-                weight += layer.get_delta_weight(adapter).to(weight.dtype)
+                merged = merged + layer.get_delta_weight(adapter)
+            weight.copy_(merged)
         pack_linears(self._decoder.model)
         self._decoder.weights_changed()
 
