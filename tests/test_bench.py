@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nla_eval.bench.engine import Load, capture_requests
 from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, into_readme, race, ratio, save, shown, table
 from nla_eval.bench.pipeline import chats
+from nla_eval.bench.profile import shares
 from nla_eval.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -80,3 +82,10 @@ def test_a_readme_without_the_marks_is_refused() -> None:
 
 def test_figures_are_shown_with_their_goal() -> None:
     assert shown({"rejudge_fraction": Figure(0.013)}) == "rejudge_fraction: 1.3 %; to reach <= 2 %"
+
+
+def test_a_profile_adds_up_and_names_the_largest_first() -> None:
+    found = shares(lambda: torch.ones(200, 200) @ torch.ones(200, 200))
+    assert sum(share for _, share, _ in found) == pytest.approx(1.0)
+    assert [share for _, share, _ in found] == sorted((share for _, share, _ in found), reverse=True)
+    assert any("mm" in name for name, _, _ in found)

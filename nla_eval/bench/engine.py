@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,15 +63,24 @@ def verbalize_requests(load: Load, width: int) -> list[VerbalizeRequest]:
 class EngineBench:
     """One target and pack. `dtype` is that of both sides of a comparison."""
 
-    def __init__(self, target: Target, pack: Pack, load: Load, dtype: torch.dtype) -> None:
+    def __init__(self, target: Target, pack: Pack, load: Load, dtype: torch.dtype, split: Split | None = None) -> None:
         self.target, self.pack, self.load, self.dtype = target, pack, load, dtype
-        self.engine = TransformersEngine(target, pack, EngineConfig(dtype))
+        self.engine = TransformersEngine(target, pack, EngineConfig(dtype, split=split))
         self.how = f"{str(dtype).removeprefix('torch.')}, {torch.get_num_threads()} threads"
         self.how_drawn = f"{load.explanations} explanations of at most {load.max_new_tokens} tokens, {self.how}"
         vocabulary = int(target.config.vocab_size)
         self.captures = capture_requests(load, vocabulary)
         self.asked = verbalize_requests(load, self.engine.d_model)
         self.sampling = Sampling(1.0, load.max_new_tokens)
+
+    def stage(self, name: str) -> Callable[[], Any]:
+        """What runs the engine's `name` stage once on this load."""
+        texts = ["The speaker asks for a plan; next comes a list of dates."] * self.load.explanations
+        return {
+            "capture": lambda: list(self.engine.capture(self.captures)),
+            "verbalize": lambda: list(self.engine.verbalize(self.asked, self.sampling)),
+            "reconstruct": lambda: self.engine.reconstruct(texts),
+        }[name]
 
     def capture(self) -> dict[str, Figure]:
         """Blocks 0..K and sampled rows, against the whole model's forward."""

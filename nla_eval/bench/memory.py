@@ -1,4 +1,5 @@
-"""Peak resident memory of capture by sequence length. Peaks only grow, so each measurement is a process of its own:
+"""Peak resident memory of capture by sequence length. Linux forgets a process's peak when asked, so that loading does
+not hide what capturing takes; each measurement is a process of its own:
 
 `python -m nla_eval.bench.memory SHORT LONG TARGET [PACK]` prints the growth in MB as JSON; PACK "-" means none."""
 
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..progress import peak_bytes
+from ..errors import InputError
 from .figures import Figure
 
 _TINY_CONTEXT = 32768
@@ -61,6 +62,7 @@ def _main(short: int, long: int, target: str, pack: str | None) -> None:
     from ..engines.base import CaptureRequest
     from ..engines.capture import capture
     from ..engines.config import EngineConfig
+    from ..engines.fitting import release_memory
     from ..engines.loading import load_trunk
     from ..target import load_target
 
@@ -76,14 +78,30 @@ def _main(short: int, long: int, target: str, pack: str | None) -> None:
     rng = np.random.default_rng(0)
     peaks = []
     for tokens in (short, long):
+        release_memory()
+        _forget_peak()
         ids = rng.integers(0, vocabulary, tokens).astype(np.int32)
         request = CaptureRequest(str(tokens), ids, np.array([tokens // 2, tokens - 1]))
         list(capture(trunk, [request], EngineConfig(torch.bfloat16)))
-        peaks.append(peak_bytes() / 1e6)
+        peaks.append(_peak_mb())
     config = trunk.config
     width = config.num_key_value_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
     kv = 2 * 2 * (layer + 1) * width * (long - short) / 1e6
     print(json.dumps({"growth": peaks[1] - peaks[0], "kv": kv}))
+
+
+def _forget_peak() -> None:
+    """Set this process's peak to what it holds now; see proc(5), clear_refs. Raises InputError where Linux is not."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError as err:
+        raise InputError("peak memory by length needs Linux's /proc/self/clear_refs; measure it there") from err
+
+
+def _peak_mb() -> float:
+    """Peak since it was last forgotten; getrusage would count the parent's before this program was started."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

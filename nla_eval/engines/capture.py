@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from .side_by_side import Split, checkpoint, streamed
 _AHEAD = 4
 """Token budgets of transcripts that are sorted by length together."""
 _SHORTEST_CHUNK = 256
+_MASKED = 2**23
+"""Cells of an attention mask: a chunk behind others needs one, of its own tokens by all up to its end."""
 
 
 def capture(
@@ -62,10 +65,12 @@ class _Reader:
         yield from self.batches(waiting, workers)
 
     def batches(self, requests: list[CaptureRequest], workers: int) -> Iterator[Callable[[], list[Captured]]]:
-        """Batches of similar length, the longest first, so that the last ones to end are short."""
+        """Batches of similar length, the longest first, so that the last ones to end are short; of few requests
+        every worker gets a share."""
         ordered = sorted(requests, key=lambda r: -len(r.token_ids))
         lengths = [len(r.token_ids) for r in ordered]
-        for part in slices(lengths, self.config.batch_tokens // workers, padded=True):
+        bound = min(self.config.batch_tokens, sum(lengths)) // workers
+        for part in slices(lengths, bound, padded=True):
             yield partial(self.together, ordered[part])
 
     def together(self, batch: list[CaptureRequest]) -> list[Captured]:
@@ -100,14 +105,21 @@ class _Reader:
         end = int(request.positions[-1]) + 1
         cache = DynamicCache(config=self.trunk.config) if end > chunk else None
         kept = []
-        for start in range(0, end, chunk):
+        for start, stop in chunks(end, chunk):
             checkpoint()
-            stop = min(start + chunk, end)
             given = {"past_key_values": cache, "use_cache": True} if cache is not None else {"use_cache": False}
             hidden = self.trunk(input_ids=ids[:, start:stop], **given).last_hidden_state[0]
             inside = request.positions[(request.positions >= start) & (request.positions < stop)] - start
             kept.append(rows_of(hidden, inside))
         return np.concatenate(kept)
+
+
+def chunks(end: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of the chunks that `end` tokens are read in. The first one has no mask and is the longest; the mask
+    of the others stays small."""
+    later = min(chunk, max(_SHORTEST_CHUNK, _MASKED // max(1, end)))
+    bounds = [0, *range(chunk, end, later), end]
+    yield from pairwise(bounds)
 
 
 def checked(request: CaptureRequest, rows: NDArray[np.float32], dtype: torch.dtype) -> Captured:

@@ -21,8 +21,8 @@ class EngineConfig:
     batch_tokens: int = 8192
     """Padded tokens of the capture batches that run together."""
     chunk_tokens: int = 8192
-    """Longer transcripts are read in chunks of this many tokens with a KV cache. Within one, causal attention needs no
-    mask and skips its upper half."""
+    """Longer transcripts are read in chunks with a KV cache, the first one of this many tokens. Within it, causal
+    attention needs no mask and skips its upper half."""
     verbalize_batch: int = 432
     """Explanations drawn together, in all batches that run side by side; as some end, others take their places."""
     reconstruct_batch: int = 64

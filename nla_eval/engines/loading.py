@@ -4,8 +4,9 @@ Checkpoints are safetensors; a trunk reads only the tensors it keeps. Used by th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..errors import PackError
 
 ADAPTER = "adapter_model.safetensors"
 VALUE_HEAD = "value_head.safetensors"
+_ROWS = 2048
 
 
 def frozen(model: Any) -> Any:
@@ -53,7 +55,18 @@ def load_trunk(path: Path, layer: int, dtype: torch.dtype, attention: str = "sdp
             str(path), config=config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust
         )
     model.norm = nn.Identity()
+    for block in model.layers:
+        if isinstance(getattr(getattr(block, "mlp", None), "down_proj", None), nn.Linear):
+            block.mlp.forward = partial(_sliced, block.mlp.forward)
     return frozen(model)
+
+
+def _sliced(forward: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
+    """A feed-forward layer over `_ROWS` rows at a time: its inner rows are the widest a trunk makes."""
+    if hidden.numel() <= _ROWS * hidden.shape[-1]:
+        return forward(hidden)
+    parts = [forward(rows) for rows in torch.split(hidden.flatten(0, -2), _ROWS)]
+    return torch.cat(parts).view_as(hidden)
 
 
 def load_lm(path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:

@@ -18,10 +18,13 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from nla_eval.engines import loading
 from nla_eval.engines.base import CaptureRequest
+from nla_eval.engines.capture import chunks
 from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_trunk
+from nla_eval.engines.side_by_side import Split
 
 LAYER = 2
 COMMON: dict[str, Any] = {
@@ -120,3 +123,42 @@ def test_a_non_finite_activation_is_an_error_not_a_vector(saved: tuple[Path, Any
     found = next(iter(engine.capture([bad])))
     assert found.activations.shape == (0, 32)
     assert "non-finite" in str(found.error)
+
+
+def test_a_feed_forward_layer_in_slices_gives_what_it_gives_in_one_piece(
+    saved: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, model = saved
+    monkeypatch.setattr(loading, "_ROWS", 7)
+    engine = CaptureOnly(path, LAYER, 32, EngineConfig())
+    for request in requests_of([9, 50, 50]):
+        found = next(iter(engine.capture([request]))).activations
+        np.testing.assert_allclose(found, expected(model, request), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("end", "chunk", "expected"),
+    [
+        (5, 8, [(0, 5)]),
+        (8, 8, [(0, 8)]),
+        (9, 8, [(0, 8), (8, 9)]),
+        (32768, 8192, [(0, 8192), *((s, s + 256) for s in range(8192, 32768, 256))]),
+    ],
+)
+def test_chunks_cover_a_transcript_and_masks_stay_small(end: int, chunk: int, expected: list[tuple[int, int]]) -> None:
+    assert list(chunks(end, chunk)) == expected
+
+
+def test_few_transcripts_are_shared_among_the_workers(saved: tuple[Path, Any]) -> None:
+    path, _ = saved
+    engine = CaptureOnly(path, LAYER, 32, EngineConfig(split=Split(2, 1)))
+    batches: list[int] = []
+    forward = engine.trunk.forward
+
+    def noted(input_ids: torch.Tensor, **given: Any) -> Any:
+        batches.append(input_ids.shape[0])
+        return forward(input_ids=input_ids, **given)
+
+    engine.trunk.forward = noted
+    assert len(list(engine.capture(requests_of([50] * 8)))) == 8
+    assert batches == [4, 4]

@@ -117,9 +117,22 @@ def test_workers_side_by_side_draw_what_one_draws(tmp_path: Path) -> None:
     found = []
     for split, rows in ((Split(), 512), (Split(2, 1), 8)):
         engine = TransformersEngine(target, pack, EngineConfig(split=split, verbalize_batch=rows))
-        found.append({d.key: d for d in engine.verbalize(asked(), NOISY)})
+        found.append({d.key: d for d in engine.verbalize(asked(70), NOISY)})
     assert found[0] == found[1]
-    assert len(found[0]) == 23
+    assert len(found[0]) == 70
+
+
+def test_few_explanations_are_drawn_in_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = TransformersEngine(*write_tiny_pack(tmp_path), EngineConfig(split=Split(2, 1)))
+    shares: list[int] = []
+    drawn = engine.decoder.drawn
+    monkeypatch.setattr(
+        engine.decoder, "drawn", lambda requests, *given: shares.append(len(requests)) or drawn(requests, *given)
+    )
+    for count in (23, 70):
+        assert len(list(engine.verbalize(asked(count), NOISY))) == count
+    assert shares[0] == 23
+    assert sorted(shares[1:]) == [35, 35]
 
 
 @pytest.mark.parametrize("vocabulary", [7, 256, 1000])
