@@ -24,10 +24,12 @@ from ..target import Target
 from ..training.ar import Pairs, Reconstructor, encode, mse_nrm
 from ..training.av import Verbalizer
 from ..training.grpo import advantages
-from ..training.joint import Models, reward, train_joint
+from ..training.joint import train_joint
 from ..training.joint_config import JointConfig
+from ..training.joint_plan import reward
 from ..training.joint_state import Learner
 from ..training.optim import trainable
+from ..training.round_trip import Models
 from .figures import Figure, ratio
 
 _ROWS = 8

@@ -24,34 +24,23 @@ import torch
 from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.side_by_side import Split
 from ..errors import NlaEvalError
-from ..pack_meta import PackMeta
 from ..readings import StopReason
 from ..scores import Baselines
-from .ar import Pairs, Reconstructor
-from .av import Verbalizer, answer_ids
-from .evaluate import masked, names_next
+from .ar import Pairs
+from .av import answer_ids
+from .evaluate import masked
 from .grpo import Floats, advantages, k3
 from .joint_config import JointConfig
+from .joint_plan import learning_rate, masked_groups, reward, rows_of
 from .joint_state import JointState, Learner
 from .optim import trainable
 from .passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
 from .rollouts import Rollouts
+from .round_trip import Models, RoundTrip
 from .world import World
 
 _SILENT_STEPS = 3
 """Steps in a row without one closed explanation after which the stage gives up."""
-
-
-@dataclass(frozen=True)
-class Models:
-    """The pair in training."""
-
-    av: Verbalizer
-    """At its warm start, which is also the policy that KL is measured from."""
-    ar: Reconstructor
-    meta: PackMeta
-    """The AR's sidecar: its template, the pack's token cap and baseline variance."""
-    tokenizer: Any
 
 
 def train_joint(
@@ -81,44 +70,6 @@ def train_joint(
         _Stage(models, train, held_out, config, folder, world or World()).run()
     finally:
         torch.set_num_threads(before)
-
-
-def rows_of(step: int, count: int, rows: int, seed: Sequence[int]) -> list[int]:
-    """The `count` of `rows` rows used at `step`: each of them once, in a seeded order, before any is used again."""
-    places = range(step * count, (step + 1) * count)
-    orders = {e: np.random.default_rng([*seed, e]).permutation(rows) for e in {place // rows for place in places}}
-    return [int(orders[place // rows][place % rows]) for place in places]
-
-
-def masked_groups(step: int, groups: int, share: float, seed: int) -> frozenset[int]:
-    """The groups of `step` that are scored on masked text: over the steps, their share of all groups is `share`."""
-    count = math.floor(share * groups * (step + 1) + 1e-9) - math.floor(share * groups * step + 1e-9)
-    order = np.random.default_rng([seed, 4, step]).permutation(groups)
-    return frozenset(order[:count].tolist())
-
-
-def learning_rate(peak: float, step: int, config: JointConfig) -> float:
-    """Linear warm-up, then constant, or cosine to 10 % of the peak at the last step."""
-    if step < config.warmup_steps:
-        return peak * (step + 1) / (config.warmup_steps + 1)
-    if config.schedule == "constant":
-        return peak
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * min(1.0, progress))))
-
-
-def reward(draw: Draw, mse_nrm: float, config: JointConfig) -> float:
-    """What one rollout earns.
-
-    Args:
-        draw: As drawn.
-        mse_nrm: Of the AR's reconstruction from its text; not looked at where the draw is unclosed.
-        config: Kind of reward and penalties.
-    """
-    if draw.stop is not StopReason.CLOSED:
-        return config.unclosed_reward
-    earned = -mse_nrm if config.reward == "mse" else -math.log(max(mse_nrm, 1e-6))
-    return earned - config.length_penalty * max(0, draw.tokens - config.length_free)
 
 
 @dataclass(frozen=True)
@@ -155,7 +106,7 @@ class _Stage:
     def __init__(
         self, models: Models, train: Pairs, held_out: Pairs, config: JointConfig, folder: Path, world: World
     ) -> None:  # fmt: skip
-        self.models, self.train, self.held_out, self.config, self.world = models, train, held_out, config, world
+        self.models, self.train, self.config, self.world = models, train, config, world
         self.av, self.ar = Learner("av", trainable(models.av)), Learner("ar", trainable(models.ar))
         self.warm_start = self.av.weights()
         self.state = JointState(folder, [self.av, self.ar], writes=self.world.rank == 0)
@@ -165,13 +116,16 @@ class _Stage:
         self.cap = config.max_new_tokens or models.meta.max_new_tokens
         variance = models.meta.baseline_variance
         self.baselines = Baselines(variance) if variance else Baselines.of(train.activations.numpy())
+        self.round_trip = RoundTrip(
+            models, self.rollouts, held_out, self.baselines, self.layout, world, self.cap
+        )  # fmt: skip
         self.silent = 0
 
     def run(self) -> None:
         self.state.resume()
         if self.state.step == 0 and self.config.steps:
             self.rollouts.sync()
-            self.state.log(held_out=self._evaluated())
+            self.state.log(held_out=self.round_trip.measure(self.config.evaluate_rows))
         while self.state.step < self.config.steps:
             self._step()
 
@@ -197,7 +151,7 @@ class _Stage:
         if looked_at:
             with clock.phase("evaluate"):
                 self.rollouts.sync()
-                found["held_out"] = self._evaluated()
+                found["held_out"] = self.round_trip.measure(self.config.evaluate_rows)
         self.state.log(**found, wall_s=clock.wall, cpu_s=clock.cpu)
         self.state.save()
         if ending or self.state.step % config.snapshot_every == 0:
@@ -346,36 +300,3 @@ class _Stage:
         """Mean fve_nrm of the closed rollouts."""
         known = [error for error in errors if not math.isnan(error)]
         return round(1.0 - float(np.mean(known)) / self.baselines.variance, 4) if known else None
-
-    def _evaluated(self) -> dict[str, float | None]:
-        """The greedy round trip over held-out rows, of all processes together."""
-        held, models = self.held_out, self.models
-        mine = self.world.share(range(min(len(held.texts), self.config.evaluate_rows)))
-        requests = [VerbalizeRequest(str(row), held.activations[row].numpy(), 0) for row in mine]
-        draws = self.rollouts.draw(requests, Sampling(0.0, self.cap))
-        found = [{"closed": float(d.stop is StopReason.CLOSED), "tokens": float(d.tokens)} for d in draws]
-        texts = [draw.text for draw in draws]
-        for name, read in (("mse", texts), ("masked_mse", self._masked(texts, mine))):
-            weights = torch.zeros(len(read))
-            scored = Scored(read, held.activations[mine[: len(read)]], weights, models.meta, models.tokenizer)
-            for row, value in zip(found, texts_pass(models.ar, (), scored, self.layout).values, strict=False):
-                row[name] = float(value)
-        if held.expected is not None:
-            for row, text, index in zip(found, texts, mine, strict=True):
-                row["names_next"] = float(names_next(text, held.expected[index]))
-        rows = self.world.gathered(found)
-        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        return {name: round(value, 4) for name, value in self._figures(means).items()}
-
-    def _masked(self, texts: Sequence[str], rows: Sequence[int]) -> list[str]:
-        recent = self.held_out.recent
-        return [] if recent is None else [masked(text, recent[row]) for text, row in zip(texts, rows, strict=True)]
-
-    def _figures(self, means: dict[str, float]) -> dict[str, float]:
-        """Errors as explained shares of variance, everything else as it is."""
-        errors = {name: means.pop(name) for name in ("mse", "masked_mse") if name in means}
-        found = {"fve_nrm": 1.0 - errors["mse"] / self.baselines.variance}
-        found["fve_meannorm"] = 1.0 - errors["mse"] / self.baselines.meannorm
-        if "masked_mse" in errors:
-            found["masked_overlap_fve_meannorm"] = 1.0 - errors["masked_mse"] / self.baselines.meannorm
-        return found | means

@@ -104,12 +104,14 @@ class JointState:
         self.step = 0
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one; lines of the log behind it are dropped.
+        """Go on from the checkpoint, if there is one; lines of the log from behind it are dropped.
 
         Raises:
             NlaEvalError: The checkpoint is of other models than these.
         """
         if not self.path.is_file():
+            if self.writes:
+                self.log_path.unlink(missing_ok=True)
             return
         try:
             blob = load_file(self.path)

@@ -28,8 +28,9 @@ from .chats import conversations
 from .config import TrainConfig, load_config
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, explain, moments
-from .joint import Models, train_joint
+from .joint import train_joint
 from .optim import restore
+from .round_trip import Models
 from .world import World
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"

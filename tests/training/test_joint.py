@@ -16,8 +16,9 @@ import nla_eval.training.joint as joint
 from nla_eval.engines.base import Draw
 from nla_eval.errors import NlaEvalError
 from nla_eval.readings import StopReason
-from nla_eval.training.joint import masked_groups, reward, rows_of, train_joint
+from nla_eval.training.joint import train_joint
 from nla_eval.training.joint_config import JointConfig
+from nla_eval.training.joint_plan import masked_groups, reward, rows_of
 from nla_eval.training.joint_state import JointState, latest_weights
 from nla_eval.training.optim import restore, trainable
 from tests.training.tiny_pair import CAP, closing_with, tiny_models, tiny_pairs

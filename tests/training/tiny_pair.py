@@ -18,8 +18,8 @@ from nla_eval.engines.side_by_side import Split
 from nla_eval.prompts import av_prompt
 from nla_eval.training.ar import Pairs, Reconstructor
 from nla_eval.training.av import Verbalizer
-from nla_eval.training.joint import Models
 from nla_eval.training.rollouts import Rollouts
+from nla_eval.training.round_trip import Models
 from tests.engines.tiny_pack import write_tiny_pack
 
 CAP = 12
