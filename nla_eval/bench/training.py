@@ -157,7 +157,8 @@ class UsualLoop:
             inputs_embeds=self._embeddings(ids, vectors), use_cache=False, logits_to_keep=longest + 1
         ).logits[:, :-1]
         log_probs = logits.log_softmax(-1).gather(-1, written[..., None])[..., 0]
-        return -(log_probs * advantage[:, None] * known).sum() / tokens
+        objective: torch.Tensor = (log_probs * advantage[:, None] * known).sum() / tokens
+        return -objective
 
 
 def _runs(count: int) -> list[slice]:

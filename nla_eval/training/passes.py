@@ -152,7 +152,7 @@ def _sizes(model: Verbalizer, answers: Sequence[Answer]) -> list[int]:
 def _log_probs(model: Verbalizer, batch: Sequence[Answer], prefix: Prefix) -> Sequence[torch.Tensor]:
     ids, labels = teacher_forced([answer.ids for answer in batch], model.prompt)
     found = model.log_probs(ids, labels, torch.stack([answer.vector for answer in batch]), prefix)
-    return found.split([len(answer.ids) for answer in batch])
+    return torch.split(found, [len(answer.ids) for answer in batch])
 
 
 class _Sum:

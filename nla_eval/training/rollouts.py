@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear
 
 from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.decoding import Decoder
@@ -43,7 +43,7 @@ class Rollouts:
         self._pairs = [
             (layer, merged.get_submodule(name).weight)
             for name, layer in base.named_modules()
-            if isinstance(layer, LoraLayer)
+            if isinstance(layer, Linear)
         ]
         pack_linears(merged)
 

@@ -200,6 +200,7 @@ def test_masking_without_recent_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("closable")
 def test_the_kl_from_the_start_is_zero_before_the_first_update_and_grows(tmp_path: Path) -> None:
-    log = run(tmp_path, steps=4, kl=0.01, av_lr=0.05, evaluate_every=9)
-    assert log[1]["kl"] == pytest.approx(0.0, abs=1e-5)
-    assert log[4]["kl"] > 1e-3
+    log = run(tmp_path, steps=6, kl=0.01, av_lr=0.05, evaluate_every=9)
+    measured = [line["kl"] for line in log if "kl" in line]
+    assert measured[0] == pytest.approx(0.0, abs=1e-5)
+    assert measured[-1] > 1e-3

@@ -5,6 +5,7 @@ letter in its place (`closing_with`)."""
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -26,8 +27,9 @@ CAP = 12
 
 
 def tiny_models(folder: Path) -> Models:
-    """AV and AR of the tiny target with rank-4 adapters; the same at every call."""
-    target, pack = write_tiny_pack(folder)
+    """AV and AR of the tiny target with rank-4 adapters, the same at every call; their files lie below `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target, pack = write_tiny_pack(Path(tempfile.mkdtemp(dir=folder)))
     prompt = av_prompt(pack.av, target.tokenizer)
     torch.manual_seed(7)
     av = Verbalizer(target.path, prompt, float(pack.av.injection_scale or 0.0), rank=4)
