@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
+_TELLING = 0.05
+"""Share of a stage after which the time left is told."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -31,8 +34,10 @@ class Event:
 
     @property
     def eta(self) -> float | None:
-        """Seconds left at this rate; None while there is no rate or no total."""
-        return None if self.total is None or self.rate <= 0 else (self.total - self.done) / self.rate
+        """Seconds left at this rate; None while there is no total, or too little is done to tell a rate by: what runs
+        in batches gives nothing for a while and then much at once."""
+        early = self.total is None or self.done < _TELLING * self.total
+        return None if early or self.total is None or self.rate <= 0 else (self.total - self.done) / self.rate
 
     @property
     def finished(self) -> bool:

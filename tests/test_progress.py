@@ -14,6 +14,7 @@ from nla_eval.progress import Event, Lines, describe, duration
     [
         (Event("verbalize", 96, 288, "readings", 32.0), "verbalize 96/288 readings, 3/s, 1 min 4 s left"),
         (Event("verbalize", 288, 288, "readings", 96.0), "verbalize 288/288 readings, 3/s, 1 min 36 s"),
+        (Event("verbalize", 1, 864, "readings", 110.0), "verbalize 1/864 readings, 0.00909/s"),
         (Event("replay", 5, None, "transcripts", 10.0), "replay 5 transcripts, 0.5/s"),
         (Event("capture", 0, 9, "transcripts", 0.0), "capture 0/9 transcripts, 0/s"),
     ],

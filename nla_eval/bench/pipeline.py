@@ -44,8 +44,8 @@ def chats(count: int, words: int, seed: int = 0) -> list[Transcript]:
 
 
 def flatness(engine: Engine, instrument: Instrument, scorer: Scorer) -> dict[str, Figure]:
-    """Seconds per transcript of plan, capture, verbalize, score and store at 50, 200 and 800 short chats."""
-    plan = ReadingPlan("uniform_response(1)", lanes=(Lane.MEASURED,), sampling=Sampling(1.0, 12))
+    """Seconds per transcript of plan, capture, verbalize, score and store at 50, 200 and 800 chats of four readings."""
+    plan = ReadingPlan("uniform_response(4)", lanes=(Lane.MEASURED,), sampling=Sampling(1.0, 12))
     _timed(engine, instrument, scorer, plan, chats(10, 60))
     each = {n: _timed(engine, instrument, scorer, plan, chats(n, 60)) / n for n in COUNTS}
     how = ", ".join(f"{n}: {1000 * seconds:.0f} ms" for n, seconds in each.items())
