@@ -174,6 +174,15 @@ def latest_weights(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def core_hours(folder: Path) -> float | None:
+    """CPU time of the logged joint steps in run folder `folder`, without evaluations; None without a log."""
+    log = folder / "joint.jsonl"
+    if not log.is_file():
+        return None
+    spent = [json.loads(line).get("cpu_s", {}) for line in log.read_text().splitlines()]
+    return round(sum(s for step in spent for phase, s in step.items() if phase != "evaluate") / 3600, 2)
+
+
 def _replace(path: Path, text: str) -> None:
     part = Path(f"{path}.part")
     part.write_text(text)

@@ -29,6 +29,7 @@ from .config import TrainConfig, load_config
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, explain, moments
 from .joint import train_joint
+from .joint_state import latest_weights
 from .optim import restore
 from .round_trip import Models
 from .world import World
@@ -217,11 +218,20 @@ class Run:
         torch.manual_seed(self.config.seed)
         train, held = self.pairs()
         av, ar = self.verbalizer(), Reconstructor(self.target.path, self.config.layer, self.config.ar.lora_rank)
-        adapted = self.folder / "ar_on_samples.safetensors"
-        restore(av, self.folder / "av.safetensors")
-        restore(ar, adapted if adapted.is_file() else self.folder / "ar.safetensors")
+        restore(av, self.warm_start("av"))
+        restore(ar, self.warm_start("ar"))
         models = Models(av, ar, self.meta("ar"), self.target.tokenizer)
         train_joint(models, train, held, self.config.joint, self.folder, World.joined())
+
+    def warm_start(self, role: str) -> Path:
+        """The checkpoint of "av" or "ar" from before the joint stage."""
+        adapted = self.folder / f"{role}_on_samples.safetensors"
+        return adapted if adapted.is_file() else self.folder / f"{role}.safetensors"
+
+    def weights(self, role: str) -> Path:
+        """The checkpoint of "av" or "ar" as it was trained last."""
+        joint = latest_weights(self.folder)
+        return joint / f"{role}.safetensors" if joint else self.warm_start(role)
 
 
 def _in_process(config: TrainConfig, folder: Path, stage: str) -> None:
