@@ -179,7 +179,7 @@ def core_hours(folder: Path) -> float | None:
     log = folder / "joint.jsonl"
     if not log.is_file():
         return None
-    spent = [json.loads(line).get("cpu_s", {}) for line in log.read_text().splitlines()]
+    spent: list[dict[str, float]] = [json.loads(line).get("cpu_s", {}) for line in log.read_text().splitlines()]
     return round(sum(s for step in spent for phase, s in step.items() if phase != "evaluate") / 3600, 2)
 
 

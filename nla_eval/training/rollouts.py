@@ -51,7 +51,7 @@ class Rollouts:
     def sync(self) -> None:
         """Bring the decoder's weights up to date with the AV's. Call while nothing is being drawn."""
         for layer, weight in self._pairs:
-            merged = layer.get_base_layer().weight.float()
+            merged: Any = layer.get_base_layer().weight.float()
             for adapter in layer.active_adapters:
                 merged = merged + layer.get_delta_weight(adapter)
             weight.copy_(merged)

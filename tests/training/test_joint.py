@@ -19,7 +19,7 @@ from nla_eval.readings import StopReason
 from nla_eval.training.joint import train_joint
 from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.joint_plan import masked_groups, reward, rows_of
-from nla_eval.training.joint_state import JointState, latest_weights
+from nla_eval.training.joint_state import JointState, core_hours, latest_weights
 from nla_eval.training.optim import restore, trainable
 from tests.training.tiny_pair import CAP, closing_with, tiny_models, tiny_pairs
 
@@ -139,6 +139,8 @@ def test_the_last_snapshot_restores_both_models(tmp_path: Path) -> None:
     latest, models = latest_weights(tmp_path), tiny_models(tmp_path / "again")
     assert latest is not None
     assert latest.name == "00002"
+    assert core_hours(tmp_path) is not None
+    assert core_hours(tmp_path / "models") is None
     for model, name in ((models.av, "av"), (models.ar, "ar")):
         before = {key: value.clone() for key, value in trainable(model).items()}
         restore(model, latest / f"{name}.safetensors")
