@@ -48,6 +48,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
+    from .training import TrainingLoad, steps_per_hour
 
     target = load_target(target_name)
     pack = load_pack(pack_name) if pack_name else default_pack()
@@ -67,6 +68,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     yield ("rss_growth_2k_8k_mb",), lambda: growth(2048, 8192, target_name, pack_name)
     yield ("rss_growth_32k_tiny_mb",), tiny_growth
     yield (bf16,), lambda: bench(torch.bfloat16).verbalize(bf16, one_by_one=False)
+    yield ("rl_steps_vs_naive",), lambda: steps_per_hour(target, pack, TrainingLoad())
     if find_spec("vllm") is not None:
         yield ("vllm_vs_ours",), lambda: bench(torch.float32).against_vllm()
     yield ("decode_peak_fraction_bf16", "prefill_peak_fraction_bf16"), lambda: bench(torch.bfloat16).peak_fractions()

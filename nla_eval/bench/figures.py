@@ -47,6 +47,7 @@ GOALS: dict[str, Goal] = {
         "time per transcript over 50, 200 and 800: largest over smallest, less 1", "<=", 0.15, "share"
     ),
     "rejudge_fraction": Goal("judging again, of the first run's time", "<=", 0.02, "share"),
+    "rl_steps_vs_naive": Goal("joint training, against `generate` and whole sequences", ">=", 2.0),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
 }
 """Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster."""

@@ -5,7 +5,7 @@ Requests carry their own random-number keys, so results do not depend on how row
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -58,6 +58,8 @@ class Draw:
     stop: StopReason
     tokens: int
     error: str | None = None
+    ids: tuple[int, ...] = field(default=(), compare=False)
+    """The tokens as drawn, tags and end token included; empty where the engine does not say."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ class Decoder:
         self._prefix: DynamicCache | None = None
         self._lock = threading.Lock()
 
+    def weights_changed(self) -> None:
+        """Forget what was computed with the model's former weights. Call while nothing is being drawn."""
+        self._prefix = None
+
     def embeddings(self, requests: Sequence[VerbalizeRequest]) -> torch.Tensor:
         """(B, S, d) embeddings of the prompt from the slot on, with each rescaled vector in its slot.
 
@@ -133,7 +137,8 @@ class Decoder:
     def finish(self, request: VerbalizeRequest, ids: list[int]) -> Draw:
         """The draw whose tokens these are."""
         text, closed = parse_explanation(self.tokenizer.decode(ids, skip_special_tokens=True))
-        return Draw(request.key, text, StopReason.CLOSED if closed else StopReason.TRUNCATED, len(ids))
+        stop = StopReason.CLOSED if closed else StopReason.TRUNCATED
+        return Draw(request.key, text, stop, len(ids), ids=tuple(ids))
 
 
 class _Batch:

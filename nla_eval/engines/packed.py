@@ -21,8 +21,8 @@ _MOST_BYTES = 2**30
 def pack_linears(model: Any) -> int:
     """Let the linear layers of `model` use packed weights for up to FEW_ROWS rows; returns how many do.
 
-    Does nothing for other dtypes and devices, for large models, and where torch was built without oneDNN. The weights
-    must not change afterwards.
+    Does nothing for other dtypes and devices, for large models, and where torch was built without oneDNN. Where weights
+    change afterwards, call it again: until then few rows see the former ones.
 
     Args:
         model: In eval mode, adapters merged.

@@ -21,6 +21,9 @@ from .optim import Stage, base_of, run_stage, trainable, with_lora
 
 IGNORE = -100
 
+Prefix = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values (1, G, P, d) of every layer."""
+
 
 class Verbalizer(nn.Module):
     """The target LM with LoRA, fed a vector in the injection slot."""
@@ -40,36 +43,62 @@ class Verbalizer(nn.Module):
         embeddings[:, 0] = vectors * (self.scale / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12))
         return torch.as_tensor(embeddings)
 
-    def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Mean next-token loss over labels that are not IGNORE.
+    def prefix(self) -> Prefix:
+        """Keys and values of the prompt before the slot, which every sample shares; with gradient."""
+        base = self.lm.get_base_model()
+        cache = DynamicCache(config=base.config)
+        base.model(input_ids=torch.tensor([self.prompt.prefix]), past_key_values=cache, use_cache=True)
+        layers: Any = cache.layers
+        return [(layer.keys, layer.values) for layer in layers]
+
+    def log_probs(
+        self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor, prefix: Prefix | None = None
+    ) -> torch.Tensor:
+        """(M,) log-probabilities, float32, of the labels that are not IGNORE, row by row.
 
         Args:
             ids: (B, T) prompt suffix from the slot on, then the explanation, right-padded.
             labels: (B, T) the token to be predicted AT each place, IGNORE elsewhere.
             vectors: (B, d_model) raw activations.
+            prefix: What `prefix` gave, where it serves several batches.
         """
         base = base_of(self.lm)
         cache = DynamicCache(config=base.config)
-        base.model(input_ids=torch.tensor([self.prompt.prefix]), past_key_values=cache, use_cache=True)
-        cache.batch_repeat_interleave(len(ids))
+        for layer, (keys, values) in enumerate(prefix or self.prefix()):
+            rows = (len(ids), -1, -1, -1)
+            cache.update(keys.expand(rows), values.expand(rows), layer)
         hidden = base.model(
             inputs_embeds=self.injected(ids, vectors), past_key_values=cache, use_cache=True
         ).last_hidden_state
         wanted = labels != IGNORE
-        return nn.functional.cross_entropy(base.lm_head(hidden[wanted]), labels[wanted])
+        return -nn.functional.cross_entropy(base.lm_head(hidden[wanted]).float(), labels[wanted], reduction="none")
+
+    def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Mean next-token loss over labels that are not IGNORE; arguments as in `log_probs`."""
+        return -self.log_probs(ids, labels, vectors).mean()
 
 
-def encode_targets(texts: Sequence[str], prompt: AVPrompt, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, labels), both (B, T) right-padded: the suffix, then `<explanation>` text `</explanation>`."""
+def teacher_forced(answers: Sequence[Sequence[int]], prompt: AVPrompt) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, labels), both (B, T) right-padded: the suffix, then each answer's tokens, which are the labels."""
     ids, labels = [], []
-    for text in texts:
-        answer = tokenizer(f"<explanation>\n{text}\n</explanation>", add_special_tokens=False)["input_ids"]
+    for answer in answers:
         whole = [*prompt.suffix, *answer]
         ids.append(torch.tensor(whole[:-1]))
         first = len(prompt.suffix) - 1
         labels.append(torch.tensor([IGNORE] * first + whole[first + 1 :]))
     pad = nn.utils.rnn.pad_sequence
     return pad(ids, batch_first=True), pad(labels, batch_first=True, padding_value=IGNORE)
+
+
+def answer_ids(text: str, tokenizer: Any) -> list[int]:
+    """The tokens an AV writes to give `text`: `<explanation>` text `</explanation>`."""
+    ids: list[int] = tokenizer(f"<explanation>\n{text}\n</explanation>", add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def encode_targets(texts: Sequence[str], prompt: AVPrompt, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, labels), both (B, T) right-padded: the suffix, then `<explanation>` text `</explanation>`."""
+    return teacher_forced([answer_ids(text, tokenizer) for text in texts], prompt)
 
 
 def held_out_loss(model: Verbalizer, pairs: Pairs, tokenizer: Any, shift: int = 0, batch: int = 32) -> float:

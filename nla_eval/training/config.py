@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
+from .joint_config import JointConfig
 
 FORMATS = Path(__file__).with_name("formats.yaml")
 
@@ -177,6 +178,8 @@ class TrainConfig(Frozen):
     """Reference explanations in that mixture for each drawn one; with too few the AR forgets the references."""
     rollouts: int = 2_400
     """Explanations the AV draws for that stage, at temperature 1."""
+    joint: JointConfig = JointConfig()
+    """GRPO on the AV while the AR learns from the same rollouts; begins from `ar_on_samples` where that ran."""
 
 
 def formats() -> dict[str, list[list[str]]]:

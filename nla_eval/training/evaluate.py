@@ -20,6 +20,7 @@ from ..scores import Baselines, normalised
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _WORDS = re.compile(r"\w+")
+_EXPECTED = re.compile(r"next:\s*(\S+)")
 RETRIEVAL = 128
 _RECENT_CHARACTERS = 400
 
@@ -82,6 +83,12 @@ def masked(explanation: str, recent: str) -> str:
     return _WORDS.sub(lambda m: "…" if m[0].lower() in seen else m[0], explanation)
 
 
+def names_next(explanation: str, token: str) -> bool:
+    """Whether the first token the explanation expects is `token`, as an explanation shows it."""
+    said = _EXPECTED.search(explanation)
+    return said is not None and said[1] == token
+
+
 def measure(engine: Engine, held: HeldOut, baselines: Baselines, max_new_tokens: int) -> Measured:
     """Verbalize every held-out activation greedily and score all of it."""
     sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
@@ -101,8 +108,7 @@ def measure(engine: Engine, held: HeldOut, baselines: Baselines, max_new_tokens:
     reference = mse(held.references)
     nrm: Callable[[Floats], Floats] = lambda e: 1.0 - e / baselines.variance  # noqa: E731
     meannorm: Callable[[Floats], Floats] = lambda e: 1.0 - e / baselines.meannorm  # noqa: E731
-    said = [re.search(r"next:\s*(\S+)", t) for t in texts]
-    agrees = [m is not None and m[1] == t for m, t in zip(said, held.next_token, strict=True)]
+    agrees = [names_next(t, token) for t, token in zip(texts, held.next_token, strict=True)]
     hidden = mse([masked(t, r) for t, r in zip(texts, held.recent, strict=True)])
     closed = np.array([d.stop is StopReason.CLOSED for d in draws], float)
 

@@ -29,6 +29,7 @@ from ..replay import ReplayConfig, replay
 from ..stats import wilson
 from .ar import Reconstructor
 from .evaluate import Figure, HeldOut, Measured, longest_shared_run, measure
+from .joint_state import core_hours
 from .optim import restore
 from .run import MONITOR, Run
 from .told import probe_auroc, told_pairs
@@ -60,15 +61,14 @@ def write_pack(run: Run) -> Path:
 
 def _write_av(run: Run, out: Path) -> None:
     model = run.verbalizer()
-    restore(model, run.folder / "av.safetensors")
+    restore(model, run.weights("av"))
     _save_adapter(model.lm, out, run.config.target)
     (out / SIDECAR).write_text(run.meta("av").to_yaml(), encoding="utf-8")
 
 
 def _write_ar(run: Run, out: Path) -> None:
     model = Reconstructor(run.target.path, run.config.layer, run.config.ar.lora_rank)
-    adapted = run.folder / "ar_on_samples.safetensors"
-    restore(model, adapted if adapted.is_file() else run.folder / "ar.safetensors")
+    restore(model, run.weights("ar"))
     _save_adapter(model.trunk, out, run.config.target)
     save_file({"weight": model.head.weight.detach().to(torch.bfloat16).contiguous()}, out / VALUE_HEAD)
     (out / SIDECAR).write_text(run.meta("ar").to_yaml(), encoding="utf-8")
@@ -158,7 +158,8 @@ def make_card(run: Run, engine: TransformersEngine, corpus: pl.DataFrame) -> dic
         "told_recall": told["recall"],
         "regurgitation": {"longest_shared_run_words": words, "run": shared},
         "data": _data(run, corpus),
-        "hours": {name: _cpu_hours(run.folder / f"{name}.jsonl") for name in ("ar", "av", "ar_on_samples")},
+        "hours": {name: _cpu_hours(run.folder / f"{name}.jsonl") for name in ("ar", "av", "ar_on_samples")}
+        | {"joint": core_hours(run.folder)},
         "config": run.config.model_dump(mode="json"),
         "measured": time.strftime("%Y-%m-%d"),
         "examples": _examples(held, found),

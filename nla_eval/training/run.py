@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -35,9 +34,13 @@ from .evaluate import masked
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
 from .group import placed
+from .joint import train_joint
+from .joint_state import latest_weights
 from .marker import injection_marker
 from .optim import base_of, restore
+from .round_trip import Models
 from .start import Start
+from .world import World
 from .writers import WRITERS, Request, Writer, WriterContext
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
@@ -45,7 +48,6 @@ AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summar
 _VOCABULARY_CONVERSATIONS = 3000
 _DRAW_BATCH = 128
 ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
-JOINT_MODULES = ("joint", "round_trip", "world")
 MONITOR = 128
 """Held-out positions looked at during training; the card uses the others."""
 FEWEST = 256
@@ -315,22 +317,24 @@ class Run:
                  config=self.config.ar_on_samples, folder=self.folder, name="ar_on_samples")  # fmt: skip
 
     def train_joint(self) -> None:
-        """AV and AR together, from where the earlier stages left them. Raises InputError without that stage."""
-        try:
-            joint, round_trip, world = (import_module(f"{__package__}.{name}") for name in JOINT_MODULES)
-        except ModuleNotFoundError as err:
-            if err.name not in {f"{__package__}.{name}" for name in JOINT_MODULES}:
-                raise
-            raise InputError("stage joint: it is not in this installation; leave `joint` out of the config") from None
+        """AV and AR together, from where the earlier stages left them."""
         self._seeded()
         train, held = self.pairs()
         av, ar = self.verbalizer(), self.reconstructor(self.config.ar)
-        adapted = self.folder / "ar_on_samples.safetensors"
-        restore(av, self.folder / "av.safetensors")
-        restore(ar, adapted if adapted.is_file() else self.folder / "ar.safetensors")
-        models = round_trip.Models(av, ar, self.meta("ar"), self.target.tokenizer)
-        section: Any = self.config
-        joint.train_joint(models, train, held, section.joint, self.folder, world.World.joined())
+        restore(av, self.warm_start("av"))
+        restore(ar, self.warm_start("ar"))
+        models = Models(av, ar, self.meta("ar"), self.target.tokenizer)
+        train_joint(models, train, held, self.config.joint, self.folder, World.joined())
+
+    def warm_start(self, role: str) -> Path:
+        """The checkpoint of "av" or "ar" from before the joint stage."""
+        adapted = self.folder / f"{role}_on_samples.safetensors"
+        return adapted if adapted.is_file() else self.folder / f"{role}.safetensors"
+
+    def weights(self, role: str) -> Path:
+        """The checkpoint of "av" or "ar" as it was trained last."""
+        joint = latest_weights(self.folder)
+        return joint / f"{role}.safetensors" if joint else self.warm_start(role)
 
 
 def _pairs(frame: pl.DataFrame, vectors: torch.Tensor, rows: np.ndarray) -> Pairs:

@@ -56,7 +56,7 @@ class Stage:
 
 
 def _joint_is_off(config: TrainConfig) -> bool:
-    return not getattr(getattr(config, "joint", None), "steps", 0)
+    return not config.joint.steps
 
 
 def _pack(run: Run) -> None:

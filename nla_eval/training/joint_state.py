@@ -1,0 +1,189 @@
+"""What the joint stage keeps between steps: both models' parameters and AdamW moments, the step, in one file that is
+replaced whole; the log; and copies of the weights. It knows no text and no reward."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ..errors import NlaEvalError
+
+BETAS = (0.9, 0.98)
+
+
+class Learner:
+    """The trainable parameters of one model, with AdamW.
+
+    Args:
+        name: "av" or "ar": of its tensors in the checkpoint, and in errors.
+        parameters: By name.
+    """
+
+    def __init__(self, name: str, parameters: dict[str, nn.Parameter]) -> None:
+        self.name, self.parameters = name, parameters
+        self.tensors = list(parameters.values())
+        self._optimizer = torch.optim.AdamW(self.tensors, lr=1.0, weight_decay=0.0, betas=BETAS)
+
+    def update(self, gradients: Sequence[torch.Tensor], lr: float, clip_norm: float) -> float:
+        """One AdamW step at `lr`, gradients scaled down to `clip_norm`; returns their norm before that.
+
+        Raises:
+            NlaEvalError: The gradients are not finite; no weight has been touched.
+        """
+        norm = math.sqrt(sum(float(g.double().pow(2).sum()) for g in gradients))
+        if not math.isfinite(norm):
+            raise NlaEvalError(f"joint: the gradient of the {self.name} is {norm}; lower its learning rate")
+        for parameter, gradient in zip(self.tensors, gradients, strict=True):
+            parameter.grad = gradient * min(1.0, clip_norm / max(norm, 1e-12))
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Copies of the parameters, by name."""
+        return {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def put(self, weights: dict[str, torch.Tensor]) -> None:
+        """Overwrite the parameters."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(weights[name])
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Parameters and moments under this model's name."""
+        blob: dict[str, torch.Tensor] = {}
+        for name, parameter in self.parameters.items():
+            blob[f"{self.name}.param.{name}"] = parameter.detach().contiguous()
+            held = self._optimizer.state.get(parameter)
+            if held:
+                blob[f"{self.name}.updates"] = torch.tensor(float(held["step"]))
+                blob[f"{self.name}.m.{name}"] = held["exp_avg"].contiguous()
+                blob[f"{self.name}.v.{name}"] = held["exp_avg_sq"].contiguous()
+        return blob
+
+    @torch.no_grad()
+    def load(self, blob: dict[str, torch.Tensor]) -> None:
+        """Take up what `state` gave."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(blob[f"{self.name}.param.{name}"])
+            if f"{self.name}.m.{name}" in blob:
+                self._optimizer.state[parameter] = {
+                    "step": blob[f"{self.name}.updates"].clone(),
+                    "exp_avg": blob[f"{self.name}.m.{name}"].clone(),
+                    "exp_avg_sq": blob[f"{self.name}.v.{name}"].clone(),
+                }
+
+
+class JointState:
+    """Checkpoint, log and snapshots in a run folder.
+
+    `joint.safetensors` is the checkpoint, `joint.jsonl` the log, `joint/<step>/av.safetensors` and `ar.safetensors`
+    copies of the weights in the form of the earlier stages' checkpoints.
+
+    Args:
+        folder: The run folder.
+        learners: AV and AR.
+        writes: Whether this process is the one that writes; the others only resume.
+    """
+
+    def __init__(self, folder: Path, learners: Sequence[Learner], *, writes: bool = True) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.learners, self.writes = folder, learners, writes
+        self.path, self.log_path = folder / "joint.safetensors", folder / "joint.jsonl"
+        self.step = 0
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one; lines of the log from behind it are dropped.
+
+        Raises:
+            NlaEvalError: The checkpoint is of other models than these.
+        """
+        if not self.path.is_file():
+            if self.writes:
+                self.log_path.unlink(missing_ok=True)
+            return
+        try:
+            blob = load_file(self.path)
+            for learner in self.learners:
+                learner.load(blob)
+            self.step = int(blob["step"])
+        except (KeyError, RuntimeError, SafetensorError) as err:
+            raise NlaEvalError(
+                f"{self.path.name} does not fit this configuration ({str(err).splitlines()[0]}); "
+                "move it away to begin the joint stage anew, or restore the configuration it was made with"
+            ) from err
+        if not self.writes:
+            return
+        lines = self.log_path.read_text().splitlines() if self.log_path.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= self.step]
+        _replace(self.log_path, "".join(line + "\n" for line in kept))
+
+    def save(self) -> None:
+        """Replace the checkpoint."""
+        if not self.writes:
+            return
+        blob = {"step": torch.tensor(self.step)}
+        for learner in self.learners:
+            blob.update(learner.state())
+        part = Path(f"{self.path}.part")
+        save_file(blob, part)
+        part.rename(self.path)
+
+    def snapshot(self) -> None:
+        """Keep a copy of both models' weights."""
+        if not self.writes:
+            return
+        part, final = self.folder / "joint" / "part", snapshot_folder(self.folder, self.step)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for learner in self.learners:
+            tensors = {f"param.{name}": value for name, value in learner.weights().items()}
+            save_file(tensors, part / f"{learner.name}.safetensors")
+        shutil.rmtree(final, ignore_errors=True)
+        part.rename(final)
+
+    def log(self, **values: Any) -> None:
+        """Append one line and print it."""
+        if not self.writes:
+            return
+        line = json.dumps({"step": self.step, **values})
+        with self.log_path.open("a") as file:
+            file.write(line + "\n")
+        print("joint", line, flush=True)
+
+
+def snapshot_folder(folder: Path, step: int) -> Path:
+    """Where the weights after `step` are kept."""
+    return folder / "joint" / f"{step:05d}"
+
+
+def latest_weights(folder: Path) -> Path | None:
+    """The folder of the last snapshot in run folder `folder`, with av.safetensors and ar.safetensors; None without."""
+    found = sorted((folder / "joint").glob("[0-9]*"))
+    return found[-1] if found else None
+
+
+def core_hours(folder: Path) -> float | None:
+    """CPU time of the logged joint steps in run folder `folder`, without evaluations; None without a log."""
+    log = folder / "joint.jsonl"
+    if not log.is_file():
+        return None
+    spent: list[dict[str, float]] = [json.loads(line).get("cpu_s", {}) for line in log.read_text().splitlines()]
+    return round(sum(s for step in spent for phase, s in step.items() if phase != "evaluate") / 3600, 2)
+
+
+def _replace(path: Path, text: str) -> None:
+    part = Path(f"{path}.part")
+    part.write_text(text)
+    part.rename(path)

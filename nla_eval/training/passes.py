@@ -1,0 +1,200 @@
+"""One pass of AV or AR over a step's texts with gradient: in micro-batches that bound memory, dealt to workers side by
+side. In: texts and what they count. Out: the summed loss, its gradients, and each text's own value. Updates nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+
+from ..engines.fitting import slices
+from ..engines.side_by_side import Split, in_order
+from ..pack_meta import PackMeta
+from .ar import Reconstructor, encode, mse_nrm
+from .av import Prefix, Verbalizer, teacher_forced
+from .grpo import clipped_surrogate, k3
+
+T = TypeVar("T")
+Tensors = list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a pass is cut up. What is found depends on it by rounding only."""
+
+    split: Split
+    micro_tokens: int
+    """Padded tokens of one micro-batch."""
+
+    def jobs(self, sizes: Sequence[int]) -> list[list[list[int]]]:
+        """Micro-batches of row numbers, longest rows first, dealt to the workers."""
+        order = sorted(range(len(sizes)), key=lambda row: -sizes[row])
+        batches = [order[s] for s in slices([sizes[row] for row in order], self.micro_tokens, padded=True)]
+        return [batches[w :: self.split.workers] for w in range(min(self.split.workers, len(batches)))]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a pass found."""
+
+    loss: float
+    gradients: Tensors
+    """Of the loss, in the order of the parameters; empty without gradient."""
+    values: Tensors
+    """Of each row, without gradient."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One text of the AV: a rollout, or a reference explanation."""
+
+    ids: tuple[int, ...]
+    """As written, tags included."""
+    vector: torch.Tensor
+    """(d_model,) raw activation."""
+    advantage: float | None = None
+    """Of a rollout; None for a reference, which is learned by next-token loss."""
+    old: torch.Tensor | None = None
+    """(len(ids),) log-probabilities under the policy that drew it; None while that is the present one."""
+    reference: torch.Tensor | None = None
+    """(len(ids),) those under the AV at the start of the stage; None without KL."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the AV minimises, summed over a step's answers of all processes."""
+
+    rollout_tokens: float
+    """Every token of a rollout counts alike."""
+    reference_tokens: float
+    clip_ratio: float = 0.2
+    kl: float = 0.0
+    reference_mix: float = 0.0
+
+    def loss(self, log_probs: torch.Tensor, answer: Answer) -> torch.Tensor:
+        """The share of one answer, from its (len(ids),) log-probabilities."""
+        if answer.advantage is None:
+            return -self.reference_mix * log_probs.sum() / self.reference_tokens
+        old = log_probs.detach() if answer.old is None else answer.old
+        loss = -clipped_surrogate(log_probs, old, answer.advantage, self.clip_ratio)
+        if self.kl and answer.reference is not None:
+            loss = loss + self.kl * k3(log_probs, answer.reference)
+        return loss.sum() / self.rollout_tokens
+
+
+def answers_pass(
+    model: Verbalizer, parameters: Sequence[torch.Tensor], answers: Sequence[Answer], objective: Objective,
+    layout: Layout,
+) -> Passed:  # fmt: skip
+    """The objective over `answers` and its gradients; the value of a row is its log-probabilities (len(ids),). Without
+    parameters no gradient is computed.
+
+    The prompt before the slot runs once in each worker: gradients arrive at its keys and values from every micro-batch
+    and pass through it at the end.
+    """
+
+    @torch.set_grad_enabled(bool(parameters))
+    def job(batches: list[list[int]]) -> _Sum:
+        prefix = model.prefix()
+        leaves: Prefix = [(k.detach().requires_grad_(), v.detach().requires_grad_()) for k, v in prefix]
+        ends = [end for pair in leaves for end in pair]
+        total = _Sum(len(parameters) + len(ends))
+        for rows in batches:
+            batch = [answers[row] for row in rows]
+            log_probs = _log_probs(model, batch, leaves)
+            terms = [objective.loss(part, answer) for part, answer in zip(log_probs, batch, strict=True)]
+            total.add(torch.stack(terms).sum(), [*parameters, *ends], dict(zip(rows, log_probs, strict=True)))
+        return total.through([end for pair in prefix for end in pair], parameters)
+
+    return _together([partial(job, batches) for batches in layout.jobs(_sizes(model, answers))], layout, parameters)
+
+
+def texts_pass(model: Reconstructor, parameters: Sequence[torch.Tensor], scored: Scored, layout: Layout) -> Passed:
+    """The AR's loss over all texts and its gradients; the value of a row is its mse_nrm, a scalar. The reward of a
+    rollout is then read off the forward pass that the AR learns from."""
+    encoded, lengths = encode(scored.texts, scored.meta, scored.tokenizer)
+    sizes = [int(n) for n in lengths]
+
+    @torch.set_grad_enabled(bool(parameters))
+    def job(batches: list[list[int]]) -> _Sum:
+        total = _Sum(len(parameters))
+        for rows in batches:
+            longest = max(sizes[row] for row in rows)
+            predicted = model(encoded[rows, :longest], lengths[rows])
+            error = mse_nrm(predicted, scored.vectors[rows])
+            loss = (error * scored.weights[rows]).sum()
+            total.add(loss, parameters, dict(zip(rows, error, strict=True)))
+        return total
+
+    return _together([partial(job, batches) for batches in layout.jobs(sizes)], layout, parameters)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Texts as the AR is to read them."""
+
+    texts: Sequence[str]
+    vectors: torch.Tensor
+    """(n, d_model) raw activations."""
+    weights: torch.Tensor
+    """(n,) factor of each text's error in the loss; 0 where it is only scored."""
+    meta: PackMeta
+    tokenizer: Any
+
+
+def _sizes(model: Verbalizer, answers: Sequence[Answer]) -> list[int]:
+    return [len(model.prompt.suffix) + len(answer.ids) - 1 for answer in answers]
+
+
+def _log_probs(model: Verbalizer, batch: Sequence[Answer], prefix: Prefix) -> Sequence[torch.Tensor]:
+    ids, labels = teacher_forced([answer.ids for answer in batch], model.prompt)
+    found = model.log_probs(ids, labels, torch.stack([answer.vector for answer in batch]), prefix)
+    return torch.split(found, [len(answer.ids) for answer in batch])
+
+
+class _Sum:
+    """What one worker has found so far."""
+
+    def __init__(self, count: int) -> None:
+        self.loss = 0.0
+        self.gradients: list[torch.Tensor | None] = [None] * count
+        self.values: dict[int, torch.Tensor] = {}
+
+    def add(self, loss: torch.Tensor, inputs: Sequence[torch.Tensor], values: dict[int, torch.Tensor]) -> None:
+        """Add a micro-batch: its loss, that loss's gradients, and the rows' own values."""
+        self.loss += float(loss.detach())
+        self.values.update((row, value.detach()) for row, value in values.items())
+        self._accumulate(torch.autograd.grad(loss, inputs, allow_unused=True) if loss.requires_grad else ())
+
+    def through(self, outputs: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> _Sum:
+        """Pass what has arrived at `outputs`, whose gradients stand behind those of the parameters, on to these."""
+        arrived = self.gradients[len(parameters) :]
+        self.gradients = self.gradients[: len(parameters)]
+        pairs = [(out, got) for out, got in zip(outputs, arrived, strict=True) if got is not None and out.requires_grad]
+        if pairs:
+            ends, gradients = zip(*pairs, strict=True)
+            self._accumulate(torch.autograd.grad(ends, parameters, gradients, allow_unused=True))
+        return self
+
+    def _accumulate(self, new: Sequence[torch.Tensor | None]) -> None:
+        for place, gradient in enumerate(new):
+            if gradient is not None:
+                held = self.gradients[place]
+                self.gradients[place] = gradient if held is None else held.add_(gradient)
+
+
+def _together(jobs: list[Callable[[], _Sum]], layout: Layout, parameters: Sequence[torch.Tensor]) -> Passed:
+    """The workers' sums, added in their order: the same on every run."""
+    whole = _Sum(len(parameters))
+    for part in in_order(jobs, layout.split):
+        whole.loss += part.loss
+        whole.values.update(part.values)
+        whole._accumulate(part.gradients)
+    gradients = [
+        torch.zeros_like(parameter) if gradient is None else gradient
+        for parameter, gradient in zip(parameters, whole.gradients, strict=True)
+    ]
+    return Passed(whole.loss, gradients, [whole.values[row] for row in range(len(whole.values))])

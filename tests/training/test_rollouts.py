@@ -1,0 +1,47 @@
+"""The decoder draws from the AV as it is now: after an update its greedy text is that of PEFT's own generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from nla_eval.engines.base import Sampling
+from nla_eval.engines.side_by_side import Split
+from nla_eval.training.optim import trainable
+from nla_eval.training.rollouts import Rollouts
+from nla_eval.training.round_trip import Models
+from tests.training.tiny_pair import CAP, requests, tiny_models, tiny_pairs
+
+
+def generated(models: Models, vector: torch.Tensor) -> list[int]:
+    """PEFT's model through transformers' `generate`, greedy, at most CAP tokens."""
+    prompt, lm = models.av.prompt, models.av.lm
+    whole = torch.tensor([[*prompt.prefix, *prompt.suffix]])
+    embeddings = lm.get_input_embeddings()(whole).detach().clone()
+    embeddings[0, len(prompt.prefix)] = vector * (models.av.scale / vector.norm())
+    mask = torch.ones(whole.shape, dtype=torch.long)
+    out = lm.generate(inputs_embeds=embeddings, attention_mask=mask, do_sample=False, max_new_tokens=CAP)
+    return [int(token) for token in out[0]]
+
+
+def test_after_an_update_the_decoder_draws_what_peft_generates(tmp_path: Path) -> None:
+    models, pairs = tiny_models(tmp_path), tiny_pairs()
+    rollouts = Rollouts(models.av, models.tokenizer, Split())
+    before = [draw.ids for draw in rollouts.draw(requests(pairs, 1), Sampling(0.0, CAP))]
+    with torch.no_grad():
+        for name, parameter in trainable(models.av).items():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(len(name))) * 0.1)
+    rollouts.sync()
+    after = [draw.ids for draw in rollouts.draw(requests(pairs, 1), Sampling(0.0, CAP))]
+    assert after != before
+    assert [list(ids) for ids in after] == [generated(models, vector) for vector in pairs.activations]
+
+
+def test_two_workers_draw_what_one_draws(tmp_path: Path) -> None:
+    models, pairs = tiny_models(tmp_path), tiny_pairs()
+    one = Rollouts(models.av, models.tokenizer, Split()).draw(requests(pairs), Sampling(1.0, CAP))
+    two = Rollouts(models.av, models.tokenizer, Split(2, 1)).draw(requests(pairs), Sampling(1.0, CAP))
+    assert [draw.ids for draw in one] == [draw.ids for draw in two]
+    assert len({draw.ids for draw in one}) > len(one) / 2
+    assert all(len(draw.ids) == draw.tokens > 0 for draw in one)
