@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_packs import Dtype, Target, packs
 from .errors import NlaEvalError
 
 app = typer.Typer(
@@ -19,17 +20,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 suites = typer.Typer(no_args_is_help=True, help="What there is to read.")
-packs = typer.Typer(no_args_is_help=True, help="Trained NLAs.")
 stores = typer.Typer(no_args_is_help=True, help="Readings on disk or object store.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(stores, name="store")
 
-Target = Annotated[str, typer.Option(help="Target: its name, a folder, or a hub id owner/name.")]
 Pack = Annotated[
     str | None, typer.Option(help="Pack: its name or folder. Default: the one that belongs to the target.")
 ]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
 
 @app.command()
@@ -119,26 +117,6 @@ def suite_list() -> None:
     from .commands.suites import run
 
     run()
-
-
-@packs.command("verify")
-def pack_verify(
-    pack: Annotated[str | None, typer.Argument(help="Name or folder.")] = None,
-    target: Target = "smollm2-135m",
-    dtype: Dtype = "auto",
-) -> None:
-    """Load a pack on its target and run its self-test; it fails closed."""
-    from .commands.pack import verify
-
-    verify(pack, target, dtype)
-
-
-@packs.command("card")
-def pack_card(pack: Annotated[str | None, typer.Argument(help="Name or folder.")] = None) -> None:
-    """Print what was measured of a pack."""
-    from .commands.pack import card
-
-    card(pack)
 
 
 @stores.command("compact")

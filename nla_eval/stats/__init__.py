@@ -2,7 +2,7 @@
 
 from .abbott import abbott, abbott_paired
 from .anyk import KPoint, any_of_k, implied_any_of_k, k_curve
-from .auroc import auroc, auroc_by_cluster
+from .auroc import auroc, auroc_by_cluster, auroc_shared_clusters
 from .bootstrap import arm_difference, cluster_mean, cluster_ratio, paired_difference
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .holm import holm
@@ -25,6 +25,7 @@ __all__ = [
     "arm_difference",
     "auroc",
     "auroc_by_cluster",
+    "auroc_shared_clusters",
     "cluster_mean",
     "cluster_ratio",
     "holm",

@@ -52,6 +52,28 @@ def auroc_by_cluster(
     return cluster_interval(statistic, [split, len(columns)], how, (0.0, 1.0))
 
 
+def auroc_shared_clusters(
+    scores: Sequence[float], positive: Sequence[bool], clusters: Sequence[Hashable], how: Resampling
+) -> Estimate:
+    """AUROC where every family stands on both sides, as in matched pairs: a family is resampled with all its rows.
+
+    Args:
+        scores: (n,) higher for a positive.
+        positive: (n,) which rows are positives.
+        clusters: (n,) families.
+    """
+    values, label = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    if not label.any() or label.all():
+        return withheld(None, 0, "cluster", "one of the sides has no row")
+    members = _membership(clusters)
+    rows, columns = members[:, label], members[:, ~label]
+    wins = rows @ _wins(values[label].tolist(), values[~label].tolist()) @ columns.T
+    sizes = np.outer(rows.sum(axis=1), columns.sum(axis=1))
+    return cluster_interval(
+        lambda w: ratio(((w @ wins) * w).sum(axis=1), ((w @ sizes) * w).sum(axis=1)), [len(members)], how, (0.0, 1.0)
+    )
+
+
 def _wins(positive: Sequence[float], negative: Sequence[float]) -> Floats:
     a, b = np.asarray(positive, dtype=np.float64)[:, None], np.asarray(negative, dtype=np.float64)[None, :]
     wins: Floats = (a > b) + 0.5 * (a == b)

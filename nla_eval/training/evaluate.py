@@ -1,180 +1,195 @@
-"""Measures a pack on held-out positions: the figures of its card, each with an interval and n.
+"""Measures a pack or checkpoint on held-out rows: `measure(subject, held)` gives one typed record.
 
-Intervals are percentile cluster bootstraps over conversations. Controls stand beside every figure: empty, constant and
-shuffled explanations, every word of the recent context masked, and a raw text tail of equal length."""
+Explanations are drawn greedily, all together; what is asked of them is in `ablation`, `paraphrase`, `tasks`,
+`pair_tasks` and `recurrence`. Controls stand beside every figure, intervals are by conversation or family, and what
+could not be measured is named with its reason."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.base import Engine, Sampling, VerbalizeRequest
+from ..engines.base import Draw, Engine, Sampling, VerbalizeRequest
+from ..engines.hf import TransformersEngine
 from ..readings import StopReason
-from ..scores import Baselines, normalised
+from ..scores import Baselines
+from .ablation import EMPTY, MASKED, REFERENCE, SHUFFLED, TAIL, WHOLE, Ablated, Condition, ablate, variants
+from .figures import Figure, Floats, figure, share
+from .held_out import HeldOut
+from .pair_sets import format_set, hint_set, told_set
+from .pair_tasks import PairRows, pair_rows, pair_task
+from .paraphrase import paraphrased
+from .record import HeldOutFacts, Record
+from .recurrence import recurrence
+from .tasks import RETRIEVAL, NotEnoughError, Read, Task, held_out_tasks, retrieved, said_next
+from .told import ToldWords, told_words
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-_WORDS = re.compile(r"\w+")
-_EXPECTED = re.compile(r"next:\s*(\S+)")
-RETRIEVAL = 128
-_RECENT_CHARACTERS = 400
 
+class Section(StrEnum):
+    """What may be measured beside the round trip and the ablation, which always are."""
 
-@dataclass(frozen=True)
-class Figure:
-    """One figure of a card."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def as_dict(self) -> dict[str, float]:
-        """Rounded for card.json."""
-        return {"value": round(self.value, 4), "interval": [round(self.low, 4), round(self.high, 4)], "n": self.n}  # type: ignore[dict-item]
+    TASKS = "tasks"
+    PAIRS = "pairs"
+    PARAPHRASE = "paraphrase"
+    RECURRENCE = "recurrence"
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Held-out positions, row by row."""
+class Subject:
+    """What is measured: an engine that runs a pack or a checkpoint, and what is known of it."""
 
-    activations: NDArray[np.float32]
-    """(n, d_model)"""
-    references: list[str]
-    """Warm-start explanations."""
-    recent: list[str]
-    """The last 30 context tokens of each position, as text."""
-    tails: list[str]
-    """The last n context tokens, n = the reference explanation's length in tokens."""
-    next_token: list[str]
-    """The target's most likely next token, as an explanation shows it."""
-    conversation: Ints
-    """(n,) cluster of each row."""
+    engine: Engine
+    tokenizer: Any
+    """The target's."""
+    pack: str
+    """Its id."""
+    target: str
+    baselines: Baselines
+    max_new_tokens: int
+    min_position: int
+    step: int | None = None
+    core_hours: float | None = None
+
+
+def subject_of(engine: TransformersEngine, step: int | None = None, core_hours: float | None = None) -> Subject:
+    """The pack that an engine holds."""
+    pack = engine.pack
+    return Subject(
+        engine=engine, tokenizer=engine.target.tokenizer, pack=pack.id, target=engine.target.name,
+        baselines=pack.baselines, max_new_tokens=pack.max_new_tokens, min_position=pack.min_position,
+        step=step, core_hours=core_hours,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was found."""
+    """The record, and what it was made from."""
 
-    figures: dict[str, Figure]
-    controls: dict[str, Figure]
+    record: Record
     explanations: list[str]
+    """(n,) greedy explanation of each held-out row."""
+    rows: dict[str, Floats] = field(default_factory=dict)
+    """Headline figure to one value per held-out row (NaN where undefined), for paired comparison."""
 
 
-def figure(values: Floats, clusters: Ints, seed: int = 0, draws: int = 2000) -> Figure:
-    """Mean with a percentile cluster-bootstrap interval."""
-    names, inverse = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(inverse, weights=values, minlength=len(names))
-    counts = np.bincount(inverse, minlength=len(names))
-    picks = np.random.default_rng(seed).integers(0, len(names), size=(draws, len(names)))
-    means = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Figure(float(values.mean()), float(low), float(high), len(values))
+def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple(Section)) -> Measured:
+    """Verbalize every held-out row, and the pair sets and windows asked for, and score all of it.
+
+    Args:
+        subject: Pack or checkpoint.
+        held: Rows read on the same target and layer.
+        sections: What to measure beside round trip and ablation.
+    """
+    pairs, unread = _pair_sets(subject) if Section.PAIRS in sections else ([], {})
+    windows = held.windows if Section.RECURRENCE in sections else []
+    blocks = [held.activations, *(p.activations for p in pairs), *(w.activations for w in windows)]
+    own, *others = _drawn(subject, blocks)
+    of_pairs, of_windows = others[: len(pairs)], others[len(pairs) :]
+    texts = [d.text for d in own]
+    ablated = ablate(subject.engine, held, variants(held, texts, [d.tokens for d in own]), subject.baselines)
+    rows = _headline_rows(held, own, ablated, subject.baselines)
+    tasks, why = _tasks(held, texts, ablated) if Section.TASKS in sections else ([], {})
+    tasks += [pair_task(p, _texts(draws)) for p, draws in zip(pairs, of_pairs, strict=True)]
+    record = Record(
+        pack=subject.pack,
+        target=subject.target,
+        layer=subject.engine.layer,
+        held_out=_facts(held),
+        step=subject.step,
+        core_hours=subject.core_hours,
+        figures={name: _headline(name, values, held) for name, values in rows.items()},
+        conditions=ablated.conditions,
+        paraphrase=_paraphrased(subject) if Section.PARAPHRASE in sections else [],
+        tasks=tasks,
+        not_measured=why | unread,
+        told=_told(pairs, of_pairs),
+        recurrence=recurrence([_texts(d) for d in of_windows], [w.context for w in windows])
+        if len(windows) > 1
+        else [],
+    )
+    return Measured(record, texts, rows)
 
 
-def masked(explanation: str, recent: str) -> str:
-    """The explanation with every word that also stands in the recent context replaced by "…"."""
-    seen = {w.lower() for w in _WORDS.findall(recent)}
-    return _WORDS.sub(lambda m: "…" if m[0].lower() in seen else m[0], explanation)
+def _pair_sets(subject: Subject) -> tuple[list[PairRows], dict[str, str]]:
+    """(pair sets read, why others could not be)."""
+    read, why = [], {}
+    for pairs in (told_set(), hint_set(), format_set()):
+        try:
+            read.append(pair_rows(subject.engine, subject.tokenizer, pairs, subject.min_position))
+        except NotEnoughError as reason:
+            why[pairs.name] = str(reason)
+    return read, why
 
 
-def names_next(explanation: str, token: str) -> bool:
-    """Whether the first token the explanation expects is `token`, as an explanation shows it."""
-    said = _EXPECTED.search(explanation)
-    return said is not None and said[1] == token
+def _drawn(subject: Subject, blocks: Sequence[NDArray[np.float32]]) -> list[list[Draw]]:
+    """Greedy explanations of blocks of activations, block by block, from one call."""
+    sampling = Sampling(temperature=0.0, max_new_tokens=subject.max_new_tokens)
+    requests = [
+        [VerbalizeRequest(f"{block}-{row}", vector) for row, vector in enumerate(vectors)]
+        for block, vectors in enumerate(blocks)
+    ]
+    found = {d.key: d for d in subject.engine.verbalize([r for block in requests for r in block], sampling)}
+    return [[found[r.key] for r in block] for block in requests]
 
 
-def measure(engine: Engine, held: HeldOut, baselines: Baselines, max_new_tokens: int) -> Measured:
-    """Verbalize every held-out activation greedily and score all of it."""
-    sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
-    requests = [VerbalizeRequest(str(i), v) for i, v in enumerate(held.activations)]
-    drawn = {d.key: d for d in engine.verbalize(requests, sampling)}
-    draws = [drawn[r.key] for r in requests]
-    texts = [d.text for d in draws]
-    n = len(texts)
-    other = np.roll(np.arange(n), n // 2)
-    constant = Counter(texts).most_common(1)[0][0]
-    vectors = engine.reconstruct(texts)
+def _texts(draws: Sequence[Draw]) -> list[str]:
+    return [d.text for d in draws]
 
-    def mse(candidates: Sequence[str]) -> Floats:
-        return _mse(engine.reconstruct(candidates), held.activations)
 
-    own, shuffled = _mse(vectors, held.activations), _mse(vectors[other], held.activations)
-    reference = mse(held.references)
-    nrm: Callable[[Floats], Floats] = lambda e: 1.0 - e / baselines.variance  # noqa: E731
-    meannorm: Callable[[Floats], Floats] = lambda e: 1.0 - e / baselines.meannorm  # noqa: E731
-    agrees = [names_next(t, token) for t, token in zip(texts, held.next_token, strict=True)]
-    hidden = mse([masked(t, r) for t, r in zip(texts, held.recent, strict=True)])
-    closed = np.array([d.stop is StopReason.CLOSED for d in draws], float)
+def _tasks(held: HeldOut, texts: list[str], ablated: Ablated) -> tuple[list[Task], dict[str, str]]:
+    names = {"explanation": WHOLE, "shuffled": SHUFFLED, "empty": EMPTY, "text_only": TAIL}
+    vectors = {reader: ablated.vectors[condition] for reader, condition in names.items()}
+    return held_out_tasks(held, Read(texts, held.others(), held.contexts), vectors)
 
-    def of(values: Floats) -> Figure:
-        return figure(values, held.conversation)
 
-    return Measured(
-        figures={
-            "ar_reference_fve_nrm": of(nrm(reference)),
-            "round_trip_fve_nrm": of(nrm(own)),
-            "round_trip_fve_meannorm": of(meannorm(own)),
-            "masked_overlap_fve_meannorm": of(meannorm(hidden)),
-            "tail_baseline_fve_meannorm": of(meannorm(mse(held.tails))),
-            "retrieval_top1_of_128": of(_retrieval(vectors, held.activations)),
-            "beats_shuffled": of((own < shuffled).astype(float)),
-            "next_token_agreement": of(np.array(agrees, float)),
-            "closed_rate": of(closed),
-        },
-        controls={
-            "empty_fve_meannorm": of(meannorm(mse([""] * n))),
-            "constant_fve_meannorm": of(meannorm(mse([constant] * n))),
-            "shuffled_fve_meannorm": of(meannorm(shuffled)),
-            "reference_fve_meannorm": of(meannorm(reference)),
-            "reference_masked_overlap_fve_meannorm": of(
-                meannorm(mse([masked(t, r) for t, r in zip(held.references, held.recent, strict=True)]))
-            ),
-        },
-        explanations=texts,
+def _headline_rows(held: HeldOut, draws: Sequence[Draw], ablated: Ablated, baselines: Baselines) -> dict[str, Floats]:
+    """The card's headline figures, one value per row."""
+    mse = ablated.mse
+    own = mse[WHOLE]
+    says = [said_next(d.text) == t for d, t in zip(draws, held.next_token, strict=True)]
+    size = min(RETRIEVAL, len(held))
+    hits, at = retrieved(ablated.vectors[WHOLE], held.activations, size)
+    found = np.full(len(held), np.nan)
+    found[at] = hits
+    rows = {} if held.references is None else {"ar_reference_fve_nrm": 1.0 - mse[REFERENCE] / baselines.variance}
+    return rows | {
+        "round_trip_fve_nrm": 1.0 - own / baselines.variance,
+        "round_trip_fve_meannorm": 1.0 - own / baselines.meannorm,
+        "masked_overlap_fve_meannorm": 1.0 - mse[MASKED] / baselines.meannorm,
+        "tail_baseline_fve_meannorm": 1.0 - mse[TAIL] / baselines.meannorm,
+        f"retrieval_top1_of_{size}": found,
+        "beats_shuffled": (own < mse[SHUFFLED]).astype(float),
+        "next_token_agreement": np.array(says, float),
+        "closed_rate": np.array([d.stop is StopReason.CLOSED for d in draws], float),
+    }
+
+
+def _headline(name: str, values: Floats, held: HeldOut) -> Figure:
+    has = np.isfinite(values)
+    return (figure if "_fve_" in name else share)(values[has], held.conversation[has])
+
+
+def _facts(held: HeldOut) -> HeldOutFacts:
+    return HeldOutFacts(
+        kind=held.kind,
+        rows=len(held),
+        conversations=len(np.unique(held.conversation)),
+        digest=held.digest,
+        left_out=held.left_out,
     )
 
 
-def _mse(predicted: NDArray[np.float32], actual: NDArray[np.float32]) -> Floats:
-    return np.asarray(2.0 * (1.0 - np.einsum("nd,nd->n", normalised(predicted), normalised(actual))))
+def _paraphrased(subject: Subject) -> list[Condition]:
+    return paraphrased(subject.engine, subject.tokenizer, subject.baselines, subject.min_position)
 
 
-def _retrieval(vectors: NDArray[np.float32], activations: NDArray[np.float32]) -> Floats:
-    """(m,) whether each row's reconstruction is nearest, mean-centred, to its own among its group of 128."""
-    centre = normalised(activations).mean(axis=0)
-    ours, theirs = normalised(vectors) - centre, normalised(activations) - centre
-    ours /= np.linalg.norm(ours, axis=1, keepdims=True)
-    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
-    hits = np.full(len(ours), np.nan)
-    order = np.random.default_rng(0).permutation(len(ours))
-    groups = [order[s : s + RETRIEVAL] for s in range(0, len(order) - RETRIEVAL + 1, RETRIEVAL)] or [order]
-    for group in groups:
-        hits[group] = np.argmax(ours[group] @ theirs[group].T, axis=1) == np.arange(len(group))
-    return np.asarray(np.nan_to_num(hits, nan=float(np.nanmean(hits))))
-
-
-def longest_shared_run(
-    texts: Sequence[str], training: Sequence[str], own_context: Sequence[str], most: int = 16
-) -> tuple[int, str]:
-    """Longest run of words of any text that stands in the training text and not in its own context: (words, run)."""
-    sources = [_WORDS.findall(t.lower()) for t in training]
-    best = (0, "")
-    for length in range(2, most + 1):
-        known = {hash(tuple(w[i : i + length])) for w in sources for i in range(len(w) - length + 1)}
-        found = ""
-        for text, context in zip(texts, own_context, strict=True):
-            words = _WORDS.findall(text.split("after:")[-1].split("\nabout:")[0].lower())
-            around = " ".join(_WORDS.findall(context.lower()))
-            for i in range(len(words) - length + 1):
-                run = words[i : i + length]
-                if hash(tuple(run)) in known and " ".join(run) not in around:
-                    found = " ".join(run)
-        if not found:
-            return best
-        best = (length, found)
-    return best
+def _told(pairs: Sequence[PairRows], draws: Sequence[Sequence[Draw]]) -> ToldWords | None:
+    for rows, drawn in zip(pairs, draws, strict=True):
+        if rows.name == "told":
+            return told_words(_texts(drawn), rows.positive.tolist(), rows.family)
+    return None

@@ -29,12 +29,12 @@ from ..readings import StopReason
 from ..scores import Baselines
 from .ar import Pairs
 from .av import answer_ids
-from .evaluate import masked
 from .grpo import Floats, advantages, k3
 from .joint_config import JointConfig
 from .joint_plan import learning_rate, masked_groups, reward, rows_of
 from .joint_state import JointState, Learner
 from .optim import trainable
+from .parts import masked
 from .passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
 from .rollouts import Rollouts
 from .round_trip import Models, RoundTrip

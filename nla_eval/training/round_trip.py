@@ -16,9 +16,10 @@ from ..readings import StopReason
 from ..scores import Baselines
 from .ar import Pairs, Reconstructor
 from .av import Verbalizer
-from .evaluate import masked, names_next
+from .parts import masked
 from .passes import Layout, Scored, texts_pass
 from .rollouts import Rollouts
+from .tasks import said_next
 from .world import World
 
 
@@ -68,7 +69,7 @@ class RoundTrip:
             self._add(found, "masked_mse", [masked(t, r) for t, r in zip(texts, recent, strict=True)], mine)
         if self.rows.expected is not None:
             for values, text, row in zip(found, texts, mine, strict=True):
-                values["names_next"] = float(names_next(text, self.rows.expected[row]))
+                values["names_next"] = float(said_next(text) == self.rows.expected[row])
         everyone = self.world.gathered(found)
         means = {name: float(np.mean([values[name] for values in everyone])) for name in everyone[0]}
         return {name: round(value, 4) for name, value in self._figures(means).items()}

@@ -30,7 +30,6 @@ from .av import Verbalizer, train_av
 from .chats import chats
 from .config import OptimConfig, TrainConfig
 from .corpus import build_corpus, write_corpus
-from .evaluate import masked
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
 from .group import placed
@@ -38,6 +37,7 @@ from .joint import train_joint
 from .joint_state import latest_weights
 from .marker import injection_marker
 from .optim import base_of, restore
+from .parts import masked
 from .round_trip import Models
 from .start import Start
 from .world import World

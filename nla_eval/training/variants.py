@@ -26,10 +26,11 @@ from ..errors import InputError, NlaEvalError
 from ..scores import Baselines
 from .ar import Pairs, Reconstructor, mse_nrm, predict, train_ar
 from .config import ExplanationConfig, formats, load_config
-from .evaluate import figure, masked
 from .explain import Vocabulary
 from .explanation_parts import Piece, joined, pieces
+from .figures import figure
 from .files import write_text
+from .parts import masked
 from .run import Run
 from .writers import Request
 

@@ -15,6 +15,7 @@ from nla_eval.stats import (
     arm_difference,
     auroc,
     auroc_by_cluster,
+    auroc_shared_clusters,
     cluster_mean,
     cluster_ratio,
     paired_difference,
@@ -185,3 +186,29 @@ def test_the_permutation_test_holds_its_level_when_arms_do_not_differ() -> None:
 
 def test_an_empty_arm_has_no_permutation_test() -> None:
     assert permutation_test([1.0], ["a"], [], [], HOW) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1).map(lambda x: round(x, 1)), st.booleans()), min_size=2, max_size=40))
+def test_auroc_of_matched_families_is_the_plain_auroc(rows: list[tuple[float, bool]]) -> None:
+    scores_, positive = [score for score, _ in rows], [side for _, side in rows]
+    found = auroc_shared_clusters(scores_, positive, [i % 10 for i in range(len(rows))], HOW)
+    if len(set(positive)) < 2:
+        assert found.value is None
+    else:
+        assert found.value == pytest.approx(roc_auc_score(positive, scores_))
+
+
+@pytest.mark.parametrize(("families", "shift"), [(12, 1.0), (40, 0.5)])
+def test_matched_families_intervals_cover_a_planted_auroc(families: int, shift: float) -> None:
+    from scipy.stats import norm
+
+    truth = float(norm.cdf(shift / np.sqrt(2)))
+    rng, hits = np.random.default_rng(20_260_802), 0
+    side = np.tile([True, False], 4 * families)
+    cluster = np.repeat(np.arange(families), 8)
+    for replication in range(200):
+        own = rng.standard_normal(families)[cluster] * np.sqrt(0.2)
+        values = own + rng.standard_normal(8 * families) * np.sqrt(0.8) + shift * side
+        found = auroc_shared_clusters(values.tolist(), side.tolist(), cluster.tolist(), Resampling(400, replication))
+        hits += float(found.low or 0) <= truth <= float(found.high or 1)
+    assert 0.90 <= hits / 200 <= 0.99

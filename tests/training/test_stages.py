@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 import nla_eval.training.corpus as corpus_module
-import nla_eval.training.run as run_module
 from nla_eval.errors import InputError, NlaEvalError
 from nla_eval.training.run import Run
 from nla_eval.training.stages import RECORD, Ledger, State, run_stages
@@ -110,12 +109,6 @@ def test_a_damaged_record_is_refused_in_one_line(trained: Path, tmp_path: Path, 
 def test_an_unknown_stage_is_refused_with_the_list(trained: Path) -> None:
     with pytest.raises(InputError, match="no stage 'rl'; the stages are corpus, "):
         run_stages(Run(settings(trained), trained / "run"), ["rl"])
-
-
-def test_a_missing_joint_stage_is_one_line(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "JOINT_MODULES", ("no_such_stage",))
-    with pytest.raises(InputError, match="stage joint: it is not in this installation"):
-        Run(settings(trained), trained / "run").train_joint()
 
 
 def test_a_corpus_of_fifty_lines_is_refused_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,47 @@
+"""`nla-eval pack export`, `import` and `merge`: packs as plain weights and in the public checkpoint format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..runtime import torch_dtype
+from ..target import load_target
+from .pack import checked_dtype, pack_of
+
+if TYPE_CHECKING:
+    from ..training.public_format import Writing
+
+
+def export(name: str | None, out: str, format_: str, target: str, dtype: str) -> None:
+    """Write a pack in another format to a new folder. Raises InputError for a format it does not know."""
+    from ..training.public_format import FORMATS
+    from ..training.public_format import export as write
+
+    if format_ not in FORMATS:
+        raise InputError(f"unknown format '{format_}'; known: {', '.join(FORMATS)}")
+    made = write(pack_of(name), load_target(target), Path(out), _writing(dtype))
+    print(f"{made.id} in {out}: av/ and ar/, each a transformers checkpoint with nla_meta.yaml")
+
+
+def import_(source: str, out: str, target: str, baseline_variance: float | None) -> None:
+    """Take a folder in the public format in as a pack."""
+    from ..training.public_format import import_ as take
+
+    made = take(source, load_target(target), Path(out), baseline_variance)
+    print(f"pack {made.id} in {out}; next: nla-eval pack verify {out} --target {target}")
+
+
+def merge(name: str | None, out: str, target: str, dtype: str) -> None:
+    """Fold a pack's adapters into whole checkpoints."""
+    from ..training.public_format import merge as fold
+
+    made = fold(pack_of(name), load_target(target), Path(out), _writing(dtype))
+    print(f"pack {made.id} in {out}, without adapters")
+
+
+def _writing(dtype: str) -> Writing:
+    from ..training.public_format import Writing
+
+    return Writing(dtype=torch_dtype(checked_dtype(dtype)))

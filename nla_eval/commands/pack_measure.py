@@ -1,0 +1,191 @@
+"""`nla-eval pack card --measure`, `compare`, `judge-sheet` and `curve`: measure packs on held-out rows of a run or a
+source, side by side or for a reader's judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from ..pack import Pack
+from ..runtime import torch_dtype
+from ..target import Target, load_target
+from .pack import card_of, checked_dtype, pack_of
+
+if TYPE_CHECKING:
+    from ..engines.hf import TransformersEngine
+    from ..training.compare import Comparison
+    from ..training.evaluate import Measured, Section
+    from ..training.held_out import HeldOut
+
+_HELD_OUT_BUCKET = 1
+"""The tenth of the training source that runs hold out, where a card does not say."""
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """Which pack, on which rows."""
+
+    pack: str | None
+    target: str
+    dtype: str = "auto"
+    run: str | None = None
+    """Folder of a training run, whose held-out rows are taken."""
+    source: str | None = None
+    """A file or registered source; None for the held-out tenth of the training source."""
+    rows: int = 256
+    per_conversation: int = 4
+    """Of a source; a run has its own."""
+    only: str | None = None
+    """Sections to measure, comma-separated; None for all."""
+    record: str | None = None
+    """File to write the record to."""
+    step: int | None = None
+    """Training step, where the pack is a checkpoint."""
+    core_hours: float | None = None
+    """Spent until that step."""
+
+    def sections(self) -> tuple[Section, ...]:
+        """What to measure. Raises InputError naming what is unknown."""
+        from ..training.evaluate import Section
+
+        if self.only is None:
+            return tuple(Section)
+        names = [name.strip() for name in self.only.split(",") if name.strip()]
+        if unknown := next((name for name in names if name not in set(Section)), None):
+            raise InputError(f"unknown section '{unknown}'; known: {', '.join(Section)}")
+        return tuple(Section(name) for name in names)
+
+
+def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
+    """Measure one pack. Raises InputError for rows it cannot use, PackError for a pack that does not work."""
+    from ..training.evaluate import measure, subject_of
+
+    sections = request.sections()
+    pack, target = pack_of(request.pack), load_target(request.target)
+    pack.check_target(target)
+    held = rows_of(request, pack, target)
+    subject = subject_of(_engine(pack, target, request.dtype), request.step, request.core_hours)
+    return measure(subject, held, sections), held
+
+
+def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: int | None = None) -> HeldOut:
+    """Held-out rows as the request names them, without what the pack was trained on."""
+    from ..training.held_out_source import Request, from_source, trained_on
+
+    if request.rows < 2:
+        raise InputError(f"--rows {request.rows}; expected at least 2")
+    if request.run is not None:
+        from ..training.run import MONITOR
+        from ..training.run_rows import of_folder
+
+        if request.source is not None:
+            raise InputError("--run and --source name two sets of rows; give one")
+        held = of_folder(Path(request.run), monitor=MONITOR, rows=request.rows)
+        if held.activations.shape[1] != pack.d_model:
+            raise InputError(
+                f"run '{request.run}' captured {held.activations.shape[1]}-wide activations, pack '{pack.name}' reads "
+                f"{pack.d_model}; give a run of its target"
+            )
+        return held
+    wanted = Request(rows=request.rows, per_conversation=request.per_conversation, bucket=_bucket(pack))
+    if request.source is not None:
+        wanted = replace(wanted, source=request.source, bucket=None)
+    first = pack.min_position if min_position is None else min_position
+    return from_source(target, pack.layer, first, wanted, trained_on(pack.path))
+
+
+def compare(first: str, second: str, request: MeasureRequest | None) -> None:
+    """Print the figures of two packs side by side: from their cards, or measured on the same rows."""
+    print_comparison(_from_cards(first, second) if request is None else _measured_both(first, second, request))
+
+
+def _from_cards(first: str, second: str) -> Comparison:
+    from ..training.compare import compare_cards
+
+    cards = []
+    for pack in (pack_of(first), pack_of(second)):
+        found = card_of(pack)
+        if found is None:
+            raise InputError(f"pack '{pack.name}' has no card.json; compare with --measure")
+        cards.append(found)
+    return compare_cards(*cards)
+
+
+def _measured_both(first: str, second: str, request: MeasureRequest) -> Comparison:
+    from ..training.compare import compare_measured
+    from ..training.evaluate import measure, subject_of
+
+    target, packs = load_target(request.target), [pack_of(first), pack_of(second)]
+    for pack in packs:
+        pack.check_target(target)
+    if packs[0].layer != packs[1].layer:
+        raise InputError(
+            f"pack '{packs[0].name}' reads block {packs[0].layer}, '{packs[1].name}' block {packs[1].layer}; packs of "
+            "different layers have no row in common: compare their cards"
+        )
+    held = rows_of(request, packs[0], target, max(p.min_position for p in packs))
+    sections = request.sections()
+    found = [measure(subject_of(_engine(p, target, request.dtype)), held, sections) for p in packs]
+    return compare_measured(found[0], found[1], held.conversation)
+
+
+def print_comparison(found: Comparison) -> None:
+    """One row per figure: both values with intervals, and the second minus the first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..training.card import shown
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("figure", "first", "second", "second - first", "n"):
+        table.add_column(name, justify="left" if name == "figure" else "right", no_wrap=True)
+    for row in found.rows:
+        table.add_row(row.name, shown(row.first), shown(row.second), shown(row.gain), str(row.gain.n))
+    console = Console(soft_wrap=True)
+    console.print(table, highlight=False)
+    console.print(f"95 % intervals; differences {found.how}.", highlight=False)
+    if found.only_one:
+        console.print(f"In one of the two only: {', '.join(found.only_one)}.", highlight=False)
+
+
+def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
+    """Write a sheet of `request.rows` explanations with their contexts, to be judged by hand."""
+    from ..engines.base import Sampling, VerbalizeRequest
+    from ..training.judge_sheet import TYPES, VERDICTS, write_sheet
+
+    pack, target = pack_of(request.pack), load_target(request.target)
+    pack.check_target(target)
+    held = rows_of(replace(request, per_conversation=1), pack, target)
+    sampling = Sampling(temperature=0.0, max_new_tokens=pack.max_new_tokens)
+    requests = [VerbalizeRequest(str(i), v) for i, v in enumerate(held.activations)]
+    drawn = {d.key: d.text for d in _engine(pack, target, request.dtype).verbalize(requests, sampling)}
+    written = write_sheet(Path(out), pack.id, held, [drawn[r.key] for r in requests], seed, request.rows)
+    print(f"{written} explanations in {out}; put {', '.join(VERDICTS)} under each of:")
+    for name, what in TYPES.items():
+        print(f"  {name}: {what}")
+    print(f"then: nla-eval pack card {request.pack or ''} --judgements {out} --write")
+
+
+def curve(records: Sequence[str], out: str) -> None:
+    """Plot records over training into a PNG or SVG file."""
+    from ..training.curves import over_training, save
+    from ..training.record import read_record
+
+    save(over_training([read_record(Path(r)) for r in records]), Path(out))
+    print(out)
+
+
+def _engine(pack: Pack, target: Target, dtype: str) -> TransformersEngine:
+    from ..engines.config import EngineConfig
+    from ..engines.hf import TransformersEngine
+
+    return TransformersEngine(target, pack, EngineConfig(dtype=torch_dtype(checked_dtype(dtype))))
+
+
+def _bucket(pack: Pack) -> int:
+    corpus = ((card_of(pack) or {}).get("config") or {}).get("corpus") or {}
+    buckets = corpus.get("buckets_held_out") or [_HELD_OUT_BUCKET]
+    return int(buckets[0])

@@ -1,0 +1,173 @@
+"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints; computes no
+figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .ablation import CONSTANT, EMPTY, REFERENCE, REFERENCE_MASKED, SHUFFLED, Condition
+from .figures import Figure
+from .record import Record
+from .tasks import Task
+
+CONTROLS = {
+    "empty_fve_meannorm": EMPTY,
+    "constant_fve_meannorm": CONSTANT,
+    "shuffled_fve_meannorm": SHUFFLED,
+    "reference_fve_meannorm": REFERENCE,
+    "reference_masked_overlap_fve_meannorm": REFERENCE_MASKED,
+}
+"""The controls by the names of the first cards, and the rows of the ablation table they are."""
+CANNOT = "this pack cannot express belief: words about testing do not set told positions apart from untold ones"
+READERS = ("explanation", "shuffled", "empty", "text_only", "probe")
+
+
+def card_entries(record: Record) -> dict[str, Any]:
+    """What a record puts into card.json: headline figures by name at the top, then the record itself.
+
+    A record without told positions leaves the card's own entries on belief alone.
+    """
+    entries: dict[str, Any] = {name: f.as_dict() for name, f in record.figures.items()}
+    entries["controls"] = {
+        name: found.fve_meannorm.as_dict()
+        for name, row in CONTROLS.items()
+        if (found := record.condition(row)) is not None
+    }
+    if record.told is not None:
+        told = record.told
+        entries["told_recall"] = told.recall.as_dict()
+        entries["expresses_belief"] = told.expresses_belief
+        entries["expresses_belief_reason"] = "" if told.expresses_belief else CANNOT
+        entries["told"] = {
+            "recall": told.recall.as_dict(),
+            "untold": told.untold.as_dict(),
+            "difference": told.difference.as_dict(),
+            "note": "any word about testing in the explanation; families of one notice, matched but for one sentence",
+        }
+    entries["record"] = record.model_dump(mode="json")
+    return entries
+
+
+def shown(figure: Figure) -> str:
+    """A figure with its interval: "0.341 [0.299, 0.377]"."""
+    if figure.low is None or figure.high is None:
+        return f"{figure.value:.3f}"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def record_text(record: Record) -> str:
+    """A record as Markdown: headline figures, ablation table, paraphrases, tasks, recurrence."""
+    facts = record.held_out
+    lines = [
+        f"Measured on {facts.rows} held-out positions of {facts.conversations} conversations ({facts.kind}, rows "
+        f"{facts.digest}); 95 % intervals by conversation.",
+        "",
+        *_table(("figure", "value", "n"), [(k, shown(f), str(f.n)) for k, f in record.figures.items()]),
+        "",
+        "## What the explanation is worth without its parts",
+        "",
+        *_conditions(record.conditions),
+    ]
+    if record.paraphrase:
+        lines += ["", "## Hand-written explanations and their paraphrases", "", *_conditions(record.paraphrase)]
+    if record.tasks:
+        lines += ["", "## What can be told from the explanation", "", *_tasks(record.tasks)]
+    lines += ["", *(f"Not measured: {name} ({why})." for name, why in record.not_measured.items())]
+    lines += [*_told(record), *_recurrence(record)]
+    return "\n".join(lines)
+
+
+def _told(record: Record) -> Iterator[str]:
+    if (told := record.told) is not None:
+        yield ""
+        yield f"Words about testing: {shown(told.recall)} of told positions, {shown(told.untold)} of untold ones, "
+        yield f"difference {shown(told.difference)}." + ("" if told.expresses_belief else f" So {CANNOT}.")
+
+
+def _recurrence(record: Record) -> Iterator[str]:
+    if record.recurrence:
+        yield from ("", "## Claims that recur over ten neighbouring positions", "")
+        rows = [
+            (f"{r.least} to {r.most}", shown(r.supported), shown(r.by_chance), str(r.supported.n))
+            for r in record.recurrence
+        ]
+        yield from _table(("said at", "word stands in the context", "in another window's", "claims"), rows)
+
+
+def card_text(card: Mapping[str, Any]) -> str:
+    """A card as Markdown. A card of an older kind, without a record, shows its figures only."""
+    lines = [f"# Pack {card['pack']}", "", f"Target `{card['target']}`, output of block {card['layer']}.", ""]
+    if "record" in card:
+        lines.append(record_text(Record.model_validate(card["record"])))
+    else:
+        figures = {**card, **card.get("controls", {})}
+        rows = [(name, *_entry(f)) for name, f in figures.items() if isinstance(f, Mapping) and "interval" in f]
+        lines += _table(("figure", "value", "n"), rows)
+    lines += ["", *_claims(card), *_facts(card), *_examples(card.get("examples", []))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _entry(entry: Mapping[str, Any]) -> tuple[str, str]:
+    found = Figure(value=entry["value"], interval=tuple(entry["interval"]), n=entry.get("n", 0))
+    return shown(found), str(found.n)
+
+
+def _conditions(conditions: Sequence[Condition]) -> list[str]:
+    rows = [
+        (c.name, shown(c.fve_nrm), shown(c.fve_meannorm), "" if c.drop is None else shown(c.drop), str(c.fve_nrm.n))
+        for c in conditions
+    ]
+    return _table(("explanation", "fve_nrm", "fve_meannorm", "lost against the whole", "n"), rows)
+
+
+def _tasks(tasks: Sequence[Task]) -> list[str]:
+    rows = [
+        (t.name, t.metric, f"{t.chance:.3f}", *(shown(t.readers[r]) if r in t.readers else "-" for r in READERS))
+        for t in tasks
+    ]
+    return [
+        *_table(("task", "metric", "chance", "explanation", "shuffled", "empty", "text only", "probe"), rows),
+        "",
+        *(f"- {t.name}: {t.note}" for t in tasks if t.note),
+    ]
+
+
+def _claims(card: Mapping[str, Any]) -> Iterator[str]:
+    if truth := card.get("claims"):
+        yield "## Claims about the context, read by hand"
+        yield ""
+        rows = [(name, *_entry(figure)) for name, figure in truth["figures"].items()]
+        yield from _table(("type", "true, of true and false", "n"), rows)
+        yield ""
+        yield f"{truth['read']} explanations read; {truth['note']}"
+        yield ""
+
+
+def _facts(card: Mapping[str, Any]) -> Iterator[str]:
+    if run := card.get("regurgitation"):
+        yield "Longest run of words shared with training text and not with its own context: "
+        yield f'{run["longest_shared_run_words"]} ("{run["run"]}").'
+        yield ""
+    known = {key: card[key] for key in ("data", "hours", "config") if key in card}
+    if known:
+        yield from ("## Data and cost", "", "```json", json.dumps(known, indent=1), "```", "")
+
+
+def _examples(examples: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    if examples:
+        yield from ("## Held-out examples, drawn with a fixed seed", "")
+    for example in examples:
+        yield from (
+            "```",
+            "explanation: " + example["explanation"],
+            "",
+            "reference:   " + example["reference"],
+            "```",
+            "",
+        )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]

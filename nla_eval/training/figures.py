@@ -1,0 +1,97 @@
+"""The figures of a card: a mean, a difference or an AUROC over held-out rows with its interval by cluster.
+
+In: one value per row and the conversation or family of each row. Out: a `Figure`. The intervals are those of
+`nla_eval.stats`; nothing here knows what a value means."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ..stats import Estimate, Resampling, auroc_shared_clusters, cluster_ratio, wilson
+from ..stats.bootstrap import cluster_interval, ratio, totals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+HOW = Resampling()
+_INF = float("inf")
+
+
+class Figure(BaseModel):
+    """One figure of a card. An end of the interval is None where too few clusters allow none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    interval: tuple[float | None, float | None]
+    """95 %."""
+    n: int
+    """Rows."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower end."""
+        return self.interval[0]
+
+    @property
+    def high(self) -> float | None:
+        """Upper end."""
+        return self.interval[1]
+
+    def as_dict(self) -> dict[str, object]:
+        """Rounded to four places, for card.json."""
+        ends = [None if end is None else round(end, 4) for end in self.interval]
+        return {"value": round(self.value, 4), "interval": ends, "n": self.n}
+
+
+def figure(values: Floats, clusters: Ints, limits: tuple[float, float] = (-_INF, 1.0)) -> Figure:
+    """Mean over rows with its cluster interval, as `stats.bootstrap` gives it: none below 8 clusters.
+
+    Args:
+        values: (n,) one per row, n at least 1.
+        clusters: (n,) conversation of each row.
+        limits: Range of the values.
+    """
+    sums = totals(clusters.tolist(), values.tolist(), [1.0] * len(values))
+    found = cluster_interval(lambda w: ratio(w @ sums[:, 0], w @ sums[:, 1]), [len(sums)], HOW, limits)
+    return _figure(found, len(values))
+
+
+def difference(values: Floats, clusters: Ints) -> Figure:
+    """Mean of paired differences, which may be of any size."""
+    return figure(values, clusters, (-_INF, _INF))
+
+
+def share(values: NDArray[np.bool_] | Floats, clusters: Ints, weights: Floats | None = None) -> Figure:
+    """A (weighted) share in [0, 1]; with zero events the upper end is the exact bound over clusters."""
+    wide = np.ones(len(values)) if weights is None else weights
+    found = cluster_ratio((np.asarray(values, float) * wide).tolist(), wide.tolist(), clusters.tolist(), HOW)
+    return _figure(found, len(values))
+
+
+def balanced_share(hits: NDArray[np.bool_], labels: Sequence[Hashable], clusters: Ints) -> Figure:
+    """Balanced accuracy: the mean over classes of the share of hits, so that a large class does not decide it."""
+    counts: dict[Hashable, int] = {}
+    for label in labels:
+        counts[label] = counts.get(label, 0) + 1
+    return share(hits, clusters, np.array([1.0 / counts[label] for label in labels]))
+
+
+def auc(scores: Floats, positive: NDArray[np.bool_], families: Ints) -> Figure:
+    """AUROC of rows whose families stand on both sides."""
+    found = auroc_shared_clusters(scores.tolist(), positive.tolist(), families.tolist(), HOW)
+    return _figure(found, len(scores))
+
+
+def proportion(successes: int, n: int) -> Figure:
+    """A share of independent units with Wilson's interval; `n` at least 1."""
+    return _figure(wilson(successes, n), n)
+
+
+def _figure(found: Estimate, n: int) -> Figure:
+    if found.value is None:
+        raise ValueError(f"a figure of {n} rows is undefined: {found.withheld}")
+    return Figure(value=found.value, interval=(found.low, found.high), n=n)

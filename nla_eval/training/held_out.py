@@ -1,0 +1,97 @@
+"""Held-out rows on which a pack or checkpoint is measured: activations with the context they come from, row by row.
+Plain data: where they come from is in `held_out_source` and `run_rows`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .figures import Ints
+
+RECENT = 30
+"""Context tokens whose words are masked in the masked-overlap figure."""
+AHEAD = 60
+"""Tokens of the true continuation."""
+TAIL = 256
+"""Context tokens whose starts are kept."""
+NEIGHBOURS = 10
+"""Consecutive positions of one window."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive positions of one conversation."""
+
+    activations: NDArray[np.float32]
+    """(NEIGHBOURS, d_model)"""
+    context: str
+    """Text up to the last of them."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out positions, row by row; every list has the length n of `activations`."""
+
+    kind: str
+    """What kind of text: the source's name."""
+    activations: NDArray[np.float32]
+    """(n, d_model) raw."""
+    contexts: list[str]
+    """Rendered text up to and with the position."""
+    starts: list[NDArray[np.int64]]
+    """Per row, first character in `contexts` of each of its last tokens (at most `TAIL`), ascending."""
+    continuations: list[str]
+    """The next `AHEAD` tokens as text; empty at the end of a conversation."""
+    roles: list[str]
+    """Whose text the token is: a channel's name, or "template" between messages."""
+    next_token: list[str]
+    """The target's most likely next token, as an explanation shows it."""
+    conversation: Ints
+    """(n,) cluster of each row."""
+    references: list[str] | None = None
+    """Warm-start explanations, where the rows come from a training run."""
+    windows: list[Window] = field(default_factory=list)
+    """For recurrence over neighbouring positions."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Records that could not be used, by reason."""
+
+    def __post_init__(self) -> None:
+        conversations = len(np.unique(self.conversation))
+        if conversations < 2:
+            raise InputError(
+                f"held-out rows of '{self.kind}' come from {conversations} conversations; a shuffled control needs "
+                "at least 2"
+            )
+
+    def __len__(self) -> int:
+        return len(self.activations)
+
+    @property
+    def digest(self) -> str:
+        """First 12 hex digits of sha256 over the contexts: two measurements with the same digest are paired by row."""
+        return hashlib.sha256("\0".join(self.contexts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+    def tail(self, row: int, tokens: int) -> str:
+        """The last `tokens` context tokens of a row, as text."""
+        starts = self.starts[row]
+        return self.contexts[row][int(starts[max(0, len(starts) - max(1, tokens))]) :]
+
+    def recent(self, row: int) -> str:
+        """The last `RECENT` context tokens."""
+        return self.tail(row, RECENT)
+
+    def bare_end(self) -> NDArray[np.bool_]:
+        """(n,) whether the final token is punctuation, whitespace or template: no letter or digit to be copied."""
+        last = [self.tail(i, 1) for i in range(len(self))]
+        pairs = zip(last, self.roles, strict=True)
+        return np.array([role == "template" or not any(c.isalnum() for c in text) for text, role in pairs])
+
+    def others(self, seed: int = 0) -> Ints:
+        """(n,) for each row a row of another conversation: the shuffled control."""
+        rng = np.random.default_rng(seed)
+        rows = np.arange(len(self))
+        return np.array([int(rng.choice(rows[self.conversation != c])) for c in self.conversation.tolist()])

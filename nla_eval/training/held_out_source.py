@@ -1,0 +1,246 @@
+"""Held-out rows from transcripts of any source, replayed through the target; and short prompts read by an engine.
+
+In: a registered source or a file. Out: `HeldOut`. It knows no verbalizer; conversations that a pack was trained on are
+left out by hash and counted, as is whatever else cannot be read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..engines.base import CaptureRequest, Engine
+from ..engines.loading import load_lm
+from ..errors import InputError
+from ..positions import parse_policy, sample_positions
+from ..replay import ReplayConfig, replay
+from ..replay_types import Channel, Replay
+from ..sources import SOURCES, Skipped, SourceOptions
+from ..suite import family_bucket
+from ..target import Target
+from ..transcript import Arm, Transcript
+from .explain import shown_token
+from .figures import Ints
+from .held_out import AHEAD, NEIGHBOURS, TAIL, HeldOut, Window
+
+HASHES = "training_hashes.txt"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which held-out rows of a source."""
+
+    source: str = "sharegpt"
+    """A registered source, a .jsonl file, or SOURCE:PATH."""
+    rows: int = 256
+    per_conversation: int = 4
+    windows: int = 12
+    max_tokens: int = 1024
+    seed: int = 0
+    bucket: int | None = None
+    """Take only families whose hash modulo 10 is this, the split of training runs; None takes all."""
+
+    @property
+    def kind(self) -> str:
+        """Name of this kind of text."""
+        name, path = self.reader
+        return name if path is None else path.stem if name == "jsonl" else f"{name} {path.stem}"
+
+    @property
+    def reader(self) -> tuple[str, Path | None]:
+        """(registered source, path). Raises InputError."""
+        name, colon, rest = self.source.partition(":")
+        if colon and name in SOURCES:
+            return name, Path(rest).expanduser()
+        if self.source in SOURCES:
+            return self.source, None
+        path = Path(self.source).expanduser()
+        suffixes = {".jsonl": "jsonl", ".eval": "inspect_log"}
+        if path.exists() and path.suffix in suffixes:
+            return suffixes[path.suffix], path
+        raise InputError(
+            f"no held-out source '{self.source}'; give a .jsonl or .eval file, SOURCE:PATH, or one of "
+            f"{', '.join(SOURCES)}"
+        )
+
+
+def trained_on(pack_folder: Path) -> frozenset[str]:
+    """Hashes of the families and contents a pack was trained on; empty when the pack ships none."""
+    file = pack_folder / HASHES
+    return frozenset(file.read_text().split()) if file.is_file() else frozenset()
+
+
+def from_source(
+    target: Target, layer: int, min_position: int, request: Request, exclude: frozenset[str] = frozenset()
+) -> HeldOut:
+    """Replay a source's transcripts, sample positions and run the target once over them.
+
+    Args:
+        target: The model the pack belongs to.
+        layer: K; activations are the output of block K.
+        min_position: First position the pack can read.
+        request: Which rows.
+        exclude: Hashes of training families and contents, as a pack's `training_hashes.txt` holds them.
+
+    Raises:
+        InputError: The source gives too little.
+    """
+    left_out: dict[str, int] = {}
+    chosen = list(_chosen(target, min_position, request, exclude, left_out))
+    if not chosen:
+        why = "; ".join(f"{reason}: {count}" for reason, count in left_out.items()) or "the source is empty"
+        raise InputError(f"no held-out row in '{request.source}' ({why})")
+    lm = load_lm(target.path, torch.float32, trust=target.trust_remote_code)
+    rows: list[_Row] = []
+    windows: list[Window] = []
+    for number, (made, positions, neighbours) in enumerate(chosen):
+        wanted = np.unique(np.concatenate([positions, neighbours]))
+        vectors, ahead = _run(lm, layer, made.token_ids, wanted)
+        at = {int(p): i for i, p in enumerate(wanted.tolist())}
+        rows += [
+            _row(made, p, vectors[at[p]], shown_next(target.tokenizer, made, p, ahead[at[p]]), number)
+            for p in positions.tolist()
+        ]
+        if len(neighbours):
+            text = made.text[: int(made.char_end[neighbours[-1]])]
+            windows.append(Window(vectors[[at[p] for p in neighbours.tolist()]], text))
+    return _gathered(request.kind, rows[: request.rows], windows, left_out)
+
+
+@dataclass(frozen=True)
+class _Row:
+    vector: NDArray[np.float32]
+    context: str
+    starts: NDArray[np.int64]
+    continuation: str
+    role: str
+    next_token: str
+    conversation: int
+
+
+def _gathered(kind: str, rows: Sequence[_Row], windows: list[Window], left_out: dict[str, int]) -> HeldOut:
+    return HeldOut(
+        kind=kind,
+        activations=np.stack([r.vector for r in rows]),
+        contexts=[r.context for r in rows],
+        starts=[r.starts for r in rows],
+        continuations=[r.continuation for r in rows],
+        roles=[r.role for r in rows],
+        next_token=[r.next_token for r in rows],
+        conversation=np.array([r.conversation for r in rows], np.int64),
+        windows=windows,
+        left_out=left_out,
+    )
+
+
+def _row(made: Replay, position: int, vector: NDArray[np.float32], next_token: str, conversation: int) -> _Row:
+    end = int(made.char_end[position])
+    last = min(len(made) - 1, position + AHEAD)
+    return _Row(
+        vector=vector,
+        context=made.text[:end],
+        starts=made.char_start[max(0, position + 1 - TAIL) : position + 1].astype(np.int64),
+        continuation=made.text[end : int(made.char_end[last])] if last > position else "",
+        role=Channel(int(made.channel[position])).label,
+        next_token=next_token,
+        conversation=conversation,
+    )
+
+
+def shown_next(tokenizer: Any, made: Replay, position: int, token_id: int) -> str:
+    """The target's likeliest next token as explanations write it."""
+    end = int(made.char_end[position])
+    return shown_token(str(tokenizer.decode([token_id])), made.text[end - 1 : end].isalnum())
+
+
+def _chosen(
+    target: Target, min_position: int, request: Request, exclude: frozenset[str], left_out: dict[str, int]
+) -> Iterator[tuple[Replay, Ints, Ints]]:
+    """(replay, positions, neighbouring positions) until there are rows enough."""
+    policy, rng = parse_policy(f"stratified({request.per_conversation})"), np.random.default_rng(request.seed)
+    rows = windows = 0
+    for transcript in _transcripts(request, exclude, left_out):
+        try:
+            made = replay(
+                transcript, target.tokenizer, ReplayConfig(max_tokens=min(request.max_tokens, target.max_context))
+            )
+        except InputError as fault:
+            _count(left_out, str(fault).split(";")[0][:80])
+            continue
+        positions = sample_positions(made, policy, seed=request.seed, min_position=min_position)
+        if len(positions) < request.per_conversation:
+            _count(left_out, "shorter than the pack can read")
+            continue
+        neighbours: Ints = np.empty(0, np.int64)
+        if windows < request.windows and len(made) > min_position + 3 * NEIGHBOURS:
+            first = int(rng.integers(min_position + NEIGHBOURS, len(made) - NEIGHBOURS))
+            neighbours = np.arange(first, first + NEIGHBOURS, dtype=np.int64)
+            windows += 1
+        rows += len(positions)
+        yield made, positions, neighbours
+        if rows >= request.rows:
+            return
+
+
+def _transcripts(request: Request, exclude: frozenset[str], left_out: dict[str, int]) -> Iterator[Transcript]:
+    name, path = request.reader
+    seen: set[str] = set()
+    for item in SOURCES.get(name)(path, SourceOptions(suite="held_out", arm=Arm.DEPLOYMENT)):
+        if isinstance(item, Skipped):
+            _count(left_out, item.reason)
+        elif item.family in seen:
+            _count(left_out, "a second transcript of its family")
+        elif request.bucket is not None and family_bucket(item.family) != request.bucket:
+            continue
+        elif _hash(item.family) in exclude or item.digest[:16] in exclude:
+            _count(left_out, "the pack was trained on it")
+        else:
+            seen.add(item.family)
+            yield item
+
+
+def _hash(family: str) -> str:
+    return hashlib.sha256(family.encode()).hexdigest()[:16]
+
+
+def _count(left_out: dict[str, int], reason: str) -> None:
+    left_out[reason] = left_out.get(reason, 0) + 1
+
+
+@torch.inference_mode()
+def _run(lm: Any, layer: int, ids: NDArray[np.int32], positions: Ints) -> tuple[NDArray[np.float32], list[int]]:
+    """(activations (P, d_model), likeliest next ids (P,)) at `positions` from one forward of the whole model."""
+    kept: list[torch.Tensor] = []
+    decoder = lm.get_decoder()
+    hook = decoder.layers[layer].register_forward_hook(
+        lambda _module, _inputs, output: kept.append(output[0] if isinstance(output, tuple) else output)
+    )
+    try:
+        final = decoder(input_ids=torch.tensor([ids.tolist()]), use_cache=False).last_hidden_state
+    finally:
+        hook.remove()
+    at = torch.from_numpy(positions)
+    ahead = lm.get_output_embeddings()(final[0, at]).argmax(dim=-1)
+    return kept[0][0, at].float().numpy(), ahead.tolist()
+
+
+def read_at(
+    engine: Engine, tokenizer: Any, transcripts: Iterable[Transcript], policies: Sequence[str], min_position: int
+) -> Iterator[tuple[int, Replay, Ints, NDArray[np.float32]]]:
+    """(index, replay, positions, activations (P, d_model)) of short transcripts, at the positions of all `policies`."""
+    made: dict[str, tuple[int, Replay, Ints]] = {}
+    for index, transcript in enumerate(transcripts):
+        one = replay(transcript, tokenizer, ReplayConfig(max_tokens=1024))
+        drawn = [sample_positions(one, parse_policy(p), seed=0, min_position=min_position) for p in policies]
+        made[str(index)] = (index, one, np.unique(np.concatenate(drawn)))
+    requests = [CaptureRequest(key, one.token_ids, at) for key, (_, one, at) in made.items() if len(at)]
+    for captured in engine.capture(requests):
+        if captured.error is not None:
+            raise InputError(f"a validation prompt could not be read: {captured.error}")
+        yield *made[captured.key], captured.activations

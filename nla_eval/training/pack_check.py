@@ -1,0 +1,148 @@
+"""Checks a pack's files before any weights run: checksums, size, tensor shapes against the target's own weights, finite
+numbers. In: a pack and its target. Out: one line per check passed; a `PackError` at the first that fails."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..engines.loading import ADAPTER, VALUE_HEAD
+from ..errors import PackError
+from ..pack import Pack
+from ..target import Target
+
+SUMS = "SHA256SUMS"
+"""One line per file, as `sha256sum` writes and checks it."""
+LARGEST = 25 * 1000 * 1000
+"""Bytes of a pack of adapters that ships in a repository."""
+_LORA = (".lora_A.weight", ".lora_B.weight")
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def write_sums(folder: Path) -> None:
+    """Write the checksums of every file of a pack's folder."""
+    lines = [f"{_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in _files(folder)]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+
+
+def check_files(pack: Pack, target: Target) -> Iterator[str]:
+    """Yield a line for each check passed.
+
+    Raises:
+        PackError: The first that fails, with the file, what was expected and the mend.
+    """
+    yield _check_sums(pack)
+    yield _check_size(pack)
+    yield _check_head(pack)
+    base = _shapes(sorted(target.path.glob("*.safetensors")))
+    for folder in (pack.av_path, pack.ar_path):
+        if (folder / ADAPTER).is_file():
+            yield _check_adapter(folder, base)
+        else:
+            yield _check_plain(folder, base)
+
+
+def _check_sums(pack: Pack) -> str:
+    """Checksums where the pack has them, else the content hash that its card names."""
+    sums = pack.path / SUMS
+    if sums.is_file():
+        lines = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
+        for line in lines:
+            file = pack.path / line[-1]
+            if len(line) != 2 or not file.is_file() or _sha256(file) != line[0]:
+                raise PackError(f"pack '{pack.name}': {line[-1]} is not the file that {SUMS} names; restore the pack")
+        return f"checksums: {len(lines)} files as in {SUMS}"
+    said = (pack.card or {}).get("pack")
+    if said is None:
+        return f"checksums: none to check (no {SUMS}, no card)"
+    if said != pack.id:
+        raise PackError(f"pack '{pack.name}' is {pack.id}, but its card was measured on {said}; measure it again")
+    return f"checksums: content is {pack.id}, as the card says"
+
+
+def _check_size(pack: Pack) -> str:
+    total = sum(file.stat().st_size for file in {*_files(pack.path), *_files(pack.av_path), *_files(pack.ar_path)})
+    adapters = (pack.av_path / ADAPTER).is_file() and (pack.ar_path / ADAPTER).is_file()
+    if adapters and total > LARGEST:
+        raise PackError(
+            f"pack '{pack.name}' has {total / 1e6:.1f} MB, a shipped one at most {LARGEST / 1e6:.0f} MB; lower the "
+            "rank of its adapters, or store them in bf16"
+        )
+    return f"size: {total / 1e6:.1f} MB" + ("" if adapters else " (plain weights, no limit)")
+
+
+def _check_head(pack: Pack) -> str:
+    path = pack.ar_path / VALUE_HEAD
+    if not path.is_file():
+        raise PackError(f"AR folder '{pack.ar_path.name}' has no {VALUE_HEAD}; without its head it cannot reconstruct")
+    wanted = (pack.d_model, pack.d_model)
+    found = _shapes([path]).get("weight")
+    if found != wanted:
+        raise PackError(f"{VALUE_HEAD} holds weight {found}, expected {wanted}; it belongs to another target")
+    _check_finite(path)
+    return f"head: {wanted[0]} x {wanted[1]}"
+
+
+def _check_adapter(folder: Path, base: Shapes) -> str:
+    """Each LoRA pair against the target's own matrix of that name."""
+    path = folder / ADAPTER
+    pairs = 0
+    for name, shape in _shapes([path]).items():
+        end = next((e for e in _LORA if name.endswith(e)), None)
+        if end is None:
+            continue
+        layer = name.removesuffix(end).split("layers.", 1)[-1]
+        matrix = next((s for key, s in base.items() if key.endswith(f"layers.{layer}.weight")), None)
+        if matrix is None:
+            raise PackError(f"{folder.name}/{ADAPTER}: '{name}' adapts no matrix of the target; it is another model's")
+        own = matrix[1] if end == _LORA[0] else matrix[0]
+        if shape[1 if end == _LORA[0] else 0] != own:
+            raise PackError(f"{folder.name}/{ADAPTER}: '{name}' is {shape}, the target's matrix is {matrix}")
+        pairs += end == _LORA[0]
+    _check_finite(path)
+    return f"{folder.name}: {pairs} adapted matrices fit the target"
+
+
+def _check_plain(folder: Path, base: Shapes) -> str:
+    """Plain weights: every tensor that the target has too has the target's shape."""
+    files = [f for f in sorted(folder.glob("*.safetensors")) if f.name != VALUE_HEAD]
+    if not files:
+        raise PackError(f"folder '{folder.name}' has neither {ADAPTER} nor other safetensors weights; restore it")
+    shapes = _shapes(files)
+    shared = [name for name in shapes if name in base]
+    if wrong := next((name for name in shared if shapes[name] != base[name]), None):
+        raise PackError(f"{folder.name}: '{wrong}' is {shapes[wrong]}, the target's is {base[wrong]}; another model's")
+    for file in files:
+        _check_finite(file)
+    return f"{folder.name}: {len(shapes)} tensors, {len(shared)} as the target's"
+
+
+def _check_finite(path: Path) -> None:
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118
+            if not torch.isfinite(file.get_tensor(name)).all():
+                raise PackError(f"{path.name}: '{name}' holds numbers that are not finite; train or restore the pack")
+
+
+def _shapes(files: list[Path]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for path in files:
+        try:
+            with safe_open(path, "pt") as file:
+                found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as err:
+            raise PackError(f"{path.name} is not a whole safetensors file ({err}); restore it") from err
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.rglob("*") if f.is_file() and f.name != SUMS and "__pycache__" not in f.parts)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

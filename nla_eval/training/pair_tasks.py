@@ -1,0 +1,78 @@
+"""Can the side of a matched pair be told from the explanation? One AUROC per reader for told, hint and format pairs.
+
+In: a pair set read at its turn boundaries and last token. Out: a `Task`, with whole families held out, so that every
+score is on wordings or subjects the classifier has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines.base import Engine
+from .figures import Ints, auc
+from .held_out_source import read_at
+from .pair_sets import PairSet
+from .readers import scores_of_texts, scores_of_vectors
+from .tasks import NotEnoughError, Task
+
+POLICIES = ("boundaries", "last")
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """A pair set's positions, row by row."""
+
+    name: str
+    activations: NDArray[np.float32]
+    """(n, d_model)"""
+    contexts: list[str]
+    positive: NDArray[np.bool_]
+    family: Ints
+
+
+def pair_rows(engine: Engine, tokenizer: Any, pairs: PairSet, min_position: int) -> PairRows:
+    """Capture a pair set at each user message's last token, before each answer, and at the last token.
+
+    Raises:
+        NotEnoughError: One of the sides has no position that the pack can read.
+    """
+    families = {name: i for i, name in enumerate(dict.fromkeys(t.family for t in pairs.transcripts))}
+    vectors, contexts, positive, family = [], [], [], []
+    for index, made, at, rows in sorted(
+        read_at(engine, tokenizer, pairs.transcripts, POLICIES, min_position), key=lambda found: found[0]
+    ):
+        vectors.append(rows)
+        contexts += [made.text[: int(made.char_end[p])] for p in at.tolist()]
+        positive += [pairs.positive[index]] * len(at)
+        family += [families[pairs.transcripts[index].family]] * len(at)
+    if len(set(positive)) < 2 or len(set(family)) < 2:
+        raise NotEnoughError(f"its prompts end before token {min_position}, the first that the pack reads")
+    return PairRows(pairs.name, np.concatenate(vectors), contexts, np.array(positive), np.array(family, np.int64))
+
+
+def pair_task(rows: PairRows, explanations: Sequence[str]) -> Task:
+    """AUROC of the side from explanations, shuffled ones, nothing, the context's text, and the activation.
+
+    Args:
+        rows: n positions.
+        explanations: (n,) one for each.
+    """
+    order = np.random.default_rng(0).permutation(len(explanations))
+    texts = {
+        "explanation": list(explanations),
+        "shuffled": [explanations[i] for i in order.tolist()],
+        "empty": [""] * len(explanations),
+        "text_only": rows.contexts,
+    }
+    readers = {
+        name: auc(scores_of_texts(given, rows.positive, rows.family), rows.positive, rows.family)
+        for name, given in texts.items()
+    }
+    readers["probe"] = auc(scores_of_vectors(rows.activations, rows.positive, rows.family), rows.positive, rows.family)
+    return Task(
+        name=rows.name, metric="AUROC", chance=0.5, readers=readers, note=f"{len(np.unique(rows.family))} families"
+    )

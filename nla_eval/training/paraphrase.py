@@ -1,0 +1,69 @@
+"""Paraphrase invariance of the AR: fifty contexts of our own, each with a hand-written explanation and a paraphrase
+that shares few words with it. An AR that reads meaning keeps its FVE; one that looks words up does not.
+
+In: an engine. Out: `Condition`s, with each text's own context as the unit. The explanations are ours, not drawn: their
+level says how well the AR reads this style, and the drop is the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engines.base import CaptureRequest, Engine
+from ..errors import InputError
+from ..replay import ReplayConfig, replay
+from ..replay_types import Channel
+from ..scores import Baselines
+from .ablation import Condition, condition, mse_nrm
+from .figures import Ints
+from .pair_files import paraphrase_data, written_transcript
+
+LINES = 25
+"""The first so many records are in the three-line form, the others in prose."""
+
+
+def paraphrased(engine: Engine, tokenizer: Any, baselines: Baselines, min_position: int) -> list[Condition]:
+    """FVE of the explanations, their paraphrases and another context's paraphrase; all fifty, then by style."""
+    vectors, at = context_vectors(engine, tokenizer, min_position)
+    n = len(at)
+    if n < 2:
+        return []
+    records = [paraphrase_data()[i] for i in at.tolist()]
+    made = engine.reconstruct([*(r["text"] for r in records), *(r["paraphrase"] for r in records)])
+    own, other = mse_nrm(made[:n], vectors), mse_nrm(made[n:], vectors)
+    elsewhere = mse_nrm(np.roll(made[n:], max(1, n // 4), axis=0), vectors)
+    lines = at < LINES
+    found = []
+    for style, rows in (("", np.ones(n, bool)), (", three lines", lines), (", prose", ~lines)):
+        for name, error in (("text", own), ("paraphrase", other), ("paraphrase of another", elsewhere)):
+            kept = np.where(rows, error, np.nan)
+            found.append(condition(f"{name}{style}", kept, own if error is not own else kept, np.arange(n), baselines))
+    return [c for c in found if c is not None]
+
+
+def context_vectors(engine: Engine, tokenizer: Any, min_position: int) -> tuple[NDArray[np.float32], Ints]:
+    """(activations (n, d_model) at the end of each context, their record numbers (n,)).
+
+    Contexts that end before the first position the pack can read are left out.
+    """
+    requests = []
+    for i, record in enumerate(paraphrase_data()):
+        said = record["context"]
+        answered = "assistant" in said
+        transcript = written_transcript(
+            f"paraphrase-{i}", user=said["user"], assistant=said.get("assistant", "Of course."),
+            suite="paraphrase", family=str(i),
+        )  # fmt: skip
+        made = replay(transcript, tokenizer, ReplayConfig(max_tokens=1024))
+        channel = Channel.RESPONSE if answered else Channel.USER
+        at = int(np.flatnonzero(made.channel == channel)[-1])
+        if at >= min_position:
+            requests.append(CaptureRequest(str(i), made.token_ids, np.array([at])))
+    found = {c.key: c for c in engine.capture(requests)}
+    if fault := next((c.error for c in found.values() if c.error), None):
+        raise InputError(f"a paraphrase context could not be read: {fault}")
+    vectors = [found[r.key].activations[0] for r in requests]
+    kept = np.array([int(r.key) for r in requests], np.int64)
+    return np.stack(vectors) if vectors else np.empty((0, engine.d_model), np.float32), kept

@@ -1,0 +1,72 @@
+"""The parts of an explanation, found from the text alone: lines (or paragraphs) where there are several, else
+sentences. Removes, keeps, exchanges, reorders and masks them. Pure functions on strings."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..sentences import sentences
+
+_WORDS = re.compile(r"\w+")
+MASK = "…"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one text and what stands between them."""
+
+    texts: tuple[str, ...]
+    joint: str
+
+    @classmethod
+    def of(cls, text: str) -> Parts:
+        """Lines if the text has more than one that is not blank, else its sentences."""
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) > 1:
+            return cls(tuple(lines), "\n\n" if "\n\n" in text else "\n")
+        return cls(tuple(text[a:b] for a, b in sentences(text)), " ")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def without(self, index: int) -> str:
+        """All parts but one."""
+        return self.joint.join(t for i, t in enumerate(self.texts) if i != index)
+
+    def only(self, index: int) -> str:
+        """One part."""
+        return self.texts[index]
+
+    def exchanged(self, index: int, other: str) -> str:
+        """With `other` in the place of one part."""
+        return self.joint.join(other if i == index else t for i, t in enumerate(self.texts))
+
+
+def reordered(text: str, seed: int) -> str:
+    """The sentences of `text` in another order, each in a former place of another; what stands between them stays."""
+    spans = sentences(text)
+    if len(spans) < 2:
+        return text
+    order = np.random.default_rng(seed).permutation(len(spans))
+    if (order == np.arange(len(spans))).all():
+        order = np.roll(order, 1)
+    out, at = [], 0
+    for (start, end), source in zip(spans, order.tolist(), strict=True):
+        out += [text[at:start], text[slice(*spans[source])]]
+        at = end
+    return "".join([*out, text[at:]])
+
+
+def masked(text: str, recent: str) -> str:
+    """`text` with every word that also stands in `recent` replaced by "…"."""
+    seen = {w.lower() for w in _WORDS.findall(recent)}
+    return _WORDS.sub(lambda m: MASK if m[0].lower() in seen else m[0], text)
+
+
+def overlap(a: str, b: str) -> float:
+    """Share of the different words of either text that both hold (Jaccard), 0 for two empty texts."""
+    first, second = ({w.lower() for w in _WORDS.findall(t)} for t in (a, b))
+    return len(first & second) / len(first | second) if first | second else 0.0

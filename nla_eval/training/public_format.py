@@ -1,0 +1,182 @@
+"""Packs as plain weights: `merge` folds the adapters into whole checkpoints, `export` writes those in the public NLA
+format, `import` takes such a folder in as a pack.
+
+The public format (github.com/kitft/natural_language_autoencoders, `nla_inference.py`): two transformers checkpoints in
+safetensors, each with its tokenizer and `nla_meta.yaml`; the AR's config states K + 1 layers and its head lies beside
+it in `value_head.safetensors`. Its reader fills templates with `str.format` and refuses an AR whose tokenizer names a
+BOS token without prepending it. Folders appear whole or not at all."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, quiet_loading
+from ..engines.self_test import FILE as SELF_TEST
+from ..errors import InputError, PackError
+from ..pack import Pack, load_pack
+from ..pack_meta import SIDECAR, PackMeta
+from ..prompts import check_ar_prompt
+from ..target import Target
+from .folders import whole_folder
+from .held_out_source import HASHES
+from .pack_check import write_sums
+
+FORMATS = ("public",)
+SHARD = "5GB"
+_BESIDE = (SELF_TEST, HASHES)
+"""What a pack of the same vectors may keep; its card may not, for the weights' hash is another."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How plain weights are written."""
+
+    dtype: torch.dtype = torch.float32
+    """float32 reproduces the pack exactly; bfloat16 is half as large, as released pairs are."""
+    shard: str = SHARD
+    """Largest file, as transformers spells it."""
+
+
+def merge(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> Pack:
+    """The same pack with its adapters folded into whole checkpoints, in a new folder `out`.
+
+    Raises:
+        InputError: `out` exists.
+        PackError: The pack does not belong to the target.
+    """
+    return _written(pack, target, out, how or Writing(), lambda tokenizer: None)
+
+
+def export(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> Pack:
+    """The pack in the public format: `out/av` and `out/ar`, readable by the public client and by this package.
+
+    Raises:
+        InputError: `out` exists.
+        PackError: The pack does not belong to the target, or its templates or tokenizer cannot be read by the client.
+    """
+    _check_templates(pack)
+    return _written(pack, target, out, how or Writing(), _without_idle_bos)
+
+
+def import_(source: str, target: Target, out: Path, baseline_variance: float | None = None) -> Pack:
+    """Take a pair in the public format in as a pack: checked against the target, its sidecars in the union of spellings
+    with target and baseline, checksums beside it. Weights are copied, never converted.
+
+    Args:
+        source: A folder with `av/` and `ar/`, or "AV,AR".
+        target: The model it belongs to.
+        out: The pack's folder, which must not exist.
+        baseline_variance: Variance of normalised training activations, where the sidecars do not say.
+
+    Raises:
+        InputError: `out` exists, or no baseline is known.
+        PackError: Not a pair, or not this target's.
+    """
+    pack = load_pack(source)
+    pack.check_target(target)
+    variance = pack.ar.baseline_variance or pack.av.baseline_variance or baseline_variance
+    if variance is None:
+        raise InputError(
+            f"'{source}' states no baseline variance; give --baseline-variance, the variance of L2-normalised training "
+            "activations, without which FVE means nothing"
+        )
+    with whole_folder(out) as folder:
+        for role, path, meta in (("av", pack.av_path, pack.av), ("ar", pack.ar_path, pack.ar)):
+            shutil.copytree(path, folder / role)
+            known = replace(meta, baseline_variance=variance, target=target.name, target_hash=target.hash)
+            (folder / role / SIDECAR).write_text(known.to_yaml(), encoding="utf-8")
+        _keep_beside(pack, folder)
+        write_sums(folder)
+    return load_pack(str(out))
+
+
+def _written(pack: Pack, target: Target, out: Path, how: Writing, adjust: Callable[[Any], None]) -> Pack:
+    pack.check_target(target)
+    with whole_folder(out) as folder:
+        _write_av(pack, target, folder / "av", how)
+        _write_ar(pack, target, folder / "ar", how)
+        for role, meta in (("av", pack.av), ("ar", pack.ar)):
+            tokenizer = AutoTokenizer.from_pretrained(str(target.path), trust_remote_code=target.trust_remote_code)
+            adjust(tokenizer)
+            tokenizer.save_pretrained(folder / role)
+            _write_sidecar(meta, pack, folder / role)
+        _keep_beside(pack, folder)
+        _check_read_back(folder, pack)
+        write_sums(folder)
+    return load_pack(str(out))
+
+
+def _write_av(pack: Pack, target: Target, out: Path, how: Writing) -> None:
+    model = load_av(target.path, pack.av_path, how.dtype)
+    model.save_pretrained(out, max_shard_size=how.shard)
+
+
+def _write_ar(pack: Pack, target: Target, out: Path, how: Writing) -> None:
+    """Blocks 0..K as a causal LM of K + 1 layers. Its LM head, which no AR uses, is tied to the embeddings, so that it
+    takes no room and loading finds every tensor."""
+    adapted = (pack.ar_path / ADAPTER).is_file()
+    source = target.path if adapted else pack.ar_path
+    config = AutoConfig.from_pretrained(str(source), trust_remote_code=target.trust_remote_code).get_text_config()
+    config.num_hidden_layers = pack.layer + 1
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: pack.layer + 1]
+    config.tie_word_embeddings = True
+    with quiet_loading():
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(source), config=config, dtype=torch.float32 if adapted else how.dtype,
+            trust_remote_code=target.trust_remote_code,
+        )  # fmt: skip
+    if adapted:
+        PeftModel.from_pretrained(model.get_decoder(), str(pack.ar_path)).merge_and_unload()
+    model.to(how.dtype).save_pretrained(out, max_shard_size=how.shard)
+    head = load_file(pack.ar_path / VALUE_HEAD)["weight"].to(how.dtype)
+    save_file({"weight": head.contiguous()}, out / VALUE_HEAD)
+
+
+def _write_sidecar(meta: PackMeta, pack: Pack, out: Path) -> None:
+    scale = meta.mse_scale or math.sqrt(pack.d_model)
+    known = replace(meta, mse_scale=scale, baseline_variance=pack.baselines.variance)
+    (out / SIDECAR).write_text(known.to_yaml(), encoding="utf-8")
+
+
+def _keep_beside(pack: Pack, folder: Path) -> None:
+    for name in _BESIDE:
+        if (pack.path / name).is_file():
+            shutil.copy2(pack.path / name, folder / name)
+
+
+def _check_templates(pack: Pack) -> None:
+    """The public client fills templates with `str.format`: any other brace would be taken for a field."""
+    for name, template, slot in (
+        ("av", pack.av.av_template, "{injection_char}"),
+        ("ar", pack.ar.ar_template, "{explanation}"),
+    ):
+        if "{" in (rest := template.replace(slot, "")) or "}" in rest:
+            raise PackError(f"the {name} template holds braces beside {slot}; the public client cannot fill it")
+
+
+def _without_idle_bos(tokenizer: Any) -> None:
+    """Forget a BOS token that the tokenizer names and does not prepend: the public client refuses such an AR, and
+    prepending it would change what the AR was trained on."""
+    probe = tokenizer("x")["input_ids"]
+    if tokenizer.bos_token_id is not None and probe[0] != tokenizer.bos_token_id:
+        tokenizer.bos_token = None
+
+
+def _check_read_back(folder: Path, pack: Pack) -> None:
+    """The tokenizer that was written encodes the AR's prompt as the sidecar says, and the shapes are what was meant."""
+    tokenizer = AutoTokenizer.from_pretrained(str(folder / "ar"))
+    check_ar_prompt(pack.ar, tokenizer)
+    layers = AutoConfig.from_pretrained(str(folder / "ar")).num_hidden_layers
+    if layers != pack.layer + 1:
+        raise PackError(f"the exported AR has {layers} layers, expected {pack.layer + 1}")

@@ -1,0 +1,103 @@
+"""Held-out rows of a training run: from its corpus, its reference explanations and its captured activations, as the
+run folder holds them. Rows that were watched during training are left out. Loads no weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from ..engines.base import CaptureRequest, Engine
+from ..errors import InputError
+from .held_out import AHEAD, NEIGHBOURS, TAIL, HeldOut, Window
+
+FILES = ("corpus.parquet", "explanations.parquet", "activations")
+
+
+def unwatched(held_out: NDArray[np.int64], monitor: int, rows: int) -> list[int]:
+    """Up to `rows` of the held-out row numbers, seeded, without the `monitor` rows that training looked at."""
+    watched = set(held_out[:: max(1, len(held_out) // monitor)][:monitor].tolist()) if monitor else set()
+    rest = [int(i) for i in held_out if int(i) not in watched]
+    return sorted(np.random.default_rng(0).permutation(rest)[:rows].tolist())
+
+
+def of_run(
+    frame: pl.DataFrame, corpus: pl.DataFrame, vectors: NDArray[np.float32], *, monitor: int, rows: int
+) -> HeldOut:
+    """Held-out rows of a run.
+
+    Args:
+        frame: One row per captured position: row, position, split, text, next, channel.
+        corpus: One row per conversation: text, char_start, char_end, and where there are several kinds, kind.
+        vectors: (N, d_model) activations in the order of `frame`.
+        monitor: Held-out rows that training looked at.
+        rows: At most this many rows.
+
+    Raises:
+        InputError: The run has no held-out row.
+    """
+    held = np.flatnonzero((frame["split"] != "train").to_numpy())
+    kept = unwatched(held, monitor, rows)
+    if not kept:
+        raise InputError(f"the run holds {len(held)} held-out positions, all watched in training; capture more")
+    contexts, starts, continuations = [], [], []
+    for i in kept:
+        row, position = corpus.row(frame["row"][i], named=True), frame["position"][i]
+        end, last = row["char_end"][position], min(len(row["char_end"]) - 1, position + AHEAD)
+        contexts.append(row["text"][:end])
+        starts.append(np.array(row["char_start"][max(0, position + 1 - TAIL) : position + 1], np.int64))
+        continuations.append(row["text"][end : row["char_end"][last]] if last > position else "")
+    picked = frame[kept]
+    return HeldOut(
+        kind="the run's held-out split",
+        activations=vectors[kept],
+        contexts=contexts,
+        starts=starts,
+        continuations=continuations,
+        roles=picked["channel"].to_list(),
+        next_token=picked["next"].to_list(),
+        conversation=picked["row"].to_numpy().astype(np.int64),
+        references=picked["text"].to_list(),
+    )
+
+
+def of_folder(folder: Path, *, monitor: int, rows: int) -> HeldOut:
+    """Held-out rows of the run in `folder`. Raises InputError naming the file it lacks."""
+    for name in FILES:
+        if not (folder / name).exists():
+            raise InputError(f"run folder '{folder.name}' has no {name}; give the folder of an nla-eval train run")
+    shards = [load_file(path) for path in sorted((folder / "activations").glob("shard-*.safetensors"))]
+    if not shards:
+        raise InputError(f"run folder '{folder.name}' holds no activations; run nla-eval train to capture them")
+    merged = {key: torch.cat([s[key] for s in shards]) for key in ("row", "position", "activation")}
+    order = np.lexsort((merged["position"].numpy(), merged["row"].numpy()))
+    frame = pl.read_parquet(folder / "explanations.parquet")
+    if len(frame) != len(order):
+        raise InputError(
+            f"run folder '{folder.name}' has {len(order)} activations and {len(frame)} explanations; one of the two is "
+            "of another run"
+        )
+    vectors = merged["activation"][order].float().numpy()
+    return of_run(frame, pl.read_parquet(folder / "corpus.parquet"), vectors, monitor=monitor, rows=rows)
+
+
+def windows_of_run(engine: Engine, corpus: pl.DataFrame, count: int, min_position: int) -> list[Window]:
+    """Up to `count` windows of consecutive positions, one per held-out conversation that is long enough."""
+    requests: list[CaptureRequest] = []
+    contexts: dict[str, str] = {}
+    rng = np.random.default_rng(0)
+    for row in corpus.filter(pl.col("split") != "train").iter_rows(named=True):
+        length = len(row["token_ids"])
+        if len(requests) == count or length <= min_position + 3 * NEIGHBOURS:
+            continue
+        first = int(rng.integers(min_position + NEIGHBOURS, length - NEIGHBOURS))
+        at = np.arange(first, first + NEIGHBOURS, dtype=np.int64)
+        key = str(len(requests))
+        contexts[key] = row["text"][: row["char_end"][int(at[-1])]]
+        requests.append(CaptureRequest(key, np.array(row["token_ids"], np.int32), at))
+    captured = sorted(engine.capture(requests), key=lambda c: int(c.key))
+    return [Window(c.activations, contexts[c.key]) for c in captured if c.error is None]

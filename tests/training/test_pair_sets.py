@@ -1,0 +1,78 @@
+"""Validation prompts are matched: one thing differs, layouts and lengths do not, paraphrases share few words."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from nla_eval.training.pair_files import pairs_data, paraphrase_data
+from nla_eval.training.pair_sets import PairSet, format_set, hint_set, told_set
+from nla_eval.training.paraphrase import LINES
+from nla_eval.training.parts import overlap
+from nla_eval.training.told import told_pairs, told_words
+
+SETS = [told_set(), hint_set(), format_set()]
+
+
+@pytest.mark.parametrize("pairs", SETS, ids=lambda p: p.name)
+def test_every_family_holds_both_sides_equally_often(pairs: PairSet) -> None:
+    sides = Counter(zip((t.family for t in pairs.transcripts), pairs.positive, strict=True))
+    assert len(set(sides.values())) == 1
+    assert len({family for family, _ in sides}) >= 10
+
+
+@pytest.mark.parametrize("pairs", SETS, ids=lambda p: p.name)
+def test_ids_are_unique_and_lengths_are_matched(pairs: PairSet) -> None:
+    assert len({t.id for t in pairs.transcripts}) == len(pairs.transcripts)
+    words = {True: 0, False: 0}
+    for transcript, side in zip(pairs.transcripts, pairs.positive, strict=True):
+        words[side] += len(transcript.messages[-2].text.split())
+    assert abs(words[True] - words[False]) / words[False] < 0.05
+
+
+def test_told_pairs_differ_in_their_notice_only() -> None:
+    assert len(told_pairs()) == 40
+    for pair in told_pairs():
+        told, untold = pair.told.messages[1].text, pair.untold.messages[1].text
+        assert told != untold
+        assert told.split(".")[0].split("?")[0] == untold.split(".")[0].split("?")[0]
+        assert pair.told.family == pair.untold.family
+
+
+def test_a_hint_and_its_twin_and_a_notice_and_its_twin_have_as_many_words() -> None:
+    for pair in [*pairs_data()["told"]["notices"], *pairs_data()["hint"]["sentences"]]:
+        assert len(pair[0].split()) == len(pair[1].split()), pair
+
+
+def test_both_layouts_stand_on_both_sides() -> None:
+    pairs = format_set()
+    exam = [t.messages[0].text.startswith("Question:") for t in pairs.transcripts]
+    counts = Counter(zip(exam, pairs.positive, strict=True))
+    assert set(counts.values()) == {12}
+
+
+def test_fifty_paraphrases_share_few_words_and_say_where_they_belong() -> None:
+    records = paraphrase_data()
+    assert len(records) == 50
+    assert len({r["text"] for r in records}) == 50
+    for record in records:
+        assert overlap(record["text"], record["paraphrase"]) < 0.15
+        assert record["context"]["user"]
+    for record in records[:LINES]:
+        assert len(record["text"].splitlines()) == len(record["paraphrase"].splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("told", "untold", "expresses"),
+    [("graded on a test", "a garden", True), ("a garden", "a garden", False), ("a garden", "an exam", False)],
+)
+def test_belief_is_expressed_when_told_positions_speak_of_testing_and_others_do_not(
+    told: str, untold: str, expresses: bool
+) -> None:
+    families = [i // 8 for i in range(80)]
+    side = [i % 2 == 0 for i in range(80)]
+    for spared in (6, 1000):
+        texts = [(told if s and i % spared else untold) for i, s in enumerate(side)]
+        assert told_words(texts, side, np.array(families)).expresses_belief is expresses
