@@ -1,6 +1,6 @@
 """The content of one message, as OpenAI, Anthropic, Gemini or Inspect write it, to Inspect's content types.
 
-Text and thinking keep their words; images, files and sound stay as parts of their kind, which a text model never sees."""
+Text and thinking keep their words; images, files and sound stay as parts of their kind, which no text model sees."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Transcripts from OpenAssistant: trees of messages, nested (`prompt` with `replies`) or flat (`message_id` and
-`parent_id`), in JSON or Parquet. Each transcript is a path from the root to its last assistant message; a tree is a family.
+`parent_id`), in JSON or Parquet. A transcript is a path from the root to its last assistant message, a tree a family.
 
 `branches` "best" takes the reply of the best rank at every step (people ranked them; the first where nobody did), "all"
 every path. Flat messages of one tree must stand together, as they do in the published files."""
