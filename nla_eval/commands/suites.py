@@ -103,7 +103,7 @@ def available(suite: Suite) -> str:
 
 def run_inspect(request: SourceRequest, *, as_json: bool = False) -> None:
     """Print what was understood of a place, as tables or as one JSON object."""
-    reader, found = _understood(request)
+    reader, found = understood(request)
     if as_json:
         print(json.dumps({"place": request.place, "reader": reader, **asdict(found)}, indent=1, ensure_ascii=True))
         return
@@ -128,7 +128,7 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
         raise InputError(f"{' and '.join(taken)} in '{card.into}' exist; choose another --name, or --force")
     if request.place.startswith(SCHEME):
         request = SourceRequest(**{**vars(request), "place": str(pinned(HubPlace.parse(request.place)))})
-    reader, found = _understood(request)
+    reader, found = understood(request)
     made = _card(request, card, reader, found)
     card.into.mkdir(parents=True, exist_ok=True)
     yaml_file.write_text(_dumped(made), encoding="utf-8")
@@ -139,7 +139,8 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
     print(f"wrote {yaml_file} and {module}; next: inspect eval {module}")
 
 
-def _understood(request: SourceRequest) -> tuple[str, Overview]:
+def understood(request: SourceRequest) -> tuple[str, Overview]:
+    """The reader that a place is for, and what it understands of it. Raises InputError."""
     where, choices = request.where(), request.choices
     reader = request.reader or source_of(where, choices.messages_key).name
     options = choices.source_options("inspected", Arm.DEPLOYMENT)

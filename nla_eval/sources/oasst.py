@@ -111,15 +111,13 @@ def _flat(tree_id: str, values: list[Mapping[str, Any]]) -> _Tree:
 def _transcripts(tree: _Tree, options: SourceOptions, source: str) -> Iterator[Item]:
     if tree.lost:
         yield Skipped(f"{source} tree {tree.id}", f"{tree.lost} messages that hang on none of their tree")
-    found = False
     for path in _paths(tree, options.branches):
         last = max((n for n, m in enumerate(path) if m.get("role") == "assistant"), default=-1)
         kept = path if options.prompts else path[: last + 1]
-        if kept:
-            found = True
-            yield make_transcript(_fields(tree, kept, options), options, source)
-    if not found:
-        raise RecordError("no assistant turn")
+        if not kept:
+            yield Skipped(f"{source} tree {tree.id}", "a branch without an assistant turn")
+            continue
+        yield make_transcript(_fields(tree, kept, options), options, source)
 
 
 def _fields(tree: _Tree, path: list[Mapping[str, Any]], options: SourceOptions) -> Fields:
