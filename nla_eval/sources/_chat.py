@@ -126,9 +126,10 @@ def _parsed(raw: Any) -> Any:
     """Messages that a table holds as the JSON text of a list."""
     if isinstance(raw, str) and raw.lstrip()[:1] == "[":
         try:
-            return json.loads(raw)
+            found = json.loads(raw)
         except (ValueError, RecursionError):
             return raw
+        return found if all(isinstance(message, Mapping) for message in found) else raw
     return raw
 
 

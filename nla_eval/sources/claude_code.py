@@ -6,6 +6,7 @@ last, "all" to every leaf. The family is the session. System prompt and tool def
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,32 +77,68 @@ def _entry(record: Record) -> _Entry | None:
 
 
 def _transcripts(name: str, entries: Mapping[str, _Entry], options: SourceOptions) -> Iterator[Item]:
-    parents = {entry.parent for entry in entries.values()}
-    leaves = [uuid for uuid in entries if uuid not in parents]
-    paths = [_path(uuid, entries) for uuid in leaves]
-    chosen: dict[tuple[str, str], list[_Entry]] = {}
-    for leaf, path in zip(leaves, paths, strict=True):
-        if any(entry.type in _TALK for entry in path):
-            chosen[path[0].uuid, leaf if options.branches is Branches.ALL else ""] = path
-    reached = {entry.uuid for path in paths for entry in path}
+    paths = [path for leaf in _leaves(entries) if (path := _path(leaf, entries))]
+    reached = {entry.uuid for path in paths for entry in path} | _beside(entries)
     if len(reached) < len(entries):
-        yield Skipped(name, f"{len(entries) - len(reached)} lines are their own ancestors")
-    for number, path in enumerate(chosen.values(), start=1):
+        yield Skipped(name, f"{len(entries) - len(reached)} lines that are, or hang on, their own ancestors")
+    for number, (path, left_out) in enumerate(_chosen(paths, entries, options.branches), start=1):
         try:
-            yield make_transcript(_fields(number, path, entries, options), options, name)
+            yield make_transcript(_fields(number, path, entries, left_out, options), options, name)
         except RecordError as error:
             yield Skipped(f"{name} conversation {number}", str(error))
 
 
+def _chosen(
+    paths: list[list[_Entry]], entries: Mapping[str, _Entry], branches: Branches
+) -> Iterator[tuple[list[_Entry], int]]:
+    """Of each root's branches all, or the one with the newest answer and how many others there are."""
+    written = {uuid: number for number, uuid in enumerate(entries)}
+    by_root: dict[str, list[list[_Entry]]] = {}
+    for path in paths:
+        if any(entry.type in _TALK for entry in path):
+            by_root.setdefault(path[0].uuid, []).append(path)
+    for found in by_root.values():
+        if branches is Branches.ALL:
+            yield from ((path, 0) for path in found)
+        else:
+            yield max(reversed(found), key=lambda path: _newest(path, written)), len(found) - 1
+
+
+def _leaves(entries: Mapping[str, _Entry]) -> list[str]:
+    beside = _beside(entries)
+    parents = {entry.parent for uuid, entry in entries.items() if uuid not in beside}
+    return [uuid for uuid in entries if uuid not in parents and uuid not in beside]
+
+
+def _beside(entries: Mapping[str, _Entry]) -> set[str]:
+    """Results of parallel tool calls: nothing follows them, and the conversation goes on beside them."""
+    children = Counter(entry.parent for entry in entries.values())
+    return {
+        uuid
+        for uuid, entry in entries.items()
+        if entry.type == "user" and children[uuid] == 0 and children[entry.parent] > 1 and _results(entry)
+    }
+
+
+def _newest(path: list[_Entry], written: Mapping[str, int]) -> int:
+    """When the last answer of a path was written: the line's number."""
+    return max((written[entry.uuid] for entry in path if entry.type == "assistant"), default=-1)
+
+
 def _path(leaf: str, entries: Mapping[str, _Entry]) -> list[_Entry]:
-    """From the root, or from the first line whose parent is not in the file, to a leaf. A leaf is on no circle."""
-    path = [entries[leaf]]
+    """From the root, or from the first line whose parent is not in the file, to a leaf; empty for a circle."""
+    path, met = [entries[leaf]], {leaf}
     while (parent := path[-1].parent) in entries and parent is not None:
+        if parent in met:
+            return []
+        met.add(parent)
         path.append(entries[parent])
     return path[::-1]
 
 
-def _fields(number: int, path: list[_Entry], entries: Mapping[str, _Entry], options: SourceOptions) -> Fields:
+def _fields(
+    number: int, path: list[_Entry], entries: Mapping[str, _Entry], left_out: int, options: SourceOptions
+) -> Fields:
     talk = [entry for entry in path if entry.type in _TALK]
     said = [entry for entry in _with_results(talk, entries) if not entry.by_client]
     transcript_id = f"{path[0].session}/{number}"
@@ -112,7 +149,10 @@ def _fields(number: int, path: list[_Entry], entries: Mapping[str, _Entry], opti
         family=path[0].session,
         model=as_text(models[-1]) if models and models[-1] is not None else None,
         variant="sidechain" if path[-1].sidechain else None,
-        metadata={"client_errors_left_out": str(sum(entry.by_client for entry in talk))},
+        metadata={
+            "client_errors_left_out": str(sum(entry.by_client for entry in talk)),
+            "branches_left_out": str(left_out),
+        },
     )
 
 

@@ -6,6 +6,7 @@ auditor's). Tool definitions come from the model calls; a log keeps them nowhere
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -32,27 +33,36 @@ _LONGEST_SAMPLE = 1 << 29
 """Characters of a sample's JSON. Events repeat messages, so this is far above what a transcript may have."""
 _MEMBERS = ("header.json", "_journal/", "samples/", "summaries.json", "reductions.json")
 
-_Named = tuple[str, Callable[[], EvalSample]]
-"""A sample's name for a reason, and how to read it."""
+_Waiting = tuple[Mapping[str, Any], str, Callable[[], EvalSample]]
+"""What the log says of all its samples, one sample's name for a reason, and how to read it."""
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
     found = False
+    for waiting in _samples(path):
+        found = True
+        if isinstance(waiting, Skipped):
+            yield waiting
+            continue
+        header, name, read_sample = waiting
+        try:
+            sample = read_sample()
+        except Exception as error:  # whatever one damaged sample raises inside Inspect, the others are still read
+            yield Skipped(f"{path.name} {name}", f"not a readable sample: {one_line(error)}")
+        else:
+            yield from _of_sample(path.name, header, sample, options)
+    if not found:
+        yield Skipped(path.name, "a log without samples")
+
+
+def _samples(path: Path) -> Iterator[_Waiting | Skipped]:
     try:
-        for header, name, sample in _archive(path) if probe(path).container is Container.ZIP else _document(path):
-            found = True
-            try:
-                yield from _of_sample(path.name, header, sample(), options)
-            except Exception as error:  # whatever one damaged sample raises inside Inspect, the others are still read
-                yield Skipped(f"{path.name} {name}", one_line(error))
-    except Exception as error:  # the same for what holds the samples
+        yield from _archive(path) if probe(path).container is Container.ZIP else _document(path)
+    except Exception as error:  # damage in what holds the samples: zip, zstd, JSON, Inspect's own checks
         yield Skipped(path.name, f"not a readable Inspect log: {one_line(error)}")
-    else:
-        if not found:
-            yield Skipped(path.name, "a log without samples")
 
 
-def _archive(path: Path) -> Iterator[tuple[Mapping[str, Any], str, Callable[[], EvalSample]]]:
+def _archive(path: Path) -> Iterator[_Waiting]:
     """Samples of an `.eval` file by their summaries, each read when it is asked for."""
     with zipfile.ZipFile(path) as archive:
         largest = max((member.file_size for member in archive.infolist()), default=0)
@@ -68,13 +78,12 @@ def _archive(path: Path) -> Iterator[tuple[Mapping[str, Any], str, Callable[[], 
         yield facts, f"sample {summary.id} epoch {summary.epoch}", sample
 
 
-def _document(path: Path) -> Iterator[tuple[Mapping[str, Any], str, Callable[[], EvalSample]]]:
+def _document(path: Path) -> Iterator[_Waiting]:
     """Samples of a `.json` log in the order of the file, decoded one at a time: Inspect's own reader takes it whole."""
-    import io
-
     with opened(path) as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        values, header = JsonText(text, _LONGEST_SAMPLE), {}
+        values = JsonText(text, _LONGEST_SAMPLE)
+        header: dict[str, Any] = {}
         if not values.take("{"):
             raise InputError("not a JSON object")
         while not values.take("}"):
@@ -92,7 +101,7 @@ def _document(path: Path) -> Iterator[tuple[Mapping[str, Any], str, Callable[[],
         text.detach()
 
 
-def _listed(values: JsonText, facts: Mapping[str, Any]) -> Iterator[Any]:
+def _listed(values: JsonText, facts: Mapping[str, Any]) -> Iterator[_Waiting]:
     number = 0
     while not values.take("]"):
         number += 1

@@ -130,9 +130,14 @@ def _fields(tree: _Tree, path: list[Mapping[str, Any]], options: SourceOptions) 
         family=tree.id,
         metadata={
             "language": tree.messages[0].get("lang"),
+            "branches_left_out": str(_leaves(tree) - 1) if options.branches is Branches.BEST else "0",
             "synthetic": str(sum(bool(message.get("synthetic")) for message in path)),
         },
     )
+
+
+def _leaves(tree: _Tree) -> int:
+    return sum(not replies for replies in tree.replies)
 
 
 def _paths(tree: _Tree, branches: Branches) -> Iterator[list[Mapping[str, Any]]]:

@@ -368,8 +368,8 @@ FIXTURES = (
     Fixture("Claude Code, all branches", "claude_code", lines("s1.jsonl", *CLAUDE_CODE), 4,
             options={"branches": Branches.ALL}),
     Fixture("Claude Code circle", "claude_code", lines(
-        "s1.jsonl", *CLAUDE_CODE, entry("user", "k", "l", ASK), entry("user", "l", "k", ASK), b"{"), 3,
-        ("not JSON", "2 lines are their own ancestors")),
+        "s1.jsonl", *CLAUDE_CODE, *(entry("user", a, b, ASK) for a, b in ("kl", "lk", "nk")), b"{"), 3,
+        ("not JSON", "3 lines that are, or hang on, their own ancestors")),
 )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def test_claude_code_keeps_the_model_its_compaction_and_its_sidechains_apart(tmp
     main, side, after = transcripts("Claude Code", tmp_path)
     assert [m.text for m in main.messages][-3:] == ["Done.", "Thanks.", "Gladly."]
     assert [m.text for m in main.messages if m.role == "tool"] == ["of t1", "of t2"]
-    assert main.metadata["client_errors_left_out"] == "1"
+    assert (main.metadata["client_errors_left_out"], main.metadata["branches_left_out"]) == ("1", "1")
     assert (side.variant, [m.text for m in side.messages]) == ("sidechain", ["Look around.", "Seen."])
     assert [m.text for m in after.messages] == ["Summary: both were read.", "Going on."]
     assert {t.family for t in (main, side, after)} == {"s1"}
