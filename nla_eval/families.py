@@ -21,6 +21,8 @@ THRESHOLD = 0.8
 COMPARED = 20_000
 """Characters of a prompt that are compared."""
 _PERMUTATIONS = 64
+_BLANK = MinHash(num_perm=_PERMUTATIONS)
+"""Copies share its permutations, which are the larger part."""
 _TRIPLE = 3
 # Chinese, Japanese and Korean do not put blanks between words: each of their characters counts as one.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
@@ -105,7 +107,7 @@ def prompt_text(transcript: Transcript) -> str:
 
 
 def _print(words: list[str]) -> MinHash:
-    made = MinHash(num_perm=_PERMUTATIONS)
+    made = _BLANK.copy()
     triples = {" ".join(words[at : at + _TRIPLE]) for at in range(max(1, len(words) - _TRIPLE + 1))}
     made.update_batch([triple.encode("utf-8", "surrogatepass") for triple in triples])
     return made
