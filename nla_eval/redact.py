@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -17,6 +17,7 @@ import phonenumbers
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ContentReasoning, ContentText
 from stdnum import iban, luhn
 
+_SHORTEST_KEY = 8
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR", "CN", "JP", "AU", "MX", "RU", "KR")
 """Where a number without a country's code may be from: the countries with most of the world's phones and chat users."""
 
@@ -33,6 +34,8 @@ def _is_iban(match: re.Match[str]) -> bool:
 def _is_phone(match: re.Match[str]) -> bool:
     """Possible in some country, no date, and written as people write phones: with "+", brackets or two separators."""
     text = match.group()
+    if sum(c.isdigit() for c in text) < 7:
+        return False
     if re.fullmatch(r"(19|20)\d\d[-. ]\d\d?[-. ]\d\d?|\d\d?[-. ]\d\d?[-. ](19|20)\d\d", text):
         return False
     if not text.startswith(("+", "(")) and len(re.findall(r"\d{2,}", text)) < 3:
@@ -66,10 +69,12 @@ class _Rule:
     accept: Callable[[re.Match[str]], bool] = _always
 
 
-_KEY_PREFIXES = (  # of services that detect-secrets does not know
+_KEY_PREFIXES = (  # of services that detect-secrets does not know, or knows in one length only
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}",
     r"\bAIza[A-Za-z0-9_-]{30,}",
     r"\bhf_[A-Za-z0-9]{20,}",
+    r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}",
 )
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _PHONE = (
@@ -81,9 +86,9 @@ _BEFORE_KEYS = (
     _Rule("private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*KEY-----|\Z)", re.S)),
     _Rule("password", re.compile(r"(?<=://)[^\s/:@]+:[^\s/:@]+(?=@)")),
     _Rule("email", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,6}[A-Za-z]{2,24}\b")),
+    _Rule("key", re.compile("|".join(_KEY_PREFIXES))),
 )
 _AFTER_KEYS = (
-    _Rule("key", re.compile("|".join(_KEY_PREFIXES))),
     _Rule("ssn", re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")),
     _Rule("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"), _is_iban),
     _Rule("card", re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])"), _is_card),
@@ -129,9 +134,7 @@ def redact_messages(messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage],
     for message in messages:
         changes: dict[str, Any] = {"content": _content(message, masked)}
         if isinstance(message, ChatMessageAssistant) and message.tool_calls:
-            changes["tool_calls"] = [
-                call.model_copy(update={"arguments": masked(call.arguments)}) for call in message.tool_calls
-            ]
+            changes["tool_calls"] = [replace(call, arguments=masked(call.arguments)) for call in message.tool_calls]
         out.append(message.model_copy(update=changes))
     return out, dict(counts)
 
@@ -151,20 +154,23 @@ def _content(message: ChatMessage, masked: Callable[[Any], Any]) -> Any:
 
 
 def _secrets(text: str) -> Iterator[str]:
-    for detector in _detectors():
-        for line in text.splitlines():
-            yield from (found for found in detector.analyze_string(line) if found and found in line)
+    for pattern in _patterns():
+        for match in pattern.finditer(text):
+            longest = max((group for group in match.groups() if group), key=len, default="")
+            # A long group is the key without what stands before it; a short one is a part of its form.
+            yield longest if len(longest) >= _SHORTEST_KEY else match.group().strip()
 
 
 @cache
-def _detectors() -> tuple[Any, ...]:
-    """Those of detect-secrets that know a service's keys by form: not its guesses by entropy or variable names."""
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """Of detect-secrets, those that know a service's keys by form: not its guesses by entropy or variable names."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
     from detect_secrets.plugins.base import RegexBasedDetector
 
     left_out = {"PrivateKeyDetector", "IPPublicDetector", "KeywordDetector", "BasicAuthDetector"}
     found = get_mapping_from_secret_type_to_class().values()
-    return tuple(kind() for kind in found if issubclass(kind, RegexBasedDetector) and kind.__name__ not in left_out)
+    kinds = [kind for kind in found if issubclass(kind, RegexBasedDetector) and kind.__name__ not in left_out]
+    return tuple(pattern for kind in kinds for pattern in kind().denylist)
 
 
 def _by_rules(rules: Sequence[_Rule], text: str, counts: Counter[str]) -> str:

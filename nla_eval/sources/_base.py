@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from inspect_ai.model import ChatMessage, ChatMessageAssistant
+from inspect_ai.model import ChatMessage
 
 from ..errors import InputError
-from ..transcript import Arm, Provenance, Transcript, content_parts
+from ..transcript import Arm, Provenance, Transcript
 
 _MEGABYTE = 1_000_000
+_LONGEST_REASON = 400
 
 
 class Branches(StrEnum):
@@ -73,6 +74,10 @@ class Skipped:
     """File and line, sample or item."""
     reason: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "where", one_line(self.where))
+        object.__setattr__(self, "reason", one_line(self.reason))
+
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
 
@@ -105,12 +110,7 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         raise RecordError("no messages")
     if not options.prompts and not any(m.role == "assistant" for m in fields.messages):
         raise RecordError("no assistant turn")
-    metadata = {str(key): as_text(value) for key, value in fields.metadata.items() if value is not None}
-    named = (fields.id, fields.family, fields.outcome or "", fields.variant or "", fields.model or "")
-    _expect_utf8((*named, *metadata, *metadata.values()), "its fields")
-    _expect_utf8([text for tool in fields.tools for text in (tool.name, tool.description)], "its tools")
-    _check_messages(fields.messages, options)
-    return Transcript(
+    made = Transcript(
         id=fields.id,
         messages=[
             m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
@@ -123,30 +123,22 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         outcome=fields.outcome,
         variant=fields.variant,
         provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
-        metadata=metadata,
+        metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
     )
+    _expect_storable(made, options)
+    return made
 
 
-def _check_messages(messages: Sequence[ChatMessage], options: SourceOptions) -> None:
-    size = 0
-    for index, message in enumerate(messages):
-        texts = [text for _, text in content_parts(message)]
-        if isinstance(message, ChatMessageAssistant) and message.tool_calls:
-            texts += [as_text(call.arguments) + call.function for call in message.tool_calls]
-        _expect_utf8(texts, f"message {index}")
-        size += sum(map(len, texts))
-    if size > options.max_record_bytes:
-        raise RecordError(f"{size / _MEGABYTE:.0f} MB of text; the limit is {options.max_record_mb} MB (max_record_mb)")
-
-
-def _expect_utf8(texts: Sequence[str], where: str) -> None:
-    """Half of a surrogate pair is no character: tokenizers and Parquet refuse it, so it is found here."""
+def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
+    """Logs, stores and tokenizers take UTF-8 only: half of a surrogate pair anywhere in it is found here."""
     try:
-        for text in texts:
-            if not text.isascii():
-                text.encode()
-    except UnicodeEncodeError:
-        raise RecordError(f"not UTF-8, or half a character (a lone surrogate), in {where}") from None
+        size = len(transcript.model_dump_json())
+    except (ValueError, RecursionError) as error:
+        lone = "surrogate" in str(error)
+        reason = "not UTF-8, or half a character (a lone surrogate)" if lone else "nested too deeply to be stored"
+        raise RecordError(reason) from None
+    if size > options.max_record_bytes:
+        raise RecordError(f"{size / _MEGABYTE:.0f} MB; the limit is {options.max_record_mb} MB (max_record_mb)")
 
 
 def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterator[Item]:
@@ -187,6 +179,12 @@ def lookup(record: Any, dotted: str) -> Any:
         else:
             return None
     return record
+
+
+def one_line(text: str) -> str:
+    """Text on one line, of bounded length and in UTF-8 whatever it quotes: names in a file may be anything."""
+    flat = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
+    return flat if len(flat) <= _LONGEST_REASON else flat[: _LONGEST_REASON - 1] + "…"
 
 
 def as_text(value: Any) -> str:

@@ -98,13 +98,13 @@ def _found(record: Mapping[str, Any]) -> Any:
     raw = _parsed(_first(record, MESSAGES))
     if raw is not None:
         return raw
+    if record.get("prompt") is not None:
+        return _prompt_and_answer(record)
     columns = chat_columns(record)
     if len(columns) > 1:
         raise RecordError(f"several lists of messages: {', '.join(columns)}; name one (messages_key)")
-    if columns and columns[0] != "prompt":
+    if columns:
         return record[columns[0]]
-    if record.get("prompt") is not None:
-        return _prompt_and_answer(record)
     keys = ", ".join(map(str, list(record)[:8])) or "none"
     raise RecordError(f"'messages' is not a list: nothing of that kind among its keys ({keys}; messages_key names one)")
 

@@ -4,7 +4,6 @@ Readers decide by a probe whether a file is theirs. At most `HEAD` bytes are rea
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import zlib
@@ -59,7 +58,7 @@ def probe(path: Path) -> Probe:
     with path.open("rb") as file:
         head = file.read(HEAD)
     if head[:2] == b"\x1f\x8b":
-        head = _unzipped(path)
+        head = _unzipped(head)
     name = path.name
     if head[:4] == b"PAR1":
         return _of_parquet(path)
@@ -74,11 +73,13 @@ def probe(path: Path) -> Probe:
         return Probe(name, Container.EMPTY)
     if start[:1] == b"[":
         return _of(name, Container.LIST, _first_of_list(start))
-    if start[:1] != b"{":
-        lines = list(_whole_lines(start))
-        return _of(name, Container.LINES, lines) if lines else Probe(name, Container.OTHER)
     lines = list(_whole_lines(start))
-    return _of(name, Container.LINES, lines) if lines else _of(name, Container.OBJECT, [_partial(start)])
+    if lines:
+        return _of(name, Container.LINES, lines)
+    if start[:1] != b"{":
+        return Probe(name, Container.OTHER)
+    # A first line that goes on beyond what was read is one long record, not an object spread over lines.
+    return _of(name, Container.OBJECT if b"\n" in start else Container.LINES, [_partial(start)])
 
 
 def _of(name: str, container: Container, records: list[Any]) -> Probe:
@@ -96,11 +97,11 @@ def _of_parquet(path: Path) -> Probe:
         return Probe(path.name, Container.PARQUET)
 
 
-def _unzipped(path: Path) -> bytes:
+def _unzipped(head: bytes) -> bytes:
+    """What the start of a gzip file unpacks to, as far as it goes."""
     try:
-        with gzip.open(path) as file:
-            return file.read(HEAD)
-    except (OSError, EOFError, zlib.error):
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, HEAD)
+    except zlib.error:
         return b""
 
 

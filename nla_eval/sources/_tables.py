@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pyarrow.types
 
 from ..errors import InputError
-from ._base import Skipped
+from ._base import Skipped, one_line
 from ._json import Record
 
 _BATCH_BYTES = 1 << 24
@@ -30,13 +30,12 @@ def parquet_rows(path: Path, wanted: Callable[[pyarrow.Schema], list[str]]) -> I
     Raises:
         InputError: not a Parquet file; none of the columns.
     """
-    with path.open("rb") as raw:
-        try:
-            file = pyarrow.parquet.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-        except _FAULTS as error:
-            raise InputError(f"{path.name}: not a readable Parquet file: {one_line(error)}") from None
-        with closing(file):
-            yield from _rows(file, path.name, wanted(file.schema_arrow))
+    try:
+        file = pyarrow.parquet.ParquetFile(str(path), buffer_size=_BUFFER_BYTES, pre_buffer=False)
+    except _FAULTS as error:
+        raise InputError(f"{path.name}: not a readable Parquet file: {told(error)}") from None
+    with closing(file):
+        yield from _rows(file, path.name, wanted(file.schema_arrow))
 
 
 def _rows(file: pyarrow.parquet.ParquetFile, name: str, columns: list[str]) -> Iterator[Record | Skipped]:
@@ -47,14 +46,14 @@ def _rows(file: pyarrow.parquet.ParquetFile, name: str, columns: list[str]) -> I
                 number += 1
                 yield _row(batch, row, number, f"{name} row {number}")
     except _FAULTS as error:
-        yield Skipped(f"{name} after row {number}", f"damaged, the rest is not read: {one_line(error)}")
+        yield Skipped(f"{name} after row {number}", f"damaged, the rest is not read: {told(error)}")
 
 
 def _row(batch: pyarrow.RecordBatch, row: int, number: int, where: str) -> Record | Skipped:
     try:
         return Record(where, batch.slice(row, 1).to_pylist()[0], number)
     except (UnicodeDecodeError, pyarrow.ArrowException, OverflowError, ValueError) as error:
-        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else one_line(error)
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else told(error)
         return Skipped(where, reason)
 
 
@@ -74,10 +73,10 @@ def is_chat(kind: pyarrow.DataType) -> bool:
     )
 
 
-def one_line(error: Exception) -> str:
+def told(error: Exception) -> str:
     """The first line of an error, or its type's name."""
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    lines = str(error).split("\n")
+    return one_line(lines[0]) or type(error).__name__
 
 
 def without_nulls(value: Any) -> Any:

@@ -16,7 +16,7 @@ from ._base import Item, Skipped, SourceOptions
 from ._chat import chats
 from ._json import Record
 from ._source import SOURCES, Source
-from ._tables import one_line, without_nulls
+from ._tables import told, without_nulls
 
 SCHEME = "hf://"
 _PLACE = "hf://owner/name@revision?config=NAME&split=NAME"
@@ -59,7 +59,7 @@ def pinned(place: HubPlace) -> HubPlace:
     try:
         commit = HfApi().dataset_info(place.name, revision=place.revision).sha
     except Exception as error:  # the hub's client raises some twenty kinds, of network, rights and names
-        raise InputError(f"'{place.name}': the hub cannot say its commit: {one_line(error)}") from None
+        raise InputError(f"'{place.name}': the hub cannot say its commit: {told(error)}") from None
     return replace(place, revision=commit)
 
 
@@ -81,8 +81,8 @@ def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
             yield Record(f"{place.name} row {number}", without_nulls(row), number)
     except Exception as error:  # as above; a stream may break after any row
         if not number:
-            raise InputError(f"'{place.name}' cannot be read from the hub: {one_line(error)}") from None
-        yield Skipped(f"{place.name} after row {number}", f"the stream broke, the rest is not read: {one_line(error)}")
+            raise InputError(f"'{place.name}' cannot be read from the hub: {told(error)}") from None
+        yield Skipped(f"{place.name} after row {number}", f"the stream broke, the rest is not read: {told(error)}")
 
 
 read = SOURCES.register("hub")(Source("hub", f"a data set of the Hugging Face hub, {_PLACE}", read_url=_read))

@@ -27,7 +27,7 @@ from ._inspect_calls import Conversation, conversations
 from ._json import JsonDamageError, JsonText, opened
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
-from ._tables import one_line
+from ._tables import told
 
 _LONGEST_SAMPLE = 1 << 29
 """Characters of a sample's JSON. Events repeat messages, so this is far above what a transcript may have."""
@@ -48,7 +48,7 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
         try:
             sample = read_sample()
         except Exception as error:  # whatever one damaged sample raises inside Inspect, the others are still read
-            yield Skipped(f"{path.name} {name}", f"not a readable sample: {one_line(error)}")
+            yield Skipped(f"{path.name} {name}", f"not a readable sample: {told(error)}")
         else:
             yield from _of_sample(path.name, header, sample, options)
     if not found:
@@ -59,7 +59,7 @@ def _samples(path: Path) -> Iterator[_Waiting | Skipped]:
     try:
         yield from _archive(path) if probe(path).container is Container.ZIP else _document(path)
     except Exception as error:  # damage in what holds the samples: zip, zstd, JSON, Inspect's own checks
-        yield Skipped(path.name, f"not a readable Inspect log: {one_line(error)}")
+        yield Skipped(path.name, f"not a readable Inspect log: {told(error)}")
 
 
 def _archive(path: Path) -> Iterator[_Waiting]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow
 
 from ..errors import InputError
-from ._base import Item, Skipped, SourceOptions
+from ._base import Item, Skipped, SourceOptions, one_line
 from ._chat import ANSWERS, FACTS, IDS, MESSAGES, chats
 from ._json import Record
 from ._probe import Container, Probe
@@ -32,11 +32,12 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
         chat = [field.name for field in schema if is_chat(field.type)]
         missing = sorted(named - set(schema.names))
         if missing:
-            raise InputError(f"{path.name}: no column '{missing[0]}'; its columns are {', '.join(schema.names)}")
-        if options.messages_key is None and not chat and not {*MESSAGES, "prompt"} & set(schema.names):
             raise InputError(
-                f"{path.name}: no column holds messages; name one (messages_key): {', '.join(schema.names)}"
+                one_line(f"{path.name}: no column '{missing[0]}'; its columns are {', '.join(schema.names)}")
             )
+        if options.messages_key is None and not chat and not {*MESSAGES, "prompt"} & set(schema.names):
+            names = one_line(", ".join(schema.names))
+            raise InputError(f"{path.name}: no column holds messages; name one (messages_key): {names}")
         return [name for name in schema.names if name in named or name in _KNOWN or name in chat]
 
     rows = (row if isinstance(row, Skipped) else _plain(row) for row in parquet_rows(path, wanted))

@@ -336,9 +336,8 @@ FIXTURES = (
         "a list that ends in mid-record", "jsonl",
         text("a.json", json.dumps([_record(1, AGENT), _record(2, AGENT)])[:-9]), 1, ("the file ends inside",),
     ),
-    Fixture("a damaged gzip", "jsonl", text("a.jsonl.gz", gzip.compress(
-        b"".join(json.dumps(_record(n, [ASK, {**ANSWER, "content": f"{n * 7919 % 1013} {n}" * 9}])).encode() + b"\n"
-                 for n in range(400)))[:-40]), 400, ("damaged gzip",)),
+    Fixture("a damaged gzip", "jsonl", text("a.jsonl.gz", gzip.compress(json.dumps(_record(1, AGENT)).encode() + b"\n")
+            + gzip.compress(b"{}")[:5]), 1, ("damaged gzip",)),
     Fixture("ShareGPT pieces", "sharegpt", text("a.json", json.dumps(
         [{"id": f"x_{n}", "conversations": SHAREGPT} for n in range(2)])), 2),
     Fixture("WildChat", "parquet", table("w.parquet", [wildchat(n) for n in range(5)]), 5,

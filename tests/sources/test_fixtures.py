@@ -185,9 +185,9 @@ def test_a_url_nobody_reads_is_one_clear_error(place: str) -> None:
         ("tau_bench_airline/transcripts.jsonl", "jsonl", 100, 100),
         ("oasst_en_100/transcripts.jsonl", "jsonl", 46, 46),
         ("swe_agent_trajs/transcripts.jsonl", "jsonl", 27, 27),
-        ("aider_sessions/transcripts.jsonl", "jsonl", 202, 198),
+        ("aider_sessions/transcripts.jsonl", "jsonl", 202, 202),
         ("agentic_misalignment_prompts/prompts.jsonl", "jsonl", 216, 216),
-        ("inspect_logs/raw", "inspect_log", 275, 272),
+        ("inspect_logs/raw", "inspect_log", 275, 273),
     ],
 )
 def test_shared_data_is_recognised_and_counted(
