@@ -101,8 +101,8 @@ def content_hash(path: Path) -> str:
             line = f"{file.relative_to(path).as_posix()} {content_hash(file)}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
+    with path.open("rb") as opened:
+        while chunk := opened.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval.commands.suites import SourceRequest, lines_of, run_inspect, terminal, understood
+from nla_eval.commands.suites import SourceRequest, lines_of, run_inspect, understood
 from nla_eval.overview import Overview, overview
+from nla_eval.printable import one_line
 from nla_eval.sources import Skipped
 from nla_eval.suite_data import ReadingChoices
 from tests.sources.fixtures import FIXTURES
@@ -79,7 +80,7 @@ def test_languages_are_named_and_a_few_letters_are_not(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_no_control_character_survives(text: str) -> None:
-    shown = terminal(text)
+    shown = one_line(text)
     assert shown.isprintable()
     assert "\x1b" not in shown
     assert "\n" not in shown

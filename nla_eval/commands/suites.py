@@ -19,6 +19,7 @@ from rich.text import Text
 
 from ..errors import InputError
 from ..overview import Overview, overview
+from ..printable import one_line
 from ..sources import Place, source_of
 from ..sources import read as read_source
 from ..sources.hub import SCHEME, HubPlace, pinned
@@ -84,7 +85,7 @@ def run_list() -> None:
         card = suite.card
         families = card.families.split(".")[0] if card.family_count is None else str(card.family_count)
         row = (name, card.arm, str(card.count), families, card.answers_by, card.licence, available(suite))
-        table.add_row(*(Text(terminal(cell)) for cell in row))
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     Console(soft_wrap=True).print(table)
 
 
@@ -197,10 +198,10 @@ def _dumped(card: SuiteCard) -> str:
 
 def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     """The overview as lines, escaped."""
-    yield f"{terminal(place)}: {reader}"
+    yield f"{one_line(place)}: {reader}"
     yield f"records {found.records}, transcripts {found.transcripts}, left out {found.records - found.transcripts}"
     for row in found.dropped:
-        yield f"  left out {row.count}: {terminal(row.reason)} (first: {terminal(row.first)})"
+        yield f"  left out {row.count}: {one_line(row.reason)} (first: {one_line(row.first)})"
     yield f"messages {_counts(found.roles)}"
     for what, lengths in (("messages", found.messages), ("characters", found.characters)):
         yield f"{what} in a transcript: " + ", ".join(f"{share} %: {value:,}" for share, value in lengths.items())
@@ -215,7 +216,7 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     yield f"languages: {_counts(found.languages)}"
     yield f"models: {_counts(found.models)}"
     yield f"outcomes: {_counts(found.outcomes)}"
-    largest = f"{terminal(found.largest_family)} with {found.largest_family_transcripts}"
+    largest = f"{one_line(found.largest_family)} with {found.largest_family_transcripts}"
     yield (
         f"families {found.families} (largest: {largest}); prompts that are copies of another {found.exact_duplicates}, "
         f"nearly so {found.near_duplicates}"
@@ -223,17 +224,11 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     if found.masked:
         yield f"masked: {_counts(found.masked)}"
     for sample in found.samples:
-        yield f"- {terminal(sample.id)} [{terminal(sample.family)}] {sample.roles}"
-        yield f"    asked: {terminal(sample.first)}"
-        yield f"    said:  {terminal(sample.last)}"
+        yield f"- {one_line(sample.id)} [{one_line(sample.family)}] {sample.roles}"
+        yield f"    asked: {one_line(sample.first)}"
+        yield f"    said:  {one_line(sample.last)}"
 
 
 def _counts(counts: dict[str, int]) -> str:
-    shown = ", ".join(f"{terminal(name)} {count}" for name, count in list(counts.items())[:_FEW])
+    shown = ", ".join(f"{one_line(name)} {count}" for name, count in list(counts.items())[:_FEW])
     return shown + (f" and {len(counts) - _FEW} more" if len(counts) > _FEW else "")
-
-
-def terminal(text: str) -> str:
-    """Text on one line without anything that moves a cursor, colours, or reverses what is shown."""
-    flat = re.sub(r"\s+", " ", text)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in flat)

@@ -13,10 +13,10 @@ from typing import Any
 from inspect_ai.model import ChatMessage
 
 from ..errors import InputError
+from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript
 
 _MEGABYTE = 1_000_000
-_LONGEST_REASON = 400
 
 
 class Branches(StrEnum):
@@ -179,12 +179,6 @@ def lookup(record: Any, dotted: str) -> Any:
         else:
             return None
     return record
-
-
-def one_line(text: str) -> str:
-    """Text on one line, of bounded length and in UTF-8 whatever it quotes: names in a file may be anything."""
-    flat = " ".join(text.split()).encode("utf-8", "backslashreplace").decode()
-    return flat if len(flat) <= _LONGEST_REASON else flat[: _LONGEST_REASON - 1] + "…"
 
 
 def as_text(value: Any) -> str:

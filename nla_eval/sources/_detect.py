@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
-from ._base import Item, SourceOptions, one_line
+from ..printable import one_line
+from ._base import Item, SourceOptions
 from ._probe import Container, probe
 from ._source import SOURCES, Place, Source, files_below
 from .hub import SCHEME
@@ -78,7 +79,7 @@ def _of_file(path: Path, messages_key: str | None) -> Source:
         return SOURCES.get("parquet" if look.container is Container.PARQUET else "jsonl")
     if look.container is Container.EMPTY:
         raise InputError(f"'{path.name}' is an empty file")
-    keys = f"with the keys {', '.join(sorted(look.columns)[:8])}" if look.columns else "(no records)"
+    keys = f": its keys are {', '.join(sorted(look.columns)[:8])}" if look.columns else ""
     mend = "; one of them may hold the messages (messages_key)" if look.columns else ""
     known = f"readers: {', '.join(SOURCES)}"
-    raise InputError(f"'{path.name}' is {look.container} {one_line(keys)}, which no reader knows{mend}; {known}")
+    raise InputError(f"'{path.name}' is {look.container}{one_line(keys)}; no reader knows it{mend}; {known}")

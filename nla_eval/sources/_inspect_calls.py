@@ -35,7 +35,7 @@ def conversations(sample: EvalSample, options: SourceOptions) -> list[Conversati
     """
     if options.model_role is None:
         return _of_agent(sample)
-    calls = [e for e in sample.events if _is_call(e) and e.role == options.model_role and not e.output.empty]
+    calls = [call for call in _calls(sample.events) if call.role == options.model_role and not call.output.empty]
     if not calls:
         raise RecordError(f"no call to the model role '{options.model_role}'")
     if options.branches is Branches.ALL:
@@ -47,7 +47,7 @@ def conversations(sample: EvalSample, options: SourceOptions) -> list[Conversati
 
 
 def _of_agent(sample: EvalSample) -> list[Conversation]:
-    calls = [event for event in sample.events if _is_call(event)]
+    calls = _calls(sample.events)
     tools = tuple(calls[-1].tools) if calls else ()
     if not any(isinstance(event, CompactionEvent) for event in sample.events):
         return [Conversation(list(sample.messages), tools)]
@@ -59,8 +59,8 @@ def _of_agent(sample: EvalSample) -> list[Conversation]:
     return [Conversation(s.messages, s.tools) for s in seen] or [Conversation(list(sample.messages), tools)]
 
 
-def _is_call(event: Event) -> bool:
-    return isinstance(event, ModelEvent)
+def _calls(events: Sequence[Event]) -> list[ModelEvent]:
+    return [event for event in events if isinstance(event, ModelEvent)]
 
 
 def _seen(call: ModelEvent) -> Conversation:

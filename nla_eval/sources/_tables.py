@@ -12,7 +12,8 @@ import pyarrow.parquet
 import pyarrow.types
 
 from ..errors import InputError
-from ._base import Skipped, one_line
+from ..printable import one_line
+from ._base import Skipped
 from ._json import Record
 
 _BATCH_BYTES = 1 << 24
@@ -60,7 +61,8 @@ def _row(batch: pyarrow.RecordBatch, row: int, number: int, where: str) -> Recor
 def _batch_rows(file: pyarrow.parquet.ParquetFile) -> int:
     metadata = file.metadata
     total = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    return max(1, min(1024, _BATCH_BYTES * max(1, metadata.num_rows) // max(1, total)))
+    each = int(total) / max(1, int(metadata.num_rows))
+    return max(1, min(1024, int(_BATCH_BYTES / max(1.0, each))))
 
 
 def is_chat(kind: pyarrow.DataType) -> bool:

@@ -62,14 +62,16 @@ def _entry(record: Record) -> _Entry | None:
     if uuid is None and kind not in _TALK:
         return None
     message = value.get("message")
-    if kind in _TALK and not isinstance(message, Mapping):
+    if kind not in _TALK:
+        message = {}
+    if not isinstance(message, Mapping):
         raise RecordError(f"a line of type '{kind}' without a message")
     parent = value.get("parentUuid")
     return _Entry(
         uuid=f"line-{record.number}" if uuid is None else as_text(uuid),
         parent=None if parent is None else as_text(parent),
         type=as_text(kind),
-        message=message if kind in _TALK else {},
+        message=message,
         sidechain=bool(value.get("isSidechain")),
         session=as_text(value.get("sessionId") or "session"),
         by_client=bool(value.get("isApiErrorMessage")),

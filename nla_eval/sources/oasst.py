@@ -75,7 +75,8 @@ def _tree(tree_id: str, records: list[Record]) -> _Tree:
 
 
 def _nested(tree_id: str, prompt: Mapping[str, Any]) -> _Tree:
-    messages, replies = [prompt], [[]]
+    messages = [prompt]
+    replies: list[list[int]] = [[]]
     at = 0
     while at < len(messages):
         held = messages[at].get("replies") or []
@@ -96,7 +97,8 @@ def _flat(tree_id: str, values: list[Mapping[str, Any]]) -> _Tree:
     for value in values:
         if value is not roots[0]:
             by_parent.setdefault(as_text(value["parent_id"]), []).append(value)
-    messages, replies = roots, [[]]
+    messages = roots
+    replies: list[list[int]] = [[]]
     at = 0
     while at < len(messages):
         # Taken out, so that an id that stands twice has its replies once and no circle is walked for ever.

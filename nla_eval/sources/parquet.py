@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow
 
 from ..errors import InputError
-from ._base import Item, Skipped, SourceOptions, one_line
+from ..printable import one_line
+from ._base import Item, Skipped, SourceOptions
 from ._chat import ANSWERS, FACTS, IDS, MESSAGES, chats
 from ._json import Record
 from ._probe import Container, Probe

@@ -154,9 +154,9 @@ def _file(name: str, content: bytes) -> Callable[[Path], Path]:
     [
         (lambda folder: folder / "gone.jsonl", r"no file or folder 'gone\.jsonl'"),
         (_file("a.jsonl", b""), "'a.jsonl' is an empty file"),
-        (_file("a.jsonl", b"hello\n"), "neither JSON, Parquet nor zip, which no reader knows"),
-        (_file("a.jsonl", b'{"x": 1}\n'), r"JSON lines with the keys x, which .* \(messages_key\)"),
-        (_file("a.zip", b"PK\x03\x04" + b"\0" * 40), "a zip archive, which no reader knows"),
+        (_file("a.jsonl", b"hello\n"), "neither JSON, Parquet nor zip; no reader knows it"),
+        (_file("a.jsonl", b'{"x": 1}\n'), r"JSON lines: its keys are x; no reader knows it; .* \(messages_key\)"),
+        (_file("a.zip", b"PK\x03\x04" + b"\0" * 40), "a zip archive; no reader knows it"),
         (_file("a.parquet", b"PAR1 and no more"), "no usable transcript|not a readable Parquet file"),
         (_file("a.eval", b"PK\x03\x04" + b"\0" * 22 + b"\x0b\0\0\0header.json"), "not a readable Inspect log"),
         (_utf16, "UTF-16"),
