@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
+from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
+from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
 from nla_eval.sources import Branches, Item, Skipped, SourceOptions, read, source_of
 from nla_eval.transcript import Arm, Transcript
@@ -263,11 +266,33 @@ def scout(number: int, **fields: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def log(name: str, cut: bytes = b"") -> Callable[[Path], Path]:
+    """Writes an Inspect log of two samples, cut off before the last place where the bytes `cut` stand."""
+
+    def write(folder: Path) -> Path:
+        path = folder / name
+        chat = [ChatMessageUser(content="Hi", id="u"), ChatMessageAssistant(content="Hello", id="a")]
+        samples = [EvalSample(id=n, epoch=1, input="Hi", target="", messages=chat) for n in range(2)]
+        dataset = EvalDataset(sample_ids=[sample.id for sample in samples])
+        spec = EvalSpec(created="2026-01-01T00:00:00+00:00", task="t", dataset=dataset, model="m", config=EvalConfig())
+        write_eval_log(EvalLog(eval=spec, samples=samples, status="success"), str(path))
+        content = path.read_bytes()
+        path.write_bytes(content[: content.rindex(cut)] if cut else content)
+        return path
+
+    return write
+
+
 def _record(number: int, messages: Any, **more: Any) -> dict[str, Any]:
     return {"id": f"r{number}", "messages": messages, **more}
 
 
 FIXTURES = (
+    Fixture("Inspect log, .eval", "inspect_log", log("a.eval"), 2),
+    Fixture("Inspect log, .json", "inspect_log", log("a.json"), 2),
+    Fixture("Inspect logs, one a cut zip, one cut JSON", "inspect_log", folder_of(
+        log("a.eval"), log("b.eval", b"PK\x01\x02"), log("c.json", b'"id": 1,')), 3,
+        ("not a readable Inspect log", "not a readable Inspect log")),
     Fixture("OpenAI lines", "jsonl", lines("a.jsonl", _record(1, AGENT), _record(2, [ASK, ANSWER])), 2),
     Fixture("Anthropic lines", "jsonl", lines("a.jsonl", _record(1, ANTHROPIC, system="Be brief.")), 1),
     Fixture("Inspect messages, lines", "jsonl", lines("a.jsonl", _record(1, INSPECT)), 1),
@@ -372,6 +397,11 @@ FIXTURES = (
 )  # fmt: skip
 
 
+def _short(reason: str) -> str:
+    """Without what Python's JSON decoder says, which changes with its version."""
+    return re.sub(r"not JSON: .*", "not JSON", reason.replace("|", "/"))[:90]
+
+
 def printed() -> Iterator[str]:
     """The table of readers and fixtures, in Markdown."""
     yield "| fixture | reader | records | transcripts | left out |"
@@ -380,7 +410,7 @@ def printed() -> Iterator[str]:
         with tempfile.TemporaryDirectory() as folder:
             reader, items = fixture.read(Path(folder))
         out = [item for item in items if isinstance(item, Transcript)]
-        reasons = "; ".join(item.reason.replace("|", "/")[:90] for item in items if isinstance(item, Skipped))
+        reasons = "; ".join(_short(item.reason) for item in items if isinstance(item, Skipped))
         yield f"| {fixture.name} | {reader} | {len(items)} | {len(out)} | {reasons or '-'} |"
 
 
