@@ -168,7 +168,7 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
     from detect_secrets.plugins.base import RegexBasedDetector
 
     left_out = {"PrivateKeyDetector", "IPPublicDetector", "KeywordDetector", "BasicAuthDetector"}
-    found = get_mapping_from_secret_type_to_class().values()
+    found: Any = get_mapping_from_secret_type_to_class().values()
     kinds = [kind for kind in found if issubclass(kind, RegexBasedDetector) and kind.__name__ not in left_out]
     return tuple(pattern for kind in kinds for pattern in kind().denylist)
 

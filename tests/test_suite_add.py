@@ -31,7 +31,7 @@ def data(folder: Path, count: int = 6) -> Path:
     path = folder / "mine.jsonl"
     with path.open("w") as file:
         for number in range(count):
-            asked = f"{ASKED[number % 2]}"
+            asked = ASKED[number % 2] * 4
             chat = [{"role": "user", "content": asked}, {"role": "assistant", "content": f"Answer {number}."}]
             mail = {"role": "user", "content": f"mail me at a{number}@example.org"}
             file.write(json.dumps({"id": f"r{number}", "messages": [*chat, mail, chat[1]], "meta": {"k": number % 3}}))

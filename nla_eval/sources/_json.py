@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from ..errors import InputError
 from ._base import Skipped, SourceOptions
@@ -69,7 +69,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raw.seek(0)
         if packed:
             with gzip.open(raw) as file:
-                yield file
+                yield cast("IO[bytes]", file)
         else:
             yield raw
 
