@@ -80,6 +80,8 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
         names = set(ReadingChoices.model_fields)
         chosen = TaskOptions.parse({name: value for name, value in options.items() if name not in names})
         choices = ReadingChoices.parse({name: value for name, value in options.items() if name in names})
+        if choices.prompts:
+            raise InputError("option 'prompts': nobody answers here; make a suite: nla-eval suite add PLACE --prompts")
         where = source if "://" in source else user_folder(source)
         transcripts, skipped = _of_source(where, _arm(arm), suite, reader, choices)
         for row in skipped:

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import yaml
 from inspect_ai import eval as inspect_eval
+from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
+from nla_eval.awareness import awareness
 from nla_eval.cli import app
 from nla_eval.commands.suites import available
 from nla_eval.errors import InputError
-from nla_eval.suite import SuiteCard, suite_of
+from nla_eval.suite import AnswersBy, SuiteCard, suite_of
 from nla_eval.transcript import Arm
 from tests import planted_task  # noqa: F401  (registers the engine "planted")
 from tests.sources.fixtures import FIXTURES
@@ -175,6 +177,22 @@ def test_with_nothing_written_a_place_is_measured_by_name(tmp_path: Path, monkey
     log = run("nla_eval/awareness", tmp_path, source=place.name, outcome_key="info.submission")
     assert [s.metadata["family"] for s in log.samples] == ["repo__repo-7"]
     assert [len(s.store["NLAState:readings"]) for s in log.samples] == [2]
+
+
+def test_prompts_need_a_suite_whose_target_answers(tmp_path: Path) -> None:
+    place = BY_NAME["prompts only"].write(tmp_path)
+    with pytest.raises(PrerequisiteError, match="suite add PLACE --prompts"):
+        awareness(str(place), prompts=True)
+    add(place, tmp_path, "--prompts", name="asked")
+    assert suite_of(tmp_path / "suites" / "asked.yaml").card.answers_by is AnswersBy.TARGET
+
+
+@pytest.mark.parametrize(("reader", "key"), [("OpenAI lines", "outcome"), ("WildChat", "conversation_hash")])
+def test_choices_of_a_card_reach_the_reader(reader: str, key: str, tmp_path: Path) -> None:
+    place = BY_NAME[reader].write(tmp_path)
+    add(place, tmp_path, "--family-key", key, "--limit", "1", name="chosen")
+    (found,) = suite_of(tmp_path / "suites" / "chosen.yaml").load()
+    assert found.family == {"outcome": "r1", "conversation_hash": "h0"}[key]
 
 
 def test_the_module_that_is_written_passes_the_linter(tmp_path: Path) -> None:

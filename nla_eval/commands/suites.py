@@ -161,7 +161,7 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
         name=card.name,
         title=card.title or card.name.replace("_", " "),
         arm=Arm(card.arm),
-        source=HubPlace.parse(request.place).name if where is None else where.name,
+        source=_pinned_name(request.place) if where is None else where.name,
         licence=card.licence,
         families=f"Families {rule}.",
         needs=Needs.HUB if hub else Needs.OFFLINE,
@@ -178,6 +178,11 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
             redact=request.redact,
         ),
     )
+
+
+def _pinned_name(place: str) -> str:
+    hub = HubPlace.parse(place)
+    return f"{hub.name}@{hub.revision}"
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from ..errors import InputError
 from ._base import Item, Skipped, SourceOptions
@@ -35,18 +35,18 @@ class HubPlace:
     @classmethod
     def parse(cls, place: str) -> HubPlace:
         """Raises InputError for anything but `_PLACE`."""
-        parts = urlsplit(place)
-        path, _, revision = f"{parts.netloc}{parts.path}".partition("@") if "@" not in parts.netloc else ("", "", "")
+        path, _, query = place.removeprefix(SCHEME).partition("?")
+        path, _, revision = path.partition("@")
         name = path.removeprefix("datasets/").strip("/")
-        given = dict(parse_qsl(parts.query))
+        given = dict(parse_qsl(query))
         unknown = set(given) - {"config", "split"}
-        if parts.scheme != "hf" or unknown or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        if not place.startswith(SCHEME) or unknown or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
             raise InputError(f"'{place}' is not a data set of the hub; expected {_PLACE}")
         return cls(name, revision or None, given.get("config"), given.get("split", "train"))
 
     def __str__(self) -> str:
         at = f"@{self.revision}" if self.revision else ""
-        query = "&".join(f"{k}={v}" for k, v in (("config", self.config), ("split", self.split)) if v)
+        query = urlencode({k: v for k, v in (("config", self.config), ("split", self.split)) if v})
         return f"{SCHEME}{self.name}{at}?{query}"
 
 

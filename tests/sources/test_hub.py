@@ -38,6 +38,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ("hf://allenai/WildChat", HubPlace("allenai/WildChat")),
         (f"hf://a/b@{COMMIT}?config=en&split=test", HubPlace("a/b", COMMIT, "en", "test")),
         ("hf://datasets/a/b@main", HubPlace("a/b", "main")),
+        ("hf://squad@main?config=a%26b", HubPlace("squad", "main", "a&b")),
     ],
 )
 def test_a_place_names_data_set_commit_config_and_split(place: str, parsed: HubPlace) -> None:
