@@ -16,6 +16,7 @@ from inspect_ai.log import read_eval_log
 from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
+from nla_eval import suite
 from nla_eval.awareness import awareness
 from nla_eval.cli import app
 from nla_eval.commands.suites import available
@@ -26,14 +27,14 @@ from tests import planted_task  # noqa: F401  (registers the engine "planted")
 from tests.sources.fixtures import FIXTURES
 
 BY_NAME = {fixture.name: fixture for fixture in FIXTURES}
-ASKED = ["How do I cook rice in a pot for four people?", "Write a poem on rivers and stones in spring, please."]
+ASKED = [" ".join(f"{word}{number}" for number in range(80)) for word in ("rice", "poem")]
 
 
 def data(folder: Path, count: int = 6) -> Path:
     path = folder / "mine.jsonl"
     with path.open("w") as file:
         for number in range(count):
-            asked = ASKED[number % 2] * 4
+            asked = ASKED[number % 2]
             chat = [{"role": "user", "content": asked}, {"role": "assistant", "content": f"Answer {number}."}]
             mail = {"role": "user", "content": f"mail me at a{number}@example.org"}
             file.write(json.dumps({"id": f"r{number}", "messages": [*chat, mail, chat[1]], "meta": {"k": number % 3}}))
@@ -79,25 +80,25 @@ def test_nothing_unmasked_comes_back_where_masking_was_asked_for(tmp_path: Path)
 def test_changed_or_missing_data_is_refused_with_the_mend(tmp_path: Path) -> None:
     path = data(tmp_path)
     add(path, tmp_path)
-    suite = suite_of(tmp_path / "suites" / "mine.yaml")
-    assert available(suite) == "offline"
+    made = suite_of(tmp_path / "suites" / "mine.yaml")
+    assert available(made) == "offline"
     path.write_text(path.read_text() + "\n")
     with pytest.raises(InputError, match=r"'mine.jsonl' has changed: .*suite add --force"):
-        list(suite.load())
+        list(made.load())
     path.unlink()
-    assert available(suite) == "no: '../mine.jsonl' is not there"
+    assert available(made) == "no: '../mine.jsonl' is not there"
     with pytest.raises(InputError, match=r"'mine.jsonl' is not there"):
-        list(suite.load())
+        list(made.load())
 
 
 def test_a_folder_is_pinned_by_its_files(tmp_path: Path) -> None:
     place = BY_NAME["Scout database"].write(tmp_path)
     add(place, tmp_path, name="scouted")
-    suite = suite_of(tmp_path / "suites" / "scouted.yaml")
-    assert len(list(suite.load())) == 4
+    made = suite_of(tmp_path / "suites" / "scouted.yaml")
+    assert len(list(made.load())) == 4
     next(place.glob("*.parquet")).rename(place / "other.parquet")
     with pytest.raises(InputError, match="has changed"):
-        list(suite.load())
+        list(made.load())
 
 
 @pytest.mark.parametrize(
@@ -160,6 +161,7 @@ def test_the_written_task_runs_in_inspect_and_its_card_is_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(suite, "_SUITES", dict(suite._SUITES))
     add(data(tmp_path), tmp_path, name="added_here")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PWD", str(tmp_path))
