@@ -19,6 +19,8 @@ from ..errors import InputError
 from ._base import Skipped, SourceOptions
 from ._probe import Container, probe
 
+GZIP_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a damaged gzip file raises."""
 _CHUNK = 1 << 16
 _NEAR_END = 16
 """A decoding error this close to the end of what was read may be a value cut in two; "-Infinity" has 9 characters."""
@@ -57,7 +59,7 @@ def json_records(path: Path, options: SourceOptions) -> Iterator[Record | Skippe
                 yield from _stream(file, path.name, options)
             else:
                 yield from _lines(file, path.name, options)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except GZIP_DAMAGE as error:
             yield Skipped(path.name, f"damaged gzip, read up to the damage: {error}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
-from ._json import opened
+from ._json import GZIP_DAMAGE, opened
 from ._messages import chat_messages, tool_infos
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
@@ -37,8 +37,11 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
 
 def _loaded(path: Path, options: SourceOptions) -> Mapping[str, Any]:
     limit = _FILES_PER_RECORD * options.max_record_bytes
-    with opened(path) as file:
-        data = file.read(limit + 1)
+    try:
+        with opened(path) as file:
+            data = file.read(limit + 1)
+    except GZIP_DAMAGE:
+        raise RecordError("damaged gzip") from None
     if len(data) > limit:
         raise RecordError(f"over {limit / 1e6:.0f} MB ({_FILES_PER_RECORD} x max_record_mb)")
     try:

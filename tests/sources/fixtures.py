@@ -387,7 +387,8 @@ FIXTURES = (
     Fixture("SWE-agent", "swe_agent", text("repo__repo-7.traj", json.dumps(SWE, indent=1)), 1),
     Fixture("mini-swe-agent", "swe_agent", text("repo__repo-7.traj.json", json.dumps(MINI)), 1),
     Fixture("cut trajectories", "swe_agent", folder_of(
-        text("a.traj", json.dumps(SWE, indent=1)), text("b.traj", json.dumps(SWE, indent=1)[:300])), 1, ("not JSON",)),
+        text("a.traj", json.dumps(SWE, indent=1)), text("b.traj", json.dumps(SWE, indent=1)[:300]),
+        text("c.traj", b"\x1f\x8bll\x8b")), 1, ("not JSON", "damaged gzip")),
     Fixture("Claude Code", "claude_code", lines("s1.jsonl", *CLAUDE_CODE), 3),
     Fixture("Claude Code, all branches", "claude_code", lines("s1.jsonl", *CLAUDE_CODE), 4,
             options={"branches": Branches.ALL}),
