@@ -1,5 +1,5 @@
 # The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
-#   make demo | test | test-full | check | bench        [PYTHON=python3.12] [TORCH_INDEX=URL]
+#   make demo | test | test-full | check | bench | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds]
 
 SHELL := /bin/sh
 VENV := .venv
@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two threads that share two busy cores are slower than one each; see docs/architecture.md, "Numbers".
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
-.PHONY: demo test test-full check bench clean
+.PHONY: demo test test-full check bench fuzz clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/ready
@@ -44,8 +44,14 @@ bench: $(VENV)/ready
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m nla_eval.bench --only vllm_vs_ours --write; \
 	else echo "vllm_vs_ours needs the environment of make test-full"; fi
 
+# Every reader for FUZZ seconds; what was found stays in .fuzz, so that the next run goes on from it.
+FUZZ ?= 60
+fuzz: $(VENV)/ready
+	$(PIP) install -e ".[fuzz]"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --seconds $(FUZZ)
+
 clean:
-	rm -rf $(VENV) $(VLLM) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
 CURRENT = want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .cli_packs import Dtype, Target, packs
+from .cli_suites import suites
 from .errors import NlaEvalError
 
 app = typer.Typer(
@@ -19,7 +20,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-suites = typer.Typer(no_args_is_help=True, help="What there is to read.")
 stores = typer.Typer(no_args_is_help=True, help="Readings on disk or object store.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
@@ -109,14 +109,6 @@ def demo(
     from .runtime import RuntimeSettings
 
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), limit, policy))
-
-
-@suites.command("list")
-def suite_list() -> None:
-    """List the suites with their arm, size, licence and needs."""
-    from .commands.suites import run
-
-    run()
 
 
 @stores.command("compact")

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ._rooms import load_room
 from .errors import InputError
+from .suite_data import SuiteData, transcripts_of
 from .transcript import Arm, Transcript
 
 BUCKETS = 10
@@ -72,6 +73,10 @@ class SuiteCard(BaseModel):
     answers_by: AnswersBy
     notes: list[str] = Field(default_factory=list)
     """What may mislead: selection, format, known imbalance."""
+    family_count: int | None = Field(default=None, ge=1)
+    """How many families the transcripts fall into, where it was counted."""
+    data: SuiteData | None = None
+    """Where the transcripts lie, for a suite whose module has no code of its own (`nla-eval suite add`)."""
 
     @field_validator("name")
     @classmethod
@@ -107,6 +112,8 @@ class Suite:
     """What the model did in a completed transcript, in the suite's own words; None where it cannot be told."""
     answers: Path | None = None
     """Committed answers of the target (JSONL), where the prompts' licence and origin allow them in the repository."""
+    folder: Path | None = None
+    """The card's, where the card says where the data lies."""
 
     @property
     def name(self) -> str:
@@ -143,6 +150,21 @@ def held_out(family: str) -> bool:
 def card_beside(module_file: str) -> SuiteCard:
     """The card of a suite module: the YAML file of the same name."""
     return SuiteCard.load(Path(module_file).resolve().with_suffix(".yaml"))
+
+
+def suite_beside(module_file: str) -> Suite:
+    """The suite of a module that has no code of its own: everything is in the card beside it."""
+    return suite_of(Path(module_file).resolve().with_suffix(".yaml"))
+
+
+def suite_of(path: Path) -> Suite:
+    """The suite of a card that says where its data lies. Raises InputError where it does not."""
+    card = SuiteCard.load(path)
+    if card.data is None:
+        raise InputError(f"suite card {path.name}: it has no 'data'; nla-eval suite add writes it")
+    data, options = card.data, card.data.choices.source_options(card.name, card.arm, card.licence)
+    folder = path.resolve().parent
+    return Suite(card=card, load=lambda: transcripts_of(data, folder, options), folder=folder)
 
 
 def suite_names() -> list[str]:

@@ -225,7 +225,7 @@ def test_a_disk_that_fills_up_is_one_line_and_the_same_command_goes_on(
 
 MISTAKES = {
     "no such file": (["read", "nowhere.jsonl", "--out", "s"], "neither a file nor a suite"),
-    "unknown ending": (["read", "notes.txt", "--out", "s"], "unknown ending"),
+    "unknown ending": (["read", "notes.txt", "--out", "s"], "no reader knows it"),
     "unknown lane": (["read", "chats.jsonl", "--out", "s", "--lanes", "measured,placebo"], "unknown lane 'placebo'"),
     "unknown arm": (["read", "chats.jsonl", "--out", "s", "--arm", "test"], "expected one of evaluation"),
     "unknown policy": (["read", "chats.jsonl", "--out", "s", "--policy", "some(3)"], "unknown position policy"),

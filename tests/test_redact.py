@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ContentImage, ContentReasoning, ContentText
+from inspect_ai.tool import ToolCall
 
 from nla_eval.redact import redact, redact_messages
 
@@ -24,6 +25,9 @@ MASKED = [
     ("jwt eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.SflKxwRJSMeKKF2QT4", "jwt [key]"),
     ("card 4111 1111 1111 1111 ok", "card [card] ok"),
     ("ssn 078-05-1120", "ssn [ssn]"),
+    ("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", "[key]"),
+    ("xoxb-123456789012-123456789012-abcdefghijklmnopqrstuvwx", "[key]"),
+    ("token glpat-abcDEF0123456789abcd", "token [key]"),
     ("iban DE89 3704 0044 0532 0130 00.", "iban [iban]."),
     ("server 192.168.10.44:8080", "server [ip]:8080"),
     ("postgres://admin:hunter2@db/x", "postgres://[password]@db/x"),
@@ -43,6 +47,7 @@ KEPT = [
     "@media (min-width: 640px) { grid-template-columns: 1fr 2fr }",
     "3 4 5 6 and 10 20 30",
     "see chapter 4 2 1",
+    "+1 23",
 ]
 
 
@@ -83,12 +88,17 @@ def test_messages_keep_their_shape_and_lose_only_the_masked_text() -> None:
     messages = [
         ChatMessageUser(id="m1", content="I am x@y.org"),
         ChatMessageAssistant(
-            id="m2", content=[ContentReasoning(reasoning="hm"), ContentText(text="hello x@y.org"), image]
+            id="m2",
+            content=[ContentReasoning(reasoning="hm, x@y.org"), ContentText(text="hello x@y.org"), image],
+            tool_calls=[ToolCall(id="c", function="mail", arguments={"to": ["x@y.org"], "n": 1})],
         ),
     ]
     masked, counts = redact_messages(messages)
-    assert counts == {"email": 2}
+    assert counts == {"email": 4}
     assert [m.id for m in masked] == ["m1", "m2"]
     assert masked[0].text == "I am [email]"
-    assert masked[1].content == [ContentReasoning(reasoning="hm"), ContentText(text="hello [email]"), image]
+    assert masked[1].content == [ContentReasoning(reasoning="hm, [email]"), ContentText(text="hello [email]"), image]
+    assert isinstance(masked[1], ChatMessageAssistant)
+    assert masked[1].tool_calls is not None
+    assert masked[1].tool_calls[0].arguments == {"to": ["[email]"], "n": 1}
     assert messages[0].text == "I am x@y.org"

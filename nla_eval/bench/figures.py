@@ -48,6 +48,12 @@ GOALS: dict[str, Goal] = {
     ),
     "rejudge_fraction": Goal("judging again, of the first run's time", "<=", 0.02, "share"),
     "rl_steps_vs_naive": Goal("joint training, against `generate` and whole sequences", ">=", 2.0),
+    "jsonl_10k_seconds": Goal("reading 10,000 transcripts of 3k tokens, JSON lines", "<=", 60, "s"),
+    "jsonl_10k_peak_mb": Goal("peak memory of that", "<=", 1500, "MB"),
+    "jsonl_vs_json": Goal("the same, against `json.loads` of each line", ""),
+    "parquet_10k_seconds": Goal("reading 10,000 transcripts of 3k tokens, Parquet", "<=", 60, "s"),
+    "parquet_10k_peak_mb": Goal("peak memory of that", "<=", 1500, "MB"),
+    "parquet_vs_polars": Goal("the same, against polars' rows", ""),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
 }
 """Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster."""

@@ -1,20 +1,31 @@
 """What every source shares: its options, the row for a record it had to leave out, and the checks on what it yields.
-It knows no file format."""
+It knows no file format. Options are the one vocabulary of all readers; each ignores what its format has no use for."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from enum import StrEnum
 from typing import Any
 
 from inspect_ai.model import ChatMessage
 
 from ..errors import InputError
-from ..registry import Registry
+from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript
+
+_MEGABYTE = 1_000_000
+
+
+class Branches(StrEnum):
+    """What to read where one record holds a tree of conversations."""
+
+    BEST = "best"
+    """One: the best-ranked path, or the one the model was on last."""
+    ALL = "all"
+    """Every path from the root to a leaf, all of one family."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,19 @@ class SourceOptions:
     """Inspect logs: read this model role's conversation ("target" in an audit) instead of the sample's messages."""
     source: str | None = None
     """Provenance to record instead of the file's name: a package with its version, a data set with its revision."""
+    messages_key: str | None = None
+    """Where a record holds its messages, dotted. Default: the first of the usual names."""
+    id_key: str | None = None
+    """Where a record holds its id, dotted. Default: the first of the usual names, else the place in the file."""
+    branches: Branches = Branches.BEST
+    """Trees: OpenAssistant, rewound sessions of Claude Code, rolled-back audits in Inspect logs."""
+    max_record_mb: int = 32
+    """A record of more than this many megabytes is left out: it would fill a context window many times over."""
+
+    @property
+    def max_record_bytes(self) -> int:
+        """`max_record_mb` in bytes."""
+        return self.max_record_mb * _MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -50,15 +74,15 @@ class Skipped:
     """File and line, sample or item."""
     reason: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "where", one_line(self.where))
+        object.__setattr__(self, "reason", one_line(self.reason))
+
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
 
 
 Item = Transcript | Skipped
-Source = Callable[[Path | None, SourceOptions], Iterator[Item]]
-"""(file or folder, or None where the source has its own; options) -> transcripts and skipped records, lazily."""
-
-SOURCES: Registry[Source] = Registry("source")
 
 
 class RecordError(ValueError):
@@ -81,12 +105,12 @@ class Fields:
 
 
 def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Transcript:
-    """The transcript of a record. Raises RecordError when there is nothing to replay."""
+    """The transcript of a record. Raises RecordError when there is nothing to replay or it is not valid Unicode."""
     if not fields.messages:
         raise RecordError("no messages")
     if not options.prompts and not any(m.role == "assistant" for m in fields.messages):
         raise RecordError("no assistant turn")
-    return Transcript(
+    made = Transcript(
         id=fields.id,
         messages=[
             m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
@@ -101,6 +125,20 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
     )
+    _expect_storable(made, options)
+    return made
+
+
+def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
+    """Logs, stores and tokenizers take UTF-8 only: half of a surrogate pair anywhere in it is found here."""
+    try:
+        size = len(transcript.model_dump_json())
+    except (ValueError, RecursionError) as error:
+        lone = "surrogate" in str(error)
+        reason = "not UTF-8, or half a character (a lone surrogate)" if lone else "nested too deeply to be stored"
+        raise RecordError(reason) from None
+    if size > options.max_record_bytes:
+        raise RecordError(f"{size / _MEGABYTE:.0f} MB; the limit is {options.max_record_mb} MB (max_record_mb)")
 
 
 def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterator[Item]:
@@ -132,9 +170,14 @@ def message_id(transcript_id: str, index: int) -> str:
 
 
 def lookup(record: Any, dotted: str) -> Any:
-    """`record["a"]["b"]` for "a.b", or None when a step is missing."""
+    """`record["a"][0]["b"]` for "a.0.b", or None when a step is missing."""
     for key in dotted.split("."):
-        record = record.get(key) if isinstance(record, Mapping) else None
+        if isinstance(record, Mapping):
+            record = record.get(key)
+        elif isinstance(record, list | tuple) and key.isdecimal() and int(key) < len(record):
+            record = record[int(key)]
+        else:
+            return None
     return record
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai.event import ModelEvent
-from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
+from inspect_ai.event import CompactionEvent, ModelEvent
+from inspect_ai.log import EvalConfig, EvalDataset, EvalError, EvalLog, EvalSample, EvalSpec, write_eval_log
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
@@ -20,7 +21,7 @@ from inspect_ai.scorer import Score
 from inspect_ai.tool import ToolInfo
 
 from nla_eval.errors import InputError
-from nla_eval.sources import SOURCES, Item, Skipped, SourceOptions
+from nla_eval.sources import SOURCES, Branches, Item, Skipped, SourceOptions
 from nla_eval.transcript import Arm, Transcript
 
 TOOL = ToolInfo(name="bash", description="runs a command")
@@ -85,6 +86,70 @@ def test_the_targets_side_of_an_audit_is_read_by_its_role(tmp_path: Path) -> Non
     assert "no call to the model role 'target'" in second.reason
 
 
+def seen(*texts: str, says: str, event_id: str = "", role: str | None = None) -> ModelEvent:
+    """A call that saw `texts`, users and assistants in turns, and answered; its answer has the id `event_id`."""
+    turns = [
+        ChatMessageAssistant(content=text) if number % 2 else ChatMessageUser(content=text)
+        for number, text in enumerate(texts)
+    ]
+    made = model_event(role, says).model_copy(update={"input": turns})
+    made.output.choices[0].message.id = event_id or None
+    return made
+
+
+def test_a_compacted_conversation_is_read_as_the_model_saw_it(tmp_path: Path) -> None:
+    events = [
+        seen("task", says="first", event_id="a1"),
+        seen("task", "first", "go on", says="second", event_id="a2"),
+        seen("task", "first", "go on", "second", "summarise", says="a summary", event_id="other"),
+        CompactionEvent(type="summary"),
+        seen("a summary", says="third", event_id="a3"),
+    ]
+    history: list[ChatMessage] = [
+        ChatMessageUser(content="task"),
+        *(
+            ChatMessageAssistant(content=text, id=id)
+            for text, id in (("first", "a1"), ("second", "a2"), ("third", "a3"))
+        ),
+    ]
+    path = write_log(tmp_path / "log.eval", sample(1, events=events, messages=history))
+    before, after = (item for item in read(path) if isinstance(item, Transcript))
+    assert [m.text for m in before.messages] == ["task", "first", "go on", "second"]
+    assert [m.text for m in after.messages] == ["a summary", "third"]
+    assert (before.id, after.id) == ("log.eval/1/1#1", "log.eval/1/1#2")
+    assert before.family == after.family == "1"
+
+
+def test_branches_of_a_rolled_back_audit_are_read_where_asked_for(tmp_path: Path) -> None:
+    events = [
+        seen("hello", says="hi", role="target"),
+        seen("hello", "hi", "probe one", says="no", role="target"),
+        seen("hello", "hi", "probe two", says="yes", role="target"),
+    ]
+    path = write_log(tmp_path / "log.json", sample(1, events=events))
+    (last,) = (item for item in read(path, model_role="target") if isinstance(item, Transcript))
+    assert [m.text for m in last.messages][-2:] == ["probe two", "yes"]
+    both = [item for item in read(path, model_role="target", branches=Branches.ALL) if isinstance(item, Transcript)]
+    assert [[m.text for m in item.messages][-2:] for item in both] == [["probe one", "no"], ["probe two", "yes"]]
+
+
+def test_one_damaged_sample_leaves_the_others(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log.json", sample(1), sample(2))
+    log = json.loads(path.read_text())
+    log["samples"][0]["messages"] = "none"
+    path.write_text(json.dumps(log))
+    items = read(path)
+    assert [type(item) for item in items] == [Skipped, Transcript]
+    assert "sample number 1: not a readable sample" in str(items[0])
+
+
+def test_what_a_log_says_of_a_failed_sample_is_kept(tmp_path: Path) -> None:
+    error = EvalError(message="out of tokens", traceback="", traceback_ansi="")
+    path = write_log(tmp_path / "log.eval", sample(1, error=error))
+    (item,) = (item for item in read(path) if isinstance(item, Transcript))
+    assert item.metadata["error"] == "out of tokens"
+
+
 def test_epochs_of_one_sample_are_one_family(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.eval", sample(1), sample(1, epoch=2))
     items = [item for item in read(path) if isinstance(item, Transcript)]
@@ -104,8 +169,9 @@ def test_a_damaged_log_in_a_folder_is_a_row_and_the_others_are_read(tmp_path: Pa
     (tmp_path / "notes.txt").write_text("ignored")
     write_log(tmp_path / "c.eval", sample(1))
     items = read(tmp_path)
-    assert [type(item) for item in items] == [Skipped, Skipped, Transcript]
+    assert [type(item) for item in items] == [Skipped, Skipped, Transcript, Skipped]
     assert all("not a readable Inspect log" in str(item) and "\n" not in str(item) for item in items[:2])
+    assert str(items[3]) == "notes.txt: not what the reader 'inspect_log' reads"
 
 
 def test_a_folder_without_logs_and_a_missing_one_are_errors(tmp_path: Path) -> None:

@@ -1,0 +1,119 @@
+"""Reading transcripts: seconds and peak memory for 10,000 of about 3,000 tokens, beside plain json and polars.
+
+Peaks only grow, so each measurement is a process of its own: `python -m nla_eval.bench.sources WAY FILE` prints
+seconds, peak MB and the number of records as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..progress import peak_bytes
+from .figures import Figure
+
+COUNT = 10_000
+_TURNS, _WORDS = 6, 380
+"""Messages of a transcript and words of a message: together about 3,000 tokens."""
+
+
+def measured() -> dict[str, Figure]:
+    """Both formats, ours and the plain way, on the same files."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder, COUNT)
+        found = {way: _run(way, folder / file) for way, (file, _) in WAYS.items()}
+    how = f"{COUNT:,} transcripts of {_TURNS} messages, {found['jsonl']['megabytes']:.0f} MB of JSON"
+    figures = {}
+    for ours, plain in (("jsonl", "json"), ("parquet", "polars")):
+        seconds, other = found[ours]["seconds"], found[plain]["seconds"]
+        figures[f"{ours}_10k_seconds"] = Figure(seconds, unit="s", how=how)
+        figures[f"{ours}_10k_peak_mb"] = Figure(found[ours]["peak"], unit="MB", how=how)
+        figures[f"{ours}_vs_{plain}"] = Figure(other / seconds, COUNT / seconds, COUNT / other, "transcripts/s", how)
+    return figures
+
+
+def write(folder: Path, count: int) -> None:
+    """`chats.jsonl` and `chats.parquet` with the same transcripts, written in pieces."""
+    import pyarrow
+    import pyarrow.parquet
+
+    writer = None
+    with (folder / "chats.jsonl").open("w", encoding="utf-8") as file:
+        for piece in _pieces(count):
+            file.writelines(json.dumps(record) + "\n" for record in piece)
+            table = pyarrow.Table.from_pylist(piece)
+            writer = writer or pyarrow.parquet.ParquetWriter(folder / "chats.parquet", table.schema)
+            writer.write_table(table)
+    if writer is not None:
+        writer.close()
+
+
+def _pieces(count: int, size: int = 500) -> Iterator[list[dict[str, Any]]]:
+    """Random words of a vocabulary of 5,000, which compresses about as text does."""
+    rng = np.random.default_rng(0)
+    words = np.array(["".join(rng.choice(list("etaoinshrdlu"), rng.integers(2, 9))) for _ in range(5000)])
+    for start in range(0, count, size):
+        piece = []
+        for number in range(start, min(start + size, count)):
+            texts = [" ".join(words[rng.integers(0, len(words), _WORDS)]) for _ in range(_TURNS)]
+            chat = [{"role": ("user", "assistant")[turn % 2], "content": text} for turn, text in enumerate(texts)]
+            piece.append({"id": f"chat-{number}", "messages": chat})
+        yield piece
+
+
+def _ours(reader: str) -> Callable[[Path], int]:
+    def run(path: Path) -> int:
+        from ..sources import SOURCES, SourceOptions
+        from ..transcript import Arm
+
+        return sum(1 for _ in SOURCES.get(reader)(path, SourceOptions(suite="bench", arm=Arm.DEPLOYMENT)))
+
+    return run
+
+
+def _json(path: Path) -> int:
+    with path.open(encoding="utf-8") as file:
+        return sum(1 for line in file if json.loads(line))
+
+
+def _polars(path: Path) -> int:
+    import polars
+
+    return sum(1 for _ in polars.read_parquet(path).iter_rows(named=True))
+
+
+WAYS: dict[str, tuple[str, Callable[[Path], int]]] = {
+    "jsonl": ("chats.jsonl", _ours("jsonl")),
+    "json": ("chats.jsonl", _json),
+    "parquet": ("chats.parquet", _ours("parquet")),
+    "polars": ("chats.parquet", _polars),
+}
+
+
+def _run(way: str, path: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "nla_eval.bench.sources", way, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _main(way: str, path: Path) -> None:
+    from .. import sources  # noqa: F401  (importing is not reading)
+
+    began = time.perf_counter()
+    count = WAYS[way][1](path)
+    seconds = time.perf_counter() - began
+    size = path.stat().st_size / 1e6
+    print(json.dumps({"seconds": seconds, "peak": peak_bytes() / 1e6, "records": count, "megabytes": size}))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1], Path(sys.argv[2]))

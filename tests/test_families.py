@@ -1,0 +1,78 @@
+"""Near-duplicates share a family; what is alike only by chance does not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+
+from nla_eval.families import Families, families_of
+from nla_eval.transcript import Arm, Provenance, Transcript
+
+WORDS = [f"word{number}" for number in range(500)]
+SYSTEM = "You are the assistant of an airline. " + "Follow the policy to the letter. " * 200
+
+
+def chat(id: str, asked: str, family: str = "", system: str = "", answer: str = "yes") -> Transcript:
+    messages: list[ChatMessage] = [ChatMessageSystem(content=system)] if system else []
+    messages += [ChatMessageUser(content=asked), ChatMessageAssistant(content=answer)]
+    return Transcript(
+        id=id, messages=messages, arm=Arm.DEPLOYMENT, suite="s", family=family or id, provenance=Provenance(source="x")
+    )
+
+
+def prompt(seed: int, words: int = 200) -> list[str]:
+    return random.Random(seed).choices(WORDS, k=words)
+
+
+def test_copies_share_a_family_whatever_was_answered() -> None:
+    found = families_of([chat("a", "Hi there!", answer="yes"), chat("b", "hi  THERE", answer="no"), chat("c", "Bye")])
+    assert (found.exact, found.near, dict(found.sizes())) == (1, 0, {"a": 2, "c": 1})
+
+
+@pytest.mark.parametrize(("changed", "together"), [(0, True), (4, True), (100, False), (200, False)])
+def test_nearly_the_same_prompt_is_one_family(changed: int, together: bool) -> None:
+    first, other = prompt(1), prompt(2)
+    second = [*first[:-changed], *other[-changed:]] if changed else first
+    found = families_of([chat("a", " ".join(first)), chat("b", " ".join(second))])
+    assert (len(found.sizes()) == 1) == together
+
+
+def test_a_common_system_prompt_makes_no_family() -> None:
+    chats = [chat(str(n), " ".join(prompt(n)), system=SYSTEM) for n in range(5)]
+    assert len(families_of(chats).sizes()) == 5
+
+
+def test_families_of_the_data_stay_together_and_grow_by_near_duplicates() -> None:
+    chats = [chat("a", "one two three four", "f"), chat("b", "five six seven", "f"), chat("c", "five six seven", "g")]
+    found = families_of(chats)
+    assert [found.of(c) for c in chats] == ["f", "f", "f"]
+    counted = Families(merge=False)
+    for c in chats:
+        counted.add(c)
+    assert (counted.exact, [counted.of(c) for c in chats]) == (1, ["f", "f", "g"])
+
+
+def test_text_without_blanks_between_words_is_compared_by_its_characters() -> None:
+    first = "我想知道今天天气怎么样请告诉我明天会不会下雨因为我要去公园散步然后和朋友一起吃饭"
+    found = families_of([chat("a", first), chat("b", first[:-1] + "饮"), chat("c", "请问怎么去火车站我需要买票")])
+    assert sorted(found.sizes().values()) == [1, 2]
+
+
+def test_prompts_without_a_word_are_not_taken_for_copies() -> None:
+    assert len(families_of([chat("a", "?"), chat("b", "...")]).sizes()) == 2
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=20))
+@settings(max_examples=40, deadline=None)
+def test_families_are_exactly_the_copies_of_unlike_prompts_in_any_order(seeds: list[int]) -> None:
+    chats = [chat(f"{at}", " ".join(prompt(seed, 60))) for at, seed in enumerate(seeds)]
+    found = families_of(chats)
+    groups: dict[str, set[int]] = {}
+    for c, seed in zip(chats, seeds, strict=True):
+        groups.setdefault(found.of(c), set()).add(seed)
+    assert all(len(held) == 1 for held in groups.values())
+    assert len(groups) == len(set(seeds))
