@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import inspect_ai
 import yaml
+from inspect_ai.tool import Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ._rooms import load_room
@@ -107,6 +108,8 @@ class Suite:
     """What the model did in a completed transcript, in the suite's own words; None where it cannot be told."""
     answers: Path | None = None
     """Committed answers of the target (JSONL), where the prompts' licence and origin allow them in the repository."""
+    tools: Callable[[Transcript], Sequence[Tool]] | None = None
+    """Fresh tools for one prompt, where the target acts before it has its last word. They share no state."""
 
     @property
     def name(self) -> str:
