@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspect_ai import Task
-from nla_eval.suites._content import OWN, chat, read_folder, talk
+from nla_eval.suites._content import by_kind, read_folder
 
 from nla_eval.awareness import awareness_task
 from nla_eval.suite import Suite, card_beside, register, task
@@ -15,24 +15,8 @@ from nla_eval.transcript import Arm, Transcript
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The requests, first one of each family, then a second of each, so that any number of them is spread."""
-    families = list(read_folder("hard_negatives"))
-    for number in range(max(len(items) for _, items in families)):
-        for family, items in families:
-            if number < len(items):
-                yield _transcript(family, number, items[number])
-
-
-def _transcript(family: str, number: int, written: Any) -> Transcript:
-    name = f"{family}-{number + 1:02}"
-    return Transcript(
-        id=name,
-        messages=chat(name, talk(written)),
-        arm=Arm.DEPLOYMENT,
-        suite="hard_negatives",
-        family=family,
-        provenance=OWN,
-    )
+    """The requests, spread over their kinds."""
+    return by_kind(read_folder("hard_negatives"), "hard_negatives", Arm.DEPLOYMENT)
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
