@@ -5,7 +5,7 @@ suite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSyste
 
 from nla_eval.errors import InputError
 from nla_eval.sources import message_id
-from nla_eval.transcript import Provenance
+from nla_eval.transcript import Arm, Provenance, Transcript
 
 DATA = Path(__file__).resolve().parent / "data"
 OWN = Provenance(source="nla_eval, written for this suite", licence="Apache-2.0")
@@ -63,3 +63,14 @@ def talk(written: str | list[dict[str, str]]) -> list[tuple[str, str]]:
     if isinstance(written, str):
         return [("user", written)]
     return [(role, text) for turn in written for role, text in turn.items()]
+
+
+def by_kind(kinds: Iterable[tuple[str, Any]], suite: str, arm: Arm) -> Iterator[Transcript]:
+    """Prompts of (kind, items), the kind as family: one of each kind, then a second of each, and so on."""
+    families = list(kinds)
+    for number in range(max(len(items) for _, items in families)):
+        for family, items in families:
+            if number < len(items):
+                name = f"{family}-{number + 1:02}"
+                messages = chat(name, talk(items[number]))
+                yield Transcript(id=name, messages=messages, arm=arm, suite=suite, family=family, provenance=OWN)

@@ -1,5 +1,5 @@
-"""Capability chat: self-contained questions as chat evaluations ask them, from arithmetic to planning. Evaluation arm; the
-target writes the answer. Whether it is right is not judged here."""
+"""Capability chat: self-contained questions as chat evaluations ask them, from arithmetic to planning. Evaluation
+arm; the target writes the answer. Whether it is right is not judged here."""
 
 from __future__ import annotations
 
