@@ -27,9 +27,11 @@ from ._target_api import MAX_CONNECTIONS, StagedReplay, log_replay, target_api, 
 from ._view import readings_table
 from .errors import InputError, NlaEvalError
 from .on_policy import Answer, AnswerSettings, answered, book_for
-from .sources import SOURCES, Skipped, SourceOptions
+from .sources import Place, Skipped
+from .sources import read as read_source
 from .state import NLAState
 from .suite import AnswersBy, Suite, get_suite, task
+from .suite_data import ReadingChoices
 from .task_options import TaskOptions
 from .transcript import Arm, Transcript
 
@@ -43,7 +45,6 @@ INPUT_CHARS = 200
 """A sample's input is its first user line up to here: the list of samples is read whole, transcripts are not."""
 
 _log = logging.getLogger(__name__)
-_EXTENSIONS = {".jsonl": "jsonl", ".eval": "inspect_log", ".json": "inspect_log"}
 
 
 def awareness_task(suite: Suite, **options: Any) -> Task:
@@ -69,19 +70,21 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
     """Measure awareness on recorded transcripts.
 
     Args:
-        source: A .jsonl file, an .eval log, or a folder of logs.
+        source: A file, a folder, or `hf://owner/name@revision` (docs/sources.md).
         arm: evaluation, deployment or monitor.
         suite: What to call them.
-        reader: Name of the source's reader; found by the file's ending where empty.
-        options: `TaskOptions`.
+        reader: Name of the source's reader; found by content where empty.
+        options: `TaskOptions`, and `suite_data.ReadingChoices` such as model_role or messages_key.
     """
     try:
-        chosen = TaskOptions.parse(options)
-        where = user_folder(source)
-        transcripts, skipped = _of_source(where, _arm(arm), suite, reader)
+        names = set(ReadingChoices.model_fields)
+        chosen = TaskOptions.parse({name: value for name, value in options.items() if name not in names})
+        choices = ReadingChoices.parse({name: value for name, value in options.items() if name in names})
+        where = source if "://" in source else user_folder(source)
+        transcripts, skipped = _of_source(where, _arm(arm), suite, reader, choices)
         for row in skipped:
             _log.warning("left out: %s", row)
-        step = load(suite=suite, source=where, arm=arm, reader=reader)
+        step = load(suite=suite, source=where, arm=arm, reader=reader, choices=choices.model_dump(mode="json"))
         made = _task(list(transcripts.values()), step, None, chosen)
         made.metadata = {**(made.metadata or {}), "skipped": [str(row) for row in skipped[:50]]}
         return made
@@ -106,7 +109,9 @@ _WORK: dict[str, _Work] = {}
 
 
 @solver(name="load")
-def load(suite: str, source: str = "", arm: str = "", reader: str = "") -> Solver:
+def load(
+    suite: str, source: str = "", arm: str = "", reader: str = "", choices: dict[str, Any] | None = None
+) -> Solver:
     """Put a sample's whole transcript into its messages.
 
     Args:
@@ -114,11 +119,12 @@ def load(suite: str, source: str = "", arm: str = "", reader: str = "") -> Solve
         source: For transcripts of no registered suite, the absolute path they come from.
         arm: Theirs.
         reader: Theirs.
+        choices: How it is to read them, `suite_data.ReadingChoices`.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         if source:
-            known, of = _of_source(source, _arm(arm), suite, reader)[0], None
+            known, of = _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
         else:
             of = get_suite(suite)
             known = _of_suite(of)
@@ -326,10 +332,19 @@ def _of_suite(suite: Suite) -> dict[str, Transcript]:
     return _by_id(suite.load(), suite.name)
 
 
+def _of_source(
+    place: str, arm: Arm, suite: str, reader: str, choices: ReadingChoices
+) -> tuple[dict[str, Transcript], list[Skipped]]:
+    return _of_place(place, arm, suite, reader, choices.model_dump_json())
+
+
 @lru_cache(maxsize=8)
-def _of_source(path: str, arm: Arm, suite: str, reader: str) -> tuple[dict[str, Transcript], list[Skipped]]:
-    name = reader or _EXTENSIONS.get(Path(path).suffix, "inspect_log")
-    items = list(SOURCES.get(name)(Path(path), SourceOptions(suite=suite, arm=arm)))
+def _of_place(
+    place: str, arm: Arm, suite: str, reader: str, choices: str
+) -> tuple[dict[str, Transcript], list[Skipped]]:
+    where: Place = place if "://" in place else Path(place)
+    options = ReadingChoices.model_validate_json(choices).source_options(suite, arm)
+    items = list(read_source(where, options, reader))
     skipped = [item for item in items if isinstance(item, Skipped)]
     return _by_id((item for item in items if isinstance(item, Transcript)), suite), skipped
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ._suite_cli import suites
 from .errors import InputError, NlaEvalError
 
 app = typer.Typer(
@@ -18,7 +19,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-suites = typer.Typer(no_args_is_help=True, help="What there is to read.")
 packs = typer.Typer(no_args_is_help=True, help="Trained NLAs.")
 stores = typer.Typer(no_args_is_help=True, help="Readings on disk or object store.")
 app.add_typer(suites, name="suite")
@@ -111,14 +111,6 @@ def demo(
     from .runtime import RuntimeSettings
 
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), limit, policy))
-
-
-@suites.command("list")
-def suite_list() -> None:
-    """List the suites with their arm, size, licence and needs."""
-    from .commands.suites import run
-
-    run()
 
 
 @packs.command("verify")

@@ -1,43 +1,56 @@
 """Masks personal data in real users' text before anything is stored: e-mail addresses, phone and card numbers, keys.
 
-Simple patterns with known limits: names, street addresses and free-form identifiers are not found, so masked text is
-still users' text and is never committed. Pure functions over strings and messages."""
+Libraries decide what a find is: `detect-secrets` knows the keys of some twenty services, `phonenumbers` what can be a
+phone number, `python-stdnum` the check digits of cards and bank accounts; patterns find the candidates. Names, street
+addresses and free-form identifiers are not found, so masked text is still users' text and is never committed."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
-from inspect_ai.model import ChatMessage, ContentText
+import phonenumbers
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ContentReasoning, ContentText
+from stdnum import iban, luhn
 
-_LONG_DIGITS = re.compile(r"\d")
+_REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR", "CN", "JP", "AU", "MX", "RU", "KR")
+"""Where a number without a country's code may be from: the countries with most of the world's phones and chat users."""
 
 
 def _is_card(match: re.Match[str]) -> bool:
     """Luhn's check digit: 1 in 10 random numbers passes, so most order numbers stay."""
-    digits = [int(d) for d in _LONG_DIGITS.findall(match.group())]
-    doubled = [sum(divmod(2 * d, 10)) if i % 2 else d for i, d in enumerate(reversed(digits))]
-    return 13 <= len(digits) <= 19 and sum(doubled) % 10 == 0
+    return bool(luhn.is_valid(re.sub(r"[ -]", "", match.group())))
+
+
+def _is_iban(match: re.Match[str]) -> bool:
+    return bool(iban.is_valid(match.group()))
 
 
 def _is_phone(match: re.Match[str]) -> bool:
-    """7 to 15 digits (E.164), not a date, and written as people write phones: with "+", brackets or two separators."""
+    """Possible in some country, no date, and written as people write phones: with "+", brackets or two separators."""
     text = match.group()
-    digits = _LONG_DIGITS.findall(text)
-    if not 7 <= len(digits) <= 15 or re.fullmatch(
-        r"(19|20)\d\d[-. ]\d\d?[-. ]\d\d?|\d\d?[-. ]\d\d?[-. ](19|20)\d\d", text
-    ):
+    if re.fullmatch(r"(19|20)\d\d[-. ]\d\d?[-. ]\d\d?|\d\d?[-. ]\d\d?[-. ](19|20)\d\d", text):
         return False
-    return text.startswith(("+", "(")) or len(re.findall(r"\d{2,}", text)) >= 3
+    if not text.startswith(("+", "(")) and len(re.findall(r"\d{2,}", text)) < 3:
+        return False
+    return any(_possible(text, region) for region in ((None,) if text.startswith("+") else _REGIONS))
+
+
+def _possible(text: str, region: str | None) -> bool:
+    try:
+        return phonenumbers.is_possible_number(phonenumbers.parse(text, region))
+    except phonenumbers.NumberParseException:
+        return False
 
 
 def _is_key(match: re.Match[str]) -> bool:
     """A run of 32 and more characters that mixes letters with digits: tokens and hashes, not words or ruled lines."""
     text = match.group()
-    digits = len(_LONG_DIGITS.findall(text))
+    digits = sum(c.isdigit() for c in text)
     letters = sum(c.isalpha() for c in text)
     return digits >= 4 and letters >= 4
 
@@ -53,14 +66,10 @@ class _Rule:
     accept: Callable[[re.Match[str]], bool] = _always
 
 
-_KEY_PREFIXES = (
+_KEY_PREFIXES = (  # of services that detect-secrets does not know
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}",
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    r"\bgh[pousr]_[A-Za-z0-9]{20,}",
-    r"\bxox[abpr]-[A-Za-z0-9-]{10,}",
     r"\bAIza[A-Za-z0-9_-]{30,}",
     r"\bhf_[A-Za-z0-9]{20,}",
-    r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}",
 )
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 _PHONE = (
@@ -68,13 +77,15 @@ _PHONE = (
     r"(?<!\w)\+\d{8,15}\b",
 )
 
-_RULES = (
+_BEFORE_KEYS = (
     _Rule("private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*KEY-----|\Z)", re.S)),
     _Rule("password", re.compile(r"(?<=://)[^\s/:@]+:[^\s/:@]+(?=@)")),
     _Rule("email", re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,6}[A-Za-z]{2,24}\b")),
+)
+_AFTER_KEYS = (
     _Rule("key", re.compile("|".join(_KEY_PREFIXES))),
     _Rule("ssn", re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")),
-    _Rule("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b")),
+    _Rule("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"), _is_iban),
     _Rule("card", re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])"), _is_card),
     _Rule("ip", re.compile(rf"(?<![\d.])(?:{_OCTET}\.){{3}}{_OCTET}(?![\d.])")),
     _Rule("phone", re.compile("|".join(_PHONE)), _is_phone),
@@ -92,33 +103,74 @@ class Redacted:
 
 
 def redact(text: str) -> Redacted:
-    """Replace what the patterns find with "[email]", "[phone]" and so on. Masking masked text changes nothing."""
+    """Replace what is found with "[email]", "[phone]" and so on. Masking masked text changes nothing."""
     counts: Counter[str] = Counter()
-    for rule in _RULES:
-        text = rule.pattern.sub(partial(_mask, rule, counts), text)
-    return Redacted(text, dict(counts))
+    text = _by_rules(_BEFORE_KEYS, text, counts)
+    for secret in sorted(set(_secrets(text)), key=len, reverse=True):
+        counts["key"] += text.count(secret)
+        text = text.replace(secret, "[key]")
+    return Redacted(_by_rules(_AFTER_KEYS, text, counts), dict(counts))
 
 
 def redact_messages(messages: Sequence[ChatMessage]) -> tuple[list[ChatMessage], dict[str, int]]:
-    """The same messages with their text masked, and the counts over all of them. Ids and roles are kept."""
+    """The same messages with text, thinking and tool arguments masked, and the counts. Ids and roles are kept."""
     counts: Counter[str] = Counter()
 
-    def masked(text: str) -> str:
-        found = redact(text)
-        counts.update(found.counts)
-        return found.text
+    def masked(value: Any) -> Any:
+        if isinstance(value, str):
+            found = redact(value)
+            counts.update(found.counts)
+            return found.text
+        if isinstance(value, dict):
+            return {key: masked(held) for key, held in value.items()}
+        return [masked(held) for held in value] if isinstance(value, list) else value
 
     out: list[ChatMessage] = []
     for message in messages:
-        if isinstance(message.content, str):
-            content: object = masked(message.content)
-        else:
-            content = [
-                part.model_copy(update={"text": masked(part.text)}) if isinstance(part, ContentText) else part
-                for part in message.content
+        changes: dict[str, Any] = {"content": _content(message, masked)}
+        if isinstance(message, ChatMessageAssistant) and message.tool_calls:
+            changes["tool_calls"] = [
+                call.model_copy(update={"arguments": masked(call.arguments)}) for call in message.tool_calls
             ]
-        out.append(message.model_copy(update={"content": content}))
+        out.append(message.model_copy(update=changes))
     return out, dict(counts)
+
+
+def _content(message: ChatMessage, masked: Callable[[Any], Any]) -> Any:
+    if isinstance(message.content, str):
+        return masked(message.content)
+    parts: list[Any] = []
+    for part in message.content:
+        if isinstance(part, ContentText):
+            parts.append(part.model_copy(update={"text": masked(part.text)}))
+        elif isinstance(part, ContentReasoning):
+            parts.append(part.model_copy(update={"reasoning": masked(part.reasoning)}))
+        else:
+            parts.append(part)
+    return parts
+
+
+def _secrets(text: str) -> Iterator[str]:
+    for detector in _detectors():
+        for line in text.splitlines():
+            yield from (found for found in detector.analyze_string(line) if found and found in line)
+
+
+@cache
+def _detectors() -> tuple[Any, ...]:
+    """Those of detect-secrets that know a service's keys by form: not its guesses by entropy or variable names."""
+    from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
+    from detect_secrets.plugins.base import RegexBasedDetector
+
+    left_out = {"PrivateKeyDetector", "IPPublicDetector", "KeywordDetector", "BasicAuthDetector"}
+    found = get_mapping_from_secret_type_to_class().values()
+    return tuple(kind() for kind in found if issubclass(kind, RegexBasedDetector) and kind.__name__ not in left_out)
+
+
+def _by_rules(rules: Sequence[_Rule], text: str, counts: Counter[str]) -> str:
+    for rule in rules:
+        text = rule.pattern.sub(partial(_mask, rule, counts), text)
+    return text
 
 
 def _mask(rule: _Rule, counts: Counter[str], match: re.Match[str]) -> str:

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ._rooms import load_room
 from .errors import InputError
+from .suite_data import SuiteData, transcripts_of
 from .transcript import Arm, Transcript
 
 BUCKETS = 10
@@ -73,6 +74,10 @@ class SuiteCard(BaseModel):
     answers_by: AnswersBy
     notes: list[str] = Field(default_factory=list)
     """What may mislead: selection, format, known imbalance."""
+    family_count: int | None = Field(default=None, ge=1)
+    """How many families the transcripts fall into, where it was counted."""
+    data: SuiteData | None = None
+    """Where the transcripts lie, for a suite whose module has no code of its own (`nla-eval suite add`)."""
 
     @field_validator("name")
     @classmethod
@@ -110,6 +115,8 @@ class Suite:
     """Committed answers of the target (JSONL), where the prompts' licence and origin allow them in the repository."""
     tools: Callable[[Transcript], Sequence[Tool]] | None = None
     """Fresh tools for one prompt, where the target acts before it has its last word. They share no state."""
+    folder: Path | None = None
+    """The card's, where the card says where the data lies."""
 
     @property
     def name(self) -> str:
@@ -146,6 +153,21 @@ def held_out(family: str) -> bool:
 def card_beside(module_file: str) -> SuiteCard:
     """The card of a suite module: the YAML file of the same name."""
     return SuiteCard.load(Path(module_file).resolve().with_suffix(".yaml"))
+
+
+def suite_beside(module_file: str) -> Suite:
+    """The suite of a module that has no code of its own: everything is in the card beside it."""
+    return suite_of(Path(module_file).resolve().with_suffix(".yaml"))
+
+
+def suite_of(path: Path) -> Suite:
+    """The suite of a card that says where its data lies. Raises InputError where it does not."""
+    card = SuiteCard.load(path)
+    if card.data is None:
+        raise InputError(f"suite card {path.name}: it has no 'data'; nla-eval suite add writes it")
+    data, options = card.data, card.data.choices.source_options(card.name, card.arm, card.licence)
+    folder = path.resolve().parent
+    return Suite(card=card, load=lambda: transcripts_of(data, folder, options), folder=folder)
 
 
 def suite_names() -> list[str]:

@@ -21,15 +21,14 @@ from ..progress import Lines, Progress
 from ..reading import Bench, ReadResult, Scores, kept, read
 from ..readings import Lane
 from ..runtime import Runtime, RuntimeSettings, runtime_for, torch_dtype
-from ..sources import SOURCES, Skipped, SourceOptions
+from ..sources import Place, Skipped, SourceOptions
+from ..sources import read as read_source
 from ..store import ActivationStorage, ReadingStore
-from ..suite import AnswersBy, Suite, get_suite, suite_names
+from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
 
 if TYPE_CHECKING:
     from ..ray_pipeline import Stages
-
-_READERS = {".jsonl": "jsonl", ".eval": "inspect_log", ".json": "inspect_log"}
 
 
 @dataclass(frozen=True)
@@ -173,27 +172,27 @@ def _transcripts(request: ReadRequest) -> Iterator[Transcript]:
 
 def _found(name: str, arm: str, request: ReadRequest) -> Iterable[Transcript]:
     path = Path(name)
-    if path.exists():
-        reader = _READERS.get(path.suffix, "inspect_log" if path.is_dir() else "")
-        if not reader:
-            raise InputError(f"'{path.name}' has an unknown ending; expected {', '.join(_READERS)} or a folder of logs")
+    if path.suffix == ".yaml" and path.is_file():
+        return _of_suite(suite_of(path), request)
+    if path.exists() or "://" in name:
+        where: Place = name if "://" in name else path
         suite = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "imported"
-        return _of_file(reader, path, SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit))
+        return _of_place(where, SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit))
     known = suite_names()
     if name not in known:
         raise InputError(f"'{name}' is neither a file nor a suite; known suites: {', '.join(known) or 'none'}")
     return _of_suite(get_suite(name), request)
 
 
-def _of_file(reader: str, path: Path, options: SourceOptions) -> Iterator[Transcript]:
+def _of_place(where: Place, options: SourceOptions) -> Iterator[Transcript]:
     skipped: list[Skipped] = []
-    for item in SOURCES.get(reader)(path, options):
+    for item in read_source(where, options):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
             yield item
     if skipped:
-        print(f"{path.name}: {len(skipped)} records left out, first: {skipped[0]}", file=sys.stderr)
+        print(f"{options.suite}: {len(skipped)} records left out, first: {skipped[0]}", file=sys.stderr)
 
 
 def _of_suite(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:

@@ -1,17 +1,238 @@
-"""`nla-eval suite list`."""
+"""`nla-eval suite list`, `inspect` and `add`: what suites there are, what a reader understands of a place, and the two
+files that make a suite of it. Every text of a transcript is escaped before it reaches the terminal."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import keyword
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from ..suite import get_suite, suite_names
+from ..errors import InputError
+from ..overview import Overview, overview
+from ..sources import Place, source_of
+from ..sources import read as read_source
+from ..sources.hub import SCHEME, HubPlace, pinned
+from ..suite import AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
+from ..suite_data import ReadingChoices, SuiteData, content_hash
+from ..transcript import Arm
+
+_MODULE = '''"""Made by `nla-eval suite add`: everything about this suite is in the card beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspect_ai import Task
+
+from nla_eval.awareness import awareness_task
+from nla_eval.suite import register, suite_beside, task
+
+SUITE = register(suite_beside(__file__))
 
 
-def run() -> None:
+@task(name="nla_eval/{name}")
+def {name}(**options: Any) -> Task:
+    """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
+    return awareness_task(SUITE, **options)
+'''
+_FEW = 8
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """A place and how to read it."""
+
+    place: str
+    choices: ReadingChoices
+    reader: str = ""
+    near_duplicates: float | None = None
+    redact: bool = False
+
+    def where(self) -> Place:
+        """The place, as a reader takes it."""
+        return self.place if "://" in self.place else Path(self.place)
+
+
+@dataclass(frozen=True)
+class CardRequest:
+    """What a card says that the data does not."""
+
+    name: str
+    arm: str
+    licence: str
+    title: str = ""
+    into: Path = Path("suites")
+    force: bool = False
+
+
+def run_list() -> None:
     """Print a table of the suites."""
-    table = Table("suite", "arm", "transcripts", "last turn by", "licence", "needs", box=None, pad_edge=False)
+    columns = ("suite", "arm", "transcripts", "families", "last turn by", "licence", "available")
+    table = Table(*columns, box=None, pad_edge=False)
     for name in suite_names():
-        card = get_suite(name).card
-        table.add_row(name, card.arm, str(card.count), card.answers_by, card.licence, card.install or card.needs)
+        suite = get_suite(name)
+        card = suite.card
+        families = card.families.split(".")[0] if card.family_count is None else str(card.family_count)
+        row = (name, card.arm, str(card.count), families, card.answers_by, card.licence, available(suite))
+        table.add_row(*(Text(terminal(cell)) for cell in row))
     Console(soft_wrap=True).print(table)
+
+
+def available(suite: Suite) -> str:
+    """Whether a suite can be read here and now, and else what it takes."""
+    card = suite.card
+    if card.data is not None and card.needs is Needs.OFFLINE:
+        where = card.data.where(suite.folder) if suite.folder else Path(card.data.place)
+        return "offline" if Path(where).exists() else f"no: '{card.data.place}' is not there"
+    if card.needs is Needs.PACKAGE:
+        wanted = re.search(r"([\w.-]+)==", card.install)
+        here = wanted is None or importlib.util.find_spec(wanted[1].replace("-", "_")) is not None
+        return "package" if here else card.install
+    return card.needs.value
+
+
+def run_inspect(request: SourceRequest, *, as_json: bool = False) -> None:
+    """Print what was understood of a place, as tables or as one JSON object."""
+    reader, found = _understood(request)
+    if as_json:
+        print(json.dumps({"place": request.place, "reader": reader, **asdict(found)}, indent=1, ensure_ascii=True))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines_of(request.place, reader, found):
+        console.print(Text(line))
+
+
+def run_add(request: SourceRequest, card: CardRequest) -> None:
+    """Write a suite's card and its task file.
+
+    Raises:
+        InputError: the name is taken or no name; nothing to read; the card would be wrong.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", card.name) or keyword.iskeyword(card.name):
+        raise InputError(f"--name '{card.name}' is not a slug of lower-case letters, digits and underscores")
+    if card.arm not in set(Arm):
+        raise InputError(f"--arm '{card.arm}'; expected one of {', '.join(Arm)}")
+    yaml_file, module = (card.into / f"{card.name}{suffix}" for suffix in (".yaml", ".py"))
+    taken = [file.name for file in (yaml_file, module) if file.exists()]
+    if taken and not card.force:
+        raise InputError(f"{' and '.join(taken)} in '{card.into}' exist; choose another --name, or --force")
+    if request.place.startswith(SCHEME):
+        request = SourceRequest(**{**vars(request), "place": str(pinned(HubPlace.parse(request.place)))})
+    reader, found = _understood(request)
+    made = _card(request, card, reader, found)
+    card.into.mkdir(parents=True, exist_ok=True)
+    yaml_file.write_text(_dumped(made), encoding="utf-8")
+    module.write_text(_MODULE.format(name=card.name), encoding="utf-8")
+    SuiteCard.load(yaml_file)
+    left_out = found.records - found.transcripts
+    print(f"{found.transcripts} transcripts in {found.families} families, {left_out} records left out ({reader})")
+    print(f"wrote {yaml_file} and {module}; next: inspect eval {module}")
+
+
+def _understood(request: SourceRequest) -> tuple[str, Overview]:
+    where, choices = request.where(), request.choices
+    reader = request.reader or source_of(where, choices.messages_key).name
+    options = choices.source_options("inspected", Arm.DEPLOYMENT)
+    items = read_source(where, options, reader)
+    return reader, overview(items, near_duplicates=request.near_duplicates, redact=request.redact)[0]
+
+
+def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overview) -> SuiteCard:
+    hub = request.place.startswith(SCHEME)
+    where = None if hub else Path(request.place).resolve()
+    place = request.place if where is None else _relative(where, card.into.resolve())
+    by_key = request.choices.family_key
+    rule = f"by '{by_key}' of the record" if by_key else "as its reader gives them (docs/sources.md)"
+    if request.near_duplicates is not None:
+        rule += f"; prompts alike from {request.near_duplicates:g} on (Jaccard, word triples) share one"
+    return SuiteCard(
+        name=card.name,
+        title=card.title or card.name.replace("_", " "),
+        arm=Arm(card.arm),
+        source=HubPlace.parse(request.place).name if where is None else where.name,
+        licence=card.licence,
+        families=f"Families {rule}.",
+        needs=Needs.HUB if hub else Needs.OFFLINE,
+        count=found.transcripts,
+        answers_by=AnswersBy.TARGET if request.choices.prompts else AnswersBy.RECORDED,
+        notes=[f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped],
+        family_count=found.families,
+        data=SuiteData(
+            place=place,
+            reader=reader,
+            sha256=None if where is None else content_hash(where),
+            choices=request.choices,
+            near_duplicates=request.near_duplicates,
+            redact=request.redact,
+        ),
+    )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Relative where card and data lie in one tree, so that they can move together; else absolute."""
+    try:
+        near = os.path.relpath(path, folder)
+    except ValueError:  # another drive
+        return str(path)
+    return str(path) if near.count("..") > 3 else Path(near).as_posix()
+
+
+def _dumped(card: SuiteCard) -> str:
+    fields = card.model_dump(mode="json", exclude_none=False, exclude_defaults=True)
+    data = fields["data"]
+    data["near_duplicates"] = card.data.near_duplicates if card.data else None
+    return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=110))
+
+
+def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
+    """The overview as lines, escaped."""
+    yield f"{terminal(place)}: {reader}"
+    yield f"records {found.records}, transcripts {found.transcripts}, left out {found.records - found.transcripts}"
+    for row in found.dropped:
+        yield f"  left out {row.count}: {terminal(row.reason)} (first: {terminal(row.first)})"
+    yield f"messages {_counts(found.roles)}"
+    for what, lengths in (("messages", found.messages), ("characters", found.characters)):
+        yield f"{what} in a transcript: " + ", ".join(f"{share} %: {value:,}" for share, value in lengths.items())
+    tools = found.tools
+    yield (
+        f"tools: defined in {tools.defined}, called in {tools.calling} transcripts; {tools.calls} calls "
+        f"({tools.unanswered} without a result, {tools.unparsed} whose arguments are not a JSON object), "
+        f"{tools.results} results ({tools.uncalled} of no call)"
+    )
+    if found.other_content:
+        yield f"not text, which a text model does not see: {_counts(found.other_content)}"
+    yield f"languages: {_counts(found.languages)}"
+    yield f"models: {_counts(found.models)}"
+    yield f"outcomes: {_counts(found.outcomes)}"
+    largest = f"{terminal(found.largest_family)} with {found.largest_family_transcripts}"
+    yield (
+        f"families {found.families} (largest: {largest}); prompts that are copies of another {found.exact_duplicates}, "
+        f"nearly so {found.near_duplicates}"
+    )
+    if found.masked:
+        yield f"masked: {_counts(found.masked)}"
+    for sample in found.samples:
+        yield f"- {terminal(sample.id)} [{terminal(sample.family)}] {sample.roles}"
+        yield f"    asked: {terminal(sample.first)}"
+        yield f"    said:  {terminal(sample.last)}"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    shown = ", ".join(f"{terminal(name)} {count}" for name, count in list(counts.items())[:_FEW])
+    return shown + (f" and {len(counts) - _FEW} more" if len(counts) > _FEW else "")
+
+
+def terminal(text: str) -> str:
+    """Text on one line without anything that moves a cursor, colours, or reverses what is shown."""
+    flat = re.sub(r"\s+", " ", text)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in flat)

@@ -1,20 +1,30 @@
 """What every source shares: its options, the row for a record it had to leave out, and the checks on what it yields.
-It knows no file format."""
+It knows no file format. Options are the one vocabulary of all readers; each ignores what its format has no use for."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from enum import StrEnum
 from typing import Any
 
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, ChatMessageAssistant
 
 from ..errors import InputError
-from ..registry import Registry
-from ..transcript import Arm, Provenance, Transcript
+from ..transcript import Arm, Provenance, Transcript, content_parts
+
+_MEGABYTE = 1_000_000
+
+
+class Branches(StrEnum):
+    """What to read where one record holds a tree of conversations."""
+
+    BEST = "best"
+    """One: the best-ranked path, or the one the model was on last."""
+    ALL = "all"
+    """Every path from the root to a leaf, all of one family."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,19 @@ class SourceOptions:
     """Inspect logs: read this model role's conversation ("target" in an audit) instead of the sample's messages."""
     source: str | None = None
     """Provenance to record instead of the file's name: a package with its version, a data set with its revision."""
+    messages_key: str | None = None
+    """Where a record holds its messages, dotted. Default: the first of the usual names."""
+    id_key: str | None = None
+    """Where a record holds its id, dotted. Default: the first of the usual names, else the place in the file."""
+    branches: Branches = Branches.BEST
+    """Trees: OpenAssistant, rewound sessions of Claude Code, rolled-back audits in Inspect logs."""
+    max_record_mb: int = 32
+    """A record of more than this many megabytes is left out: it would fill a context window many times over."""
+
+    @property
+    def max_record_bytes(self) -> int:
+        """`max_record_mb` in bytes."""
+        return self.max_record_mb * _MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -55,10 +78,6 @@ class Skipped:
 
 
 Item = Transcript | Skipped
-Source = Callable[[Path | None, SourceOptions], Iterator[Item]]
-"""(file or folder, or None where the source has its own; options) -> transcripts and skipped records, lazily."""
-
-SOURCES: Registry[Source] = Registry("source")
 
 
 class RecordError(ValueError):
@@ -81,11 +100,16 @@ class Fields:
 
 
 def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Transcript:
-    """The transcript of a record. Raises RecordError when there is nothing to replay."""
+    """The transcript of a record. Raises RecordError when there is nothing to replay or it is not valid Unicode."""
     if not fields.messages:
         raise RecordError("no messages")
     if not options.prompts and not any(m.role == "assistant" for m in fields.messages):
         raise RecordError("no assistant turn")
+    metadata = {str(key): as_text(value) for key, value in fields.metadata.items() if value is not None}
+    named = (fields.id, fields.family, fields.outcome or "", fields.variant or "", fields.model or "")
+    _expect_utf8((*named, *metadata, *metadata.values()), "its fields")
+    _expect_utf8([text for tool in fields.tools for text in (tool.name, tool.description)], "its tools")
+    _check_messages(fields.messages, options)
     return Transcript(
         id=fields.id,
         messages=[
@@ -99,8 +123,30 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         outcome=fields.outcome,
         variant=fields.variant,
         provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
-        metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
+        metadata=metadata,
     )
+
+
+def _check_messages(messages: Sequence[ChatMessage], options: SourceOptions) -> None:
+    size = 0
+    for index, message in enumerate(messages):
+        texts = [text for _, text in content_parts(message)]
+        if isinstance(message, ChatMessageAssistant) and message.tool_calls:
+            texts += [as_text(call.arguments) + call.function for call in message.tool_calls]
+        _expect_utf8(texts, f"message {index}")
+        size += sum(map(len, texts))
+    if size > options.max_record_bytes:
+        raise RecordError(f"{size / _MEGABYTE:.0f} MB of text; the limit is {options.max_record_mb} MB (max_record_mb)")
+
+
+def _expect_utf8(texts: Sequence[str], where: str) -> None:
+    """Half of a surrogate pair is no character: tokenizers and Parquet refuse it, so it is found here."""
+    try:
+        for text in texts:
+            if not text.isascii():
+                text.encode()
+    except UnicodeEncodeError:
+        raise RecordError(f"not UTF-8, or half a character (a lone surrogate), in {where}") from None
 
 
 def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterator[Item]:
@@ -132,9 +178,14 @@ def message_id(transcript_id: str, index: int) -> str:
 
 
 def lookup(record: Any, dotted: str) -> Any:
-    """`record["a"]["b"]` for "a.b", or None when a step is missing."""
+    """`record["a"][0]["b"]` for "a.0.b", or None when a step is missing."""
     for key in dotted.split("."):
-        record = record.get(key) if isinstance(record, Mapping) else None
+        if isinstance(record, Mapping):
+            record = record.get(key)
+        elif isinstance(record, list | tuple) and key.isdecimal() and int(key) < len(record):
+            record = record[int(key)]
+        else:
+            return None
     return record
 
 

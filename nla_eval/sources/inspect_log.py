@@ -1,103 +1,160 @@
-"""Transcripts from Inspect logs, `.eval` or `.json`, one file or a folder of them: one transcript per sample and epoch.
+"""Transcripts from Inspect logs, `.eval` or `.json`: one transcript per sample and epoch, sample by sample.
 
-Messages are the sample's, or with `model_role` those of the last call to that role (in an audit log the sample's own
-messages are the auditor's). Tool definitions come from the model calls; a log keeps them nowhere else."""
+Messages are the sample's. Where the conversation was compacted they are what the model saw: one transcript for each
+stretch. With `model_role` they are those of that role's calls (in an audit log the sample's own messages are the
+auditor's). Tool definitions come from the model calls; a log keeps them nowhere else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.event import ModelEvent
-from inspect_ai.log import EvalLog, EvalSample, read_eval_log, read_eval_log_samples
-from inspect_ai.model import ChatMessage
-
-from ..errors import InputError
-from ._base import (
-    SOURCES,
-    Fields,
-    Item,
-    RecordError,
-    Skipped,
-    SourceOptions,
-    as_text,
-    lookup,
-    make_transcript,
-    screened,
+from inspect_ai.log import (
+    EvalSample,
+    read_eval_log,
+    read_eval_log_sample,
+    read_eval_log_sample_summaries,
+    resolve_sample_attachments,
+    resolve_sample_events_data,
 )
 
-_SUFFIXES = (".eval", ".json")
+from ..errors import InputError
+from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._inspect_calls import Conversation, conversations
+from ._json import JsonDamageError, JsonText, opened
+from ._probe import Container, Probe, probe
+from ._source import SOURCES, Source
+from ._tables import one_line
+
+_LONGEST_SAMPLE = 1 << 29
+"""Characters of a sample's JSON. Events repeat messages, so this is far above what a transcript may have."""
+_MEMBERS = ("header.json", "_journal/", "samples/", "summaries.json", "reductions.json")
+
+_Named = tuple[str, Callable[[], EvalSample]]
+"""A sample's name for a reason, and how to read it."""
 
 
-@SOURCES.register("inspect_log")
-def read(path: Path | None, options: SourceOptions) -> Iterator[Item]:
-    """Transcripts of every sample, sample by sample, attachments resolved.
-
-    Raises:
-        InputError: nothing there, or not one usable transcript in it.
-    """
-    if path is None or not path.exists():
-        raise InputError(
-            f"source 'inspect_log': no '{path.name if path else ''}'; give an .eval or .json log or a folder"
-        )
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
-    yield from screened(_samples(files, options), options, path.name)
-
-
-def _samples(files: list[Path], options: SourceOptions) -> Iterator[Item]:
-    for file in files:
-        try:
-            header = read_eval_log(str(file), header_only=True)
-            yield from _of_log(file, header, _read_samples(file, header), options)
-        except Exception as error:  # whatever a damaged log raises inside Inspect, the other logs are still read
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            yield Skipped(file.name, f"not a readable Inspect log: {reason}")
-
-
-def _read_samples(file: Path, header: EvalLog) -> Iterator[EvalSample]:
-    """One sample at a time, except from logs of old versions, which do not list their samples and are read whole."""
-    if header.eval.dataset.sample_ids is not None:
-        return read_eval_log_samples(str(file), all_samples_required=False, resolve_attachments=True)
-    return iter(read_eval_log(str(file), resolve_attachments=True).samples or [])
-
-
-def _of_log(file: Path, header: EvalLog, samples: Iterator[EvalSample], options: SourceOptions) -> Iterator[Item]:
+def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
     found = False
-    for sample in samples:
-        found = True
+    try:
+        for header, name, sample in _archive(path) if probe(path).container is Container.ZIP else _document(path):
+            found = True
+            try:
+                yield from _of_sample(path.name, header, sample(), options)
+            except Exception as error:  # whatever one damaged sample raises inside Inspect, the others are still read
+                yield Skipped(f"{path.name} {name}", one_line(error))
+    except Exception as error:  # the same for what holds the samples
+        yield Skipped(path.name, f"not a readable Inspect log: {one_line(error)}")
+    else:
+        if not found:
+            yield Skipped(path.name, "a log without samples")
+
+
+def _archive(path: Path) -> Iterator[tuple[Mapping[str, Any], str, Callable[[], EvalSample]]]:
+    """Samples of an `.eval` file by their summaries, each read when it is asked for."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max((member.file_size for member in archive.infolist()), default=0)
+    if largest > _LONGEST_SAMPLE:
+        raise InputError(f"a sample unpacks to {largest / 1e6:.0f} MB; the limit is {_LONGEST_SAMPLE / 1e6:.0f}")
+    header = read_eval_log(str(path), header_only=True)
+    facts = {"model": header.eval.model, "task": header.eval.task}
+    for summary in read_eval_log_sample_summaries(str(path)):
+
+        def sample(id: int | str = summary.id, epoch: int = summary.epoch) -> EvalSample:
+            return read_eval_log_sample(str(path), id=id, epoch=epoch, resolve_attachments=True)
+
+        yield facts, f"sample {summary.id} epoch {summary.epoch}", sample
+
+
+def _document(path: Path) -> Iterator[tuple[Mapping[str, Any], str, Callable[[], EvalSample]]]:
+    """Samples of a `.json` log in the order of the file, decoded one at a time: Inspect's own reader takes it whole."""
+    import io
+
+    with opened(path) as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        values, header = JsonText(text, _LONGEST_SAMPLE), {}
+        if not values.take("{"):
+            raise InputError("not a JSON object")
+        while not values.take("}"):
+            key = values.value()
+            if not values.take(":"):
+                raise JsonDamageError("not JSON: a key without a value")
+            if key == "samples" and values.take("["):
+                spec = header.get("eval")
+                facts = spec if isinstance(spec, dict) else {}
+                yield from _listed(values, facts)
+            else:
+                value = values.value()
+                header[key] = value if key == "eval" else None
+            values.take(",")
+        text.detach()
+
+
+def _listed(values: JsonText, facts: Mapping[str, Any]) -> Iterator[Any]:
+    number = 0
+    while not values.take("]"):
+        number += 1
+        raw = values.value()
+
+        def sample(raw: Any = raw) -> EvalSample:
+            whole = resolve_sample_events_data(EvalSample.model_validate(raw))
+            return resolve_sample_attachments(whole, "full")
+
+        yield facts, f"sample number {number}", sample
+        values.take(",")
+
+
+def _of_sample(name: str, header: Mapping[str, Any], sample: EvalSample, options: SourceOptions) -> Iterator[Item]:
+    where = f"{name} sample {sample.id} epoch {sample.epoch}"
+    try:
+        found = conversations(sample, options)
+    except RecordError as error:
+        yield Skipped(where, str(error))
+        return
+    for number, conversation in enumerate(found, start=1):
         try:
-            yield make_transcript(_fields(file, header, sample, options), options, file.name)
+            fields = _fields(name, header, sample, conversation, options)
+            several = {"id": f"{fields.id}#{number}"} if len(found) > 1 else {}
+            yield make_transcript(Fields(**{**vars(fields), **several}), options, name)
         except RecordError as error:
-            yield Skipped(f"{file.name} sample {sample.id} epoch {sample.epoch}", str(error))
-    if not found:
-        yield Skipped(file.name, "a log without samples")
+            yield Skipped(where, str(error))
 
 
-def _fields(file: Path, header: EvalLog, sample: EvalSample, options: SourceOptions) -> Fields:
-    calls = [event for event in sample.events if isinstance(event, ModelEvent)]
-    if options.model_role is not None:
-        calls = [event for event in calls if event.role == options.model_role and not event.output.empty]
-        if not calls:
-            raise RecordError(f"no call to the model role '{options.model_role}'")
+def _fields(
+    name: str, header: Mapping[str, Any], sample: EvalSample, conversation: Conversation, options: SourceOptions
+) -> Fields:
     family = lookup(sample.metadata, options.family_key or "family")
     return Fields(
-        id=f"{file.name}/{sample.id}/{sample.epoch}",
-        messages=_messages(sample, calls, options),
+        id=f"{name}/{sample.id}/{sample.epoch}",
+        messages=conversation.messages,
         family=str(sample.id) if family is None else as_text(family),
-        model=calls[-1].model if calls and options.model_role is not None else header.eval.model,
+        model=conversation.model or header.get("model"),
         outcome=_outcome(sample, options),
-        tools=tuple(calls[-1].tools) if calls else (),
-        metadata={"task": header.eval.task, "sample_id": str(sample.id), "epoch": str(sample.epoch)},
+        tools=conversation.tools,
+        metadata={
+            "task": header.get("task"),
+            "sample_id": str(sample.id),
+            "epoch": str(sample.epoch),
+            "error": sample.error.message if sample.error else None,
+            "limit": sample.limit.type if sample.limit else None,
+        },
     )
-
-
-def _messages(sample: EvalSample, calls: list[ModelEvent], options: SourceOptions) -> list[ChatMessage]:
-    if options.model_role is None:
-        return list(sample.messages)
-    return [*calls[-1].input, calls[-1].output.message]
 
 
 def _outcome(sample: EvalSample, options: SourceOptions) -> str | None:
     score: Any = (sample.scores or {}).get(options.outcome_key) if options.outcome_key else None
     return None if score is None else as_text(score.value)
+
+
+def _fits(probe: Probe) -> bool:
+    if probe.container is Container.ZIP:
+        return probe.member.startswith(_MEMBERS)
+    log = isinstance(probe.first.get("eval"), dict) and bool({"version", "status"} & set(probe.first))
+    return log and probe.container in (Container.OBJECT, Container.LINES)
+
+
+read = SOURCES.register("inspect_log")(
+    Source("inspect_log", "an .eval or .json log of Inspect, or a folder of them", _read, _fits, (".eval", ".json"))
+)

@@ -104,8 +104,9 @@ def test_a_damaged_log_in_a_folder_is_a_row_and_the_others_are_read(tmp_path: Pa
     (tmp_path / "notes.txt").write_text("ignored")
     write_log(tmp_path / "c.eval", sample(1))
     items = read(tmp_path)
-    assert [type(item) for item in items] == [Skipped, Skipped, Transcript]
+    assert [type(item) for item in items] == [Skipped, Skipped, Transcript, Skipped]
     assert all("not a readable Inspect log" in str(item) and "\n" not in str(item) for item in items[:2])
+    assert str(items[3]) == "notes.txt: not what the reader 'inspect_log' reads"
 
 
 def test_a_folder_without_logs_and_a_missing_one_are_errors(tmp_path: Path) -> None:

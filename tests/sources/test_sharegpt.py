@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import tracemalloc
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nla_eval.errors import InputError, MissingExtraError
-from nla_eval.sources import SOURCES, Item, Skipped, SourceOptions, sharegpt
+from nla_eval.sources import SOURCES, Item, Skipped, SourceOptions
+from nla_eval.sources._json import JsonDamageError, JsonText
 from nla_eval.transcript import Arm, Transcript
 
 OPTIONS = SourceOptions(suite="real", arm=Arm.DEPLOYMENT)
@@ -55,30 +58,37 @@ def test_wherever_the_file_ends_the_whole_records_before_it_are_read(chunk: int,
     whole = json.dumps(records, indent=2)
     ends = [whole.index(f'"r{n}_0"') for n in range(4)]
     cut = data.draw(st.integers(min_value=ends[1], max_value=len(whole)))
-    found = list(_records_of(whole[:cut], chunk))
-    complete = [r for r in found if not isinstance(r, sharegpt._Damage)]
+    found = list(_values(whole[:cut], chunk))
+    complete = [record for record in found if record is not None]
     assert complete == records[: len(complete)]
     assert len(complete) >= sum(end <= cut for end in ends) - 1
     assert len(found) - len(complete) <= 1
     assert cut < len(whole) or found == records
 
 
-def _records_of(text: str, chunk: int) -> Any:
-    class Reader:
-        at = 0
+def _values(text: str, chunk: int) -> Iterator[Any]:
+    """What a list decodes to, read `chunk` characters at a time; None where it is damaged."""
 
-        def read(self, _: int) -> str:
-            Reader.at += chunk
-            return text[Reader.at - chunk : Reader.at]
+    class Pieces(io.StringIO):
+        def read(self, size: int | None = -1, /) -> str:
+            return super().read(chunk)
 
-    return sharegpt._records(Reader())  # type: ignore[arg-type]
+    values = JsonText(Pieces(text), 1 << 20)
+    assert values.take("[")
+    while not values.ended and not values.take("]"):
+        try:
+            yield values.value()
+        except JsonDamageError:
+            yield None
+            return
+        values.take(",")
 
 
 def test_the_cut_record_is_a_row_not_a_crash(tmp_path: Path) -> None:
     whole = json.dumps([chat("a_0", "hi", "hello"), chat("b_0", "hi", "hello")])
     items = read(tmp_path, whole[:-20])
     assert isinstance(items[0], Transcript)
-    assert str(items[1]) == "cut.json record 2: the file ends inside this record"
+    assert str(items[1]) == "cut.json record 2: the file ends inside this record, or it is not JSON"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +99,7 @@ def test_the_cut_record_is_a_row_not_a_crash(tmp_path: Path) -> None:
         ({"id": "x_0", "conversations": [{"from": "human", "value": "hi"}]}, "no assistant turn"),
         ({"id": "x_0", "conversations": [{"from": "narrator", "value": "hi"}]}, "unknown role 'narrator'"),
         ("x", "no list of 'conversations'"),
+        ({"id": "x_0", "conversations": ["hi"]}, "message 0 is not an object"),
     ],
 )
 def test_a_bad_record_is_skipped_and_the_next_is_read(tmp_path: Path, record: Any, reason: str) -> None:

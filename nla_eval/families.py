@@ -1,0 +1,111 @@
+"""Puts near-duplicates into one family, because two transcripts of nearly the same prompt are not two independent ones.
+
+In: transcripts with the families that their source's rule gave. Out: for every transcript its final family. Exact
+copies are found by hash, near ones by MinHash (Broder 1997) in `datasketch`. It compares what users say: system prompts
+are often shared by a whole data set, and answers are what is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from datasketch import MinHash, MinHashLSH
+
+from .transcript import Transcript, content_parts
+
+THRESHOLD = 0.8
+"""Jaccard similarity of word triples from which two prompts are near-duplicates; as in Lee et al. 2022 (2107.06499)."""
+COMPARED = 20_000
+"""Characters of a prompt that are compared."""
+_PERMUTATIONS = 64
+_TRIPLE = 3
+# Chinese, Japanese and Korean do not put blanks between words: each of their characters counts as one.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+
+
+@dataclass
+class Families:
+    """Families being found, one transcript after the other; memory grows by about 2 kB for each distinct prompt."""
+
+    threshold: float = THRESHOLD
+    merge: bool = True
+    """Whether near-duplicates share a family. Otherwise they are only counted."""
+    exact: int = 0
+    """Transcripts whose prompt is a copy of an earlier one's."""
+    near: int = 0
+    """Those whose prompt is nearly an earlier one's, and no copy."""
+    _parent: dict[str, str] = field(default_factory=dict)
+    _of: dict[str, str] = field(default_factory=dict)
+    _copies: dict[str, str] = field(default_factory=dict)
+    _prints: dict[str, MinHash] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS)
+
+    def add(self, transcript: Transcript) -> None:
+        """Take a transcript in; its family grows together with that of any near-duplicate."""
+        family = transcript.family
+        self._of[transcript.id] = family
+        self._parent.setdefault(family, family)
+        words = _WORD.findall(prompt_text(transcript).lower())
+        if not words:
+            return
+        digest = hashlib.sha256(" ".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+        if digest in self._copies:
+            self.exact += 1
+            self._join(self._copies[digest], family)
+            return
+        self._copies[digest] = family
+        made = _print(words)
+        alike = [key for key in self._index.query(made) if self._prints[key].jaccard(made) >= self.threshold]
+        self.near += bool(alike)
+        for key in alike:
+            self._join(self._copies[key], family)
+        self._index.insert(digest, made)
+        self._prints[digest] = made
+
+    def of(self, transcript: Transcript) -> str:
+        """The final family of a transcript that was added: the first name of those that grew together."""
+        return self._root(self._of[transcript.id])
+
+    def sizes(self) -> Counter[str]:
+        """Transcripts in each final family."""
+        return Counter(self._root(family) for family in self._of.values())
+
+    def _root(self, family: str) -> str:
+        while self._parent[family] != family:
+            self._parent[family] = self._parent[self._parent[family]]
+            family = self._parent[family]
+        return family
+
+    def _join(self, first: str, second: str) -> None:
+        if self.merge:
+            self._parent[self._root(second)] = self._root(first)
+
+
+def families_of(transcripts: Iterable[Transcript], threshold: float = THRESHOLD) -> Families:
+    """The families of `transcripts`, which are read once."""
+    found = Families(threshold)
+    for transcript in transcripts:
+        found.add(transcript)
+    return found
+
+
+def prompt_text(transcript: Transcript) -> str:
+    """What users say, up to `COMPARED` characters; the system prompt where no user says anything."""
+    for role in ("user", "system"):
+        said = (text for m in transcript.messages if m.role == role for _, text in content_parts(m))
+        text = "\n".join(said)[:COMPARED]
+        if text.strip():
+            return text
+    return ""
+
+
+def _print(words: list[str]) -> MinHash:
+    made = MinHash(num_perm=_PERMUTATIONS)
+    triples = {" ".join(words[at : at + _TRIPLE]) for at in range(max(1, len(words) - _TRIPLE + 1))}
+    made.update_batch([triple.encode("utf-8", "surrogatepass") for triple in triples])
+    return made

@@ -1,0 +1,272 @@
+"""What a reader understood of a source: counts in, out and left out with reasons, roles, lengths, tools, languages,
+families, and a few samples. A pure tally over a source's items, read once; it prints nothing."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
+
+from .families import THRESHOLD, Families
+from .languages import language_of
+from .redact import redact_messages
+from .sources import Item, Skipped
+from .transcript import Transcript, content_parts
+
+SHARES = (0, 5, 25, 50, 75, 95, 100)
+"""Percentiles of the lengths."""
+_SAMPLES = 10
+_SHOWN = 160
+_NOT_TEXT = ("text", "thinking")
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Records left out for one reason."""
+
+    reason: str
+    """As it was first given."""
+    count: int
+    first: str
+    """Where that was."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A transcript in short; texts are as they were read, so whoever shows them has to escape them."""
+
+    id: str
+    family: str
+    roles: str
+    """The roles in order, runs with their length: "system user assistant tool 3 assistant"."""
+    first: str
+    """The start of what the first user says."""
+    last: str
+    """The start of what the assistant says last."""
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """How transcripts use tools."""
+
+    defined: int
+    """Transcripts with tool definitions."""
+    calling: int
+    """Transcripts in which the model calls one."""
+    calls: int
+    results: int
+    unanswered: int
+    """Calls without a result."""
+    uncalled: int
+    """Results of no call before them."""
+    unparsed: int
+    """Calls whose arguments are not a JSON object."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What was understood."""
+
+    records: int
+    """Everything that was met: `transcripts` and what was dropped."""
+    transcripts: int
+    dropped: tuple[Dropped, ...]
+    roles: dict[str, int]
+    """Messages by role."""
+    messages: dict[str, int]
+    """Percentiles of messages in a transcript, "0" to "100"."""
+    characters: dict[str, int]
+    """Percentiles of characters in a transcript: text, thinking and tool calls."""
+    tools: ToolUse
+    other_content: dict[str, int]
+    """Parts that are no text, by kind: a text model does not see them."""
+    languages: dict[str, int]
+    """Transcripts by the language of what users say."""
+    models: dict[str, int]
+    outcomes: dict[str, int]
+    families: int
+    largest_family: str
+    largest_family_transcripts: int
+    exact_duplicates: int
+    near_duplicates: int
+    masked: dict[str, int]
+    """Maskings by kind, where asked for."""
+    samples: tuple[Sample, ...]
+
+
+@dataclass
+class _Tally:
+    roles: Counter[str] = field(default_factory=Counter)
+    other: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    masked: Counter[str] = field(default_factory=Counter)
+    tools: Counter[str] = field(default_factory=Counter)
+    messages: list[int] = field(default_factory=list)
+    characters: list[int] = field(default_factory=list)
+
+
+def overview(
+    items: Iterable[Item], *, near_duplicates: float | None = THRESHOLD, redact: bool = False, seed: int = 0
+) -> tuple[Overview, Families]:
+    """Tally the items of a source, which are read once and not kept.
+
+    Args:
+        items: Transcripts and skipped rows.
+        near_duplicates: Similarity from which prompts share a family; None counts them only.
+        redact: Count what masking would mask, and mask the samples.
+        seed: Of the choice of samples.
+
+    Returns:
+        The overview, and the families with what grew together.
+    """
+    tally, dropped = _Tally(), _Reasons()
+    families = Families(near_duplicates or THRESHOLD, merge=near_duplicates is not None)
+    chosen: list[Transcript] = []
+    rng, count = random.Random(seed), 0
+    for item in items:
+        if isinstance(item, Skipped):
+            dropped.add(item)
+            continue
+        transcript = item
+        if redact:
+            messages, masked = redact_messages(item.messages)
+            tally.masked.update(masked)
+            transcript = item.model_copy(update={"messages": messages})
+        _add(tally, transcript)
+        families.add(item)
+        count += 1
+        # Reservoir sampling (Vitter 1985, algorithm R): every transcript is as likely to be shown.
+        if len(chosen) < _SAMPLES:
+            chosen.append(transcript)
+        elif (at := rng.randrange(count)) < _SAMPLES:
+            chosen[at] = transcript
+    return _overview(tally, families, dropped, chosen), families
+
+
+class _Reasons:
+    """Dropped rows by reason; numbers and quoted names in a reason do not make it another."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, Skipped] = {}
+
+    def add(self, row: Skipped) -> None:
+        kind = re.sub(r"'[^']*'", "'…'", re.sub(r"\d+", "0", row.reason))
+        self.counts[kind] += 1
+        self.first.setdefault(kind, row)
+
+    def rows(self) -> tuple[Dropped, ...]:
+        return tuple(
+            Dropped(self.first[kind].reason, count, self.first[kind].where) for kind, count in self.counts.most_common()
+        )
+
+
+def _add(tally: _Tally, transcript: Transcript) -> None:
+    characters = 0
+    asked: list[str] = []
+    for message in transcript.messages:
+        tally.roles[message.role] += 1
+        for kind, text in content_parts(message):
+            characters += len(text)
+            if kind not in _NOT_TEXT:
+                tally.other[kind] += 1
+            elif message.role == "user":
+                asked.append(text)
+        if isinstance(message, ChatMessageAssistant):
+            characters += sum(len(str(call.arguments)) for call in message.tool_calls or ())
+    tally.messages.append(len(transcript.messages))
+    tally.characters.append(characters)
+    tally.languages[language_of("\n".join(asked))] += 1
+    tally.models[transcript.provenance.model or "not recorded"] += 1
+    tally.outcomes[transcript.outcome or "not recorded"] += 1
+    _add_tools(tally.tools, transcript)
+
+
+def _add_tools(tools: Counter[str], transcript: Transcript) -> None:
+    """Calls and results are matched by id in order, so that ids that stand twice are matched twice."""
+    open_calls: Counter[str] = Counter()
+    calls = 0
+    for message in transcript.messages:
+        if isinstance(message, ChatMessageAssistant):
+            made = message.tool_calls or []
+            calls += len(made)
+            open_calls.update(call.id for call in made)
+            tools["unparsed"] += sum(call.parse_error is not None for call in made)
+        elif isinstance(message, ChatMessageTool):
+            tools["results"] += 1
+            if open_calls[message.tool_call_id or ""] > 0:
+                open_calls[message.tool_call_id or ""] -= 1
+            else:
+                tools["uncalled"] += 1
+    tools["calls"] += calls
+    tools["calling"] += calls > 0
+    tools["defined"] += bool(transcript.tools)
+    tools["unanswered"] += sum(open_calls.values())
+
+
+def _overview(tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequence[Transcript]) -> Overview:
+    count = len(tally.messages)
+    sizes = families.sizes().most_common(1) or [("", 0)]
+    names = ("defined", "calling", "calls", "results", "unanswered", "uncalled", "unparsed")
+    return Overview(
+        records=count + sum(dropped.counts.values()),
+        transcripts=count,
+        dropped=dropped.rows(),
+        roles=dict(tally.roles.most_common()),
+        messages=_percentiles(tally.messages),
+        characters=_percentiles(tally.characters),
+        tools=ToolUse(**{name: tally.tools[name] for name in names}),
+        other_content=dict(tally.other.most_common()),
+        languages=dict(tally.languages.most_common()),
+        models=dict(tally.models.most_common()),
+        outcomes=dict(tally.outcomes.most_common()),
+        families=len(families.sizes()),
+        largest_family=sizes[0][0],
+        largest_family_transcripts=sizes[0][1],
+        exact_duplicates=families.exact,
+        near_duplicates=families.near,
+        masked=dict(tally.masked.most_common()),
+        samples=tuple(_sample(transcript, families) for transcript in chosen),
+    )
+
+
+def _percentiles(values: Sequence[int]) -> dict[str, int]:
+    """Observed values, not ones between two of them."""
+    if not values:
+        return {}
+    found = np.percentile(values, SHARES, method="inverted_cdf")
+    return {str(share): int(value) for share, value in zip(SHARES, found, strict=True)}
+
+
+def _sample(transcript: Transcript, families: Families) -> Sample:
+    users = [_words(transcript, "user"), _words(transcript, "system")]
+    return Sample(
+        id=transcript.id,
+        family=families.of(transcript),
+        roles=_runs([message.role for message in transcript.messages]),
+        first=next((text for said in users for text in said), "")[:_SHOWN],
+        last=next(reversed(_words(transcript, "assistant")), "")[:_SHOWN],
+    )
+
+
+def _words(transcript: Transcript, role: str) -> list[str]:
+    said = ("\n".join(t for _, t in content_parts(m)).strip() for m in transcript.messages if m.role == role)
+    return [text for text in said if text]
+
+
+def _runs(roles: Sequence[str]) -> str:
+    found: list[list[str]] = []
+    for role in roles:
+        if found and found[-1][0] == role:
+            found[-1].append(role)
+        else:
+            found.append([role])
+    shown = [run[0] if len(run) == 1 else f"{run[0]} {len(run)}" for run in found[:12]]
+    return ", ".join(shown) + (f", … ({len(roles)} messages)" if len(found) > len(shown) else "")

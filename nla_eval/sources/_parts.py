@@ -1,0 +1,104 @@
+"""The content of one message, as OpenAI, Anthropic, Gemini or Inspect write it, to Inspect's content types.
+
+Text and thinking keep their words; images, files and sound stay as parts of their kind, which no text model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inspect_ai.model import (
+    Content,
+    ContentAudio,
+    ContentDocument,
+    ContentImage,
+    ContentReasoning,
+    ContentText,
+)
+from pydantic import TypeAdapter, ValidationError
+
+from ._base import RecordError, as_text
+
+_INSPECT: TypeAdapter[Content] = TypeAdapter(Content)
+_TEXT = ("text", "input_text", "output_text", "refusal")
+_IMAGE = ("image", "image_url", "input_image")
+_FILE = ("file", "input_file", "document")
+_SERVER_TOOL = ("server_tool_use", "web_search_tool_result", "code_execution_tool_result", "mcp_tool_use")
+
+
+def content_of(raw: Any, index: int) -> str | list[Content]:
+    """Content as text or typed parts.
+
+    Args:
+        raw: Text, null, one part, or a list of them.
+        index: Of the message, for the reason.
+
+    Raises:
+        RecordError: something else, or a part of an unknown type.
+    """
+    if raw is None:
+        return ""
+    if isinstance(raw, str):
+        return raw
+    if isinstance(raw, Mapping):
+        raw = [raw]
+    if isinstance(raw, list):
+        return [_part(part, index) for part in raw]
+    raise RecordError(f"message {index}: 'content' is neither text, null nor a list")
+
+
+def _part(part: Any, index: int) -> Content:
+    if isinstance(part, str):
+        return ContentText(text=part)
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind is None and isinstance(part, Mapping) and isinstance(part.get("text"), str):
+        return ContentText(text=part["text"])
+    if isinstance(kind, str):
+        found = _known(part, kind)
+        if found is not None:
+            return found
+        try:
+            return _INSPECT.validate_python(part)
+        except ValidationError:
+            pass
+    raise RecordError(f"message {index}: a content part of unknown type '{kind}'")
+
+
+def _known(part: Mapping[str, Any], kind: str) -> Content | None:
+    if kind in _TEXT:
+        text = next((part[key] for key in ("text", "refusal") if isinstance(part.get(key), str)), None)
+        return None if text is None else ContentText(text=text)
+    if kind in ("reasoning", "thinking", "redacted_thinking"):
+        words = next((part[key] for key in ("reasoning", "thinking", "text") if isinstance(part.get(key), str)), "")
+        return ContentReasoning(reasoning=words, redacted=kind == "redacted_thinking" or bool(part.get("redacted")))
+    if kind in _IMAGE:
+        return ContentImage(image=_address(part.get("image_url", part.get("image", part.get("source")))))
+    if kind in _FILE:
+        return _file(part)
+    if kind == "input_audio" and isinstance(part.get("input_audio"), Mapping):
+        sound = part["input_audio"]
+        return ContentAudio(audio=str(sound.get("data", "")), format="mp3" if sound.get("format") == "mp3" else "wav")
+    if kind in _SERVER_TOOL:
+        return ContentText(text=as_text({key: part[key] for key in ("name", "input", "content") if key in part}))
+    return None
+
+
+def _file(part: Mapping[str, Any]) -> Content:
+    source = part.get("file", part.get("source", part))
+    held = source if isinstance(source, Mapping) else {}
+    if held.get("type") == "text" and isinstance(held.get("data"), str):
+        return ContentText(text=held["data"])
+    named = next((held[key] for key in ("file_data", "document", "file_id") if held.get(key)), None)
+    name = str(part.get("title") or held.get("filename") or "file")
+    return ContentDocument(
+        document=str(named or _address(source)), filename=name, mime_type=str(held.get("media_type") or "text/plain")
+    )
+
+
+def _address(source: Any) -> str:
+    """A URL, a data URL, or nothing."""
+    if isinstance(source, Mapping):
+        if isinstance(source.get("data"), str):
+            return f"data:{source.get('media_type', 'application/octet-stream')};base64,{source['data']}"
+        source = source.get("url", source.get("file_id", ""))
+    return source if isinstance(source, str) else ""

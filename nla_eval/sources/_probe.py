@@ -1,0 +1,132 @@
+"""What a file looks like from its first bytes: its container, first records (cut ones as far as they go), columns.
+
+Readers decide by a probe whether a file is theirs. At most `HEAD` bytes are read, and a Parquet file's footer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import ijson
+
+HEAD = 1 << 18
+_RECORDS = 20
+_BOM = b"\xef\xbb\xbf"
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+
+
+class Container(StrEnum):
+    """What holds the records."""
+
+    LINES = "JSON lines"
+    LIST = "a JSON list"
+    OBJECT = "a JSON object"
+    PARQUET = "Parquet"
+    ZIP = "a zip archive"
+    EMPTY = "an empty file"
+    WIDE = "text in UTF-16 (expected UTF-8)"
+    OTHER = "neither JSON, Parquet nor zip"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The look of a file."""
+
+    name: str
+    container: Container
+    records: tuple[dict[str, Any], ...] = ()
+    """First records that are objects; the last may be cut."""
+    columns: frozenset[str] = frozenset()
+    """Of a Parquet file, else the keys of the first record."""
+    member: str = ""
+    """Name of a zip archive's first member."""
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first record that is an object; empty where there is none."""
+        return self.records[0] if self.records else {}
+
+
+def probe(path: Path) -> Probe:
+    """The look of the file at `path`. Never raises for what is in it; OSError when it cannot be opened."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if head[:2] == b"\x1f\x8b":
+        head = _unzipped(path)
+    name = path.name
+    if head[:4] == b"PAR1":
+        return _of_parquet(path)
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+        length = int.from_bytes(head[26:28], "little")
+        return Probe(name, Container.ZIP, member=head[30 : 30 + length].decode("utf-8", "replace"))
+    if head[:2] in _WIDE:
+        return Probe(name, Container.WIDE)
+    head = head.removeprefix(_BOM)
+    start = head.lstrip()
+    if not start:
+        return Probe(name, Container.EMPTY)
+    if start[:1] == b"[":
+        return _of(name, Container.LIST, _first_of_list(start))
+    if start[:1] != b"{":
+        lines = list(_whole_lines(start))
+        return _of(name, Container.LINES, lines) if lines else Probe(name, Container.OTHER)
+    lines = list(_whole_lines(start))
+    return _of(name, Container.LINES, lines) if lines else _of(name, Container.OBJECT, [_partial(start)])
+
+
+def _of(name: str, container: Container, records: list[Any]) -> Probe:
+    objects = tuple(record for record in records if isinstance(record, dict))
+    return Probe(name, container, objects, frozenset(map(str, objects[0])) if objects else frozenset())
+
+
+def _of_parquet(path: Path) -> Probe:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return Probe(path.name, Container.PARQUET, columns=frozenset(pyarrow.parquet.read_schema(path).names))
+    except (pyarrow.ArrowException, OSError, ValueError):
+        return Probe(path.name, Container.PARQUET)
+
+
+def _unzipped(path: Path) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            return file.read(HEAD)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _whole_lines(head: bytes) -> Iterator[dict[str, Any]]:
+    """Objects of the first lines that are complete, whatever stands between them."""
+    for line in re.split(rb"\r?\n", head)[:_RECORDS]:
+        if line[:1] == b"{":
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(record, dict):
+                yield record
+
+
+def _first_of_list(head: bytes) -> list[Any]:
+    found = _partial(head)
+    return found[:_RECORDS] if isinstance(found, list) else []
+
+
+def _partial(head: bytes) -> Any:
+    """The value that `head` begins, as far as it goes."""
+    builder = ijson.ObjectBuilder()
+    try:
+        for event, value in ijson.basic_parse(head, use_float=True):
+            builder.event(event, value)
+    except (ijson.JSONError, ValueError, OverflowError):  # cut off, or damaged from here on
+        pass
+    return getattr(builder, "value", None)

@@ -1,0 +1,87 @@
+"""Rows of a Parquet file, some at a time and only the columns that are asked for. It knows no shape of transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pyarrow.types
+
+from ..errors import InputError
+from ._base import Skipped
+from ._json import Record
+
+_BATCH_BYTES = 1 << 24
+_BUFFER_BYTES = 1 << 20
+_FAULTS = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
+
+
+def parquet_rows(path: Path, wanted: Callable[[pyarrow.Schema], list[str]]) -> Iterator[Record | Skipped]:
+    """Rows as dictionaries, in file order. A column chunk is read through a buffer, so its size does not matter.
+
+    Args:
+        path: A Parquet file.
+        wanted: Chooses columns from the schema.
+
+    Raises:
+        InputError: not a Parquet file; none of the columns.
+    """
+    with path.open("rb") as raw:
+        try:
+            file = pyarrow.parquet.ParquetFile(raw, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        except _FAULTS as error:
+            raise InputError(f"{path.name}: not a readable Parquet file: {one_line(error)}") from None
+        with closing(file):
+            yield from _rows(file, path.name, wanted(file.schema_arrow))
+
+
+def _rows(file: pyarrow.parquet.ParquetFile, name: str, columns: list[str]) -> Iterator[Record | Skipped]:
+    number = 0
+    try:
+        for batch in file.iter_batches(_batch_rows(file), columns=columns, use_threads=False):
+            for row in range(batch.num_rows):
+                number += 1
+                yield _row(batch, row, number, f"{name} row {number}")
+    except _FAULTS as error:
+        yield Skipped(f"{name} after row {number}", f"damaged, the rest is not read: {one_line(error)}")
+
+
+def _row(batch: pyarrow.RecordBatch, row: int, number: int, where: str) -> Record | Skipped:
+    try:
+        return Record(where, batch.slice(row, 1).to_pylist()[0], number)
+    except (UnicodeDecodeError, pyarrow.ArrowException, OverflowError, ValueError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else one_line(error)
+        return Skipped(where, reason)
+
+
+def _batch_rows(file: pyarrow.parquet.ParquetFile) -> int:
+    metadata = file.metadata
+    total = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return max(1, min(1024, _BATCH_BYTES * max(1, metadata.num_rows) // max(1, total)))
+
+
+def is_chat(kind: pyarrow.DataType) -> bool:
+    """Whether a column is a list of {role, ...} or {from, ...}."""
+    if not (pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)):
+        return False
+    held = kind.value_type
+    return pyarrow.types.is_struct(held) and any(
+        held.field(index).name in ("role", "from") for index in range(held.num_fields)
+    )
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error, or its type's name."""
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def without_nulls(value: Any) -> Any:
+    """Arrow gives every struct all its fields: those that are null say nothing."""
+    if isinstance(value, dict):
+        return {key: without_nulls(held) for key, held in value.items() if held is not None}
+    return [without_nulls(held) for held in value] if isinstance(value, list) else value

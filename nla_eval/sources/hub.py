@@ -1,0 +1,88 @@
+"""Transcripts streamed from a data set of the Hugging Face hub by the `datasets` library, row by row.
+
+A place is `hf://owner/name@revision?config=NAME&split=NAME`: the revision is a commit, so that the same place gives the
+same rows; the split is "train" where none is given. Chat columns are found as in Parquet files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from ..errors import InputError
+from ._base import Item, Skipped, SourceOptions
+from ._chat import chats
+from ._json import Record
+from ._source import SOURCES, Source
+from ._tables import one_line, without_nulls
+
+SCHEME = "hf://"
+_PLACE = "hf://owner/name@revision?config=NAME&split=NAME"
+
+
+@dataclass(frozen=True)
+class HubPlace:
+    """A data set, pinned or not."""
+
+    name: str
+    revision: str | None = None
+    """A commit, tag or branch; None is the newest, which only `suite add` turns into a commit."""
+    config: str | None = None
+    split: str = "train"
+
+    @classmethod
+    def parse(cls, place: str) -> HubPlace:
+        """Raises InputError for anything but `_PLACE`."""
+        parts = urlsplit(place)
+        path, _, revision = f"{parts.netloc}{parts.path}".partition("@") if "@" not in parts.netloc else ("", "", "")
+        name = path.removeprefix("datasets/").strip("/")
+        given = dict(parse_qsl(parts.query))
+        unknown = set(given) - {"config", "split"}
+        if parts.scheme != "hf" or unknown or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+            raise InputError(f"'{place}' is not a data set of the hub; expected {_PLACE}")
+        return cls(name, revision or None, given.get("config"), given.get("split", "train"))
+
+    def __str__(self) -> str:
+        at = f"@{self.revision}" if self.revision else ""
+        query = "&".join(f"{k}={v}" for k, v in (("config", self.config), ("split", self.split)) if v)
+        return f"{SCHEME}{self.name}{at}?{query}"
+
+
+def pinned(place: HubPlace) -> HubPlace:
+    """The same place at the commit that its revision means now. Raises InputError when the hub cannot be asked."""
+    if place.revision and re.fullmatch(r"[0-9a-f]{40}", place.revision):
+        return place
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(place.name, revision=place.revision).sha
+    except Exception as error:  # the hub's client raises some twenty kinds, of network, rights and names
+        raise InputError(f"'{place.name}': the hub cannot say its commit: {one_line(error)}") from None
+    return replace(place, revision=commit)
+
+
+def _read(where: str, options: SourceOptions) -> Iterator[Item]:
+    place = HubPlace.parse(where)
+    source = f"{place.name}@{place.revision or 'newest'}"
+    yield from chats(_rows(place), options, source)
+
+
+def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
+    import datasets
+
+    number = 0
+    try:
+        rows: Any = datasets.load_dataset(
+            place.name, place.config, split=place.split, revision=place.revision, streaming=True
+        )
+        for number, row in enumerate(rows, start=1):
+            yield Record(f"{place.name} row {number}", without_nulls(row), number)
+    except Exception as error:  # as above; a stream may break after any row
+        if not number:
+            raise InputError(f"'{place.name}' cannot be read from the hub: {one_line(error)}") from None
+        yield Skipped(f"{place.name} after row {number}", f"the stream broke, the rest is not read: {one_line(error)}")
+
+
+read = SOURCES.register("hub")(Source("hub", f"a data set of the Hugging Face hub, {_PLACE}", read_url=_read))

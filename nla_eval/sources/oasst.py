@@ -1,0 +1,164 @@
+"""Transcripts from OpenAssistant: trees of messages, nested (`prompt` with `replies`) or flat (`message_id` and
+`parent_id`), in JSON or Parquet. A transcript is a path from the root to its last assistant message, a tree a family.
+
+`branches` "best" takes the reply of the best rank at every step (people ranked them; the first where nobody did), "all"
+every path. Flat messages of one tree must stand together, as they do in the published files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ._base import Branches, Fields, Item, RecordError, Skipped, SourceOptions, as_text, make_transcript
+from ._json import Record, json_records
+from ._messages import chat_messages
+from ._probe import Container, Probe, probe
+from ._source import SOURCES, Source
+from ._tables import parquet_rows
+
+_ROLES = {"prompter": "user", "assistant": "assistant", "system": "system"}
+_COLUMNS = ("message_id", "parent_id", "text", "role", "lang", "rank", "deleted", "synthetic", "message_tree_id")
+
+
+@dataclass
+class _Tree:
+    """Messages with the numbers of each one's replies; the root is number 0."""
+
+    id: str
+    messages: list[Mapping[str, Any]]
+    replies: list[list[int]]
+    lost: int = 0
+    """Messages that hang on none of the tree's: their parent is missing, or they are their own ancestors."""
+
+
+def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
+    if probe(path).container is Container.PARQUET:
+        records = parquet_rows(path, lambda schema: [name for name in schema.names if name in _COLUMNS])
+    else:
+        records = json_records(path, options)
+    seen: set[str] = set()
+    for tree_id, group in groupby(records, key=_tree_id):
+        together = list(group)
+        yield from (record for record in together if isinstance(record, Skipped))
+        whole = [record for record in together if isinstance(record, Record)]
+        if not whole:
+            continue
+        where = whole[0].where
+        try:
+            if tree_id in seen:
+                raise RecordError(f"messages of the tree '{tree_id}' stand apart; sort them by message_tree_id")
+            seen.add(tree_id)
+            yield from _transcripts(_tree(tree_id, whole), options, path.name)
+        except RecordError as error:
+            yield Skipped(where, str(error))
+
+
+def _tree_id(record: Record | Skipped) -> str:
+    if isinstance(record, Skipped) or not isinstance(record.value, Mapping):
+        return ""
+    return as_text(record.value.get("message_tree_id") or "")
+
+
+def _tree(tree_id: str, records: list[Record]) -> _Tree:
+    values = [record.value for record in records]
+    if not tree_id or not all(isinstance(value, Mapping) for value in values):
+        raise RecordError("not a message or tree of OpenAssistant: no 'message_tree_id'")
+    if isinstance(values[0].get("prompt"), Mapping):
+        if len(values) > 1:
+            raise RecordError(f"{len(values)} trees with the id '{tree_id}'")
+        return _nested(tree_id, values[0]["prompt"])
+    return _flat(tree_id, values)
+
+
+def _nested(tree_id: str, prompt: Mapping[str, Any]) -> _Tree:
+    messages, replies = [prompt], [[]]
+    at = 0
+    while at < len(messages):
+        held = messages[at].get("replies") or []
+        if not isinstance(held, list) or not all(isinstance(reply, Mapping) for reply in held):
+            raise RecordError("'replies' is not a list of messages")
+        replies[at] = list(range(len(messages), len(messages) + len(held)))
+        messages.extend(held)
+        replies.extend([] for _ in held)
+        at += 1
+    return _Tree(tree_id, messages, replies)
+
+
+def _flat(tree_id: str, values: list[Mapping[str, Any]]) -> _Tree:
+    roots = [value for value in values if value.get("parent_id") is None]
+    if len(roots) != 1:
+        raise RecordError(f"a tree with {len(roots)} roots; expected 1")
+    by_parent: dict[str, list[Mapping[str, Any]]] = {}
+    for value in values:
+        if value is not roots[0]:
+            by_parent.setdefault(as_text(value["parent_id"]), []).append(value)
+    messages, replies = roots, [[]]
+    at = 0
+    while at < len(messages):
+        # Taken out, so that an id that stands twice has its replies once and no circle is walked for ever.
+        held = by_parent.pop(as_text(messages[at].get("message_id")), [])
+        replies[at] = list(range(len(messages), len(messages) + len(held)))
+        messages.extend(held)
+        replies.extend([] for _ in held)
+        at += 1
+    return _Tree(tree_id, messages, replies, lost=len(values) - len(messages))
+
+
+def _transcripts(tree: _Tree, options: SourceOptions, source: str) -> Iterator[Item]:
+    if tree.lost:
+        yield Skipped(f"{source} tree {tree.id}", f"{tree.lost} messages that hang on none of their tree")
+    found = False
+    for path in _paths(tree, options.branches):
+        last = max((n for n, m in enumerate(path) if m.get("role") == "assistant"), default=-1)
+        kept = path if options.prompts else path[: last + 1]
+        if kept:
+            found = True
+            yield make_transcript(_fields(tree, kept, options), options, source)
+    if not found:
+        raise RecordError("no assistant turn")
+
+
+def _fields(tree: _Tree, path: list[Mapping[str, Any]], options: SourceOptions) -> Fields:
+    leaf = as_text(path[-1].get("message_id"))
+    transcript_id = tree.id if options.branches is Branches.BEST else f"{tree.id}/{leaf}"
+    messages = [{"role": message.get("role"), "content": message.get("text")} for message in path]
+    return Fields(
+        id=transcript_id,
+        messages=chat_messages(messages, transcript_id, {**_ROLES, **options.roles}),
+        family=tree.id,
+        metadata={
+            "language": tree.messages[0].get("lang"),
+            "synthetic": str(sum(bool(message.get("synthetic")) for message in path)),
+        },
+    )
+
+
+def _paths(tree: _Tree, branches: Branches) -> Iterator[list[Mapping[str, Any]]]:
+    """Messages from the root to each leaf, best first."""
+    above = {reply: number for number, replies in enumerate(tree.replies) for reply in replies}
+    waiting = [0]
+    while waiting:
+        at = waiting.pop()
+        replies = sorted((r for r in tree.replies[at] if not tree.messages[r].get("deleted")), key=partial(_rank, tree))
+        waiting.extend(reversed(replies[:1] if branches is Branches.BEST else replies))
+        if not replies:
+            path = [at]
+            while path[-1] in above:
+                path.append(above[path[-1]])
+            yield [tree.messages[number] for number in reversed(path)]
+
+
+def _rank(tree: _Tree, reply: int) -> float:
+    rank = tree.messages[reply].get("rank")
+    return float(rank) if isinstance(rank, int | float) else float("inf")
+
+
+def _fits(probe: Probe) -> bool:
+    return "message_tree_id" in probe.columns and bool({"prompt", "parent_id"} & probe.columns)
+
+
+read = SOURCES.register("oasst")(Source("oasst", "OpenAssistant trees or messages, in JSON or Parquet", _read, _fits))

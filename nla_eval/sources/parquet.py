@@ -1,0 +1,63 @@
+"""Transcripts from a Parquet file with a chat column, such as WildChat's or LMSYS-Chat-1M's `conversation`.
+
+The column holds lists of {role, content} or {from, value}, or the JSON text of such a list. Rows come by batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow
+
+from ..errors import InputError
+from ._base import Item, Skipped, SourceOptions
+from ._chat import ANSWERS, FACTS, IDS, MESSAGES, chats
+from ._json import Record
+from ._probe import Container, Probe
+from ._source import SOURCES, Source
+from ._tables import is_chat, parquet_rows, without_nulls
+
+_KNOWN = (
+    *MESSAGES, *IDS, *ANSWERS, *FACTS,
+    "prompt", "system", "tools", "family", "outcome", "variant", "model", "meta", "metadata",
+)  # fmt: skip
+
+
+def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
+    keys = (options.messages_key, options.id_key, options.family_key, options.outcome_key)
+    named = {key.split(".")[0] for key in keys if key}
+
+    def wanted(schema: pyarrow.Schema) -> list[str]:
+        chat = [field.name for field in schema if is_chat(field.type)]
+        missing = sorted(named - set(schema.names))
+        if missing:
+            raise InputError(f"{path.name}: no column '{missing[0]}'; its columns are {', '.join(schema.names)}")
+        if options.messages_key is None and not chat and not {*MESSAGES, "prompt"} & set(schema.names):
+            raise InputError(
+                f"{path.name}: no column holds messages; name one (messages_key): {', '.join(schema.names)}"
+            )
+        return [name for name in schema.names if name in named or name in _KNOWN or name in chat]
+
+    rows = (row if isinstance(row, Skipped) else _plain(row) for row in parquet_rows(path, wanted))
+    yield from chats(rows, options, path.name)
+
+
+def _plain(row: Record) -> Record:
+    return replace(row, value=without_nulls(row.value))
+
+
+def _fits(probe: Probe) -> bool:
+    return probe.container is Container.PARQUET
+
+
+read = SOURCES.register("parquet")(
+    Source(
+        "parquet",
+        "a Parquet file with a chat column (WildChat, LMSYS-Chat-1M, any)",
+        _read,
+        _fits,
+        suffixes=(".parquet",),
+        generic=True,
+    )
+)
