@@ -151,7 +151,9 @@ def answer(fresh: bool = False, **settings: Any) -> Solver:
         if work.suite is None:
             raise InputError("step nla_eval/answer needs a registered suite: recorded transcripts have their answers")
         book = book_for(work.suite)
-        full, work.answer = await answered(work.transcript, get_model(), book, AnswerSettings(**settings), fresh=fresh)
+        tools = work.suite.tools(work.transcript) if work.suite.tools else ()
+        how = AnswerSettings(**settings)
+        full, work.answer = await answered(work.transcript, get_model(), book, how, tools=tools, fresh=fresh)
         work.transcript = full.model_copy(update={"outcome": work.suite.outcome(full)})
         state.messages = list(full.messages)
         origin = "shipped with the suite" if book.is_shipped(work.answer.key) else "written here"

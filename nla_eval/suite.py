@@ -40,6 +40,8 @@ class Needs(StrEnum):
     """A Python package that carries the data; no network at run time."""
     HUB = "hub"
     """A download from a model hub."""
+    PATH = "path"
+    """A file or folder of the user's own."""
 
 
 class AnswersBy(StrEnum):
@@ -69,8 +71,8 @@ class SuiteCard(BaseModel):
     needs: Needs
     install: str = ""
     """The command that provides what is needed, where a package is."""
-    count: int = Field(ge=1)
-    """Transcripts in the suite."""
+    count: int | None = Field(default=None, ge=1)
+    """Transcripts in the suite; none where that is up to the user's files."""
     answers_by: AnswersBy
     notes: list[str] = Field(default_factory=list)
     """What may mislead: selection, format, known imbalance."""
