@@ -6,7 +6,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from nla_eval._target_api import user_folder
@@ -67,10 +66,7 @@ def at(
             yield item.model_copy(update={"family": family(item), "messages": messages})
 
     told = {"source": f"{Path(path).name}, the user's own", "count": None, "answers_by": AnswersBy.RECORDED}
-    outcome = suite.outcome if suite.card.answers_by is AnswersBy.RECORDED else Suite.outcome
-    return register(
-        replace(suite, card=card.model_copy(update=told), load=load, outcome=outcome, answers=None, tools=None)
-    )
+    return register(Suite(card=card.model_copy(update=told), load=load))
 
 
 def wants_path(name: str) -> Callable[[], Iterator[Transcript]]:

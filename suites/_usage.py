@@ -67,8 +67,6 @@ def _pick(candidates: Iterable[Transcript], per_band: int) -> list[list[Transcri
     bands: list[list[Transcript]] = [[] for _ in BANDS]
     seen: set[str] = set()
     for candidate in candidates:
-        if all(len(band) == per_band for band in bands):
-            break
         opening = _fold(candidate.messages[0].text)
         if candidate.family in seen or opening in seen:
             continue
@@ -78,6 +76,8 @@ def _pick(candidates: Iterable[Transcript], per_band: int) -> list[list[Transcri
                 band.append(_masked(candidate, prompt))
                 seen |= {candidate.family, opening}
                 break
+        if all(len(band) == per_band for band in bands):
+            break
     return bands
 
 
