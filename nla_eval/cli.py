@@ -62,7 +62,7 @@ def read(
     match: Annotated[
         str,
         typer.Option(
-            help="Of the deployment arm, only what resembles the evaluation arm in: length,turns,tools,language."
+            help="Of the deployment arm, only what resembles the evaluation arm: length,turns,tools,language."
         ),
     ] = "",
     plan_only: Annotated[bool, typer.Option("--plan", help="Print what it would take, load no weights, stop.")] = False,

@@ -202,8 +202,8 @@ def _matched(found: Sequence[tuple[Suite | None, str, str]], request: ReadReques
     made = match(wanted, [t for rows in sources for t in rows], request.match, request.plan.seed)
     print(made.describe())
     drawn = {t.digest for t in made.transcripts}
-    for (suite, _, _), rows, kept in zip(found, sources, others, strict=True):
-        chosen = kept + [t for t in rows if t.arm is Arm.DEPLOYMENT and t.digest in drawn]
+    for (suite, _, _), rows, others_of in zip(found, sources, others, strict=True):
+        chosen = others_of + [t for t in rows if t.arm is Arm.DEPLOYMENT and t.digest in drawn]
         yield from _of_suite(replace(suite, load=partial(iter, chosen)), whole) if suite and chosen else chosen
 
 
