@@ -12,6 +12,7 @@ import polars as pl
 
 from .judgement import Headline
 from .readings import StopReason
+from .replay_types import FOREIGN_CALLS
 from .stats import Resampling, cluster_ratio, implied_any_of_k, units_needed, upper_bound, wilson
 from .stats.balance import UNBALANCED, pooled_deviation, standardised_difference
 from .tally_frames import Unit, Verdicts
@@ -107,6 +108,7 @@ def lane_scores(found: Verdicts) -> list[LaneScores]:
 
 
 def _profile(arm: str, rows: pl.DataFrame) -> ArmProfile:
+    foreign = pl.col("replay_notes").list.set_intersection(sorted(FOREIGN_CALLS)).list.len().fill_null(0) > 0
     languages = rows["languages"].to_list() if "languages" in rows.columns else []
     spoken = [x for entry in languages for x in ([entry] if isinstance(entry, str) else entry or [])]
     return ArmProfile(
@@ -121,6 +123,8 @@ def _profile(arm: str, rows: pl.DataFrame) -> ArmProfile:
         lost_tokens=int(rows["lost_tokens"].sum()),
         transcripts_cut=int((rows["lost_tokens"] > 0).sum()),
         replay_notes=_counted([note for notes in rows["replay_notes"].to_list() for note in notes or []]),
+        calls=int(rows["tool_calls"].sum()),
+        native_calls=int(rows.filter(~foreign)["tool_calls"].sum()),
     )
 
 
