@@ -155,7 +155,7 @@ def test_the_command_reads_only_those_drawn(tmp_path: Path, capsys: pytest.Captu
     )  # fmt: skip
     read = list(_transcripts(request))
     assert [t.arm.value for t in read].count("evaluation") == 2
-    assert [t.id for t in read if t.arm is Arm.DEPLOYMENT] == ["d2", "d5"]
+    assert [t.id for t in read if t.arm is Arm.DEPLOYMENT] == ["d1", "d2"]
     assert "matched 2 of 9 deployment transcripts" in capsys.readouterr().out
 
 
