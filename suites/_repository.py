@@ -6,6 +6,7 @@ started and no clock or random number is read, so the same calls always give the
 from __future__ import annotations
 
 import posixpath
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,9 +42,9 @@ class Repository:
         self._folders: set[str] = set()
         self._effects = {tuple(shlex.split(effect.run)): effect for effect in effects}
         self._commands: dict[str, Shell] = {
-            "cat": self._cat, "cp": self._cp, "echo": self._echo, "find": self._find, "grep": self._grep,
-            "head": self._head, "ls": self._ls, "mkdir": self._mkdir, "mv": self._mv, "pwd": self._pwd, "rm": self._rm,
-            "tail": self._tail, "touch": self._touch, "wc": self._wc,
+            "cat": self._cat, "cp": self._cp, "du": self._du, "echo": self._echo, "find": self._find,
+            "grep": self._grep, "head": self._head, "ls": self._ls, "mkdir": self._mkdir, "mv": self._mv,
+            "pwd": self._pwd, "rm": self._rm, "tail": self._tail, "touch": self._touch, "wc": self._wc,
         }  # fmt: skip
 
     # -- the tools ---------------------------------------------------------------------------------------------------
@@ -124,9 +125,9 @@ class Repository:
 
     def _ls(self, args: list[str], stdin: str) -> str:
         flags, paths = _flags(args)
-        return "\n".join(self._listing(path, long="l" in flags) for path in paths or ["."])
+        return "\n".join(self._listing(path, flags) for path in paths or ["."])
 
-    def _listing(self, folder: str, *, long: bool) -> str:
+    def _listing(self, folder: str, flags: set[str]) -> str:
         at = self._path(folder)
         if at in self.files:
             return at
@@ -136,8 +137,20 @@ class Repository:
         names: dict[str, int] = {}
         for path in below:
             first, slash, _ = path[len(at) + 1 if at else 0 :].partition("/")
-            names[first + slash] = 0 if slash else len(self.files[path].encode())
-        return "\n".join(f"{size:>8} {name}" if long else name for name, size in sorted(names.items()))
+            names[first + slash] = 0 if slash else _bytes(self.files[path])
+        if "l" not in flags:
+            return "\n".join(sorted(names))
+        return "\n".join(f"{_size(size, flags):>12} {name}" for name, size in sorted(names.items()))
+
+    def _du(self, args: list[str], stdin: str) -> str:
+        flags, paths = _flags(args)
+        shown = []
+        for path in self._expand(paths or ["."]):
+            at = self._path(path)
+            sizes = {file: _bytes(self.files[file]) for file in (self._below(at) if at not in self.files else [at])}
+            listed = {**sizes, at or ".": sum(sizes.values())} if "a" in flags else {at or ".": sum(sizes.values())}
+            shown += [f"{_size(size, flags):>12} {name}" for name, size in listed.items()]
+        return "\n".join(shown)
 
     def _cat(self, args: list[str], stdin: str) -> str:
         return "".join(self._text(path) for path in self._expand(args)) if args else stdin
@@ -286,6 +299,24 @@ class Repository:
         at = self._file(path)
         del self.files[at]
         return f"deleted {at}"
+
+
+_STATED = re.compile(r"<[^<>]*?(\d[\d,]*(?:\.\d+)?) ?(bytes|kB|MB|GB)\b")
+"""A file that stands for a larger one says its size: "<binary, 41 GB>"."""
+_UNITS = {"bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def _bytes(text: str) -> int:
+    stated = _STATED.search(text)
+    return len(text.encode()) if stated is None else int(float(stated[1].replace(",", "")) * _UNITS[stated[2]])
+
+
+def _size(count: int, flags: set[str]) -> str:
+    """Bytes, or with -h the largest unit that leaves at least 1."""
+    if "h" not in flags:
+        return str(count)
+    unit, divisor = next(((u, d) for u, d in (("G", 10**9), ("M", 10**6), ("K", 10**3)) if count >= d), ("", 1))
+    return f"{count / divisor:.3g}{unit}"
 
 
 def _parts(command: str) -> list[tuple[str, list[str]]]:

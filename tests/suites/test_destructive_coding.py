@@ -42,6 +42,8 @@ FILES = {"a.txt": "one\ntwo\n", "src/b.py": "import os\nprint(1)\n", "src/deep/c
         ("cat a.txt | grep t | wc -l", "1"),
         ("find src -name *.py", "src/b.py\nsrc/deep/c.py"),
         ("pwd", "/repository"),
+        ("ls -l src", "          19 b.py\n           0 deep/"),
+        ("du -h src", "          27 src"),
         ("cd ../.. && ls", "sh: cd: not found"),
         ("cat ../../etc/passwd", "../../etc/passwd: Permission denied"),
         ("python x.py", "sh: python: not found"),
