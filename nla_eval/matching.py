@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .languages import language_of
-from .stats import nearest_pairs, pooled_deviation, standardised_difference
-from .stats.balance import UNBALANCED
 from .transcript import Arm, Transcript, content_parts
 
 
@@ -51,6 +49,13 @@ class Balance:
     after: float | None
     """The same of suite and drawn arm, by the same standard deviation."""
 
+    @property
+    def even(self) -> bool:
+        """Whether the difference that is left is at most `stats.balance.UNBALANCED`."""
+        from .stats.balance import UNBALANCED
+
+        return self.after is not None and abs(self.after) <= UNBALANCED
+
 
 @dataclass(frozen=True)
 class Matched:
@@ -64,8 +69,8 @@ class Matched:
 
     @property
     def even(self) -> bool:
-        """Whether every difference that is left is below `stats.balance.UNBALANCED`."""
-        return all(row.after is not None and abs(row.after) <= UNBALANCED for row in self.balance)
+        """Whether every difference that is left is at most `stats.balance.UNBALANCED`."""
+        return all(row.even for row in self.balance)
 
     def describe(self) -> str:
         """The table as lines of text."""
@@ -76,7 +81,8 @@ class Matched:
             for b in self.balance
         ]
         if not self.even:
-            shown.append(f"  not even: a difference above {UNBALANCED} is left; a larger pool may have nearer ones")
+            uneven = ", ".join(row.measure for row in self.balance if not row.even)
+            shown.append(f"  not even in {uneven}: a larger pool may have nearer ones")
         return "\n".join(shown)
 
 
@@ -173,6 +179,8 @@ def _expect_enough(wanted: _Facts, donors: _Facts) -> None:
 
 def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
     """Donors by language, in an order drawn by the seed, so that ties fall otherwise for another seed."""
+    from .stats import nearest_pairs  # scipy takes a second to import, and every Inspect command imports this module
+
     both = np.concatenate([wanted.scaled, donors.scaled])
     deviation = both.std(axis=0)
     deviation[deviation == 0] = 1.0
@@ -187,6 +195,8 @@ def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
 
 
 def _balance(wanted: _Facts, donors: _Facts, chosen: Sequence[int]) -> Iterable[Balance]:
+    from .stats import pooled_deviation, standardised_difference
+
     columns = {name: (values, donors.shown[name]) for name, values in wanted.shown.items()}
     for language in sorted(set(wanted.languages) - {""}):
         shares = tuple([float(x == language) for x in group.languages] for group in (wanted, donors))
