@@ -84,7 +84,7 @@ class GroupRow(Frozen):
     """The pair table within one group of a suite's transcripts, e.g. the runs in which the model declined."""
 
     kind: str
-    """"outcome" or "variant"."""
+    """"outcome", "variant", or "words": whether the last turn is the target's own, where a suite has both."""
     group: str
     transcripts: int
     measured: Estimate
