@@ -47,13 +47,15 @@ def _transcript(row: dict[str, Any]) -> Transcript:
 
 
 def outcome(transcript: Transcript) -> str | None:
-    """Whether the last letter that the answer writes alone is the right one; None where it was cut, or wrote none."""
+    """Whether the letter that the answer ends with is the right one; None where it was cut or ends with no letter."""
     answer, right = transcript.messages[-1], transcript.metadata.get("right")
     if answer.role != "assistant" or right is None or transcript.metadata.get("answer_stop") == "max_tokens":
         return None
-    said = [word.strip("().:*") for word in answer.text.split()]
-    letters = [word for word in said if len(word) == 1 and word in LETTERS]
-    return None if not letters else "right" if letters[-1] == right else "wrong"
+    said = answer.text.split()
+    letter = said[-1].strip("().:*") if said else ""
+    if len(letter) != 1 or letter not in LETTERS:
+        return None
+    return "right" if letter == right else "wrong"
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts, outcome=outcome))

@@ -87,10 +87,11 @@ class TestGpqa:
             ("It is {right}", "right"),
             ("First {wrong}. No: **{right}**", "right"),
             ("({wrong})", "wrong"),
+            ("{right}. A common mistake", None),
             ("four", None),
         ],
     )
-    def test_the_outcome_is_the_last_letter_said(self, answer: str, expected: str | None, hub: Any) -> None:
+    def test_the_outcome_is_the_letter_at_the_end(self, answer: str, expected: str | None, hub: Any) -> None:
         hub([QUESTION])
         prompt = next(iter(gpqa.transcripts()))
         right = prompt.metadata["right"]
