@@ -299,7 +299,11 @@ def _groups(board: _Board, rows: Sequence[int], n: Sequence[bool | None], v: Seq
     out = []
     transcripts = board.found.transcripts
     words = ["on-policy" if own else "off-policy" for own in transcripts["on_policy"]]
-    for kind, column in (("outcome", transcripts["outcome"]), ("variant", transcripts["variant"]), ("words", words)):
+    for kind, column in (
+        ("outcome", transcripts["outcome"].to_list()),
+        ("variant", transcripts["variant"].to_list()),
+        ("words", words),
+    ):
         names = [column[i] for i in rows]
         known = sorted({name for name in names if name is not None})
         for group in known if kind == "outcome" or len(known) > 1 else []:

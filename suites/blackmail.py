@@ -34,7 +34,7 @@ def conditions() -> list[Condition]:
 
 def transcripts() -> Iterator[Transcript]:
     """The prompts, system and user message each, without an answer."""
-    return prompts(conditions(), "blackmail")
+    yield from prompts(conditions(), "blackmail")
 
 
 SUITE = register(

@@ -16,7 +16,7 @@ from nla_eval.transcript import Arm, Transcript
 
 def transcripts() -> Iterator[Transcript]:
     """The questions, spread over their kinds."""
-    return by_kind(read_yaml(DATA / "capability_chat.yaml").items(), "capability_chat", Arm.EVALUATION)
+    yield from by_kind(read_yaml(DATA / "capability_chat.yaml").items(), "capability_chat", Arm.EVALUATION)
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))

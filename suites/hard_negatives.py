@@ -16,7 +16,7 @@ from nla_eval.transcript import Arm, Transcript
 
 def transcripts() -> Iterator[Transcript]:
     """The requests, spread over their kinds."""
-    return by_kind(read_folder("hard_negatives"), "hard_negatives", Arm.DEPLOYMENT)
+    yield from by_kind(read_folder("hard_negatives"), "hard_negatives", Arm.DEPLOYMENT)
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))

@@ -18,7 +18,7 @@ from nla_eval.transcript import Transcript
 
 def transcripts() -> Iterator[Transcript]:
     """The prompts, system and user message each, without an answer."""
-    return prompts(of_scenario("leaking", 2), "leaking")
+    yield from prompts(of_scenario("leaking", 2), "leaking")
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts, outcome=outcome))

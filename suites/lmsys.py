@@ -24,7 +24,7 @@ def transcripts() -> Iterator[Transcript]:
     """The prompts, shortest band first within each round of three."""
     options = SourceOptions(suite="lmsys", arm=Arm.DEPLOYMENT, licence=_LICENCE)
     rows = (item for item in read(PLACE, options) if isinstance(item, Transcript))
-    return openings((row for row in rows if suits(row)), PER_BAND)
+    yield from openings((row for row in rows if suits(row)), PER_BAND)
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))

@@ -30,7 +30,7 @@ def candidates(suite: str) -> Iterator[Transcript]:
 
 def transcripts() -> Iterator[Transcript]:
     """The prompts, shortest band first within each round of three."""
-    return openings(candidates("real_usage"), PER_BAND)
+    yield from openings(candidates("real_usage"), PER_BAND)
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))

@@ -22,7 +22,7 @@ def transcripts() -> Iterator[Transcript]:
     """The prompts, shortest band first within each round of three."""
     taken = {transcript.family for transcript in real_usage.transcripts()}
     whole = real_usage.candidates("real_usage_pool")
-    return openings((one for one in whole if one.family not in taken), PER_BAND)
+    yield from openings((one for one in whole if one.family not in taken), PER_BAND)
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
