@@ -100,7 +100,8 @@ class Situation(BaseModel):
     def prompt(self) -> list[ChatMessage]:
         """The system message, where there is one, and the request."""
         system = [("system", self.system)] if self.system else []
-        return chat(self.name, [*system, ("user", self.task)])
+        messages: list[ChatMessage] = chat(self.name, [*system, ("user", self.task)])
+        return messages
 
 
 @cache
