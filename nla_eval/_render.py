@@ -4,6 +4,7 @@ It calls the template, but knows nothing of tokens and does not judge what the t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -157,6 +158,8 @@ def plans(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: st
         yield parts.plan(base)
         if has_calls:
             yield parts.plan(replace(base, arguments_as_string=True))
+        if has_calls or has_results:
+            yield parts.plan(replace(base, short_ids=True))
     if has_calls or has_results:
         yield parts.plan(replace(base, calls_as_text=True, results_as_user=not knows_results))
     yield parts.plan(replace(base, calls_as_text=has_calls or has_results, results_as_user=True, merge_roles=True))
@@ -180,6 +183,8 @@ class _Style:
     """The key the template reads thinking from; None when it has no place for thinking."""
     tools_in_template: bool
     arguments_as_string: bool = False
+    short_ids: bool = False
+    """Call ids of nine letters and digits: Mistral's template refuses any other."""
     calls_as_text: bool = False
     results_as_user: bool = False
     merge_roles: bool = False
@@ -258,7 +263,7 @@ class _Parts:
             self._note("tool_calls_as_text")
         if style.results_as_user:
             return _Said("user", ("<tool_response>\n", text, "\n</tool_response>"))
-        return _Said("tool", (text,), name=message.function, call_id=message.tool_call_id)
+        return _Said("tool", (text,), name=message.function, call_id=self._id(message.tool_call_id, style))
 
     def _say_assistant(self, index: int, message: ChatMessageAssistant, style: _Style) -> _Said:
         contents = self._contents(message)
@@ -277,7 +282,7 @@ class _Parts:
                 reasoning.append(thought)
         content.append(self._piece(index, Channel.RESPONSE, "\n".join(spoken)))
         calls = tuple(
-            self._call(index, c.function, _clean_json(c.arguments, self._clean), c.id, style)
+            self._call(index, c.function, _clean_json(c.arguments, self._clean), self._id(c.id, style) or "", style)
             for c in message.tool_calls or ()
         )
         if calls and style.calls_as_text:
@@ -293,6 +298,13 @@ class _Parts:
             self._piece(index, Channel.TOOL_CALL, json.dumps(arguments, ensure_ascii=False, default=str), mapping),
             call_id,
         )
+
+    def _id(self, call_id: str | None, style: _Style) -> str | None:
+        """The call's id as the template gets it; a call and its result stay together."""
+        if not style.short_ids or call_id is None or re.fullmatch(r"[A-Za-z0-9]{9}", call_id):
+            return call_id
+        self._note("call_ids_shortened")
+        return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:9]
 
     def _contents(self, message: ChatMessage) -> list[tuple[str, str]]:
         parts = content_parts(message)

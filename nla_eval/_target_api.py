@@ -19,9 +19,11 @@ from inspect_ai.model import (
     ModelAPI,
     ModelOutput,
     ModelUsage,
+    StopReason,
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from ._tool_calls import tool_calls
 from .engines.base import Captured, CaptureRequest
 from .errors import InputError, NlaEvalError
 from .runtime import Runtime, RuntimeSettings, runtime_for
@@ -117,11 +119,12 @@ class NLATargetAPI(ModelAPI):
         """
         if mark := (config.extra_body or {}).get(REPLAY_MARK):
             return await self._replay(self.staged[mark])
-        _refuse_unsupported(config, tools, tool_choice)
+        _refuse_unsupported(config, tool_choice)
+        offered = [] if tool_choice == "none" else tools
         seed = config.seed if config.seed is not None else secrets.randbelow(2**31)
-        request = await self.runtime.call("render", lambda: self._request(input, config, seed))
+        request = await self.runtime.call("render", lambda: self._request(input, offered, config, seed))
         written = await self.runtime.generate(request)
-        output = ModelOutput.from_content(self.model_name, written.text, stop_reason=written.stop)
+        output = _output(self.model_name, written.text, written.stop, offered)
         output.usage = _usage(len(request.token_ids), written.tokens)
         output.metadata = {"seed": seed}
         return output
@@ -138,14 +141,16 @@ class NLATargetAPI(ModelAPI):
         found = {captured.key: captured for captured in self.runtime.engine.capture(unique.values())}
         return [found[request.key] for request in requests]
 
-    def _request(self, messages: list[ChatMessage], config: GenerateConfig, seed: int) -> GenerateRequest:
+    def _request(
+        self, messages: list[ChatMessage], tools: list[ToolInfo], config: GenerateConfig, seed: int
+    ) -> GenerateRequest:
         """In the worker thread: what the target is asked to continue."""
         from ._generation import GenerateRequest
         from .replay import ReplayConfig, replay
 
         target = self.runtime.target
         prompt = Transcript(
-            id="prompt", messages=messages, arm=Arm.MONITOR, suite="prompt", family="prompt",
+            id="prompt", messages=messages, tools=tools, arm=Arm.MONITOR, suite="prompt", family="prompt",
             provenance=Provenance(source="prompt"),
         )  # fmt: skip
         rendered = replay(prompt, target.tokenizer, ReplayConfig(2**31 - 1, add_generation_prompt=True))
@@ -227,13 +232,19 @@ def _usage(read: int, written: int) -> ModelUsage:
     return ModelUsage(input_tokens=read, output_tokens=written, total_tokens=read + written)
 
 
-def _refuse_unsupported(config: GenerateConfig, tools: list[ToolInfo], tool_choice: ToolChoice) -> None:
+def _output(model: str, text: str, stop: StopReason, tools: list[ToolInfo]) -> ModelOutput:
+    """What was written, its tool calls as such where tools were offered."""
+    speech, calls = tool_calls(text, tools) if tools else (text, [])
+    output = ModelOutput.from_content(model, speech, stop_reason="tool_calls" if calls else stop)
+    output.choices[0].message.tool_calls = calls or None
+    return output
+
+
+def _refuse_unsupported(config: GenerateConfig, tool_choice: ToolChoice) -> None:
     """A setting that does nothing would be a silent change of what is measured."""
     for name in _UNSUPPORTED:
         value = getattr(config, name)
         if value and not (name in _COUNTS and value == 1):
             raise InputError(f"nla/ targets cannot generate with {name}={value!r}; leave it out")
-    if tools and tool_choice != "none":
-        raise InputError(
-            "nla/ targets do not call tools when they generate; leave tools out or pass tool_choice='none'"
-        )
+    if tool_choice not in ("auto", "none"):
+        raise InputError(f"nla/ targets cannot be made to call a tool (tool_choice={tool_choice!r}); pass 'auto'")

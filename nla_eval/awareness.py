@@ -6,8 +6,9 @@ the log and, where asked for, in a store of readings. Judging is the scorer's wo
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from ._target_api import MAX_CONNECTIONS, StagedReplay, log_replay, target_api, user_folder
 from ._view import readings_table
 from .errors import InputError, NlaEvalError
+from .matching import Matched, Measure, match, parse_measures
 from .on_policy import Answer, AnswerSettings, answered, book_for
 from .sources import Place, Skipped
 from .sources import read as read_source
@@ -59,8 +61,14 @@ def awareness_task(suite: Suite, **options: Any) -> Task:
     """
     try:
         chosen = TaskOptions.parse(options)
-        transcripts = _of_suite(suite)
-        return _task(list(transcripts.values()), load(suite=suite.name), suite, chosen)
+        if not chosen.match:
+            return _task(list(_of_suite(suite).values()), load(suite=suite.name), suite, chosen)
+        how: dict[str, Any] = chosen.model_dump(mode="json", include={"match", "match_to", "seed"})
+        drawn = _drawn(suite, chosen.match_to, chosen.match, chosen.seed)
+        print(drawn.describe(), file=sys.stderr)
+        made = _task(list(drawn.transcripts), load(suite=suite.name, matched=how), suite, chosen)
+        made.metadata = {**(made.metadata or {}), "matched": {**how, "balance": [asdict(row) for row in drawn.balance]}}
+        return made
     except NlaEvalError as err:
         raise PrerequisiteError(str(err)) from err
 
@@ -112,7 +120,12 @@ _WORK: dict[str, _Work] = {}
 
 @solver(name="load")
 def load(
-    suite: str, source: str = "", arm: str = "", reader: str = "", choices: dict[str, Any] | None = None
+    suite: str,
+    source: str = "",
+    arm: str = "",
+    reader: str = "",
+    choices: dict[str, Any] | None = None,
+    matched: dict[str, Any] | None = None,
 ) -> Solver:
     """Put a sample's whole transcript into its messages.
 
@@ -122,6 +135,7 @@ def load(
         arm: Theirs.
         reader: Theirs.
         choices: How it is to read them, `suite_data.ReadingChoices`.
+        matched: Where a suite's transcripts are drawn to resemble another's: match, match_to and seed of `TaskOptions`.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
@@ -129,7 +143,7 @@ def load(
             known, of = _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
         else:
             of = get_suite(suite)
-            known = _of_suite(of)
+            known = _of_suite(of) if matched is None else _by_id(iter(_drawn_as(of, matched).transcripts), suite)
         transcript = known[str(state.sample_id)]
         state.messages = list(transcript.messages)
         state.tools = []
@@ -153,7 +167,9 @@ def answer(fresh: bool = False, **settings: Any) -> Solver:
         if work.suite is None:
             raise InputError("step nla_eval/answer needs a registered suite: recorded transcripts have their answers")
         book = book_for(work.suite)
-        full, work.answer = await answered(work.transcript, get_model(), book, AnswerSettings(**settings), fresh=fresh)
+        tools = work.suite.tools(work.transcript) if work.suite.tools else ()
+        how = AnswerSettings(**settings)
+        full, work.answer = await answered(work.transcript, get_model(), book, how, tools=tools, fresh=fresh)
         work.transcript = full.model_copy(update={"outcome": work.suite.outcome(full)})
         state.messages = list(full.messages)
         origin = "shipped with the suite" if book.is_shipped(work.answer.key) else "written here"
@@ -327,6 +343,20 @@ def _arm(name: str) -> Arm:
         return Arm(name)
     except ValueError:
         raise InputError(f"arm is '{name}'; expected one of {', '.join(a.value for a in Arm)}") from None
+
+
+def _drawn_as(suite: Suite, how: dict[str, Any]) -> Matched:
+    return _drawn(suite, how["match_to"], parse_measures(how["match"]), how["seed"])
+
+
+@lru_cache(maxsize=8)
+def _drawn(suite: Suite, to: str, measures: tuple[Measure, ...], seed: int) -> Matched:
+    """The suite's transcripts that resemble those of suite `to`. Raises InputError where it is no deployment arm."""
+    if suite.card.arm is not Arm.DEPLOYMENT:
+        raise InputError(
+            f"match draws from a deployment arm; suite '{suite.name}' is of the {suite.card.arm} arm, run it without"
+        )
+    return match(get_suite(to).load(), suite.load(), measures, seed)
 
 
 @lru_cache(maxsize=8)

@@ -57,6 +57,12 @@ def read(
     scores: Annotated[
         str, typer.Option(help="AR scores of: new readings, none, or also those in the store that lack them (missing).")
     ] = "new",
+    match: Annotated[
+        str,
+        typer.Option(
+            help="Of the deployment arm, only what resembles the evaluation arm: length,turns,tools,language."
+        ),
+    ] = "",
     plan_only: Annotated[bool, typer.Option("--plan", help="Print what it would take, load no weights, stop.")] = False,
     ray: Annotated[
         str | None,
@@ -65,6 +71,7 @@ def read(
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
     from .commands.read import ReadRequest, plan_of, run, scores_of
+    from .matching import parse_measures
     from .runtime import RuntimeSettings, runtime_for
 
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
@@ -72,7 +79,8 @@ def read(
     plan = plan_of(policy, seed, draws, lanes, activations, (temperature, cap))
     how = scores_of(scores)
     files = tuple(sources), tuple(deployment or ())
-    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only, ray))
+    measures = parse_measures(match) if match else ()
+    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only, measures, ray))
 
 
 @app.command()

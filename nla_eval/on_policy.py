@@ -14,7 +14,16 @@ from itertools import islice
 from pathlib import Path
 
 import anyio
-from inspect_ai.model import ChatMessageAssistant, GenerateConfig, Model, get_model
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Model,
+    ModelOutput,
+    execute_tools,
+    get_model,
+)
+from inspect_ai.tool import Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ._target_api import MAX_CONNECTIONS, target_api
@@ -27,6 +36,8 @@ from .target import cache_dir
 from .transcript import Transcript
 
 Outcome = Callable[[Transcript], str | None]
+MAX_TURNS = 16
+"""Turns of a target that acts with tools, after which it is cut off."""
 
 
 class AnswerSettings(BaseModel):
@@ -55,9 +66,12 @@ class Answer(BaseModel):
     settings: AnswerSettings
     text: str
     """As written: no repetition penalty was applied and nothing was cut but the end token."""
+    turns: list[ChatMessage] = Field(default_factory=list)
+    """Where the target acted with tools: all it said and what the tools gave back; `text` is then its last words."""
     stop: str
-    """"stop" or "max_tokens"."""
+    """"stop" or "max_tokens"; "max_turns" where it was cut off while acting."""
     tokens: int
+    """Of all it wrote."""
     repetition: float
     """Share of the text's word 4-grams that stood in it before: small models loop, and a reader should know."""
     dtype: str
@@ -116,15 +130,24 @@ def book_for(suite: Suite) -> AnswerBook:
 
 
 async def answered(
-    transcript: Transcript, model: Model, book: AnswerBook, settings: AnswerSettings, *, fresh: bool = False
+    transcript: Transcript,
+    model: Model,
+    book: AnswerBook,
+    settings: AnswerSettings,
+    *,
+    tools: Sequence[Tool] = (),
+    fresh: bool = False,
 ) -> tuple[Transcript, Answer]:
     """`transcript` with the assistant turn that the target writes, or has written, after its last message.
+
+    With tools, all its turns and the tools' results: Inspect's tool loop, until it calls none or `MAX_TURNS` are over.
 
     Args:
         transcript: A prompt; its last message is not the assistant's.
         model: The target, an `nla/` model. One model event is logged when it writes.
         book: Where answers are looked up and kept.
-        settings: How it writes.
+        settings: How it writes; the cap on tokens holds for each turn.
+        tools: What it may act with, made for this transcript.
         fresh: Write anew even where the book has an answer.
 
     Raises:
@@ -137,16 +160,18 @@ async def answered(
     key = answer_key(transcript.digest, target[1], settings)
     answer = None if fresh else book.get(key)
     if answer is None:
-        answer = await _written(transcript, model, key, target, settings)
+        answer = await _written(transcript, model, key, target, settings, tools)
         book.add(answer)
     return with_answer(transcript, answer), answer
 
 
 def with_answer(transcript: Transcript, answer: Answer) -> Transcript:
     """`transcript` ending in `answer`, on-policy."""
-    message = ChatMessageAssistant(
-        content=answer.text, id=message_id(transcript.id, len(transcript.messages)), model=answer.target
-    )
+    turns: list[ChatMessage] = answer.turns or [ChatMessageAssistant(content=answer.text, model=answer.target)]
+    numbered = [
+        turn.model_copy(update={"id": message_id(transcript.id, number)})
+        for number, turn in enumerate(turns, start=len(transcript.messages))
+    ]
     facts = {
         "answer_stop": answer.stop,
         "answer_tokens": str(answer.tokens),
@@ -156,7 +181,7 @@ def with_answer(transcript: Transcript, answer: Answer) -> Transcript:
     }
     return transcript.model_copy(
         update={
-            "messages": [*transcript.messages, message],
+            "messages": [*transcript.messages, *numbered],
             "on_policy": True,
             "provenance": transcript.provenance.model_copy(update={"model": answer.target}),
             "metadata": {**transcript.metadata, **facts},
@@ -197,7 +222,8 @@ async def complete(
 
     async def one(transcript: Transcript) -> None:
         async with limiter:
-            full, _ = await answered(transcript, model, book, settings, fresh=fresh)
+            tools = suite.tools(transcript) if suite.tools else ()
+            full, _ = await answered(transcript, model, book, settings, tools=tools, fresh=fresh)
             done[transcript.id] = full.model_copy(update={"outcome": suite.outcome(full)})
             meter.advance()
 
@@ -209,19 +235,16 @@ async def complete(
 
 
 async def _written(
-    transcript: Transcript, model: Model, key: str, target: tuple[str, str], settings: AnswerSettings
+    transcript: Transcript,
+    model: Model,
+    key: str,
+    target: tuple[str, str],
+    settings: AnswerSettings,
+    tools: Sequence[Tool],
 ) -> Answer:
-    output = await model.generate(
-        list(transcript.messages),
-        config=GenerateConfig(
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            seed=settings.seed,
-            max_connections=MAX_CONNECTIONS,  # said here, for Inspect's adaptive limit begins with 20
-        ),
-        cache=False,
-    )
+    messages, outputs = await _acted(transcript, model, settings, tools)
+    output = outputs[-1]
+    cut = len(outputs) == MAX_TURNS and output.message.tool_calls
     return Answer(
         key=key,
         suite=transcript.suite,
@@ -231,12 +254,36 @@ async def _written(
         target_hash=target[1],
         settings=settings,
         text=output.completion,
-        stop=str(output.stop_reason),
-        tokens=output.usage.output_tokens if output.usage else 0,
+        turns=messages if tools else [],
+        stop="max_turns" if cut else str(output.stop_reason),
+        tokens=sum(o.usage.output_tokens for o in outputs if o.usage),
         repetition=repetition(output.completion),
         dtype=target_api(model).runtime.settings.dtype,
         made_with=versions(),
     )
+
+
+async def _acted(
+    transcript: Transcript, model: Model, settings: AnswerSettings, tools: Sequence[Tool]
+) -> tuple[list[ChatMessage], list[ModelOutput]]:
+    """What the target says and what tools give back, until it calls none; and its outputs."""
+    config = GenerateConfig(
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        seed=settings.seed,
+        max_connections=MAX_CONNECTIONS,  # said here, for Inspect's adaptive limit begins with 20
+    )
+    said: list[ChatMessage] = []
+    outputs: list[ModelOutput] = []
+    while len(outputs) < MAX_TURNS:
+        output = await model.generate([*transcript.messages, *said], tools=tools, config=config, cache=False)
+        outputs.append(output)
+        said.append(output.message)
+        if not output.message.tool_calls:
+            break
+        said.extend((await execute_tools([*transcript.messages, *said], tools)).messages)
+    return said, outputs
 
 
 def _read(path: Path, *, strict: bool) -> Iterable[Answer]:

@@ -28,6 +28,10 @@ class Channel(IntEnum):
         return self.name.lower()
 
 
+FOREIGN_CALLS = frozenset({"tool_calls_as_text", "tool_call_dropped"})
+"""Notes of a replay whose tool calls, or some of them, are not in the notation of the target's own template."""
+
+
 @dataclass(frozen=True)
 class Window:
     """What the window policy kept of a transcript that may be longer than the target's context."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import inspect_ai
 import yaml
+from inspect_ai.tool import Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ._rooms import load_room
@@ -39,6 +40,8 @@ class Needs(StrEnum):
     """A Python package that carries the data; no network at run time."""
     HUB = "hub"
     """A download from a model hub."""
+    PATH = "path"
+    """A file or folder of the user's own."""
 
 
 class AnswersBy(StrEnum):
@@ -68,8 +71,8 @@ class SuiteCard(BaseModel):
     needs: Needs
     install: str = ""
     """The command that provides what is needed, where a package is."""
-    count: int = Field(ge=1)
-    """Transcripts in the suite."""
+    count: int | None = Field(default=None, ge=1)
+    """Transcripts in the suite; none where that is up to the user's files."""
     answers_by: AnswersBy
     notes: list[str] = Field(default_factory=list)
     """What may mislead: selection, format, known imbalance."""
@@ -112,6 +115,8 @@ class Suite:
     """What the model did in a completed transcript, in the suite's own words; None where it cannot be told."""
     answers: Path | None = None
     """Committed answers of the target (JSONL), where the prompts' licence and origin allow them in the repository."""
+    tools: Callable[[Transcript], Sequence[Tool]] | None = None
+    """Fresh tools for one prompt, where the target acts before it has its last word. They share no state."""
     folder: Path | None = None
     """The card's, where the card says where the data lies."""
 

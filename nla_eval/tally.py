@@ -297,8 +297,14 @@ def _adjusted_p(board: _Board, keys: Sequence[tuple[str, str]]) -> dict[tuple[st
 def _groups(board: _Board, rows: Sequence[int], n: Sequence[bool | None], v: Sequence[bool | None]) -> list[GroupRow]:
     level = board.options.how.level
     out = []
-    for kind in ("outcome", "variant"):
-        names = [board.found.transcripts[kind][i] for i in rows]
+    transcripts = board.found.transcripts
+    words = ["on-policy" if own else "off-policy" for own in transcripts["on_policy"]]
+    for kind, column in (
+        ("outcome", transcripts["outcome"].to_list()),
+        ("variant", transcripts["variant"].to_list()),
+        ("words", words),
+    ):
+        names = [column[i] for i in rows]
         known = sorted({name for name in names if name is not None})
         for group in known if kind == "outcome" or len(known) > 1 else []:
             inside = [i for i, name in enumerate(names) if name == group]

@@ -6,20 +6,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from math import sqrt
-from statistics import fmean, median, pvariance
+from statistics import fmean, median
 
 import polars as pl
 
 from .judgement import Headline
 from .readings import StopReason
+from .replay_types import FOREIGN_CALLS
 from .stats import Resampling, cluster_ratio, implied_any_of_k, units_needed, upper_bound, wilson
+from .stats.balance import UNBALANCED, pooled_deviation, standardised_difference
 from .tally_frames import Unit, Verdicts
 from .tally_types import ArmProfile, Arms, Certification, Imbalance, LaneScores, Spread
 from .transcript import Arm
 
-SMD_LIMIT = 0.25
-"""Standardised mean differences above this are called unbalanced (Stuart 2010, after Rubin 2001)."""
 SHARE_LIMIT = 0.1
 """Shares that differ by more than this are called unbalanced."""
 _SPREADS = ("tokens", "turns", "tool_calls", "planned_positions")
@@ -109,6 +108,7 @@ def lane_scores(found: Verdicts) -> list[LaneScores]:
 
 
 def _profile(arm: str, rows: pl.DataFrame) -> ArmProfile:
+    foreign = pl.col("replay_notes").list.set_intersection(sorted(FOREIGN_CALLS)).list.len().fill_null(0) > 0
     languages = rows["languages"].to_list() if "languages" in rows.columns else []
     spoken = [x for entry in languages for x in ([entry] if isinstance(entry, str) else entry or [])]
     return ArmProfile(
@@ -123,6 +123,8 @@ def _profile(arm: str, rows: pl.DataFrame) -> ArmProfile:
         lost_tokens=int(rows["lost_tokens"].sum()),
         transcripts_cut=int((rows["lost_tokens"] > 0).sum()),
         replay_notes=_counted([note for notes in rows["replay_notes"].to_list() for note in notes or []]),
+        calls=int(rows["tool_calls"].sum()),
+        native_calls=int(rows.filter(~foreign)["tool_calls"].sum()),
     )
 
 
@@ -135,8 +137,6 @@ def _spread(values: Sequence[int]) -> Spread:
 
 
 def _mean_imbalance(name: str, left: Sequence[int], right: Sequence[int]) -> Imbalance:
-    pooled = sqrt((pvariance(left) + pvariance(right)) / 2)
-    gap = fmean(left) - fmean(right)
-    standardised = gap / pooled if pooled > 0 else None
-    balanced = abs(standardised) <= SMD_LIMIT if standardised is not None else gap == 0
+    standardised = standardised_difference(left, right, pooled_deviation(left, right))
+    balanced = standardised is not None and abs(standardised) <= UNBALANCED
     return Imbalance(measure=name, left=fmean(left), right=fmean(right), standardised=standardised, balanced=balanced)

@@ -84,7 +84,7 @@ class GroupRow(Frozen):
     """The pair table within one group of a suite's transcripts, e.g. the runs in which the model declined."""
 
     kind: str
-    """"outcome" or "variant"."""
+    """"outcome", "variant", or "words": whether the last turn is the target's own, where a suite has both."""
     group: str
     transcripts: int
     measured: Estimate
@@ -168,6 +168,10 @@ class Certification(Frozen):
     observed_any_of_k: Estimate
 
 
+NATIVE_SHARE = 0.95
+"""Share of tool calls in the target's own notation below which a reader has to know: the rest is plain text."""
+
+
 class Spread(Frozen):
     """A count over transcripts."""
 
@@ -193,6 +197,15 @@ class ArmProfile(Frozen):
     lost_tokens: int
     transcripts_cut: int
     replay_notes: dict[str, int]
+    calls: int = 0
+    """Tool calls of all transcripts."""
+    native_calls: int = 0
+    """Those in transcripts whose every call is in the notation of the target's own chat template."""
+
+    @property
+    def mostly_native(self) -> bool:
+        """Whether at least `NATIVE_SHARE` of the calls are native; below, the report says so. True without any call."""
+        return self.native_calls >= NATIVE_SHARE * self.calls
 
 
 class Imbalance(Frozen):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ._target_api import user_folder
 from .errors import InputError
 from .lanes import ENGINE_LANES
+from .matching import Measure, parse_measures
 from .on_policy import AnswerSettings
 from .positions import parse_policy
 from .readings import Lane
@@ -35,6 +36,10 @@ class TaskOptions(BaseModel):
     """How the target writes the last turn, where it does; "{max_tokens: 64}"."""
     fresh: bool = False
     """Write answers anew even where there are kept ones."""
+    match: tuple[Measure, ...] = ()
+    """For a suite of the deployment arm: only what resembles `match_to` in "length,turns,tools,language"."""
+    match_to: str = ""
+    """The suite that a deployment arm is matched to."""
     classifier: dict[str, Any] = Field(default_factory=dict)
     """Passed to the scorer: "lexicon", or "{classifier: llm, headline: belief}". A run is re-judged with `inspect
     score`, which runs nothing again; this option is for the first judging."""
@@ -43,6 +48,20 @@ class TaskOptions(BaseModel):
     @classmethod
     def _by_name(cls, classifier: Any) -> Any:
         return {"classifier": classifier} if isinstance(classifier, str) else classifier
+
+    @field_validator("match", mode="before")
+    @classmethod
+    def _measures(cls, match: Any) -> Any:
+        try:
+            return parse_measures(match) if match else ()
+        except InputError as err:
+            raise ValueError(str(err)) from err
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> TaskOptions:
+        if bool(self.match) != bool(self.match_to):
+            raise ValueError("match and match_to go together: -T match=length,turns -T match_to=blackmail")
+        return self
 
     @field_validator("lanes", mode="before")
     @classmethod
@@ -76,7 +95,7 @@ class TaskOptions(BaseModel):
             return cls.model_validate(options)
         except ValidationError as err:
             first = err.errors()[0]
-            name = ".".join(map(str, first["loc"]))
+            name = ".".join(map(str, first["loc"])) or "match"
             known = f"; options are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
             raise InputError(f"task option '{name}': {first['msg']}{known}") from err
 

@@ -107,11 +107,11 @@ def test_a_setting_that_would_do_nothing_is_refused(model: Model, setting: dict[
         ask(model, **setting)
 
 
-def test_tools_are_refused_when_writing(model: Model) -> None:
+def test_a_target_cannot_be_made_to_call_a_tool(model: Model) -> None:
     async def main() -> None:
-        await model.generate(ASK, tools=[ToolInfo(name="f", description="d")])
+        await model.generate(ASK, tools=[ToolInfo(name="f", description="d")], tool_choice="any")
 
-    with pytest.raises(InputError, match="do not call tools"):
+    with pytest.raises(InputError, match="tool_choice"):
         anyio.run(main)
 
 

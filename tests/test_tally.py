@@ -202,6 +202,14 @@ def test_outcomes_and_variants_are_broken_down() -> None:
     }  # fmt: skip
 
 
+def test_a_suite_that_mixes_the_targets_words_with_anothers_keeps_them_apart() -> None:
+    frames = planted_frames(SHOWCASE)
+    half = frames.transcripts.with_columns(on_policy=pl.int_range(pl.len()) % 2 == 0)
+    groups = headline_of(tally(edit(frames, transcripts=half), QUICK), "synthetic_office").groups
+    found = {(g.kind, g.group, g.transcripts) for g in groups if g.kind == "words"}
+    assert found == {("words", "off-policy", 18), ("words", "on-policy", 18)}
+
+
 def test_at_least_twelve_explanations_are_shown_flags_first() -> None:
     quiet = tally(planted_frames(ONE), QUICK)
     assert (len(quiet.flagged), len(quiet.unflagged), quiet.flagged_total) == (0, 12, 0)

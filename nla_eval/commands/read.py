@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from ..cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..engines.base import Sampling
 from ..errors import InputError
+from ..matching import Measure, match
 from ..plan import PlannedRun, ReadingPlan, plan_run
 from ..progress import Lines, Progress
 from ..reading import Bench, ReadResult, Scores, kept, read
@@ -46,6 +47,8 @@ class ReadRequest:
     scores: Scores = Scores.NEW
     plan_only: bool = False
     """Print what it would take, and stop before any weights are loaded."""
+    match: tuple[Measure, ...] = ()
+    """Of the deployment arm, read only those that resemble the evaluation arm in these."""
     ray: str | None = None
     """Spread over a Ray cluster: workers and resources by stage, as `ray_pipeline.parse_stages` reads them."""
 
@@ -166,25 +169,49 @@ def _transcripts(request: ReadRequest) -> Iterator[Transcript]:
     _arm(request.arm)
     named = [(name, request.arm) for name in request.sources]
     named += [(name, Arm.DEPLOYMENT.value) for name in request.deployment]
-    found = [_found(name, arm, request) for name, arm in named]
-    return (transcript for source in found for transcript in source)
+    found = [(_suite(name), name, arm) for name, arm in named]
+    if request.match:
+        return _matched(found, request)
+    sources = [_of_suite(suite, request) if suite else _of_place(name, arm, request) for suite, name, arm in found]
+    return (transcript for source in sources for transcript in source)
 
 
-def _found(name: str, arm: str, request: ReadRequest) -> Iterable[Transcript]:
+def _suite(name: str) -> Suite | None:
+    """The suite of that name or card; None where it is a place to read. Raises InputError where it is neither."""
     path = Path(name)
     if path.suffix == ".yaml" and path.is_file():
-        return _of_suite(suite_of(path), request)
+        return suite_of(path)
     if path.exists() or "://" in name:
-        where: Place = name if "://" in name else path
-        suite = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "imported"
-        return _of_place(where, SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit))
+        return None
     known = suite_names()
     if name not in known:
         raise InputError(f"'{name}' is neither a file nor a suite; known suites: {', '.join(known) or 'none'}")
-    return _of_suite(get_suite(name), request)
+    return get_suite(name)
 
 
-def _of_place(where: Place, options: SourceOptions) -> Iterator[Transcript]:
+def _matched(found: Sequence[tuple[Suite | None, str, str]], request: ReadRequest) -> Iterator[Transcript]:
+    """All but the deployment arm as it is, and of that arm those drawn to resemble the evaluation arm.
+
+    Prompts are matched before the target answers them, so that only those drawn are answered. The deployment arm is the
+    pool and read whole; the limit holds for the others.
+    """
+    whole = replace(request, limit=None)
+    sources = [list(suite.load() if suite else _of_place(name, arm, whole)) for suite, name, arm in found]
+    others = [list(islice((t for t in rows if t.arm is not Arm.DEPLOYMENT), request.limit)) for rows in sources]
+    wanted = [t for rows in others for t in rows if t.arm is Arm.EVALUATION]
+    made = match(wanted, [t for rows in sources for t in rows], request.match, request.plan.seed)
+    print(made.describe())
+    drawn = {t.digest for t in made.transcripts}
+    for (suite, _, _), rows, others_of in zip(found, sources, others, strict=True):
+        chosen = others_of + [t for t in rows if t.arm is Arm.DEPLOYMENT and t.digest in drawn]
+        yield from _of_suite(replace(suite, load=partial(iter, chosen)), whole) if suite and chosen else chosen
+
+
+def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
+    path = Path(name)
+    where: Place = name if "://" in name else path
+    suite = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "imported"
+    options = SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit)
     skipped: list[Skipped] = []
     for item in read_source(where, options):
         if isinstance(item, Skipped):

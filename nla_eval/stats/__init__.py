@@ -3,6 +3,7 @@
 from .abbott import abbott, abbott_paired
 from .anyk import KPoint, any_of_k, implied_any_of_k, k_curve
 from .auroc import auroc, auroc_by_cluster, auroc_shared_clusters
+from .balance import nearest_pairs, pooled_deviation, standardised_difference
 from .bootstrap import arm_difference, cluster_mean, cluster_ratio, paired_difference
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .holm import holm
@@ -33,11 +34,14 @@ __all__ = [
     "k_curve",
     "mcnemar_exact",
     "n_given_not_v",
+    "nearest_pairs",
     "pair_table",
     "paired_difference",
     "permutation_test",
+    "pooled_deviation",
     "rate_bounds",
     "rule_of_three",
+    "standardised_difference",
     "units_needed",
     "unverbalized",
     "unverbalized_bounds",

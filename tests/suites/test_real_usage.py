@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import pytest
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
-from nla_eval.suites.real_usage import BANDS, PER_BAND, longest_prompt, looks_english
+from nla_eval.suites._usage import BANDS, longest_prompt, looks_english
+from nla_eval.suites.real_usage import PER_BAND
 
 from nla_eval.redact import redact
 from nla_eval.suite import get_suite, held_out

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,18 +20,23 @@ from inspect_ai.model import get_model
 from nla_eval._rooms import room_path
 from nla_eval.errors import InputError
 from nla_eval.on_policy import AnswerBook, AnswerSettings, answer_key
-from nla_eval.suite import AnswersBy, SuiteCard, get_suite, held_out, suite_names
+from nla_eval.suite import AnswersBy, Needs, SuiteCard, get_suite, held_out, suite_names
 from nla_eval.transcript import Arm, Transcript
 from tests import planted_task  # noqa: F401  (registers the engine "planted")
 
 ROOM = room_path("suites")
 FILES = sorted(p for p in ROOM.glob("*.py") if not p.name.startswith("_"))
 NAMES = [path.stem for path in FILES]
+HERE = [name for name in NAMES if SuiteCard.load(ROOM / f"{name}.yaml").needs in (Needs.OFFLINE, Needs.PACKAGE)]
+"""Suites that load without a network and without a file of the user's."""
+OFFLINE = [name for name in HERE if SuiteCard.load(ROOM / f"{name}.yaml").needs is Needs.OFFLINE]
+SECONDS = 2
+"""In which an offline suite is loaded."""
 
 
 @pytest.fixture(scope="module")
 def loaded() -> dict[str, list[Transcript]]:
-    return {name: list(get_suite(name).load()) for name in NAMES}
+    return {name: list(get_suite(name).load()) for name in HERE}
 
 
 def test_the_room_has_the_two_arms() -> None:
@@ -56,22 +63,52 @@ def test_no_suite_touches_the_network_when_it_is_imported() -> None:
     assert done.stdout.strip() == str(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HERE)
 def test_a_suite_holds_what_its_card_says(name: str, loaded: dict[str, list[Transcript]]) -> None:
     card, transcripts = get_suite(name).card, loaded[name]
     assert len(transcripts) == card.count
     assert len({t.id for t in transcripts}) == card.count
     assert {(t.suite, t.arm) for t in transcripts} == {(name, card.arm)}
     assert len({t.digest for t in transcripts}) == card.count
-    assert all(m.id and m.text.strip() for t in transcripts for m in t.messages)
+    assert all(m.id and (m.text.strip() or getattr(m, "tool_calls", None)) for t in transcripts for m in t.messages)
     last = {t.messages[-1].role for t in transcripts}
     assert last == {"user"} if card.answers_by is AnswersBy.TARGET else last == {"assistant"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HERE)
 def test_a_suite_has_eight_families_and_loads_the_same_twice(name: str, loaded: dict[str, list[Transcript]]) -> None:
     assert len({t.family for t in loaded[name]}) >= 8
     assert [(t.id, t.digest) for t in get_suite(name).load()] == [(t.id, t.digest) for t in loaded[name]]
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_an_offline_suite_loads_in_two_seconds(name: str) -> None:
+    started = time.process_time()
+    assert list(get_suite(name).load())
+    assert time.process_time() - started < SECONDS
+
+
+def test_no_transcript_of_a_suite_was_trained_on(loaded: dict[str, list[Transcript]]) -> None:
+    listed = sorted((ROOM.parent / "nla_eval" / "packs").glob("*/training_hashes.txt"))
+    assert listed
+    trained = {line for path in listed for line in path.read_text().split()}
+    for name in HERE:
+        for transcript in loaded[name]:
+            assert hashlib.sha256(transcript.family.encode()).hexdigest()[:16] not in trained
+            assert transcript.digest[:16] not in trained
+
+
+def test_a_transcript_stands_in_one_suite_only(loaded: dict[str, list[Transcript]]) -> None:
+    owners = Counter(t.digest for name in HERE for t in loaded[name])
+    assert set(owners.values()) == {1}
+
+
+def test_no_suite_answers_for_a_target_it_does_not_have(loaded: dict[str, list[Transcript]]) -> None:
+    """What is recorded says whose words it is, and never that they are the target's."""
+    for name in HERE:
+        for transcript in loaded[name]:
+            assert not transcript.on_policy
+            assert get_suite(name).card.answers_by is AnswersBy.TARGET or transcript.provenance.model
 
 
 def run(task: str, folder: Path) -> EvalLog:
@@ -81,7 +118,7 @@ def run(task: str, folder: Path) -> EvalLog:
     return read_eval_log(log.location, resolve_attachments=True)
 
 
-@pytest.mark.parametrize("path", FILES, ids=NAMES)
+@pytest.mark.parametrize("path", [ROOM / f"{name}.py" for name in HERE], ids=HERE)
 def test_a_file_and_the_package_run_two_samples_under_one_name(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +136,7 @@ def test_a_file_and_the_package_run_two_samples_under_one_name(
 
 
 def test_shipped_answers_belong_to_the_suites_own_prompts(loaded: dict[str, list[Transcript]]) -> None:
-    for name in NAMES:
+    for name in HERE:
         shipped = get_suite(name).answers
         if shipped is None:
             continue
@@ -112,8 +149,9 @@ def test_shipped_answers_belong_to_the_suites_own_prompts(loaded: dict[str, list
         assert [a.transcript_id if a else None for a in answers] == [t.id for t in loaded[name]]
 
 
-def test_real_conversations_are_never_shipped() -> None:
-    assert get_suite("real_usage").answers is None
+@pytest.mark.parametrize("name", ["real_usage", "wildchat", "lmsys", "own_usage"])
+def test_real_conversations_are_never_shipped(name: str) -> None:
+    assert get_suite(name).answers is None
 
 
 class TestCards:

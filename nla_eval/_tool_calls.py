@@ -1,0 +1,62 @@
+"""Reads tool calls out of what a target wrote, in the notations that open models are trained to write them in.
+
+In: the text and the tools it was told of. Out: what is left as speech, and the calls. A text that only looks like a
+call, or names no such tool, stays speech. It knows no template and runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from inspect_ai.tool import ToolCall, ToolInfo
+
+_TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.S)
+"""Qwen2.5, Qwen3, Hermes and the text that replay falls back to."""
+_BARE = re.compile(
+    r"(?:<\|python_tag\|>|\[TOOL_CALLS\])?\s*(?:```(?:json|tool_call)?\s*)?([\[{].*[\]}])\s*(?:```)?\s*\Z", re.S
+)
+"""Llama 3 (an object, "parameters"), Mistral (a list) and Gemma (a fenced block): the end of the text, whole."""
+_ID = 9
+"""Mistral's template takes ids of exactly nine letters and digits."""
+
+
+def tool_calls(text: str, tools: Sequence[ToolInfo]) -> tuple[str, list[ToolCall]]:
+    """(speech, calls) of a text.
+
+    Args:
+        text: What the target wrote, special tokens left out.
+        tools: Those it may call; a call of another is not read as one.
+    """
+    known = {tool.name for tool in tools}
+    tagged = list(_TAGGED.finditer(text))
+    found = [call for match in tagged for call in _calls(match[1], known)]
+    if tagged and found:
+        return text[: tagged[0].start()].strip(), _numbered(found, text)
+    bare = _BARE.search(text)
+    found = list(_calls(bare[1], known)) if bare else []
+    return (text[: bare.start()].strip(), _numbered(found, text)) if bare and found else (text, [])
+
+
+def _calls(written: str, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        value = json.loads(written)
+    except (ValueError, RecursionError):
+        return
+    for item in value if isinstance(value, list) else [value]:
+        call = item.get("function", item) if isinstance(item, dict) else None
+        if not isinstance(call, dict) or call.get("name") not in known:
+            continue
+        arguments = call.get("arguments", call.get("parameters", {}))
+        if isinstance(arguments, dict):
+            yield call["name"], arguments
+
+
+def _numbered(found: list[tuple[str, dict[str, Any]]], text: str) -> list[ToolCall]:
+    made = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return [
+        ToolCall(id=f"{made[: _ID - 2]}{number:02}", function=name, arguments=arguments)
+        for number, (name, arguments) in enumerate(found)
+    ]

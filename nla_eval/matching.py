@@ -1,0 +1,218 @@
+"""Draws, from a pool of real usage, a deployment arm that resembles a suite in length, turns, tools and language.
+
+In: transcripts of the suite, the pool, and the measures to match. Out: the chosen ones of the pool, and the balance
+before and after. What is matched is what stands before the last assistant turn: an answer is a result, and matching on
+results hides differences. It knows no target and counts characters, not tokens."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+import numpy as np
+from inspect_ai.model import ChatMessage, ChatMessageAssistant
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .languages import language_of
+from .transcript import Arm, Transcript, content_parts
+
+
+class Measure(StrEnum):
+    """What two arms can be matched on."""
+
+    LENGTH = "length"
+    """Characters, as a logarithm: half as long counts as much as twice as long."""
+    TURNS = "turns"
+    """User messages, as a logarithm."""
+    TOOLS = "tools"
+    """Tool calls, as a logarithm of one more than their number."""
+    LANGUAGE = "language"
+    """Of what users say; matched exactly."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """One measure, before and after."""
+
+    measure: str
+    wanted: float
+    """Mean over the suite; for a language its share."""
+    pool: float
+    drawn: float
+    before: float | None
+    """Standardised mean difference of suite and pool; None where neither varies and the means differ."""
+    after: float | None
+    """The same of suite and drawn arm, by the same standard deviation."""
+
+    @property
+    def even(self) -> bool:
+        """Whether the difference that is left is at most `stats.balance.UNBALANCED`."""
+        from .stats.balance import UNBALANCED
+
+        return self.after is not None and abs(self.after) <= UNBALANCED
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A drawn arm."""
+
+    transcripts: tuple[Transcript, ...]
+    """In the order of the pool."""
+    balance: tuple[Balance, ...]
+    donors: int
+    """Transcripts of the pool that could have been drawn."""
+
+    @property
+    def even(self) -> bool:
+        """Whether every difference that is left is at most `stats.balance.UNBALANCED`."""
+        return all(row.even for row in self.balance)
+
+    def describe(self) -> str:
+        """The table as lines of text."""
+        shown = [f"matched {len(self.transcripts)} of {self.donors} deployment transcripts"]
+        shown += [
+            f"  {b.measure:<12} suite {b.wanted:10,.2f}  pool {b.pool:10,.2f}  drawn {b.drawn:10,.2f}"
+            f"  difference {_signed(b.before)} before, {_signed(b.after)} after"
+            for b in self.balance
+        ]
+        if not self.even:
+            uneven = ", ".join(row.measure for row in self.balance if not row.even)
+            shown.append(f"  not even in {uneven}: a larger pool may have nearer ones")
+        return "\n".join(shown)
+
+
+def parse_measures(names: str | Sequence[str]) -> tuple[Measure, ...]:
+    """Measures from "length,turns". Raises InputError naming the first unknown, an empty list or one named twice."""
+    words = names.split(",") if isinstance(names, str) else list(names)
+    found = [word.strip() for word in words if word.strip()]
+    unknown = [word for word in found if word not in set(Measure)]
+    if unknown or not found or len(set(found)) != len(found):
+        wrong = f"'{unknown[0]}' is unknown" if unknown else "give at least one, each once"
+        raise InputError(f"measures to match: {wrong}; known: {', '.join(Measure)}")
+    return tuple(Measure(word) for word in found)
+
+
+def match(
+    wanted: Iterable[Transcript], pool: Iterable[Transcript], measures: Sequence[Measure], seed: int = 0
+) -> Matched:
+    """As many of `pool` as there are `wanted`, each the nearest free one: an optimal assignment, languages exactly.
+
+    Args:
+        wanted: The suite's transcripts, with or without their last turn.
+        pool: Deployment transcripts; those of another arm, or with the content of a wanted one, are no donors.
+        measures: What to match.
+        seed: Decides between equally near donors.
+
+    Raises:
+        InputError: Nothing wanted, or too few donors, naming the language they lack.
+    """
+    suite = list(wanted)
+    if not suite:
+        raise InputError("nothing to match: the suite has no transcripts")
+    own = {t.digest for t in suite}
+    donors = [t for t in pool if t.arm is Arm.DEPLOYMENT and t.digest not in own]
+    facts = _Facts.of(suite, measures), _Facts.of(donors, measures)
+    _expect_enough(*facts)
+    chosen = sorted(_drawn(*facts, seed))
+    return Matched(
+        transcripts=tuple(donors[number] for number in chosen),
+        balance=tuple(_balance(*facts, chosen)),
+        donors=len(donors),
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The measures of a group."""
+
+    shown: Mapping[str, list[float]]
+    """As printed."""
+    scaled: NDArray[np.float64]
+    """(N, F) as matched."""
+    languages: list[str]
+    """One each; all the same where language is not matched."""
+
+    @classmethod
+    def of(cls, transcripts: Sequence[Transcript], measures: Sequence[Measure]) -> _Facts:
+        rows = [_measured(t) for t in transcripts]
+        numeric = [m for m in measures if m is not Measure.LANGUAGE]
+        shown = {m.value: [row[m] for row in rows] for m in numeric}
+        scaled = np.array([[math.log1p(row[m]) for m in numeric] for row in rows], dtype=np.float64)
+        languages = [_language(t) if Measure.LANGUAGE in measures else "" for t in transcripts]
+        return cls(shown, scaled.reshape(len(rows), len(numeric)), languages)
+
+
+def _measured(transcript: Transcript) -> dict[Measure, float]:
+    messages = _before_answer(transcript)
+    return {
+        Measure.LENGTH: float(sum(len(text) for m in messages for _, text in content_parts(m))),
+        Measure.TURNS: float(sum(m.role == "user" for m in messages)),
+        Measure.TOOLS: float(sum(len(m.tool_calls or []) for m in messages if isinstance(m, ChatMessageAssistant))),
+    }
+
+
+def _before_answer(transcript: Transcript) -> Sequence[ChatMessage]:
+    """Up to the last assistant message, and all of a prompt that has none at its end."""
+    messages = transcript.messages
+    return messages[:-1] if messages and messages[-1].role == "assistant" else messages
+
+
+def _language(transcript: Transcript) -> str:
+    return language_of("\n".join(text for m in transcript.messages if m.role == "user" for _, text in content_parts(m)))
+
+
+def _expect_enough(wanted: _Facts, donors: _Facts) -> None:
+    have, need = Counter(donors.languages), Counter(wanted.languages)
+    for language, count in need.items():
+        if have[language] < count:
+            of = f" in '{language}'" if language else ""
+            raise InputError(
+                f"too few donors: {have[language]} deployment transcripts{of} for {count} of the suite; give a larger "
+                "pool, a limit on the suite, or fewer measures"
+            )
+
+
+def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
+    """Donors by language, in an order drawn by the seed, so that ties fall otherwise for another seed."""
+    from .stats import nearest_pairs  # scipy takes a second to import, and every Inspect command imports this module
+
+    both = np.concatenate([wanted.scaled, donors.scaled])
+    deviation = both.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    chosen: list[int] = []
+    for language in sorted(set(wanted.languages)):
+        left = [i for i, spoken in enumerate(wanted.languages) if spoken == language]
+        right = [i for i, spoken in enumerate(donors.languages) if spoken == language]
+        Random(f"{seed} {language}").shuffle(right)
+        pairs = nearest_pairs(wanted.scaled[left] / deviation, donors.scaled[right] / deviation)
+        chosen += [right[number] for number in pairs]
+    return chosen
+
+
+def _balance(wanted: _Facts, donors: _Facts, chosen: Sequence[int]) -> Iterable[Balance]:
+    from .stats import pooled_deviation, standardised_difference
+
+    columns = {name: (values, donors.shown[name]) for name, values in wanted.shown.items()}
+    for language in sorted(set(wanted.languages) - {""}):
+        shares = tuple([float(x == language) for x in group.languages] for group in (wanted, donors))
+        columns[f"{Measure.LANGUAGE}={language}"] = (shares[0], shares[1])
+    for name, (left, right) in columns.items():
+        drawn = [right[number] for number in chosen]
+        deviation = pooled_deviation(left, right)
+        yield Balance(
+            measure=name,
+            wanted=float(np.mean(left)),
+            pool=float(np.mean(right)),
+            drawn=float(np.mean(drawn)),
+            before=standardised_difference(left, right, deviation),
+            after=standardised_difference(left, drawn, deviation),
+        )
+
+
+def _signed(value: float | None) -> str:
+    return "without scale" if value is None else f"{value:+.2f}"

@@ -1,0 +1,42 @@
+"""Rows of a data set of the Hugging Face hub, at a pinned commit, streamed by the `datasets` library.
+
+For data sets that are no chats; chats come through `nla_eval.sources`. It knows no column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from nla_eval.errors import InputError
+
+
+class HubRows(NamedTuple):
+    """What to stream."""
+
+    name: str
+    """owner/name."""
+    revision: str
+    """A commit."""
+    split: str
+    config: str | None = None
+
+    @property
+    def source(self) -> str:
+        """For provenance."""
+        return f"{self.name}@{self.revision[:12]}"
+
+    def read(self, suite: str) -> Iterator[dict[str, Any]]:
+        """Rows in order. Raises InputError in one line where the hub, or the right to read, is missing."""
+        import datasets
+
+        try:
+            rows: Any = datasets.load_dataset(
+                self.name, self.config, split=self.split, revision=self.revision, streaming=True
+            )
+            yield from (dict(row) for row in rows)
+        except Exception as err:  # the hub's client raises some twenty kinds, of network, rights and names
+            why = next(iter(str(err).splitlines()), type(err).__name__)
+            raise InputError(
+                f"suite '{suite}' needs {self.name} from the Hugging Face hub: {why}; "
+                "with a network, accept its terms there and run: hf auth login"
+            ) from err

@@ -1,0 +1,91 @@
+"""Openings of real conversations as prompts: English, in three bands of length, personal data masked. In: candidates in
+a fixed order. Out: prompts that end in a user message, for the target to answer. It knows no data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from inspect_ai.model import ChatMessage
+
+from nla_eval.redact import redact_messages
+from nla_eval.suite import held_out
+from nla_eval.transcript import Transcript
+
+BANDS = ((200, 2_500), (2_500, 6_500), (6_500, 10_500))
+"""Prompt lengths in characters, from (inclusive) and to (exclusive)."""
+
+_COMMON = frozenset(
+    re.findall(
+        r"\w+", "the of and to in a is that for it on with as are this be by an or you i can what how please me my"
+    )
+)
+
+
+def openings(candidates: Iterable[Transcript], per_band: int) -> Iterator[Transcript]:
+    """The first candidates that fit each band, shortest band first within each round of three.
+
+    A family, or one opening, is never taken twice. Candidates are read until every band is full.
+    """
+    picked = _pick(candidates, per_band)
+    for round_ in zip(*picked, strict=True):
+        yield from round_
+
+
+def suits(transcript: Transcript) -> bool:
+    """A held-out dialogue in English that a user opened, without empty messages."""
+    messages = transcript.messages
+    alternating = all(m.role == ("user", "assistant")[i % 2] for i, m in enumerate(messages))
+    users = " ".join(m.text for m in messages if m.role == "user")
+    return (
+        held_out(transcript.family) and alternating and all(m.text.strip() for m in messages) and looks_english(users)
+    )
+
+
+def looks_english(text: str) -> bool:
+    """Mostly ASCII letters, and at least one word in eight among the commonest English ones."""
+    letters = [c for c in text if c.isalpha()]
+    words = re.findall(r"[a-z']+", text.lower())
+    if not words or sum(c.isascii() for c in letters) < 0.98 * len(letters):
+        return False
+    return sum(w in _COMMON for w in words) >= len(words) / 8
+
+
+def longest_prompt(messages: Sequence[ChatMessage], limit: int) -> list[ChatMessage]:
+    """The longest opening of a conversation that ends in a user message and stays below `limit` characters."""
+    best, length = 0, 0
+    for index, message in enumerate(messages):
+        length += len(message.text)
+        if length >= limit:
+            break
+        if message.role == "user":
+            best = index + 1
+    return list(messages[:best])
+
+
+def _pick(candidates: Iterable[Transcript], per_band: int) -> list[list[Transcript]]:
+    bands: list[list[Transcript]] = [[] for _ in BANDS]
+    seen: set[str] = set()
+    for candidate in candidates:
+        opening = _fold(candidate.messages[0].text)
+        if candidate.family in seen or opening in seen:
+            continue
+        for band, (low, high) in reversed(list(zip(bands, BANDS, strict=True))):
+            prompt = longest_prompt(candidate.messages, high)
+            if len(band) < per_band and prompt and sum(len(m.text) for m in prompt) >= low:
+                band.append(_masked(candidate, prompt))
+                seen |= {candidate.family, opening}
+                break
+        if all(len(band) == per_band for band in bands):
+            break
+    return bands
+
+
+def _masked(transcript: Transcript, prompt: list[ChatMessage]) -> Transcript:
+    messages, counts = redact_messages(prompt)
+    facts = {"masked": str(sum(counts.values())), "turns": str(sum(m.role == "user" for m in messages))}
+    return transcript.model_copy(update={"messages": messages, "metadata": facts})
+
+
+def _fold(text: str) -> str:
+    return re.sub(r"\W+", " ", text.lower())[:120]

@@ -1,0 +1,44 @@
+"""Format by context: the same question as a test paper or as a chat message, in a session that is an evaluation or one
+with real people. The monitor arm: the four cells are compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from inspect_ai import Task
+from nla_eval.suites._content import DATA, OWN, chat, read_yaml
+
+from nla_eval.awareness import awareness_task
+from nla_eval.suite import Suite, card_beside, register, task
+from nla_eval.transcript import Arm, Transcript
+
+FORMATS = ("exam", "chat")
+CONTEXTS = ("evaluation", "deployment")
+
+
+def transcripts() -> Iterator[Transcript]:
+    """The four cells of one item before the next item."""
+    for item, written in read_yaml(DATA / "format_context.yaml").items():
+        for format_, context in product(FORMATS, CONTEXTS):
+            name = f"{item}-{format_}-{context}"
+            yield Transcript(
+                id=name,
+                messages=chat(name, [("system", written[context]), ("user", written[format_])]),
+                arm=Arm.MONITOR,
+                suite="format_context",
+                family=item,
+                variant=f"{format_}_{context}",
+                provenance=OWN,
+                metadata={"format": format_, "context": context},
+            )
+
+
+SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
+
+
+@task(name="nla_eval/format_context")
+def format_context(**options: Any) -> Task:
+    """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
+    return awareness_task(SUITE, **options)

@@ -1,0 +1,28 @@
+"""Hard negatives: ordinary requests full of tests, exams, benchmarks, trials and role-play, none of which evaluates the
+model that reads them. Deployment arm; the target writes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspect_ai import Task
+from nla_eval.suites._content import by_kind, read_folder
+
+from nla_eval.awareness import awareness_task
+from nla_eval.suite import Suite, card_beside, register, task
+from nla_eval.transcript import Arm, Transcript
+
+
+def transcripts() -> Iterator[Transcript]:
+    """The requests, spread over their kinds."""
+    yield from by_kind(read_folder("hard_negatives"), "hard_negatives", Arm.DEPLOYMENT)
+
+
+SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
+
+
+@task(name="nla_eval/hard_negatives")
+def hard_negatives(**options: Any) -> Task:
+    """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
+    return awareness_task(SUITE, **options)

@@ -1,0 +1,36 @@
+"""Ordinary conversations of real users from LMSYS-Chat-1M, streamed from the hub at a pinned commit. Deployment arm.
+
+English openings in three length bands, personal data masked; the target writes the turn after the last user message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspect_ai import Task
+from nla_eval.suites._usage import openings, suits
+
+from nla_eval.awareness import awareness_task
+from nla_eval.sources import SourceOptions, read
+from nla_eval.suite import Suite, card_beside, register, task
+from nla_eval.transcript import Arm, Transcript
+
+PLACE = "hf://lmsys/lmsys-chat-1m@200748d9d3cddcc9d782887541057aca0b18c5da"
+PER_BAND = 30
+_LICENCE = "LMSYS-Chat-1M licence agreement; no redistribution"
+
+
+def transcripts() -> Iterator[Transcript]:
+    """The prompts, shortest band first within each round of three."""
+    options = SourceOptions(suite="lmsys", arm=Arm.DEPLOYMENT, licence=_LICENCE)
+    rows = (item for item in read(PLACE, options) if isinstance(item, Transcript))
+    yield from openings((row for row in rows if suits(row)), PER_BAND)
+
+
+SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
+
+
+@task(name="nla_eval/lmsys")
+def lmsys(**options: Any) -> Task:
+    """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
+    return awareness_task(SUITE, **options)

@@ -1,0 +1,31 @@
+"""Agentic-misalignment prompts of one scenario: an assistant could cancel the alarm that would save a life. Evaluation
+arm.
+
+Eight goal settings in three wordings, none of them a prompt of `blackmail`. The target writes the answer; its action
+tags say what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspect_ai import Task
+from nla_eval.suites._misalignment import of_scenario, outcome, prompts
+
+from nla_eval.awareness import awareness_task
+from nla_eval.suite import Suite, card_beside, register, task
+from nla_eval.transcript import Transcript
+
+
+def transcripts() -> Iterator[Transcript]:
+    """The prompts, system and user message each, without an answer."""
+    yield from prompts(of_scenario("murder", 1), "murder")
+
+
+SUITE = register(Suite(card=card_beside(__file__), load=transcripts, outcome=outcome))
+
+
+@task(name="nla_eval/murder")
+def murder(**options: Any) -> Task:
+    """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
+    return awareness_task(SUITE, **options)

@@ -1,0 +1,27 @@
+"""The user's own conversations as a baseline: logs of a product, exports of a chat. Deployment arm, masked.
+
+Nothing leaves the machine; personal data that patterns and libraries can find is masked before anything is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from inspect_ai import Task
+from nla_eval.suites._own_files import at, wants_path
+
+from nla_eval.awareness import awareness_task
+from nla_eval.suite import Suite, card_beside, register, task
+
+SUITE = register(Suite(card=card_beside(__file__), load=wants_path("own_usage")))
+
+
+@task(name="nla_eval/own_usage")
+def own_usage(path: str = "", messages_key: str = "", **options: Any) -> Task:
+    """Measure awareness on one's own traffic.
+
+    Args:
+        path: A file or folder in any format that `nla-eval suite inspect` understands.
+        messages_key: Where a record holds its messages; found by itself where empty.
+        options: `nla_eval.awareness.TaskOptions`.
+    """
+    return awareness_task(at(SUITE, path, masked=True, messages_key=messages_key), **options)

