@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from inspect_ai.tool import ToolCall
 
 from nla_eval._target_api import PrerequisiteError
 from nla_eval.awareness import awareness_task
+from nla_eval.commands.read import ReadRequest, _transcripts
 from nla_eval.errors import InputError
 from nla_eval.matching import Measure, match, parse_measures
+from nla_eval.plan import ReadingPlan
+from nla_eval.runtime import RuntimeSettings
 from nla_eval.suite import get_suite
 from nla_eval.transcript import Arm, Provenance, Transcript
 from tests import planted_task  # noqa: F401  (registers the engine "planted")
@@ -144,31 +148,27 @@ class TestTaskOption:
 
 
 def test_the_command_reads_only_those_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from nla_eval.commands.read import ReadRequest, _transcripts
-    from nla_eval.plan import ReadingPlan
-    from nla_eval.runtime import RuntimeSettings
-
+    runs, usage = tmp_path / "runs.jsonl", tmp_path / "usage.jsonl"
+    write_chats(runs, [6, 10, 40], "an answer of the evaluation")
+    write_chats(usage, [1, 5, 9, 13, 17], "an answer")
     request = ReadRequest(
-        ("destructive_coding_scripted", "minimal_pairs"), (str(pool_file(tmp_path)),), str(tmp_path / "store"),
+        (str(runs), "minimal_pairs"), (str(usage),), str(tmp_path / "store"),
         ReadingPlan(), RuntimeSettings(target="bytes", engine="planted"), limit=2,
         match=parse_measures("length"), plan_only=True,
     )  # fmt: skip
     read = list(_transcripts(request))
-    assert [t.arm.value for t in read].count("evaluation") == 2
-    assert [t.id for t in read if t.arm is Arm.DEPLOYMENT] == ["d1", "d2"]
-    assert "matched 2 of 9 deployment transcripts" in capsys.readouterr().out
+    assert [t.id for t in read if t.arm is Arm.EVALUATION] == ["chat0", "chat1"], "the limit holds for the suite"
+    assert [t.id for t in read if t.arm is Arm.DEPLOYMENT] == ["chat1", "chat2"], "the pool is read whole"
+    assert "matched 2 of 5 deployment transcripts" in capsys.readouterr().out
 
 
-def pool_file(folder: Path) -> Path:
-    import json
-
-    path = folder / "usage.jsonl"
+def write_chats(path: Path, sentences: list[int], answer: str) -> None:
+    """One chat a line whose user says so many sentences."""
     rows = [
         {
-            "id": f"d{n}",
-            "messages": [{"role": "user", "content": ENGLISH * (4 * n + 1)}, {"role": "assistant", "content": "a"}],
+            "id": f"chat{n}",
+            "messages": [{"role": "user", "content": ENGLISH * count}, {"role": "assistant", "content": answer}],
         }
-        for n in range(9)
+        for n, count in enumerate(sentences)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
