@@ -20,7 +20,9 @@ THRESHOLD = 0.8
 """Jaccard similarity of word triples from which two prompts are near-duplicates; as in Lee et al. 2022 (2107.06499)."""
 COMPARED = 20_000
 """Characters of a prompt that are compared."""
-_PERMUTATIONS = 64
+_PERMUTATIONS = 128
+_WEIGHTS = (0.1, 0.9)
+"""Of false and of missed candidates: a candidate's similarity is looked at again, a missed one is lost."""
 _BLANK = MinHash(num_perm=_PERMUTATIONS)
 """Copies share its permutations, which are the larger part."""
 _TRIPLE = 3
@@ -45,7 +47,7 @@ class Families:
     _prints: dict[str, MinHash] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS)
+        self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
 
     def add(self, transcript: Transcript) -> None:
         """Take a transcript in; its family grows together with that of any near-duplicate."""
