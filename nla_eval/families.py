@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,10 +19,13 @@ from .transcript import Transcript, content_parts
 
 THRESHOLD = 0.8
 """Jaccard similarity of word triples from which two prompts are near-duplicates; as in Lee et al. 2022 (2107.06499)."""
-COMPARED = 20_000
+COMPARED = 8_000
 """Characters of a prompt that are compared."""
-_PERMUTATIONS = 64
-_BLANK = MinHash(num_perm=_PERMUTATIONS)
+_PERMUTATIONS = 128
+_WEIGHTS = (0.1, 0.9)
+"""Of false and of missed candidates: a candidate's similarity is looked at again, a missed one is lost."""
+# crc32 costs a seventh of the default's SHA-1; datasketch mixes its bits again before it permutes.
+_BLANK = MinHash(num_perm=_PERMUTATIONS, hashfunc=zlib.crc32)
 """Copies share its permutations, which are the larger part."""
 _TRIPLE = 3
 # Chinese, Japanese and Korean do not put blanks between words: each of their characters counts as one.
@@ -45,7 +49,7 @@ class Families:
     _prints: dict[str, MinHash] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS)
+        self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
 
     def add(self, transcript: Transcript) -> None:
         """Take a transcript in; its family grows together with that of any near-duplicate."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 UNKNOWN = "unknown"
 """Fewer than `_LETTERS` letters."""
 _LETTERS = 20
-_COMPARED = 1000
+_COMPARED = 500
 
 
 def language_of(text: str) -> str:
     """ISO 639-1 code, or `UNKNOWN` for a text of few letters.
 
     Args:
-        text: Its first thousand characters decide.
+        text: Its first 500 characters decide.
     """
     start = text[:_COMPARED]
     if sum(char.isalpha() for char in start) < _LETTERS:

@@ -158,10 +158,10 @@ def run(task: str, folder: Path, **args: Any) -> Any:
 
 
 def test_the_written_task_runs_in_inspect_and_its_card_is_in_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(suite, "_SUITES", dict(suite._SUITES))
+    request.addfinalizer(lambda: suite._SUITES.pop("added_here", None))
     add(data(tmp_path), tmp_path, name="added_here")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PWD", str(tmp_path))
