@@ -17,7 +17,7 @@ import polars as pl
 from inspect_ai.model import ChatMessage, ChatMessageSystem
 from numpy.typing import NDArray
 
-from ..errors import MissingExtraError, NlaEvalError
+from ..errors import InputError, MissingExtraError, NlaEvalError
 from ..positions import parse_policy, sample_positions
 from ..redact import redact_messages
 from ..replay import ReplayConfig, replay
@@ -164,16 +164,19 @@ def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int6
 
 
 def suite_messages() -> frozenset[str]:
-    """Hashes of the long messages of every suite at hand. Suites whose package is missing are named in one line."""
-    from ..suite import get_suite, suite_names
+    """Hashes of the long messages of every suite at hand. Those whose package or hub is out of reach are named in one
+    line each; those of a user's own files have none of their own."""
+    from ..suite import Needs, get_suite, suite_names
 
     found: set[str] = set()
-    for name in suite_names():
+    for suite in map(get_suite, suite_names()):
+        if suite.card.needs is Needs.PATH:
+            continue
         try:
-            for transcript in get_suite(name).load():
+            for transcript in suite.load():
                 found |= long_messages(transcript.messages)
-        except MissingExtraError as err:
-            print(f"corpus: not checked against suite '{name}': {err}", flush=True)
+        except (MissingExtraError, InputError) as err:
+            print(f"corpus: not checked against suite '{suite.card.name}': {err}", flush=True)
     return frozenset(found)
 
 

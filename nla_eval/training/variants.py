@@ -200,7 +200,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 
 def _cell(figure_: dict[str, Any]) -> str:
     low, high = figure_["interval"]
-    return f"{figure_['value']:.3f} [{low:.3f}, {high:.3f}]"
+    bounds = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{figure_['value']:.3f}{bounds}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -83,7 +83,7 @@ def test_a_row_is_never_shuffled_with_its_own_conversation(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("source", "says"),
-    [("nowhere", "no held-out source 'nowhere'"), ("jsonl:gone.jsonl", "no file 'gone.jsonl'")],
+    [("nowhere", "no held-out source 'nowhere'"), ("jsonl:gone.jsonl", "no 'gone.jsonl'")],
 )
 def test_a_source_that_is_not_there_is_named(tmp_path: Path, source: str, says: str) -> None:
     target, pack = write_tiny_pack(tmp_path)

@@ -95,6 +95,7 @@ def test_masked_groups_are_read_masked_and_only_they(tmp_path: Path, monkeypatch
     assert log[1]["fve_nrm_masked"] is not None or log[2]["fve_nrm_masked"] is not None
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("closable")
 def test_a_planted_reward_rises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: an explanation earns 1 where it is closed, whatever the AR makes of it."""
