@@ -187,6 +187,8 @@ def formats() -> dict[str, list[list[str]]]:
 
 def load_config(path: Path) -> TrainConfig:
     """Read a YAML training configuration. Raises InputError naming the field."""
+    if not path.is_file():
+        raise InputError(f"no training configuration '{path}'; give the path of a YAML file")
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as err:
