@@ -132,17 +132,21 @@ def ablate(engine: Engine, held: HeldOut, changed: Sequence[Variant], baselines:
         error = mse_nrm(made[v.name], held.activations)
         mse[v.name] = error if v.rows is None else np.where(v.rows, error, np.nan)
     whole = mse[changed[0].name]
-    found = [condition(v.name, mse[v.name], whole, held.conversation, baselines) for v in changed]
+    unchanged = (changed[0].name, changed[0].name + BARE)
+    found = [
+        condition(v.name, mse[v.name], None if v.name in unchanged else whole, held.conversation, baselines)
+        for v in changed
+    ]
     return Ablated([c for c in found if c is not None], mse, made)
 
 
-def condition(name: str, error: Floats, whole: Floats, clusters: Ints, baselines: Baselines) -> Condition | None:
+def condition(name: str, error: Floats, whole: Floats | None, clusters: Ints, baselines: Baselines) -> Condition | None:
     """The figures of one condition; None where no row has it.
 
     Args:
         name: The condition.
         error: (n,) mse_nrm, NaN where undefined.
-        whole: (n,) mse_nrm of the unchanged explanation.
+        whole: (n,) mse_nrm of the unchanged explanation; None where that is the condition itself.
         clusters: (n,) conversations.
         baselines: FVE denominators.
     """
@@ -154,7 +158,7 @@ def condition(name: str, error: Floats, whole: Floats, clusters: Ints, baselines
         name=name,
         fve_nrm=figure(1.0 - own / baselines.variance, rows),
         fve_meannorm=figure(1.0 - own / baselines.meannorm, rows),
-        drop=None if error is whole else difference((own - whole[has]) / baselines.meannorm, rows),
+        drop=None if whole is None else difference((own - whole[has]) / baselines.meannorm, rows),
     )
 
 

@@ -39,7 +39,8 @@ def paraphrased(engine: Engine, tokenizer: Any, baselines: Baselines, min_positi
     for style, rows in (("", np.ones(n, bool)), (", three lines", lines), (", prose", ~lines)):
         for name, error in (("text", own), ("paraphrase", other), ("paraphrase of another", elsewhere)):
             kept = np.where(rows, error, np.nan)
-            found.append(condition(f"{name}{style}", kept, own if error is not own else kept, np.arange(n), baselines))
+            whole = None if error is own else own
+            found.append(condition(f"{name}{style}", kept, whole, np.arange(n), baselines))
     return [c for c in found if c is not None]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedGroupKFold
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 
@@ -57,17 +57,24 @@ def hits_of_vectors(vectors: NDArray[np.float32], labels: Sequence[str], groups:
     return _hits(probe(), vectors.astype(np.float64), labels, groups)
 
 
-def predicted_directions(vectors: NDArray[np.float32], texts: Sequence[str], groups: Ints, width: int = 64) -> Floats:
-    """(n, n) cosine of what a ridge regression predicts from each activation, out of fold, with each text.
+def predicted_directions(vectors: NDArray[np.float32], texts: Sequence[str], folds: Ints, width: int = 64) -> Floats:
+    """(n, n) cosine of what a ridge regression predicts from each activation with each text.
 
-    Texts are TF-IDF vectors in `width` latent dimensions (truncated SVD), fitted on all of them without labels.
+    Texts are TF-IDF vectors in `width` latent dimensions (truncated SVD), fitted on all of them without labels. A
+    prediction is a weighted sum of the texts it was fitted on, so only entries within one fold may be compared: texts
+    of other folds look alike to it whatever the activation holds.
+
+    Args:
+        vectors: (n, d_model) activations.
+        texts: (n,) what followed each.
+        folds: (n,) fold of each row, at least two different ones; whole conversations.
     """
     tfidf = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(texts)
     latent = TruncatedSVD(min(width, min(tfidf.shape) - 1), random_state=0).fit_transform(tfidf)
     wanted = normalize(latent)
     predicted = np.zeros_like(wanted)
-    folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
-    for train, test in folds.split(vectors, groups=groups):
+    for fold in np.unique(folds):
+        train, test = folds != fold, folds == fold
         model = make_pipeline(StandardScaler(), Ridge(alpha=vectors.shape[1]))
         predicted[test] = model.fit(vectors[train], wanted[train]).predict(vectors[test])
     return np.asarray(normalize(predicted) @ wanted.T)
@@ -93,7 +100,9 @@ def _hits(model: Any, rows: Any, labels: Sequence[str], groups: Ints) -> NDArray
 
 
 def _stratified(labels: NDArray[np.str_], groups: Ints) -> Iterator[tuple[Ints, Ints]]:
-    folds = StratifiedGroupKFold(min(FOLDS, len(np.unique(groups))), shuffle=True, random_state=0)
+    smallest = int(np.unique(labels, return_counts=True)[1].min())
+    count = max(2, min(FOLDS, len(np.unique(groups)), smallest))
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=0)
     yield from folds.split(np.zeros(len(labels)), labels, groups)
 
 

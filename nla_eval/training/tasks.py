@@ -22,12 +22,14 @@ from sklearn.preprocessing import normalize
 from ..scores import normalised
 from .figures import Figure, Floats, Ints, balanced_share, figure, share
 from .held_out import HeldOut
-from .readers import hits_of_texts, hits_of_vectors, predicted_directions
+from .readers import FOLDS, hits_of_texts, hits_of_vectors, predicted_directions
 
 CHOICES = 10
 RETRIEVAL = 128
 TOPICS = 6
 _FEWEST_PER_CLASS = 3
+_FEWEST_PER_FOLD = 12
+_CONVERSATIONS_PER_TOPIC = 12
 _NEXT = re.compile(r"next:\s*(\S+)")
 _EXPECTS = re.compile(r"expect\w*[^\"“]{0,40}[\"“]([^\"”]+)[\"”]")
 _PIECES = re.compile(r"\w+|[^\w\s]")
@@ -97,7 +99,7 @@ class NotEnoughError(ValueError):
 
 def suffix_choice(held: HeldOut, read: Read, seed: int = 0) -> Task:
     """Which of ten is the true continuation of the context? Nine come from other conversations, of the same role where
-    there are enough.
+    there are enough, and from one fold of the probe.
 
     The reader is TF-IDF cosine (words, no stop words; fitted on the rows' contexts and continuations): it credits
     shared words only, and a tie counts as a random choice. The probe predicts the continuation's latent direction.
@@ -105,31 +107,40 @@ def suffix_choice(held: HeldOut, read: Read, seed: int = 0) -> Task:
     rows = np.array([i for i, t in enumerate(held.continuations) if len(t.split()) >= 5], np.int64)
     if len(np.unique(held.conversation[rows])) < CHOICES:
         raise NotEnoughError(f"fewer than {CHOICES} conversations go on after the position")
-    options = _options(held, rows, seed)
+    folds = _folds(held.conversation[rows], seed)
+    options = _options(held, rows, folds, seed)
+    conversations = held.conversation[rows]
     vectorizer = TfidfVectorizer(stop_words="english", sublinear_tf=True)
     vectorizer.fit([*held.contexts, *held.continuations])
     ahead = vectorizer.transform(held.continuations)
     readers = {}
     for name, texts in read.by_reader().items():
         similar = np.asarray((vectorizer.transform(texts) @ ahead.T).todense())
-        readers[name] = share(_chosen(similar, options), held.conversation[rows])
-    conversations = held.conversation[rows]
-    following = [held.continuations[i] for i in rows.tolist()]
-    guessed = predicted_directions(held.activations[rows], following, conversations)
-    wide = np.zeros((len(held), len(held)))
-    wide[np.ix_(rows, rows)] = guessed
-    readers["probe"] = share(_chosen(wide, options), conversations)
-    return Task(name="suffix_choice", metric=f"top 1 of {CHOICES}", chance=1 / CHOICES, readers=readers,
-                note="scorer: TF-IDF cosine; probe: ridge onto the continuation's latent direction")  # fmt: skip
+        readers[name] = share(_chosen(similar, options), conversations)
+    note = "scorer: TF-IDF cosine"
+    if len(np.unique(folds)) > 1:
+        wide = np.zeros((len(held), len(held)))
+        following = [held.continuations[i] for i in rows.tolist()]
+        wide[np.ix_(rows, rows)] = predicted_directions(held.activations[rows], following, folds)
+        readers["probe"] = share(_chosen(wide, options), conversations)
+        note += "; probe: ridge onto the continuation's latent direction"
+    return Task(name="suffix_choice", metric=f"top 1 of {CHOICES}", chance=1 / CHOICES, readers=readers, note=note)
 
 
-def _options(held: HeldOut, rows: Ints, seed: int) -> Ints:
-    """(m, CHOICES) rows whose continuations are offered; the first is the true one."""
+def _folds(conversation: Ints, seed: int) -> Ints:
+    """(m,) fold of each row: whole conversations, up to five folds of at least twelve each, seeded."""
+    names, inverse = np.unique(conversation, return_inverse=True)
+    count = max(1, min(FOLDS, len(names) // _FEWEST_PER_FOLD))
+    return np.asarray(np.random.default_rng(seed).permutation(len(names))[inverse] % count)
+
+
+def _options(held: HeldOut, rows: Ints, folds: Ints, seed: int) -> Ints:
+    """(m, CHOICES) rows of one fold whose continuations are offered; the first is the true one."""
     rng = np.random.default_rng(seed)
     roles = np.array(held.roles)
     made = []
-    for row in rows.tolist():
-        elsewhere = rows[held.conversation[rows] != held.conversation[row]]
+    for row, fold in zip(rows.tolist(), folds.tolist(), strict=True):
+        elsewhere = rows[(held.conversation[rows] != held.conversation[row]) & (folds == fold)]
         alike = elsewhere[roles[elsewhere] == roles[row]]
         pool = alike if len(alike) >= CHOICES - 1 else elsewhere
         made.append([row, *rng.choice(pool, CHOICES - 1, replace=False).tolist()])
@@ -196,11 +207,16 @@ def followed(context: str) -> str | None:
 
 
 def topics(held: HeldOut, classes: int = TOPICS) -> list[str]:
-    """A label for every row's conversation, without any annotation: k-means (k = 6, seed 0) of the TF-IDF of each
-    conversation's longest context in 32 latent dimensions. A class is named by its three heaviest words."""
+    """A label for every row's conversation, without any annotation: k-means (seed 0) of the TF-IDF of each
+    conversation's longest context in 32 latent dimensions. A class is named by its three heaviest words.
+
+    There is one class for every twelve conversations, at most `classes`. The labels are only as good as the text-only
+    reader's score says: where that is near chance, the topics cannot be read from anything.
+    """
     names = np.unique(held.conversation)
-    if len(names) < 4 * classes:
-        raise NotEnoughError(f"{len(names)} conversations are too few for {classes} topics")
+    classes = min(classes, len(names) // _CONVERSATIONS_PER_TOPIC)
+    if classes < 2:
+        raise NotEnoughError(f"{len(names)} conversations are too few for two topics")
     longest: dict[int, str] = {}
     for conversation, text in zip(held.conversation.tolist(), held.contexts, strict=True):
         longest[conversation] = max(longest.get(conversation, ""), text, key=len)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,16 @@ def test_the_continuation_is_found_from_an_explanation_that_names_it() -> None:
     assert found["explanation"].value > 0.8
     assert found["shuffled"].value < 0.35
     assert found["empty"].value == pytest.approx(0.1)
+
+
+def test_the_suffix_probe_is_at_chance_where_activations_say_nothing_and_above_it_where_they_do() -> None:
+    texts = [f"someone about {c}" for c in CONTEXTS]
+    held, by = read(texts)
+    noise = np.random.default_rng(1).standard_normal((80, 64)).astype(np.float32)
+    blind = suffix_choice(replace(held, activations=noise), by).readers["probe"]  # type: ignore[type-var]
+    assert blind.low is not None
+    assert blind.low <= 0.1 <= float(blind.high or 1)
+    assert suffix_choice(held, by).readers["probe"].value > 0.15  # type: ignore[arg-type]
 
 
 def test_too_few_conversations_are_named_as_the_reason() -> None:
