@@ -14,7 +14,7 @@ from nla_eval.errors import PackError
 from nla_eval.pack import Pack, load_pack
 from nla_eval.target import Target
 from nla_eval.training.pack_check import check_files, write_sums
-from tests.training.test_public_format import adapter_pack
+from tests.training.test_export_import import adapter_pack
 
 Damage = Callable[[Pack], None]
 
