@@ -242,3 +242,11 @@ def test_transcripts_with_undecided_rates_show_their_bounds() -> None:
     readings = frames.readings.filter(pl.col("transcript_digest") != digest)
     found = tally(Frames(readings, frames.judgements, frames.turns, frames.transcripts), QUICK)
     assert "1 undecided: 0.0 to 25.0" in text_of(found)
+
+
+@pytest.mark.parametrize(("native", "said"), [(94, True), (95, False), (0, True)])
+def test_the_report_says_when_tool_calls_were_not_rendered_natively(showcase: Tally, native: int, said: bool) -> None:
+    first, *others = showcase.arms.profiles
+    profiles = [first.model_copy(update={"calls": 100, "native_calls": native}), *others]
+    found = showcase.model_copy(update={"arms": showcase.arms.model_copy(update={"profiles": profiles})})
+    assert (f"{native} of 100 calls of the {first.arm} arm" in text_of(found)) is said
