@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai import Task
+from inspect_ai import Task, eval_set
 from inspect_ai import eval as inspect_eval
 from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
@@ -125,6 +125,28 @@ def test_without_deployment_activations_the_donor_lane_is_absent_and_the_log_say
 def test_concurrent_samples_share_batches(runs: Runs) -> None:
     assert max(runs.answer_batches) > 1
     assert sum(runs.answer_batches) == COUNT
+
+
+def test_an_eval_set_finds_every_reading_in_the_store_and_finishes_what_a_shard_left(
+    runs: Runs, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"store": str(runs.folder / "store"), "positions": "stratified(4)"}
+    suites = (
+        planted_suite("planted_deployment", Arm.DEPLOYMENT, COUNT),
+        planted_suite("planted_evaluation", Arm.EVALUATION, COUNT, answers_by="target", cue=True),
+    )
+    runtime_module._RUNTIMES.clear()
+    LAST_ENGINE.clear()
+    model = get_model("nla/bytes", engine="planted", memoize=False)
+    for shard in suites[:1], suites:
+        finished, logs = eval_set(
+            [light(suite, **options) for suite in shard], log_dir=str(tmp_path), model=model, display="none"
+        )
+        assert finished
+    assert [engine.draws for engine in LAST_ENGINE] in ([], [0])
+    kept = {r.explanation for log in (runs.deployment, runs.evaluation) for s in samples(log) for r in readings(s)}
+    again = [read_eval_log(log.location, resolve_attachments=True) for log in logs]
+    assert {r.explanation for log in again for s in samples(log) for r in readings(s)} == kept
 
 
 def test_a_sample_starts_short_and_ends_with_the_whole_conversation(runs: Runs) -> None:

@@ -45,7 +45,7 @@ class Verbalizer(nn.Module):
 
     def prefix(self) -> Prefix:
         """Keys and values of the prompt before the slot, which every sample shares; with gradient."""
-        base = self.lm.get_base_model()
+        base = base_of(self.lm)
         cache = DynamicCache(config=base.config)
         base.model(input_ids=torch.tensor([self.prompt.prefix]), past_key_values=cache, use_cache=True)
         layers: Any = cache.layers

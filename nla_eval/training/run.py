@@ -317,7 +317,11 @@ class Run:
                  config=self.config.ar_on_samples, folder=self.folder, name="ar_on_samples")  # fmt: skip
 
     def train_joint(self) -> None:
-        """AV and AR together, from where the earlier stages left them."""
+        """AV and AR together, from where the earlier stages left them. Raises InputError without adapters."""
+        if not (self.config.ar.lora_rank and self.config.av.lora_rank):
+            raise InputError(
+                "stage joint trains adapters; set ar.lora_rank and av.lora_rank above 0, or joint.steps to 0"
+            )
         self._seeded()
         train, held = self.pairs()
         av, ar = self.verbalizer(), self.reconstructor(self.config.ar)

@@ -76,12 +76,13 @@ def of_folder(folder: Path, *, monitor: int, rows: int) -> HeldOut:
     merged = {key: torch.cat([s[key] for s in shards]) for key in ("row", "position", "activation")}
     order = np.lexsort((merged["position"].numpy(), merged["row"].numpy()))
     frame = pl.read_parquet(folder / "explanations.parquet")
-    if len(frame) != len(order):
+    explained = frame["captured"].to_numpy() if "captured" in frame.columns else np.arange(len(frame))
+    if len(explained) and int(explained.max()) >= len(order):
         raise InputError(
-            f"run folder '{folder.name}' has {len(order)} activations and {len(frame)} explanations; one of the two is "
-            "of another run"
+            f"run folder '{folder.name}' has {len(order)} activations and explanations of {int(explained.max()) + 1}; "
+            "one of the two is of another run"
         )
-    vectors = merged["activation"][order].float().numpy()
+    vectors = merged["activation"][order][explained].float().numpy()
     return of_run(frame, pl.read_parquet(folder / "corpus.parquet"), vectors, monitor=monitor, rows=rows)
 
 
