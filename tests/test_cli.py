@@ -272,8 +272,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_suites_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert nla_eval(monkeypatch, "suite", "list") == 0
     listed = capsys.readouterr().out
-    assert "blackmail" in listed
-    assert "deployment" in listed
+    lines = [line.split() for line in listed.splitlines() if not line.startswith(" ")]
+    assert ["blackmail", "evaluation", "27"] in [words[:3] for words in lines]
+    assert ["own_usage", "deployment", "as", "given"] in [words[:4] for words in lines]
 
 
 def test_starting_the_command_imports_neither_torch_nor_inspect() -> None:

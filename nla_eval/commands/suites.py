@@ -14,7 +14,6 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ..errors import InputError
@@ -77,16 +76,20 @@ class CardRequest:
 
 
 def run_list() -> None:
-    """Print a table of the suites."""
-    columns = ("suite", "arm", "transcripts", "families", "last turn by", "licence", "available")
-    table = Table(*columns, box=None, pad_edge=False)
-    for name in suite_names():
-        suite = get_suite(name)
+    """Print the suites: a line each, and its family rule below."""
+    rows = [["suite", "arm", "transcripts", "last turn by", "available", "licence"]]
+    rules = [""]
+    for suite in map(get_suite, suite_names()):
         card = suite.card
-        families = card.families.split(".")[0] if card.family_count is None else str(card.family_count)
-        row = (name, card.arm, str(card.count), families, card.answers_by, card.licence, available(suite))
-        table.add_row(*(Text(one_line(cell)) for cell in row))
-    Console(soft_wrap=True).print(table)
+        count = "as given" if card.count is None else str(card.count)
+        cells = (card.name, card.arm, count, card.answers_by, available(suite), card.licence)
+        rows.append([one_line(cell) for cell in cells])
+        number = "" if card.family_count is None else f"{card.family_count}: "
+        rules.append(f"    families: {number}{one_line(card.families)}\n")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, rule in zip(rows, rules, strict=True):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print(line.rstrip(), rule, sep="\n", end="")
 
 
 def available(suite: Suite) -> str:
