@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 _TELLING = 0.05
@@ -36,8 +37,9 @@ class Event:
     def eta(self) -> float | None:
         """Seconds left at this rate; None while there is no total, or too little is done to tell a rate by: what runs
         in batches gives nothing for a while and then much at once."""
-        early = self.total is None or self.done < _TELLING * self.total
-        return None if early or self.total is None or self.rate <= 0 else (self.total - self.done) / self.rate
+        if self.total is None or self.rate <= 0 or self.done < _TELLING * self.total:
+            return None
+        return (self.total - self.done) / self.rate
 
     @property
     def finished(self) -> bool:
@@ -136,7 +138,15 @@ def duration(seconds: float) -> str:
 
 
 def peak_bytes() -> int:
-    """Peak resident memory of this process; the kernel counts KiB on Linux and bytes on macOS."""
+    """Peak resident memory of this process.
+
+    On Linux VmHWM: getrusage counts what the parent held when it started this program. Elsewhere getrusage, in KiB, on
+    macOS in bytes.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    if peak := next((line for line in lines if line.startswith("VmHWM")), ""):
+        return int(peak.split()[1]) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from nla_eval.progress import Event, Lines, describe, duration
+from nla_eval.progress import Event, Lines, describe, duration, peak_bytes
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,11 @@ def test_a_terminal_gets_one_line_rewritten_in_place() -> None:
     assert "\n" not in stream.getvalue()
     show(Event("capture", 2, 2, "transcripts", 2.0))
     assert stream.getvalue().count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux")
+def test_the_peak_is_that_of_this_program_and_not_of_what_started_it() -> None:
+    held = bytearray(300_000_000)
+    code = "from nla_eval.progress import peak_bytes; print(peak_bytes())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(told) < len(held) < peak_bytes()

@@ -13,7 +13,6 @@ from ..errors import NlaEvalError
 from .figures import GOALS, Figure, into_readme, save, shown
 
 Measure = Callable[[], dict[str, Figure]]
-_READING = ("10k_seconds", "10k_peak_mb")
 _ROOT = Path(__file__).parents[2]
 
 
@@ -46,14 +45,13 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..plan import Instrument
     from ..runtime import RuntimeSettings, runtime_for
     from ..target import load_target
+    from . import sources
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
-    from .sources import measured
     from .training import TrainingLoad, steps_per_hour
 
-    formats = (("jsonl", "json"), ("parquet", "polars"))
-    yield tuple(f"{ours}_{what}" for ours, plain in formats for what in (*_READING, f"vs_{plain}")), measured
+    yield sources.KEYS, sources.measured
     target = load_target(target_name)
     pack = load_pack(pack_name) if pack_name else default_pack()
 

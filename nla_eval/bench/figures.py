@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -86,6 +88,14 @@ def race(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[st
             run()
             found[name].append(units / max(time.perf_counter() - began, 1e-9))
     return {name: statistics.median(rates) for name, rates in found.items()}
+
+
+def apart(module: str, *arguments: str) -> dict[str, float]:
+    """What `python -m MODULE ARGUMENTS` prints last, as JSON: a peak of memory is that of a process of its own."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def ratio(ours: float, other: float, unit: str, how: str) -> Figure:

@@ -6,7 +6,6 @@ not hide what capturing takes; each measurement is a process of its own:
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,30 +14,24 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .figures import Figure
+from ..progress import peak_bytes
+from .figures import Figure, apart
 
 _TINY_CONTEXT = 32768
 
 
 def growth(short: int, long: int, target: str, pack: str | None) -> dict[str, Figure]:
     """Peak of capturing `long` tokens in bf16 above that of `short`, default model."""
-    found = _measured(str(short), str(long), target, *([pack] if pack else []))
+    found = apart(__name__, str(short), str(long), target, *([pack] if pack else []))
     return {"rss_growth_2k_8k_mb": Figure(found["growth"], unit="MB", how=f"{short} then {long} tokens, bf16")}
 
 
 def tiny_growth() -> dict[str, Figure]:
     """The same at 32k tokens of a tiny model with a long context, less what its KV cache has to hold."""
     with tempfile.TemporaryDirectory() as folder:
-        found = _measured("2048", str(_TINY_CONTEXT), _write_tiny(Path(folder)), "-")
+        found = apart(__name__, "2048", str(_TINY_CONTEXT), _write_tiny(Path(folder)), "-")
     beyond = found["growth"] - found["kv"]
     return {"rss_growth_32k_tiny_mb": Figure(beyond, unit="MB", how=f"2048 then {_TINY_CONTEXT} tokens, bf16")}
-
-
-def _measured(*arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "nla_eval.bench.memory", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _write_tiny(folder: Path) -> str:
@@ -83,7 +76,7 @@ def _main(short: int, long: int, target: str, pack: str | None) -> None:
         ids = rng.integers(0, vocabulary, tokens).astype(np.int32)
         request = CaptureRequest(str(tokens), ids, np.array([tokens // 2, tokens - 1]))
         list(capture(trunk, [request], EngineConfig(torch.bfloat16)))
-        peaks.append(_peak_mb())
+        peaks.append(peak_bytes() / 1e6)
     config = trunk.config
     width = config.num_key_value_heads * getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
     kv = 2 * 2 * (layer + 1) * width * (long - short) / 1e6
@@ -96,12 +89,6 @@ def _forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as err:
         raise InputError("peak memory by length needs Linux's /proc/self/clear_refs; measure it there") from err
-
-
-def _peak_mb() -> float:
-    """Peak since it was last forgotten; getrusage would count the parent's before this program was started."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":
