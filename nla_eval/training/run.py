@@ -32,7 +32,7 @@ from .config import OptimConfig, TrainConfig
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
-from .group import placed
+from .group import Group, placed
 from .joint import train_joint
 from .joint_state import latest_weights
 from .marker import injection_marker
@@ -40,7 +40,6 @@ from .optim import base_of, restore
 from .parts import masked
 from .round_trip import Models
 from .start import Start
-from .world import World
 from .writers import WRITERS, Request, Writer, WriterContext
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
@@ -328,7 +327,7 @@ class Run:
         restore(av, self.warm_start("av"))
         restore(ar, self.warm_start("ar"))
         models = Models(av, ar, self.meta("ar"), self.target.tokenizer)
-        train_joint(models, train, held, self.config.joint, self.folder, World.joined())
+        train_joint(models, train, held, self.config.joint, self.folder, Group.joined())
 
     def warm_start(self, role: str) -> Path:
         """The checkpoint of "av" or "ar" from before the joint stage."""
