@@ -78,8 +78,7 @@ def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: i
     if request.rows < 2:
         raise InputError(f"--rows {request.rows}; expected at least 2")
     if request.run is not None:
-        from ..training.run import MONITOR
-        from ..training.run_rows import of_folder
+        from ..training.run_rows import MONITOR, of_folder
 
         if request.source is not None:
             raise InputError("--run and --source name two sets of rows; give one")

@@ -35,8 +35,8 @@ from .joint_state import core_hours
 from .optim import restore
 from .pack_check import write_sums
 from .regurgitation import longest_shared_run
-from .run import MONITOR, Run
-from .run_rows import of_run, windows_of_run
+from .run import Run
+from .run_rows import MONITOR, of_run, windows_of_run
 from .told import told_pairs
 
 CARD_POSITIONS = 256

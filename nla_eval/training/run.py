@@ -39,6 +39,7 @@ from .marker import injection_marker
 from .optim import base_of, restore
 from .parts import masked
 from .round_trip import Models
+from .run_rows import watched
 from .start import Start
 from .writers import WRITERS, Request, Writer, WriterContext
 
@@ -47,8 +48,6 @@ AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summar
 _VOCABULARY_CONVERSATIONS = 3000
 _DRAW_BATCH = 128
 ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
-MONITOR = 128
-"""Held-out positions looked at during training; the card uses the others."""
 FEWEST = 256
 """Training positions below which a run is refused: what is learnt from fewer is the positions themselves."""
 
@@ -177,7 +176,7 @@ class Run:
         held = np.flatnonzero(~train)
         return (
             _pairs(frame, vectors, np.flatnonzero(train)),
-            _pairs(frame, vectors, held[:: max(1, len(held) // MONITOR)][:MONITOR]),
+            _pairs(frame, vectors, watched(held)),
         )
 
     def ar_pairs(self) -> Pairs:

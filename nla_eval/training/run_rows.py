@@ -15,13 +15,20 @@ from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
 from .held_out import AHEAD, NEIGHBOURS, TAIL, HeldOut, Window
 
+MONITOR = 128
+"""Held-out positions looked at during training; the card uses the others."""
 FILES = ("corpus.parquet", "explanations.parquet", "activations")
+
+
+def watched(held_out: NDArray[np.int64], monitor: int = MONITOR) -> NDArray[np.int64]:
+    """The `monitor` of the held-out row numbers that training looks at, spread over all."""
+    return held_out[:: max(1, len(held_out) // monitor)][:monitor]
 
 
 def unwatched(held_out: NDArray[np.int64], monitor: int, rows: int) -> list[int]:
     """Up to `rows` of the held-out row numbers, seeded, without the `monitor` rows that training looked at."""
-    watched = set(held_out[:: max(1, len(held_out) // monitor)][:monitor].tolist()) if monitor else set()
-    rest = [int(i) for i in held_out if int(i) not in watched]
+    seen = set(watched(held_out, monitor).tolist()) if monitor else set()
+    rest = [int(i) for i in held_out if int(i) not in seen]
     return sorted(np.random.default_rng(0).permutation(rest)[:rows].tolist())
 
 
