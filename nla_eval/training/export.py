@@ -25,7 +25,6 @@ from ..pack import PACKS, Pack, load_pack
 from ..pack_meta import SIDECAR
 from ..positions import parse_policy, sample_positions
 from ..replay import ReplayConfig, replay
-from .ar import Reconstructor
 from .card import card_entries, card_text
 from .evaluate import Measured, measure, subject_of
 from .folders import whole_folder
@@ -83,16 +82,18 @@ def write_checkpoint(run: Run, weights: Weights, out: Path) -> Pack:
 
 def write_weights(run: Run, weights: Weights, out: Path) -> None:
     """The AV's and AR's adapters, head and sidecars into `out/av` and `out/ar`."""
-    verbalizer = run.verbalizer()
+    train = run.pairs()[0].activations
+    meta = {role: run.meta(role, train) for role in ("av", "ar")}
+    verbalizer = run.verbalizer(meta["av"])
     restore(verbalizer, weights.av)
     _save_adapter(verbalizer.lm, out / "av", run.config.target)
-    (out / "av" / SIDECAR).write_text(run.meta("av").to_yaml(), encoding="utf-8")
-    reconstructor = Reconstructor(run.target.path, run.config.layer, run.config.ar.lora_rank)
+    (out / "av" / SIDECAR).write_text(meta["av"].to_yaml(), encoding="utf-8")
+    reconstructor = run.reconstructor(run.config.ar)
     restore(reconstructor, weights.ar)
     _save_adapter(reconstructor.trunk, out / "ar", run.config.target)
     head = reconstructor.head.weight.detach().to(torch.bfloat16).contiguous()
     save_file({"weight": head}, out / "ar" / VALUE_HEAD)
-    (out / "ar" / SIDECAR).write_text(run.meta("ar").to_yaml(), encoding="utf-8")
+    (out / "ar" / SIDECAR).write_text(meta["ar"].to_yaml(), encoding="utf-8")
 
 
 def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
@@ -136,8 +137,8 @@ def _write_self_test(run: Run, out: Path) -> None:
 
 def held_out(run: Run, corpus: pl.DataFrame, engine: TransformersEngine | None = None) -> HeldOut:
     """Held-out positions that were not looked at during training; with an engine, windows of neighbours too."""
-    frame, vectors = run.explanations(), run.activations()["activation"].float().numpy()
-    held = of_run(frame, corpus, vectors, monitor=MONITOR, rows=CARD_POSITIONS)
+    frame, vectors = run.explained()
+    held = of_run(frame, corpus, vectors.float().numpy(), monitor=MONITOR, rows=CARD_POSITIONS)
     if engine is None:
         return held
     return replace(held, windows=windows_of_run(engine, corpus, WINDOWS, run.config.corpus.min_position))

@@ -115,7 +115,7 @@ class Trial:
         hide = np.random.default_rng([self.run.config.seed, 3]).random(len(train)) < variant.masked_share
         texts = [self._text(said[i], i, hidden=h) for i, h in zip(train, hide.tolist(), strict=True)]
         vectors = self.captured["activation"]
-        meta, tokenizer = self.run.meta_of("ar", vectors[train]), self.run.target.tokenizer
+        meta, tokenizer = self.run.meta("ar", vectors[train]), self.run.target.tokenizer
         torch.manual_seed(self.run.config.seed)
         model = Reconstructor(self.run.target.path, self.run.config.layer, stage.lora_rank)
         whole = Pairs([joined(said[i]) for i in held], vectors[held])
