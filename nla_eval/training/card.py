@@ -1,14 +1,16 @@
-"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints; computes no
+"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints and writes; computes no
 figure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .ablation import CONSTANT, EMPTY, REFERENCE, REFERENCE_MASKED, SHUFFLED, Condition
 from .figures import Figure
+from .files import write_text
 from .record import Record
 from .tasks import Task
 
@@ -107,6 +109,12 @@ def card_text(card: Mapping[str, Any]) -> str:
         lines += _table(("figure", "value", "n"), rows)
     lines += ["", *_claims(card), *_facts(card), *_examples(card.get("examples", []))]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def write_card(card: Mapping[str, Any], folder: Path) -> None:
+    """Write card.json and CARD.md into a pack's folder, each whole or not at all."""
+    write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", folder / "card.json")
+    write_text(card_text(card), folder / "CARD.md")
 
 
 def _entry(entry: Mapping[str, Any]) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from ..pack import PACKS, Pack, load_pack
 from ..pack_meta import SIDECAR
 from ..positions import parse_policy, sample_positions
 from ..replay import ReplayConfig, replay
-from .card import card_entries, card_text
+from .card import card_entries, write_card
 from .evaluate import Measured, measure, subject_of
 from .folders import whole_folder
 from .held_out import HeldOut
@@ -67,8 +67,7 @@ def write_pack(run: Run, packs: Path = PACKS) -> Path:
         engine = TransformersEngine(run.target, load_pack(str(out)))
         print(engine.self_test())
         card = make_card(run, engine, corpus)
-        (out / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (out / "CARD.md").write_text(card_text(card), encoding="utf-8")
+        write_card(card, out)
         write_sums(out)
     return final
 
