@@ -1,5 +1,5 @@
-"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints and writes; computes no
-figure."""
+"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints and writes;
+computes no figure."""
 
 from __future__ import annotations
 
