@@ -3,7 +3,6 @@ and the card with everything measured. The folder appears whole, so that a half-
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from .card import card_entries, write_card
 from .evaluate import Measured, measure, subject_of
 from .folders import whole_folder
 from .held_out import HeldOut
-from .held_out_source import HASHES
+from .held_out_source import HASHES, training_hashes
 from .joint_state import core_hours
 from .optim import restore
 from .pack_check import write_sums
@@ -108,10 +107,8 @@ def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
 
 def _write_hashes(corpus: pl.DataFrame, out: Path) -> None:
     """First 16 hex digits of sha256 of each training family, and of each training transcript's content."""
-    train = corpus.filter(pl.col("split") == "train")
-    lines = sorted(
-        {hashlib.sha256(f.encode()).hexdigest()[:16] for f in train["family"]} | {d[:16] for d in train["digest"]}
-    )
+    train = corpus.filter(pl.col("split") == "train").select("family", "digest")
+    lines = sorted({line for row in train.iter_rows() for line in training_hashes(*row)})
     out.write_text("\n".join(lines) + "\n")
 
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
-from .held_out import AHEAD, NEIGHBOURS, TAIL, HeldOut, Window
+from .held_out import Around, HeldOut, Window, neighbours
 
 MONITOR = 128
 """Held-out positions looked at during training; the card uses the others."""
@@ -51,20 +51,17 @@ def of_run(
     kept = unwatched(held, monitor, rows)
     if not kept:
         raise InputError(f"the run holds {len(held)} held-out positions, all watched in training; capture more")
-    contexts, starts, continuations = [], [], []
-    for i in kept:
-        row, position = corpus.row(frame["row"][i], named=True), frame["position"][i]
-        end, last = row["char_end"][position], min(len(row["char_end"]) - 1, position + AHEAD)
-        contexts.append(row["text"][:end])
-        starts.append(np.array(row["char_start"][max(0, position + 1 - TAIL) : position + 1], np.int64))
-        continuations.append(row["text"][end : row["char_end"][last]] if last > position else "")
     picked = frame[kept]
+    around = []
+    for index, position in picked.select("row", "position").iter_rows():
+        row = corpus.row(index, named=True)
+        around.append(Around.of(row["text"], (row["char_start"], row["char_end"]), position))
     return HeldOut(
         kind="the run's held-out split",
         activations=vectors[kept],
-        contexts=contexts,
-        starts=starts,
-        continuations=continuations,
+        contexts=[a.context for a in around],
+        starts=[a.starts for a in around],
+        continuations=[a.continuation for a in around],
         roles=picked["channel"].to_list(),
         next_token=picked["next"].to_list(),
         conversation=picked["row"].to_numpy().astype(np.int64),
@@ -99,11 +96,11 @@ def windows_of_run(engine: Engine, corpus: pl.DataFrame, count: int, min_positio
     contexts: dict[str, str] = {}
     rng = np.random.default_rng(0)
     for row in corpus.filter(pl.col("split") != "train").iter_rows(named=True):
-        length = len(row["token_ids"])
-        if len(requests) == count or length <= min_position + 3 * NEIGHBOURS:
+        if len(requests) == count:
+            break
+        at = neighbours(len(row["token_ids"]), min_position, rng)
+        if at is None:
             continue
-        first = int(rng.integers(min_position + NEIGHBOURS, length - NEIGHBOURS))
-        at = np.arange(first, first + NEIGHBOURS, dtype=np.int64)
         key = str(len(requests))
         contexts[key] = row["text"][: row["char_end"][int(at[-1])]]
         requests.append(CaptureRequest(key, np.array(row["token_ids"], np.int32), at))
