@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
+from .activations import merged
 from .held_out import Around, HeldOut, Window, neighbours
 
 MONITOR = 128
@@ -74,19 +73,18 @@ def of_folder(folder: Path, *, monitor: int, rows: int) -> HeldOut:
     for name in FILES:
         if not (folder / name).exists():
             raise InputError(f"run folder '{folder.name}' has no {name}; give the folder of an nla-eval train run")
-    shards = [load_file(path) for path in sorted((folder / "activations").glob("shard-*.safetensors"))]
-    if not shards:
+    paths = sorted((folder / "activations").glob("shard-*.safetensors"))
+    if not paths:
         raise InputError(f"run folder '{folder.name}' holds no activations; run nla-eval train to capture them")
-    merged = {key: torch.cat([s[key] for s in shards]) for key in ("row", "position", "activation")}
-    order = np.lexsort((merged["position"].numpy(), merged["row"].numpy()))
+    captured = merged(paths)["activation"]
     frame = pl.read_parquet(folder / "explanations.parquet")
     explained = frame["captured"].to_numpy() if "captured" in frame.columns else np.arange(len(frame))
-    if len(explained) and int(explained.max()) >= len(order):
+    if len(explained) and int(explained.max()) >= len(captured):
         raise InputError(
-            f"run folder '{folder.name}' has {len(order)} activations and explanations of {int(explained.max()) + 1}; "
-            "one of the two is of another run"
+            f"run folder '{folder.name}' has {len(captured)} activations and explanations of "
+            f"{int(explained.max()) + 1}; one of the two is of another run"
         )
-    vectors = merged["activation"][order][explained].float().numpy()
+    vectors = captured[explained].float().numpy()
     return of_run(frame, pl.read_parquet(folder / "corpus.parquet"), vectors, monitor=monitor, rows=rows)
 
 
