@@ -118,7 +118,7 @@ def write_card(card: Mapping[str, Any], folder: Path) -> None:
 
 
 def _entry(entry: Mapping[str, Any]) -> tuple[str, str]:
-    found = Figure(value=entry["value"], interval=tuple(entry["interval"]), n=entry.get("n", 0))
+    found = Figure.read(entry)
     return shown(found), str(found.n)
 
 
