@@ -12,7 +12,7 @@ from .ablation import CONSTANT, EMPTY, REFERENCE, REFERENCE_MASKED, SHUFFLED, Co
 from .figures import Figure
 from .files import write_text
 from .record import Record
-from .tasks import Task
+from .tasks import READERS, Task
 
 CONTROLS = {
     "empty_fve_meannorm": EMPTY,
@@ -23,7 +23,6 @@ CONTROLS = {
 }
 """The controls by the names of the first cards, and the rows of the ablation table they are."""
 CANNOT = "this pack cannot express belief: words about testing do not set told positions apart from untold ones"
-READERS = ("explanation", "shuffled", "empty", "text_only", "probe")
 
 
 def card_entries(record: Record) -> dict[str, Any]:
@@ -136,7 +135,7 @@ def _tasks(tasks: Sequence[Task]) -> list[str]:
         for t in tasks
     ]
     return [
-        *_table(("task", "metric", "chance", "explanation", "shuffled", "empty", "text only", "probe"), rows),
+        *_table(("task", "metric", "chance", *(r.replace("_", " ") for r in READERS)), rows),
         "",
         *(f"- {t.name}: {t.note}" for t in tasks if t.note),
     ]
