@@ -62,8 +62,8 @@ def write_pack(run: Run, packs: Path = PACKS) -> Path:
         corpus = pl.read_parquet(run.folder / "corpus.parquet")
         write_weights(run, Weights.final(run), out)
         _write_hashes(corpus, out / HASHES)
-        _write_self_test(run, out)
         engine = TransformersEngine(run.target, load_pack(str(out)))
+        _write_self_test(run, engine, out)
         print(engine.self_test())
         card = make_card(run, engine, corpus)
         write_card(card, out)
@@ -112,7 +112,7 @@ def _write_hashes(corpus: pl.DataFrame, out: Path) -> None:
     out.write_text("\n".join(lines) + "\n")
 
 
-def _write_self_test(run: Run, out: Path) -> None:
+def _write_self_test(run: Run, engine: TransformersEngine, out: Path) -> None:
     """Vectors of our own sentences (the told pairs' untold side), so that no user's text is shipped."""
     ids: list[NDArray[np.int32]] = []
     positions: list[int] = []
@@ -124,7 +124,6 @@ def _write_self_test(run: Run, out: Path) -> None:
         )
         ids.append(made.token_ids)
         positions.append(int(drawn[len(ids) % len(drawn)]))
-    engine = TransformersEngine(run.target, load_pack(str(out)))
     requests = [CaptureRequest(str(i), t, np.array([p])) for i, (t, p) in enumerate(zip(ids, positions, strict=True))]
     found = {c.key: c.activations[0] for c in engine.capture(requests)}
     vectors = np.stack([found[str(i)] for i in range(len(ids))])
