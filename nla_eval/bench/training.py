@@ -12,12 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from peft import set_peft_model_state_dict
-from safetensors.torch import load_file
 
-from ..engines.base import Draw
+from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.decoding import Decoder
-from ..engines.loading import ADAPTER, VALUE_HEAD
 from ..pack import Pack
 from ..prompts import av_prompt
 from ..target import Target
@@ -30,6 +27,7 @@ from ..training.joint_plan import reward
 from ..training.joint_state import Learner
 from ..training.optim import trainable
 from ..training.round_trip import Models
+from ..training.start import Start, adapter_rank
 from .figures import Figure, ratio
 
 _ROWS = 8
@@ -75,14 +73,11 @@ def steps_per_hour(target: Target, pack: Pack, load: TrainingLoad) -> dict[str, 
 
 def trainable_pack(target: Target, pack: Pack) -> Models:
     """The pack's adapters over the target, trainable again."""
-    rank = int(json.loads((pack.av_path / "adapter_config.json").read_text())["r"])
-    av = Verbalizer(target.path, av_prompt(pack.av, target.tokenizer), float(pack.av.injection_scale or 0.0), rank)
-    rank = int(json.loads((pack.ar_path / "adapter_config.json").read_text())["r"])
-    ar = Reconstructor(target.path, pack.layer, rank)
-    set_peft_model_state_dict(av.lm, load_file(pack.av_path / ADAPTER))
-    set_peft_model_state_dict(ar.trunk, load_file(pack.ar_path / ADAPTER))
-    with torch.no_grad():
-        ar.head.weight.copy_(load_file(pack.ar_path / VALUE_HEAD)["weight"])
+    prompt, scale, start = av_prompt(pack.av, target.tokenizer), float(pack.av.injection_scale or 0.0), Start(pack)
+    av = Verbalizer(target.path, prompt, scale, adapter_rank(pack.av_path))
+    ar = Reconstructor(target.path, pack.layer, adapter_rank(pack.ar_path))
+    start.put_av(av)
+    start.put_ar(ar)
     return Models(av, ar, pack.ar, target.tokenizer)
 
 
@@ -136,8 +131,6 @@ class UsualLoop:
 
     def _draw(self, number: int, ids: list[int]) -> Draw:
         """The row up to its end, as the decoder would have cut it."""
-        from ..engines.base import Sampling, VerbalizeRequest
-
         sampling = Sampling(1.0, self.config.max_new_tokens or 1)
         end = next((n for n in range(1, len(ids) + 1) if self.naming.is_over(ids[:n], sampling)), len(ids))
         return self.naming.finish(VerbalizeRequest(str(number), None), ids[:end])

@@ -74,14 +74,10 @@ def with_judgements(pack: Pack, card: Mapping[str, Any], sheet: Path) -> Mapping
 
 def keep_card(pack: Pack, card: Mapping[str, Any]) -> None:
     """Write card.json and CARD.md, each whole or not at all, and the pack's checksums where it has them."""
-    from ..training.card import card_text
+    from ..training.card import write_card
     from ..training.pack_check import SUMS, write_sums
 
-    texts = {"card.json": json.dumps(card, indent=1, ensure_ascii=False) + "\n", "CARD.md": card_text(card)}
-    for name, text in texts.items():
-        part = pack.path / f".{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(pack.path / name)
+    write_card(card, pack.path)
     if (pack.path / SUMS).is_file():
         write_sums(pack.path)
 

@@ -78,8 +78,7 @@ def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: i
     if request.rows < 2:
         raise InputError(f"--rows {request.rows}; expected at least 2")
     if request.run is not None:
-        from ..training.run import MONITOR
-        from ..training.run_rows import of_folder
+        from ..training.run_rows import MONITOR, of_folder
 
         if request.source is not None:
             raise InputError("--run and --source name two sets of rows; give one")
@@ -153,16 +152,14 @@ def print_comparison(found: Comparison) -> None:
 
 def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
     """Write a sheet of `request.rows` explanations with their contexts, to be judged by hand."""
-    from ..engines.base import Sampling, VerbalizeRequest
+    from ..training.evaluate import greedy
     from ..training.judge_sheet import TYPES, VERDICTS, write_sheet
 
     pack, target = pack_of(request.pack), load_target(request.target)
     pack.check_target(target)
     held = rows_of(replace(request, per_conversation=1), pack, target)
-    sampling = Sampling(temperature=0.0, max_new_tokens=pack.max_new_tokens)
-    requests = [VerbalizeRequest(str(i), v) for i, v in enumerate(held.activations)]
-    drawn = {d.key: d.text for d in _engine(pack, target, request.dtype).verbalize(requests, sampling)}
-    written = write_sheet(Path(out), pack.id, held, [drawn[r.key] for r in requests], seed, request.rows)
+    (drawn,) = greedy(_engine(pack, target, request.dtype), [held.activations], pack.max_new_tokens)
+    written = write_sheet(Path(out), pack.id, held, [draw.text for draw in drawn], seed, request.rows)
     print(f"{written} explanations in {out}; put {', '.join(VERDICTS)} under each of:")
     for name, what in TYPES.items():
         print(f"  {name}: {what}")

@@ -41,15 +41,21 @@ def quiet_loading() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
 
 
+def trunk_config(path: Path, layer: int, *, trust: bool = False) -> Any:
+    """The text model's configuration of the checkpoint at `path`, with blocks 0..`layer` only."""
+    config = AutoConfig.from_pretrained(str(path), trust_remote_code=trust).get_text_config()
+    config.num_hidden_layers = layer + 1
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: layer + 1]
+    return config
+
+
 def load_trunk(path: Path, layer: int, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:
     """Blocks 0..`layer` of the checkpoint at `path`, in eval mode, with the final norm replaced by the identity.
 
     Its `last_hidden_state` is the output of block `layer`, which transformers calls `hidden_states[layer + 1]`.
     """
-    config = AutoConfig.from_pretrained(str(path), trust_remote_code=trust).get_text_config()
-    config.num_hidden_layers = layer + 1
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: layer + 1]
+    config = trunk_config(path, layer, trust=trust)
     with quiet_loading():
         model = AutoModel.from_pretrained(
             str(path), config=config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust

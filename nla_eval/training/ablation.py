@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ..engines.base import Engine
 from ..scores import Baselines, normalised
+from .explain import RECENT
 from .figures import Figure, Floats, Ints, difference, figure
-from .held_out import RECENT, HeldOut
+from .held_out import HeldOut
 from .parts import Parts, masked, reordered
 
 MOST_PARTS = 6

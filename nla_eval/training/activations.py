@@ -195,10 +195,15 @@ def capture_all(job: CaptureJob, folder: Path, processes: int) -> dict[str, torc
         worker.join()
     if any(worker.exitcode for worker in workers):
         raise NlaEvalError("a capture worker died; its messages are above. Run the same command again to resume")
+    return merged(paths)
+
+
+def merged(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
+    """What the shards at `paths` hold, by (row, position)."""
     shards = [load_file(path) for path in paths]
-    merged = {key: torch.cat([s[key] for s in shards]) for key in shards[0]}
-    order = np.lexsort((merged["position"].numpy(), merged["row"].numpy()))
-    return {key: value[order] for key, value in merged.items()}
+    found = {key: torch.cat([s[key] for s in shards]) for key in shards[0]}
+    order = np.lexsort((found["position"].numpy(), found["row"].numpy()))
+    return {key: value[order] for key, value in found.items()}
 
 
 def _complete(folder: Path) -> list[Path]:

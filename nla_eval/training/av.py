@@ -130,5 +130,5 @@ def train_av(
         other = held_out_loss(model, held_out, tokenizer, shift=len(held_out.texts) // 2)
         return {"held_out_nll": own, "held_out_nll_shuffled": other}
 
-    labels = [int((encode_targets([t], model.prompt, tokenizer)[1] != IGNORE).sum()) for t in train.texts]
-    run_stage(stage, labels, loss_of, report, report_every=960, weight_of=lambda rows: sum(labels[i] for i in rows))
+    tokens = [len(answer_ids(text, tokenizer)) for text in train.texts]
+    run_stage(stage, tokens, loss_of, report, report_every=960, weight_of=lambda rows: sum(tokens[i] for i in rows))

@@ -1,16 +1,18 @@
-"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints; computes no
-figure."""
+"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints and writes;
+computes no figure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .ablation import CONSTANT, EMPTY, REFERENCE, REFERENCE_MASKED, SHUFFLED, Condition
 from .figures import Figure
+from .files import write_text
 from .record import Record
-from .tasks import Task
+from .tasks import READERS, Task
 
 CONTROLS = {
     "empty_fve_meannorm": EMPTY,
@@ -21,7 +23,6 @@ CONTROLS = {
 }
 """The controls by the names of the first cards, and the rows of the ablation table they are."""
 CANNOT = "this pack cannot express belief: words about testing do not set told positions apart from untold ones"
-READERS = ("explanation", "shuffled", "empty", "text_only", "probe")
 
 
 def card_entries(record: Record) -> dict[str, Any]:
@@ -109,8 +110,14 @@ def card_text(card: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def write_card(card: Mapping[str, Any], folder: Path) -> None:
+    """Write card.json and CARD.md into a pack's folder, each whole or not at all."""
+    write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", folder / "card.json")
+    write_text(card_text(card), folder / "CARD.md")
+
+
 def _entry(entry: Mapping[str, Any]) -> tuple[str, str]:
-    found = Figure(value=entry["value"], interval=tuple(entry["interval"]), n=entry.get("n", 0))
+    found = Figure.read(entry)
     return shown(found), str(found.n)
 
 
@@ -128,7 +135,7 @@ def _tasks(tasks: Sequence[Task]) -> list[str]:
         for t in tasks
     ]
     return [
-        *_table(("task", "metric", "chance", "explanation", "shuffled", "empty", "text only", "probe"), rows),
+        *_table(("task", "metric", "chance", *(r.replace("_", " ") for r in READERS)), rows),
         "",
         *(f"- {t.name}: {t.note}" for t in tasks if t.note),
     ]

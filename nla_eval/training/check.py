@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError, NlaEvalError
 from .estimate import empty_model
 from .marker import injection_marker
+from .optim import LINEARS
 from .run import AV_TEMPLATE, Run
 
 _LEAST_FREE = 1 << 30
@@ -39,8 +40,6 @@ def check(run: Run) -> None:
 def check_architecture(config: Any, target: str) -> None:
     """Whether the model is built as capture and adapters need it: `model.layers`, `model.norm`, `lm_head`, the linears
     that get adapters. Built without weights."""
-    from .optim import LINEARS
-
     try:
         model = empty_model(config)
     except (ValueError, KeyError) as err:

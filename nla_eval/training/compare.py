@@ -90,7 +90,7 @@ def compare_measured(first: Measured, second: Measured, conversation: Ints) -> C
 def _figures(card: Mapping[str, Any]) -> dict[str, Figure]:
     entries = {**card, **card.get("controls", {})}
     return {
-        name: Figure(value=entry["value"], interval=tuple(entry["interval"]), n=entry.get("n", 0))
+        name: Figure.read(entry)
         for name, entry in entries.items()
         if isinstance(entry, Mapping) and "value" in entry and len(entry.get("interval") or ()) == 2
     }

@@ -16,13 +16,13 @@ from ..errors import InputError
 from .ablation import EMPTY, MASKED, REORDERED, SHUFFLED, TAIL, WHOLE
 from .figures import Figure
 from .record import Record
+from .tasks import READERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
 _CONDITIONS = (WHOLE, MASKED, REORDERED, TAIL, SHUFFLED, EMPTY)
-_READERS = ("explanation", "shuffled", "empty", "text_only", "probe")
 
 
 def over_training(records: Sequence[Record]) -> Drawing:
@@ -49,7 +49,7 @@ def over_training(records: Sequence[Record]) -> Drawing:
     _lines(panels[0], x, ordered, _CONDITIONS, _condition)
     panels[0].set(title="what the explanation is worth", ylabel="fve_meannorm")
     for panel, name in zip(panels[1:], tasks, strict=True):
-        _lines(panel, x, ordered, _READERS, partial(_reader, name))
+        _lines(panel, x, ordered, READERS, partial(_reader, name))
         found = ordered[-1].task(name)
         if found is not None:
             panel.axhline(found.chance, color="0.6", linewidth=0.8, linestyle=":")
@@ -78,13 +78,10 @@ def _lines(
             continue
         places, figures = [at for at, _ in found], [f for _, f in found]
         panel.plot(places, [f.value for f in figures], marker="o", markersize=3, color=colour, label=name)
-        low, high = ([f.value if end is None else end for f, end in ends] for ends in _ends(figures))
+        low = [f.value if f.low is None else f.low for f in figures]
+        high = [f.value if f.high is None else f.high for f in figures]
         panel.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
     panel.legend(fontsize=6, frameon=False)
-
-
-def _ends(figures: Sequence[Figure]) -> tuple[list[tuple[Figure, float | None]], list[tuple[Figure, float | None]]]:
-    return [(f, f.low) for f in figures], [(f, f.high) for f in figures]
 
 
 def _condition(record: Record, name: str) -> Figure | None:

@@ -49,9 +49,7 @@ def takes(config: TrainConfig, target: Callable[[], Target]) -> Mapping[str, Tak
     found = {
         name: Take(what, None if scale is None else seconds * scale / 3600) for name, (what, seconds) in work.items()
     }
-    if joint := getattr(config, "joint", None):
-        found["joint"] = Take(f"{joint.steps} steps", None)
-    return found
+    return {**found, "joint": Take(f"{config.joint.steps} steps", None)}
 
 
 def _scale(config: TrainConfig, target: Callable[[], Target]) -> float | None:

@@ -88,7 +88,7 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
     pairs, unread = _pair_sets(subject) if Section.PAIRS in sections else ([], {})
     windows = held.windows if Section.RECURRENCE in sections else []
     blocks = [held.activations, *(p.activations for p in pairs), *(w.activations for w in windows)]
-    own, *others = _drawn(subject, blocks)
+    own, *others = greedy(subject.engine, blocks, subject.max_new_tokens)
     of_pairs, of_windows = others[: len(pairs)], others[len(pairs) :]
     texts = [d.text for d in own]
     ablated = ablate(subject.engine, held, variants(held, texts, [d.tokens for d in own]), subject.baselines)
@@ -126,14 +126,14 @@ def _pair_sets(subject: Subject) -> tuple[list[PairRows], dict[str, str]]:
     return read, why
 
 
-def _drawn(subject: Subject, blocks: Sequence[NDArray[np.float32]]) -> list[list[Draw]]:
+def greedy(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens: int) -> list[list[Draw]]:
     """Greedy explanations of blocks of activations, block by block, from one call."""
-    sampling = Sampling(temperature=0.0, max_new_tokens=subject.max_new_tokens)
+    sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
     requests = [
         [VerbalizeRequest(f"{block}-{row}", vector) for row, vector in enumerate(vectors)]
         for block, vectors in enumerate(blocks)
     ]
-    found = {d.key: d for d in subject.engine.verbalize([r for block in requests for r in block], sampling)}
+    found = {d.key: d for d in engine.verbalize([r for block in requests for r in block], sampling)}
     return [[found[r.key] for r in block] for block in requests]
 
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -30,6 +31,11 @@ class Writing:
     vocabulary: Vocabulary
     taken: set[str] = field(default_factory=set)
     """Words (lower case) that stand in it already and need not be named as a theme."""
+
+    @cached_property
+    def messages(self) -> list[tuple[str, str]]:
+        """(role, words) of each message up to the position."""
+        return messages_of(self.moment.text)
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def _speaker(writing: Writing, _: int) -> str:
 @_part("form")
 def _form(writing: Writing, _: int) -> str:
     """Surface form of the place: code, list, table, heading, question, quotation or prose."""
-    message = messages_of(writing.moment.text)[-1][1]
+    message = writing.messages[-1][1]
     line = message.rsplit("\n", 1)[-1]
     if message.count("```") % 2 == 1:
         named = re.match(r"(\w{1,12})\n", message.rsplit("```", 1)[1])
@@ -171,7 +177,7 @@ _PLACES = ((1, "first words"), (15, "beginning"), (60, "early"), (200, "well int
 @_part("place")
 def _place(writing: Writing, _: int) -> str:
     """How far into the message, by words written."""
-    words = len(messages_of(writing.moment.text)[-1][1].split())
+    words = len(writing.messages[-1][1].split())
     return next((name for most, name in _PLACES if words <= most), "far into it")
 
 
@@ -183,7 +189,7 @@ _ASKING = frozenset(
 @_part("request")
 def _request(writing: Writing, _: int) -> str:
     """What the last user message is by its form: code, a question, a long text, a wish to go on, or an instruction."""
-    asked = next((words for role, words in reversed(messages_of(writing.moment.text)) if role == "user"), None)
+    asked = next((words for role, words in reversed(writing.messages) if role == "user"), None)
     if asked is None or not asked.split():
         return ""
     return f"{'asking with' if writing.moment.channel == 'user' else 'replying to'} {_kind_of_request(asked)}"

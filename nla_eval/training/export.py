@@ -3,7 +3,6 @@ and the card with everything measured. The folder appears whole, so that a half-
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass, replace
@@ -25,18 +24,17 @@ from ..pack import PACKS, Pack, load_pack
 from ..pack_meta import SIDECAR
 from ..positions import parse_policy, sample_positions
 from ..replay import ReplayConfig, replay
-from .ar import Reconstructor
-from .card import card_entries, card_text
+from .card import card_entries, write_card
 from .evaluate import Measured, measure, subject_of
 from .folders import whole_folder
 from .held_out import HeldOut
-from .held_out_source import HASHES
+from .held_out_source import HASHES, training_hashes
 from .joint_state import core_hours
 from .optim import restore
 from .pack_check import write_sums
 from .regurgitation import longest_shared_run
-from .run import MONITOR, Run
-from .run_rows import of_run, windows_of_run
+from .run import Run
+from .run_rows import MONITOR, of_run, windows_of_run
 from .told import told_pairs
 
 CARD_POSITIONS = 256
@@ -64,12 +62,11 @@ def write_pack(run: Run, packs: Path = PACKS) -> Path:
         corpus = pl.read_parquet(run.folder / "corpus.parquet")
         write_weights(run, Weights.final(run), out)
         _write_hashes(corpus, out / HASHES)
-        _write_self_test(run, out)
         engine = TransformersEngine(run.target, load_pack(str(out)))
+        _write_self_test(run, engine, out)
         print(engine.self_test())
         card = make_card(run, engine, corpus)
-        (out / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        (out / "CARD.md").write_text(card_text(card), encoding="utf-8")
+        write_card(card, out)
         write_sums(out)
     return final
 
@@ -83,16 +80,18 @@ def write_checkpoint(run: Run, weights: Weights, out: Path) -> Pack:
 
 def write_weights(run: Run, weights: Weights, out: Path) -> None:
     """The AV's and AR's adapters, head and sidecars into `out/av` and `out/ar`."""
-    verbalizer = run.verbalizer()
+    train = run.pairs()[0].activations
+    meta = {role: run.meta(role, train) for role in ("av", "ar")}
+    verbalizer = run.verbalizer(meta["av"])
     restore(verbalizer, weights.av)
     _save_adapter(verbalizer.lm, out / "av", run.config.target)
-    (out / "av" / SIDECAR).write_text(run.meta("av").to_yaml(), encoding="utf-8")
-    reconstructor = Reconstructor(run.target.path, run.config.layer, run.config.ar.lora_rank)
+    (out / "av" / SIDECAR).write_text(meta["av"].to_yaml(), encoding="utf-8")
+    reconstructor = run.reconstructor(run.config.ar)
     restore(reconstructor, weights.ar)
     _save_adapter(reconstructor.trunk, out / "ar", run.config.target)
     head = reconstructor.head.weight.detach().to(torch.bfloat16).contiguous()
     save_file({"weight": head}, out / "ar" / VALUE_HEAD)
-    (out / "ar" / SIDECAR).write_text(run.meta("ar").to_yaml(), encoding="utf-8")
+    (out / "ar" / SIDECAR).write_text(meta["ar"].to_yaml(), encoding="utf-8")
 
 
 def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
@@ -108,14 +107,12 @@ def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
 
 def _write_hashes(corpus: pl.DataFrame, out: Path) -> None:
     """First 16 hex digits of sha256 of each training family, and of each training transcript's content."""
-    train = corpus.filter(pl.col("split") == "train")
-    lines = sorted(
-        {hashlib.sha256(f.encode()).hexdigest()[:16] for f in train["family"]} | {d[:16] for d in train["digest"]}
-    )
+    train = corpus.filter(pl.col("split") == "train").select("family", "digest")
+    lines = sorted({line for row in train.iter_rows() for line in training_hashes(*row)})
     out.write_text("\n".join(lines) + "\n")
 
 
-def _write_self_test(run: Run, out: Path) -> None:
+def _write_self_test(run: Run, engine: TransformersEngine, out: Path) -> None:
     """Vectors of our own sentences (the told pairs' untold side), so that no user's text is shipped."""
     ids: list[NDArray[np.int32]] = []
     positions: list[int] = []
@@ -127,7 +124,6 @@ def _write_self_test(run: Run, out: Path) -> None:
         )
         ids.append(made.token_ids)
         positions.append(int(drawn[len(ids) % len(drawn)]))
-    engine = TransformersEngine(run.target, load_pack(str(out)))
     requests = [CaptureRequest(str(i), t, np.array([p])) for i, (t, p) in enumerate(zip(ids, positions, strict=True))]
     found = {c.key: c.activations[0] for c in engine.capture(requests)}
     vectors = np.stack([found[str(i)] for i in range(len(ids))])
@@ -136,8 +132,8 @@ def _write_self_test(run: Run, out: Path) -> None:
 
 def held_out(run: Run, corpus: pl.DataFrame, engine: TransformersEngine | None = None) -> HeldOut:
     """Held-out positions that were not looked at during training; with an engine, windows of neighbours too."""
-    frame, vectors = run.explanations(), run.activations()["activation"].float().numpy()
-    held = of_run(frame, corpus, vectors, monitor=MONITOR, rows=CARD_POSITIONS)
+    frame, vectors = run.explained()
+    held = of_run(frame, corpus, vectors.float().numpy(), monitor=MONITOR, rows=CARD_POSITIONS)
     if engine is None:
         return held
     return replace(held, windows=windows_of_run(engine, corpus, WINDOWS, run.config.corpus.min_position))

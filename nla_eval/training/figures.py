@@ -5,7 +5,8 @@ In: one value per row and the conversation or family of each row. Out: a `Figure
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,11 @@ class Figure(BaseModel):
     def high(self) -> float | None:
         """Upper end."""
         return self.interval[1]
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Figure:
+        """Back from what `as_dict` gave; cards of older kinds have no `n`."""
+        return cls(value=entry["value"], interval=tuple(entry["interval"]), n=entry.get("n", 0))
 
     def as_dict(self) -> dict[str, object]:
         """Rounded to four places, for card.json."""

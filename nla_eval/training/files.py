@@ -1,5 +1,5 @@
-"""Files of a run folder are written beside their place and renamed into it, so that a stopped run or a full disk leaves
-the old file or none, never half of one."""
+"""Files of a run or a pack are written beside their place and renamed into it, so that a stopped run or a full disk
+leaves the old file or none, never half of one. Whole folders: see `folders`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from ..errors import InputError
 from .config import HardwareConfig
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,17 @@ class Group:
             PartialState(cpu=not torch.cuda.is_available())
         return cls(dist.get_rank(), dist.get_world_size())
 
-    def share(self, batch: Sequence[int]) -> list[int]:
-        """Every `size`-th of a batch."""
-        return list(batch[self.rank :: self.size])
+    def share(self, rows: Sequence[T]) -> list[T]:
+        """Every `size`-th of `rows`: this process's part."""
+        return list(rows[self.rank :: self.size])
+
+    def gathered(self, rows: Sequence[T]) -> list[T]:
+        """What `share` dealt out, or its image under a map, from all processes in the original order."""
+        if self.size == 1:
+            return list(rows)
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, list(rows))
+        return [part[i] for i in range(len(parts[0])) for part in parts if i < len(part)]
 
     def agreed(self, mine: bool) -> bool:
         """What the first process says."""
@@ -46,12 +56,17 @@ class Group:
 
     def total(self, value: float) -> float:
         """The sum over all processes."""
+        return float(self.summed([torch.tensor(value, dtype=torch.float64)])[0])
+
+    def summed(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Each tensor summed over all processes, in one message. All are of one dtype and on one device."""
         if self.size == 1:
-            return value
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        held = torch.tensor(value, dtype=torch.float64, device=device)
+            return list(tensors)
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        held = flat.to("cuda" if dist.get_backend() == "nccl" else "cpu")
         dist.all_reduce(held)
-        return float(held)
+        parts = held.to(flat.device).split([t.numel() for t in tensors])
+        return [part.view_as(t) for part, t in zip(parts, tensors, strict=True)]
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum gradients over all processes. FSDP has averaged those of sharded weights already."""

@@ -4,22 +4,51 @@ Plain data: where they come from is in `held_out_source` and `run_rows`."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from .explain import RECENT
 from .figures import Ints
 
-RECENT = 30
-"""Context tokens whose words are masked in the masked-overlap figure."""
 AHEAD = 60
 """Tokens of the true continuation."""
 TAIL = 256
 """Context tokens whose starts are kept."""
 NEIGHBOURS = 10
 """Consecutive positions of one window."""
+Characters = Sequence[int] | NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Around:
+    """The text around one position."""
+
+    context: str
+    """Up to and with the position."""
+    starts: NDArray[np.int64]
+    """First character of each of its last tokens (at most `TAIL`), ascending."""
+    continuation: str
+    """The next `AHEAD` tokens."""
+
+    @classmethod
+    def of(cls, text: str, spans: tuple[Characters, Characters], position: int) -> Around:
+        """Of a token of `text`; `spans` are the first and the end character of every token."""
+        first, end = spans
+        at, last = int(end[position]), min(len(end) - 1, position + AHEAD)
+        starts = np.array(first[max(0, position + 1 - TAIL) : position + 1], np.int64)
+        return cls(text[:at], starts, text[at : int(end[last])])
+
+
+def neighbours(length: int, min_position: int, random: np.random.Generator) -> Ints | None:
+    """(NEIGHBOURS,) consecutive positions of a conversation of `length` tokens; None where it is too short."""
+    if length <= min_position + 3 * NEIGHBOURS:
+        return None
+    first = int(random.integers(min_position + NEIGHBOURS, length - NEIGHBOURS))
+    return np.arange(first, first + NEIGHBOURS, dtype=np.int64)
 
 
 @dataclass(frozen=True)

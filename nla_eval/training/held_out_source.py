@@ -27,7 +27,7 @@ from ..target import Target
 from ..transcript import Arm, Transcript
 from .explain import shown_token
 from .figures import Ints
-from .held_out import AHEAD, NEIGHBOURS, TAIL, HeldOut, Window
+from .held_out import Around, HeldOut, Window, neighbours
 
 HASHES = "training_hashes.txt"
 
@@ -70,6 +70,12 @@ class Request:
         )
 
 
+def training_hashes(family: str, digest: str) -> tuple[str, str]:
+    """What a pack's `training_hashes.txt` holds of a transcript: 16 hex digits of its family's sha256, and of its
+    content's."""
+    return hashlib.sha256(family.encode()).hexdigest()[:16], digest[:16]
+
+
 def trained_on(pack_folder: Path) -> frozenset[str]:
     """Hashes of the families and contents a pack was trained on; empty when the pack ships none."""
     file = pack_folder / HASHES
@@ -99,26 +105,24 @@ def from_source(
     lm = load_lm(target.path, torch.float32, trust=target.trust_remote_code)
     rows: list[_Row] = []
     windows: list[Window] = []
-    for number, (made, positions, neighbours) in enumerate(chosen):
-        wanted = np.unique(np.concatenate([positions, neighbours]))
+    for number, (made, positions, window) in enumerate(chosen):
+        wanted = np.unique(np.concatenate([positions, window]))
         vectors, ahead = _run(lm, layer, made.token_ids, wanted)
         at = {int(p): i for i, p in enumerate(wanted.tolist())}
         rows += [
             _row(made, p, vectors[at[p]], shown_next(target.tokenizer, made, p, ahead[at[p]]), number)
             for p in positions.tolist()
         ]
-        if len(neighbours):
-            text = made.text[: int(made.char_end[neighbours[-1]])]
-            windows.append(Window(vectors[[at[p] for p in neighbours.tolist()]], text))
+        if len(window):
+            text = made.text[: int(made.char_end[window[-1]])]
+            windows.append(Window(vectors[[at[p] for p in window.tolist()]], text))
     return _gathered(request.kind, rows[: request.rows], windows, left_out)
 
 
 @dataclass(frozen=True)
 class _Row:
     vector: NDArray[np.float32]
-    context: str
-    starts: NDArray[np.int64]
-    continuation: str
+    around: Around
     role: str
     next_token: str
     conversation: int
@@ -128,9 +132,9 @@ def _gathered(kind: str, rows: Sequence[_Row], windows: list[Window], left_out: 
     return HeldOut(
         kind=kind,
         activations=np.stack([r.vector for r in rows]),
-        contexts=[r.context for r in rows],
-        starts=[r.starts for r in rows],
-        continuations=[r.continuation for r in rows],
+        contexts=[r.around.context for r in rows],
+        starts=[r.around.starts for r in rows],
+        continuations=[r.around.continuation for r in rows],
         roles=[r.role for r in rows],
         next_token=[r.next_token for r in rows],
         conversation=np.array([r.conversation for r in rows], np.int64),
@@ -140,13 +144,9 @@ def _gathered(kind: str, rows: Sequence[_Row], windows: list[Window], left_out: 
 
 
 def _row(made: Replay, position: int, vector: NDArray[np.float32], next_token: str, conversation: int) -> _Row:
-    end = int(made.char_end[position])
-    last = min(len(made) - 1, position + AHEAD)
     return _Row(
         vector=vector,
-        context=made.text[:end],
-        starts=made.char_start[max(0, position + 1 - TAIL) : position + 1].astype(np.int64),
-        continuation=made.text[end : int(made.char_end[last])] if last > position else "",
+        around=Around.of(made.text, (made.char_start, made.char_end), position),
         role=Channel(int(made.channel[position])).label,
         next_token=next_token,
         conversation=conversation,
@@ -177,13 +177,10 @@ def _chosen(
         if len(positions) < request.per_conversation:
             _count(left_out, "shorter than the pack can read")
             continue
-        neighbours: Ints = np.empty(0, np.int64)
-        if windows < request.windows and len(made) > min_position + 3 * NEIGHBOURS:
-            first = int(rng.integers(min_position + NEIGHBOURS, len(made) - NEIGHBOURS))
-            neighbours = np.arange(first, first + NEIGHBOURS, dtype=np.int64)
-            windows += 1
+        window = neighbours(len(made), min_position, rng) if windows < request.windows else None
+        windows += window is not None
         rows += len(positions)
-        yield made, positions, neighbours
+        yield made, positions, np.empty(0, np.int64) if window is None else window
         if rows >= request.rows:
             return
 
@@ -198,15 +195,11 @@ def _transcripts(request: Request, exclude: frozenset[str], left_out: dict[str, 
             _count(left_out, "a second transcript of its family")
         elif request.bucket is not None and family_bucket(item.family) != request.bucket:
             continue
-        elif _hash(item.family) in exclude or item.digest[:16] in exclude:
+        elif not exclude.isdisjoint(training_hashes(item.family, item.digest)):
             _count(left_out, "the pack was trained on it")
         else:
             seen.add(item.family)
             yield item
-
-
-def _hash(family: str) -> str:
-    return hashlib.sha256(family.encode()).hexdigest()[:16]
 
 
 def _count(left_out: dict[str, int], reason: str) -> None:

@@ -29,6 +29,7 @@ from ..readings import StopReason
 from ..scores import Baselines
 from .ar import Pairs
 from .av import answer_ids
+from .group import Group
 from .grpo import Floats, advantages, k3
 from .joint_config import JointConfig
 from .joint_plan import learning_rate, masked_groups, reward, rows_of
@@ -38,14 +39,13 @@ from .parts import masked
 from .passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
 from .rollouts import Rollouts
 from .round_trip import Models, RoundTrip
-from .world import World
 
 _SILENT_STEPS = 3
 """Steps in a row without one closed explanation after which the stage gives up."""
 
 
 def train_joint(
-    models: Models, train: Pairs, held_out: Pairs, config: JointConfig, folder: Path, world: World | None = None
+    models: Models, train: Pairs, held_out: Pairs, config: JointConfig, folder: Path, together: Group | None = None
 ) -> None:
     """Run the joint stage to its end, from its checkpoint in `folder` if there is one.
 
@@ -57,7 +57,7 @@ def train_joint(
         held_out: The rows looked at during training.
         config: The section.
         folder: Run folder; see `JointState` for what is written.
-        world: The processes that train together; alone by default.
+        together: The processes that train together; alone by default.
 
     Raises:
         NlaEvalError: A loss or gradient that is not finite, no closed explanation for several steps, a checkpoint of
@@ -68,7 +68,7 @@ def train_joint(
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        _Stage(models, train, held_out, config, folder, world or World()).run()
+        _Stage(models, train, held_out, config, folder, together or Group()).run()
     finally:
         torch.set_num_threads(before)
 
@@ -106,12 +106,12 @@ class _Clock:
 
 class _Stage:
     def __init__(
-        self, models: Models, train: Pairs, held_out: Pairs, config: JointConfig, folder: Path, world: World
+        self, models: Models, train: Pairs, held_out: Pairs, config: JointConfig, folder: Path, together: Group
     ) -> None:  # fmt: skip
-        self.models, self.train, self.config, self.world = models, train, config, world
+        self.models, self.train, self.config, self.together = models, train, config, together
         self.av, self.ar = Learner("av", trainable(models.av)), Learner("ar", trainable(models.ar))
         self.warm_start = self.av.weights()
-        self.state = JointState(folder, [self.av, self.ar], writes=self.world.rank == 0)
+        self.state = JointState(folder, [self.av, self.ar], writes=together.rank == 0)
         split = Split(config.workers, config.threads)
         self.layout = Layout(split, config.micro_tokens)
         self.rollouts = Rollouts(models.av, models.tokenizer, split)
@@ -119,7 +119,7 @@ class _Stage:
         variance = models.meta.baseline_variance
         self.baselines = Baselines(variance) if variance else Baselines.of(train.activations.numpy())
         self.round_trip = RoundTrip(
-            models, self.rollouts, held_out, self.baselines, self.layout, world, self.cap
+            models, self.rollouts, held_out, self.baselines, self.layout, together, self.cap
         )  # fmt: skip
         self.silent = 0
 
@@ -164,7 +164,7 @@ class _Stage:
         config, train = self.config, self.train
         hidden = masked_groups(step, config.groups, config.masked_share, config.seed)
         rows = rows_of(step, config.groups, len(train.texts), (config.seed, 3))
-        mine = self.world.share(list(enumerate(rows)))
+        mine = self.together.share(list(enumerate(rows)))
         requests = [
             VerbalizeRequest(f"{step}|{group}|{sample}", train.activations[row].numpy(), config.seed)
             for group, row in mine
@@ -188,9 +188,9 @@ class _Stage:
         closed = [r for group in groups for r in group if r.closed]
         count = round(config.references_per_rollout * config.groups * config.samples_per_group)
         others = rows_of(step, count, len(train.texts), (config.seed, 5)) if count else []
-        mine = self.world.share(others)
+        mine = self.together.share(others)
         texts = [r.read for r in closed] + [train.texts[row] for row in mine]
-        total = self._summed(float(len(texts)))
+        total = self.together.total(float(len(texts)))
         errors = np.full((len(groups), config.samples_per_group), np.nan)
         parameters = self.ar.tensors if config.ar_lr and total else []
         gradients, loss = [torch.zeros_like(p) for p in parameters], 0.0
@@ -202,44 +202,43 @@ class _Stage:
             gradients, loss = passed.gradients, passed.loss
             where = np.array([[r.closed for r in group] for group in groups], bool)
             errors[where] = [float(value) for value in passed.values[: len(closed)]]
-        loss = self._summed(loss)
+        loss = self.together.total(loss)
         if not math.isfinite(loss):
             raise NlaEvalError(f"joint: the AR's loss is {loss} at step {step}; lower ar_lr")
-        return errors, self.world.summed(gradients) if gradients else [], loss
+        return errors, self.together.summed(gradients) if gradients else [], loss
 
     def _rewards(self, groups: list[list[_Rollout]], errors: Floats) -> Floats:
-        """(groups, samples) of this process."""
+        """(groups, samples) of all processes."""
         rewards = [
             [reward(rollout.draw, float(error), self.config) for rollout, error in zip(group, row, strict=True)]
             for group, row in zip(groups, errors, strict=True)
         ]
-        return np.array(rewards).reshape(errors.shape)
+        return np.array(self.together.gathered(rewards)).reshape(-1, errors.shape[1])
 
     def _learn_av(
         self, step: int, groups: list[list[_Rollout]], rewards: Floats, *, measure_kl: bool
     ) -> dict[str, Any]:
         """Update the AV; what there is to log. It is left as it is where no rollout beats another of its group."""
-        config, world = self.config, self.world
-        everyone = np.array(world.gathered(list(rewards)))
-        advantage = advantages(everyone, config.advantage_scale)
+        config, together = self.config, self.together
+        advantage = advantages(rewards, config.advantage_scale)
         if not advantage.any():
             return {"av_skipped": True}
         with_kl = bool(config.kl) or measure_kl
-        answers = self._answers(groups, advantage[world.rank :: world.size], with_kl)
+        answers = self._answers(groups, advantage[together.rank :: together.size], with_kl)
         references = self._references(groups)
         tokens = [sum(r.draw.tokens for group in groups for r in group), sum(len(a.ids) for a in references)]
-        drawn, referred = world.summed([torch.tensor(tokens, dtype=torch.float64)])[0].tolist()
+        drawn, referred = together.summed([torch.tensor(tokens, dtype=torch.float64)])[0].tolist()
         objective = Objective(drawn, max(1.0, referred), config.clip_ratio, config.kl, config.reference_mix)
         rate, found = learning_rate(config.av_lr, step, config), dict[str, Any]()
         for update in range(config.updates_per_step):
             passed = answers_pass(self.models.av, self.av.tensors, [*answers, *references], objective, self.layout)
-            loss = self._summed(passed.loss)
+            loss = together.total(passed.loss)
             if not math.isfinite(loss):
                 raise NlaEvalError(f"joint: the AV's loss is {loss} at step {step}; lower av_lr")
             if update == 0:
                 answers = [replace(a, old=lp) for a, lp in zip(answers, passed.values, strict=False)]
                 found = {"av_loss": round(loss, 5), **(self._divergence(answers, drawn) if with_kl else {})}
-            norm = self.av.update(world.summed(passed.gradients), rate, config.clip_norm)
+            norm = self.av.update(together.summed(passed.gradients), rate, config.clip_norm)
             found.setdefault("av_grad_norm", round(norm, 5))
         return found
 
@@ -268,10 +267,7 @@ class _Stage:
     def _divergence(self, answers: Sequence[Answer], tokens: float) -> dict[str, float]:
         """Mean KL per token from the AV at the start of the stage."""
         pairs = [(a.old, a.reference) for a in answers if a.old is not None and a.reference is not None]
-        return {"kl": round(self._summed(sum(float(k3(old, ref).sum()) for old, ref in pairs)) / tokens, 5)}
-
-    def _summed(self, value: float) -> float:
-        return float(self.world.summed([torch.tensor(value, dtype=torch.float64)])[0])
+        return {"kl": round(self.together.total(sum(float(k3(old, ref).sum()) for old, ref in pairs)) / tokens, 5)}
 
     def _told(self, groups: list[list[_Rollout]], errors: Floats, rewards: Floats) -> dict[str, Any]:
         """What to log of all processes' rollouts. Raises NlaEvalError after several steps without a closed one."""
@@ -280,8 +276,7 @@ class _Stage:
             for group, row in zip(groups, errors, strict=True)
             for r, error in zip(group, row, strict=True)
         ]
-        drawn = [row for part in self.world.gathered([mine]) for row in part]
-        everyone = np.array(self.world.gathered(list(rewards)))
+        drawn = [row for part in self.together.gathered([mine]) for row in part]
         closed = float(np.mean([row[0] for row in drawn]))
         self.silent = 0 if closed else self.silent + 1
         if self.silent >= _SILENT_STEPS:
@@ -290,8 +285,8 @@ class _Stage:
                 "max_new_tokens, or train the AV longer before"
             )
         return {
-            "reward": round(float(everyone.mean()), 5),
-            "reward_std_in_group": round(float(everyone.std(axis=1).mean()), 5),
+            "reward": round(float(rewards.mean()), 5),
+            "reward_std_in_group": round(float(rewards.std(axis=1).mean()), 5),
             "fve_nrm": self._fve([row[3] for row in drawn if not row[2]]),
             "fve_nrm_masked": self._fve([row[3] for row in drawn if row[2]]),
             "closed": round(closed, 4),

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import NlaEvalError
+from .files import write_text, written
+from .folders import whole_folder
 
 BETAS = (0.9, 0.98)
 
@@ -127,7 +128,7 @@ class JointState:
             return
         lines = self.log_path.read_text().splitlines() if self.log_path.is_file() else []
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-        _replace(self.log_path, "".join(line + "\n" for line in kept))
+        write_text("".join(line + "\n" for line in kept), self.log_path)
 
     def save(self) -> None:
         """Replace the checkpoint."""
@@ -136,22 +137,17 @@ class JointState:
         blob = {"step": torch.tensor(self.step)}
         for learner in self.learners:
             blob.update(learner.state())
-        part = Path(f"{self.path}.part")
-        save_file(blob, part)
-        part.rename(self.path)
+        with written(self.path) as part:
+            save_file(blob, part)
 
     def snapshot(self) -> None:
         """Keep a copy of both models' weights."""
         if not self.writes:
             return
-        part, final = self.folder / "joint" / "part", snapshot_folder(self.folder, self.step)
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for learner in self.learners:
-            tensors = {f"param.{name}": value for name, value in learner.weights().items()}
-            save_file(tensors, part / f"{learner.name}.safetensors")
-        shutil.rmtree(final, ignore_errors=True)
-        part.rename(final)
+        with whole_folder(self.folder / "joint" / f"{self.step:05d}", replace=True) as out:
+            for learner in self.learners:
+                tensors = {f"param.{name}": value for name, value in learner.weights().items()}
+                save_file(tensors, out / f"{learner.name}.safetensors")
 
     def log(self, **values: Any) -> None:
         """Append one line and print it."""
@@ -161,11 +157,6 @@ class JointState:
         with self.log_path.open("a") as file:
             file.write(line + "\n")
         print("joint", line, flush=True)
-
-
-def snapshot_folder(folder: Path, step: int) -> Path:
-    """Where the weights after `step` are kept."""
-    return folder / "joint" / f"{step:05d}"
 
 
 def latest_weights(folder: Path) -> Path | None:
@@ -181,9 +172,3 @@ def core_hours(folder: Path) -> float | None:
         return None
     spent: list[dict[str, float]] = [json.loads(line).get("cpu_s", {}) for line in log.read_text().splitlines()]
     return round(sum(s for step in spent for phase, s in step.items() if phase != "evaluate") / 3600, 2)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = Path(f"{path}.part")
-    part.write_text(text)
-    part.rename(path)

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError
 from .figures import Figure, proportion
+from .files import written
 from .held_out import HeldOut
 
 TYPES = {
@@ -58,9 +59,8 @@ def write_sheet(path: Path, pack: str, held: HeldOut, explanations: Sequence[str
     """Write a sheet with empty verdicts; returns its number of rows. Raises InputError when `path` exists."""
     if path.exists():
         raise InputError(f"'{path}' exists already; judgements in it would be lost, so name another file")
-    part = path.with_name(path.name + ".part")
     chosen = _spread(held, rows, seed)
-    with part.open("w", encoding="utf-8", newline="") as file:
+    with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, restval="")
         writer.writeheader()
         for row in chosen:
@@ -69,7 +69,6 @@ def write_sheet(path: Path, pack: str, held: HeldOut, explanations: Sequence[str
             writer.writerow(
                 {"pack": pack, "seed": seed, "row": row, "context": shown, "explanation": explanations[row]}
             )
-    part.replace(path)
     return len(chosen)
 
 

@@ -17,7 +17,7 @@ from .figures import Ints, auc
 from .held_out_source import read_at
 from .pair_sets import PairSet
 from .readers import scores_of_texts, scores_of_vectors
-from .tasks import NotEnoughError, Task
+from .tasks import NotEnoughError, Read, Task
 
 POLICIES = ("boundaries", "last")
 
@@ -62,15 +62,9 @@ def pair_task(rows: PairRows, explanations: Sequence[str]) -> Task:
         explanations: (n,) one for each.
     """
     order = np.random.default_rng(0).permutation(len(explanations))
-    texts = {
-        "explanation": list(explanations),
-        "shuffled": [explanations[i] for i in order.tolist()],
-        "empty": [""] * len(explanations),
-        "text_only": rows.contexts,
-    }
     readers = {
         name: auc(scores_of_texts(given, rows.positive, rows.family), rows.positive, rows.family)
-        for name, given in texts.items()
+        for name, given in Read(explanations, order, rows.contexts).by_reader().items()
     }
     readers["probe"] = auc(scores_of_vectors(rows.activations, rows.positive, rows.family), rows.positive, rows.family)
     return Task(

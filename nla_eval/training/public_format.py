@@ -20,7 +20,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, quiet_loading
+from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, quiet_loading, trunk_config
 from ..engines.self_test import FILE as SELF_TEST
 from ..errors import InputError, PackError
 from ..pack import Pack, load_pack
@@ -105,9 +105,9 @@ def _written(pack: Pack, target: Target, out: Path, how: Writing, adjust: Callab
     with whole_folder(out) as folder:
         _write_av(pack, target, folder / "av", how)
         _write_ar(pack, target, folder / "ar", how)
+        tokenizer = AutoTokenizer.from_pretrained(str(target.path), trust_remote_code=target.trust_remote_code)
+        adjust(tokenizer)
         for role, meta in (("av", pack.av), ("ar", pack.ar)):
-            tokenizer = AutoTokenizer.from_pretrained(str(target.path), trust_remote_code=target.trust_remote_code)
-            adjust(tokenizer)
             tokenizer.save_pretrained(folder / role)
             _write_sidecar(meta, pack, folder / role)
         _keep_beside(pack, folder)
@@ -126,10 +126,7 @@ def _write_ar(pack: Pack, target: Target, out: Path, how: Writing) -> None:
     takes no room and loading finds every tensor."""
     adapted = (pack.ar_path / ADAPTER).is_file()
     source = target.path if adapted else pack.ar_path
-    config = AutoConfig.from_pretrained(str(source), trust_remote_code=target.trust_remote_code).get_text_config()
-    config.num_hidden_layers = pack.layer + 1
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[: pack.layer + 1]
+    config = trunk_config(source, pack.layer, trust=target.trust_remote_code)
     config.tie_word_embeddings = True
     with quiet_loading():
         model: Any = AutoModelForCausalLM.from_pretrained(

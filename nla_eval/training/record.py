@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import InputError
 from .ablation import Condition
 from .figures import Figure
+from .files import write_text
 from .recurrence import Recurrence
 from .tasks import Task
 from .told import ToldWords
@@ -66,9 +67,7 @@ class Record(_Frozen):
 
 def write_record(record: Record, path: Path) -> None:
     """Write as JSON, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_text(record.model_dump_json(indent=1) + "\n", path)
 
 
 def read_record(path: Path) -> Record:

@@ -16,11 +16,11 @@ from ..readings import StopReason
 from ..scores import Baselines
 from .ar import Pairs, Reconstructor
 from .av import Verbalizer
+from .group import Group
 from .parts import masked
 from .passes import Layout, Scored, texts_pass
 from .rollouts import Rollouts
 from .tasks import said_next
-from .world import World
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Models:
 class RoundTrip:
     """What is measured, and how.
 
-    Args: see the fields. All processes of `world` share the rows.
+    Args: see the fields. The processes share the rows.
     """
 
     models: Models
@@ -47,7 +47,7 @@ class RoundTrip:
     rows: Pairs
     baselines: Baselines
     layout: Layout
-    world: World
+    together: Group
     cap: int
     """Tokens of one explanation at most."""
 
@@ -58,7 +58,7 @@ class RoundTrip:
         Args:
             count: The first so many rows.
         """
-        mine = self.world.share(range(min(len(self.rows.texts), count)))
+        mine = self.together.share(range(min(len(self.rows.texts), count)))
         requests = [VerbalizeRequest(str(row), self.rows.activations[row].numpy(), 0) for row in mine]
         draws = self.rollouts.draw(requests, Sampling(0.0, self.cap))
         found = [{"closed": float(d.stop is StopReason.CLOSED), "tokens": float(d.tokens)} for d in draws]
@@ -70,7 +70,7 @@ class RoundTrip:
         if self.rows.expected is not None:
             for values, text, row in zip(found, texts, mine, strict=True):
                 values["names_next"] = float(said_next(text) == self.rows.expected[row])
-        everyone = self.world.gathered(found)
+        everyone = self.together.gathered(found)
         means = {name: float(np.mean([values[name] for values in everyone])) for name in everyone[0]}
         return {name: round(value, 4) for name, value in self._figures(means).items()}
 

@@ -32,15 +32,15 @@ from .config import OptimConfig, TrainConfig
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
-from .group import placed
+from .group import Group, placed
 from .joint import train_joint
 from .joint_state import latest_weights
 from .marker import injection_marker
 from .optim import base_of, restore
 from .parts import masked
 from .round_trip import Models
+from .run_rows import watched
 from .start import Start
-from .world import World
 from .writers import WRITERS, Request, Writer, WriterContext
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
@@ -48,8 +48,6 @@ AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summar
 _VOCABULARY_CONVERSATIONS = 3000
 _DRAW_BATCH = 128
 ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
-MONITOR = 128
-"""Held-out positions looked at during training; the card uses the others."""
 FEWEST = 256
 """Training positions below which a run is refused: what is learnt from fewer is the positions themselves."""
 
@@ -85,26 +83,27 @@ class Run:
 
     def captured(self) -> dict[str, torch.Tensor]:
         """What was captured at every position of the corpus, by (row, position); runs what has not run."""
-        self.corpus()
-        config = self.config
+        config, corpus = self.config, self.folder / "corpus.parquet"
+        if not corpus.is_file():
+            self.corpus()
         job = CaptureJob(
-            target=self.target.path, layer=config.layer, corpus=self.folder / "corpus.parquet",
+            target=self.target.path, layer=config.layer, corpus=corpus,
             continuation=config.explanation.continuation, device=config.hardware.device,
             dtype=getattr(torch, config.hardware.dtype), spread=config.hardware.sharding == "fsdp",
             trust_remote_code=config.trust_remote_code,
         )  # fmt: skip
         return capture_all(job, self.folder / "activations", 1 if job.spread else config.processes)
 
-    def activations(self) -> dict[str, torch.Tensor]:
-        """What was captured at the positions that have an explanation, in the order of `explanations()`."""
-        kept = torch.tensor(self.explanations()["captured"].to_list())
-        return {name: values[kept] for name, values in self.captured().items()}
+    def explained(self) -> tuple[pl.DataFrame, torch.Tensor]:
+        """(explanations, activation (N, d_model) of each)."""
+        frame = self.explanations()
+        return frame, self.captured()["activation"][frame["captured"].to_list()]
 
     def requests(self) -> Iterator[Request]:
         """Every captured position, as a writer sees it, by (row, position)."""
-        captured, tokenizer = self.captured(), self.target.tokenizer
-        starts = np.searchsorted(captured["row"].numpy(), np.arange(len(self.corpus()) + 1))
-        for index, row in enumerate(self.corpus().iter_rows(named=True)):
+        captured, corpus, tokenizer = self.captured(), self.corpus(), self.target.tokenizer
+        starts = np.searchsorted(captured["row"].numpy(), np.arange(len(corpus) + 1))
+        for index, row in enumerate(corpus.iter_rows(named=True)):
             here = slice(int(starts[index]), int(starts[index + 1]))
             further = captured["continuation"][here].tolist() if "continuation" in captured else None
             made = moments(row, captured["next"][here].tolist(), tokenizer, further)
@@ -120,9 +119,9 @@ class Run:
     def explanations(self) -> pl.DataFrame:
         """One row per explained position, by (row, position); made if they have not been.
 
-        Columns: row, position, split, text (the reference explanation), masked (the text with every word of the last 30
-        context tokens hidden), recent (those tokens), channel, tail (400 characters), next (the target's likeliest next
-        token as shown), captured (index into what was captured).
+        Columns: row, position, split, text (the reference explanation), recent (the last 30 context tokens), channel,
+        tail (400 characters), next (the target's likeliest next token as shown), captured (index into what was
+        captured).
         """
         out = self.folder / "explanations.parquet"
         if out.is_file():
@@ -140,8 +139,8 @@ class Run:
             records.append(
                 {
                     "row": request.row, "position": request.position, "split": splits[request.row],
-                    "text": written.text, "masked": masked(written.text, moment.recent), "recent": moment.recent,
-                    "channel": moment.channel, "tail": moment.text[-400:], "next": expects(moment), "captured": index,
+                    "text": written.text, "recent": moment.recent, "channel": moment.channel,
+                    "tail": moment.text[-400:], "next": expects(moment), "captured": index,
                 }
             )  # fmt: skip
         if dropped:
@@ -173,29 +172,22 @@ class Run:
 
     def pairs(self) -> tuple[Pairs, Pairs]:
         """(train, held-out monitor) reference explanations with their activations."""
-        frame, vectors = self.explanations(), self.activations()["activation"]
+        frame, vectors = self.explained()
         train = (frame["split"] == "train").to_numpy()
         held = np.flatnonzero(~train)
         return (
             _pairs(frame, vectors, np.flatnonzero(train)),
-            _pairs(frame, vectors, held[:: max(1, len(held) // MONITOR)][:MONITOR]),
+            _pairs(frame, vectors, watched(held)),
         )
 
-    def ar_pairs(self) -> Pairs:
-        """Training pairs for the AR: `masked_share` of the texts have the words of the recent context hidden."""
-        train, _ = self.pairs()
-        frame = self.explanations().filter(pl.col("split") == "train")
-        hide = np.random.default_rng([self.config.seed, 3]).random(len(frame)) < self.config.explanation.masked_share
-        texts = [m if h else t for t, m, h in zip(train.texts, frame["masked"].to_list(), hide.tolist(), strict=True)]
-        return Pairs(texts, train.activations)
+    def ar_texts(self, train: Pairs) -> list[str]:
+        """What the AR learns to read: `masked_share` of the texts have the words of the recent context hidden."""
+        count, share = len(train.texts), self.config.explanation.masked_share
+        hide = (np.random.default_rng([self.config.seed, 3]).random(count) < share).tolist()
+        return [masked(t, r) if h else t for t, r, h in zip(train.texts, train.recent or (), hide, strict=True)]
 
-    def meta(self, role: str) -> PackMeta:
-        """The sidecar, from the captured activations and the live tokenizer."""
-        frame, vectors = self.explanations(), self.activations()["activation"]
-        return self.meta_of(role, vectors[torch.from_numpy((frame["split"] == "train").to_numpy())])
-
-    def meta_of(self, role: str, train: torch.Tensor) -> PackMeta:
-        """As `meta`, from training activations (N, d_model)."""
+    def meta(self, role: str, train: torch.Tensor) -> PackMeta:
+        """The sidecar of "av" or "ar", from training activations (N, d_model) and the live tokenizer."""
         if start := self.start():
             return start.meta(role)
         norms = train.norm(dim=-1)
@@ -229,9 +221,8 @@ class Run:
             start.put_ar(model)
         return model
 
-    def verbalizer(self) -> Verbalizer:
-        """An AV at its start."""
-        meta = self.meta("av")
+    def verbalizer(self, meta: PackMeta) -> Verbalizer:
+        """An AV at its start, for the prompt and scale of its sidecar."""
         prompt = av_prompt(meta, self.target.tokenizer)
         scale = float(meta.injection_scale or 0.0)
         model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, *self._loaded())
@@ -242,18 +233,20 @@ class Run:
     def train_ar(self) -> None:
         """The AR on reference explanations."""
         self._seeded()
-        _, held = self.pairs()
+        train, held = self.pairs()
         model = self._placed(self.reconstructor(self.config.ar))
-        train_ar(model, self.ar_pairs(), held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
-                 config=self.config.ar, folder=self.folder)  # fmt: skip
+        train_ar(
+            model, Pairs(self.ar_texts(train), train.activations), held, meta=self.meta("ar", train.activations),
+            tokenizer=self.target.tokenizer, config=self.config.ar, folder=self.folder,
+        )  # fmt: skip
 
     def train_av(self) -> None:
         """The AV on reference explanations."""
         self._seeded()
         train, held = self.pairs()
+        model = self._placed(self.verbalizer(self.meta("av", train.activations)))
         train_av(
-            self._placed(self.verbalizer()), train, held, tokenizer=self.target.tokenizer, config=self.config.av,
-            folder=self.folder,
+            model, train, held, tokenizer=self.target.tokenizer, config=self.config.av, folder=self.folder
         )  # fmt: skip
 
     def _loaded(self) -> tuple[str, torch.dtype]:
@@ -279,9 +272,9 @@ class Run:
             return pl.read_parquet(out)
         train, _ = self.pairs()
         rows = np.random.default_rng([self.config.seed, 1]).permutation(len(train.texts))[: self.config.rollouts]
-        model = self.verbalizer()
+        meta = self.meta("av", train.activations)
+        model = self.verbalizer(meta)
         restore(model, self.folder / "av.safetensors")
-        meta = self.meta("av")
         lm = model.lm.merge_and_unload() if self.config.av.lora_rank else model.lm
         merged = lm.eval().requires_grad_(False).to(self.config.hardware.device)
         decoder = Decoder(merged, self.target.tokenizer, model.prompt, float(meta.injection_scale or 0.0))
@@ -309,12 +302,15 @@ class Run:
         rows = drawn["index"].to_list()
         order = np.random.default_rng([self.config.seed, 2]).permutation(len(train.texts))
         others = order[: self.config.references_per_rollout * len(rows)].tolist()
-        references = self.ar_pairs().texts
+        references = self.ar_texts(train)
         mixed = Pairs(drawn["text"].to_list() + [references[i] for i in others], train.activations[[*rows, *others]])
         model = self.reconstructor(self.config.ar)
         restore(model, self.folder / "ar.safetensors")
-        train_ar(self._placed(model), mixed, held, meta=self.meta("ar"), tokenizer=self.target.tokenizer,
-                 config=self.config.ar_on_samples, folder=self.folder, name="ar_on_samples")  # fmt: skip
+        train_ar(
+            self._placed(model), mixed, held, meta=self.meta("ar", train.activations),
+            tokenizer=self.target.tokenizer, config=self.config.ar_on_samples, folder=self.folder,
+            name="ar_on_samples",
+        )  # fmt: skip
 
     def train_joint(self) -> None:
         """AV and AR together, from where the earlier stages left them. Raises InputError without adapters."""
@@ -324,11 +320,12 @@ class Run:
             )
         self._seeded()
         train, held = self.pairs()
-        av, ar = self.verbalizer(), self.reconstructor(self.config.ar)
+        av = self.verbalizer(self.meta("av", train.activations))
+        ar = self.reconstructor(self.config.ar)
         restore(av, self.warm_start("av"))
         restore(ar, self.warm_start("ar"))
-        models = Models(av, ar, self.meta("ar"), self.target.tokenizer)
-        train_joint(models, train, held, self.config.joint, self.folder, World.joined())
+        models = Models(av, ar, self.meta("ar", train.activations), self.target.tokenizer)
+        train_joint(models, train, held, self.config.joint, self.folder, Group.joined())
 
     def warm_start(self, role: str) -> Path:
         """The checkpoint of "av" or "ar" from before the joint stage."""

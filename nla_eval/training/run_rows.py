@@ -7,21 +7,27 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
-from .held_out import AHEAD, NEIGHBOURS, TAIL, HeldOut, Window
+from .activations import merged
+from .held_out import Around, HeldOut, Window, neighbours
 
+MONITOR = 128
+"""Held-out positions looked at during training; the card uses the others."""
 FILES = ("corpus.parquet", "explanations.parquet", "activations")
+
+
+def watched(held_out: NDArray[np.int64], monitor: int = MONITOR) -> NDArray[np.int64]:
+    """The `monitor` of the held-out row numbers that training looks at, spread over all."""
+    return held_out[:: max(1, len(held_out) // monitor)][:monitor]
 
 
 def unwatched(held_out: NDArray[np.int64], monitor: int, rows: int) -> list[int]:
     """Up to `rows` of the held-out row numbers, seeded, without the `monitor` rows that training looked at."""
-    watched = set(held_out[:: max(1, len(held_out) // monitor)][:monitor].tolist()) if monitor else set()
-    rest = [int(i) for i in held_out if int(i) not in watched]
+    seen = set(watched(held_out, monitor).tolist()) if monitor else set()
+    rest = [int(i) for i in held_out if int(i) not in seen]
     return sorted(np.random.default_rng(0).permutation(rest)[:rows].tolist())
 
 
@@ -44,20 +50,17 @@ def of_run(
     kept = unwatched(held, monitor, rows)
     if not kept:
         raise InputError(f"the run holds {len(held)} held-out positions, all watched in training; capture more")
-    contexts, starts, continuations = [], [], []
-    for i in kept:
-        row, position = corpus.row(frame["row"][i], named=True), frame["position"][i]
-        end, last = row["char_end"][position], min(len(row["char_end"]) - 1, position + AHEAD)
-        contexts.append(row["text"][:end])
-        starts.append(np.array(row["char_start"][max(0, position + 1 - TAIL) : position + 1], np.int64))
-        continuations.append(row["text"][end : row["char_end"][last]] if last > position else "")
     picked = frame[kept]
+    around = []
+    for index, position in picked.select("row", "position").iter_rows():
+        row = corpus.row(index, named=True)
+        around.append(Around.of(row["text"], (row["char_start"], row["char_end"]), position))
     return HeldOut(
         kind="the run's held-out split",
         activations=vectors[kept],
-        contexts=contexts,
-        starts=starts,
-        continuations=continuations,
+        contexts=[a.context for a in around],
+        starts=[a.starts for a in around],
+        continuations=[a.continuation for a in around],
         roles=picked["channel"].to_list(),
         next_token=picked["next"].to_list(),
         conversation=picked["row"].to_numpy().astype(np.int64),
@@ -70,19 +73,18 @@ def of_folder(folder: Path, *, monitor: int, rows: int) -> HeldOut:
     for name in FILES:
         if not (folder / name).exists():
             raise InputError(f"run folder '{folder.name}' has no {name}; give the folder of an nla-eval train run")
-    shards = [load_file(path) for path in sorted((folder / "activations").glob("shard-*.safetensors"))]
-    if not shards:
+    paths = sorted((folder / "activations").glob("shard-*.safetensors"))
+    if not paths:
         raise InputError(f"run folder '{folder.name}' holds no activations; run nla-eval train to capture them")
-    merged = {key: torch.cat([s[key] for s in shards]) for key in ("row", "position", "activation")}
-    order = np.lexsort((merged["position"].numpy(), merged["row"].numpy()))
+    captured = merged(paths)["activation"]
     frame = pl.read_parquet(folder / "explanations.parquet")
     explained = frame["captured"].to_numpy() if "captured" in frame.columns else np.arange(len(frame))
-    if len(explained) and int(explained.max()) >= len(order):
+    if len(explained) and int(explained.max()) >= len(captured):
         raise InputError(
-            f"run folder '{folder.name}' has {len(order)} activations and explanations of {int(explained.max()) + 1}; "
-            "one of the two is of another run"
+            f"run folder '{folder.name}' has {len(captured)} activations and explanations of "
+            f"{int(explained.max()) + 1}; one of the two is of another run"
         )
-    vectors = merged["activation"][order][explained].float().numpy()
+    vectors = captured[explained].float().numpy()
     return of_run(frame, pl.read_parquet(folder / "corpus.parquet"), vectors, monitor=monitor, rows=rows)
 
 
@@ -92,11 +94,11 @@ def windows_of_run(engine: Engine, corpus: pl.DataFrame, count: int, min_positio
     contexts: dict[str, str] = {}
     rng = np.random.default_rng(0)
     for row in corpus.filter(pl.col("split") != "train").iter_rows(named=True):
-        length = len(row["token_ids"])
-        if len(requests) == count or length <= min_position + 3 * NEIGHBOURS:
+        if len(requests) == count:
+            break
+        at = neighbours(len(row["token_ids"]), min_position, rng)
+        if at is None:
             continue
-        first = int(rng.integers(min_position + NEIGHBOURS, length - NEIGHBOURS))
-        at = np.arange(first, first + NEIGHBOURS, dtype=np.int64)
         key = str(len(requests))
         contexts[key] = row["text"][: row["char_end"][int(at[-1])]]
         requests.append(CaptureRequest(key, np.array(row["token_ids"], np.int32), at))

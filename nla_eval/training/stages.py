@@ -55,10 +55,6 @@ class Stage:
     off: Callable[[TrainConfig], bool] = lambda config: False
 
 
-def _joint_is_off(config: TrainConfig) -> bool:
-    return not config.joint.steps
-
-
 def _pack(run: Run) -> None:
     from .export import write_pack
 
@@ -97,7 +93,7 @@ STAGES = (
     ),
     Stage(
         "joint", ("av", "ar", "ar_on_samples"), ("joint", "max_new_tokens"),
-        ("joint.safetensors", "joint.jsonl", "joint"), Run.train_joint, off=_joint_is_off,
+        ("joint.safetensors", "joint.jsonl", "joint"), Run.train_joint, off=lambda c: not c.joint.steps,
     ),
     Stage("pack", ("joint",), ("name",), ("pack.json",), _pack),
 )  # fmt: skip

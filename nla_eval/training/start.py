@@ -57,8 +57,13 @@ class Start:
             model.head.weight.copy_(load_file(self.pack.ar_path / VALUE_HEAD)["weight"])
 
 
+def adapter_rank(folder: Path) -> int:
+    """The rank of the LoRA adapter in a pack's `av` or `ar`; 0 where its configuration names none."""
+    return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("r") or 0)
+
+
 def _put(wrapped: torch.nn.Module, folder: Path) -> None:
-    rank = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("r")
+    rank = adapter_rank(folder)
     ours = getattr(wrapped, "peft_config", {}).get("default")
     if ours is None or ours.r != rank:
         has = ours.r if ours else 0

@@ -20,10 +20,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from ..scores import normalised
-from .figures import Figure, Floats, Ints, balanced_share, figure, share
+from .figures import Figure, Floats, Ints, balanced_share, share
 from .held_out import HeldOut
 from .readers import FOLDS, hits_of_texts, hits_of_vectors, predicted_directions
 
+READERS = ("explanation", "shuffled", "empty", "text_only", "probe")
 CHOICES = 10
 RETRIEVAL = 128
 TOPICS = 6
@@ -44,7 +45,7 @@ class Task(BaseModel):
     metric: str
     chance: float
     readers: dict[str, Figure]
-    """explanation, shuffled, empty, text_only and probe, as far as they exist."""
+    """Those of `READERS` that exist."""
     note: str = ""
 
 
@@ -54,7 +55,7 @@ class Read:
 
     explanation: Sequence[str]
     others: Ints
-    """(n,) row of another conversation whose explanation the shuffled reader gets."""
+    """(n,) row whose explanation the shuffled reader gets."""
     contexts: Sequence[str]
 
     def by_reader(self) -> dict[str, list[str]]:
@@ -256,8 +257,3 @@ def _classified(name: str, labels: Sequence[str], held: HeldOut, read: Read) -> 
     dropped = len(labels) - len(kept)
     note = f"classes: {'; '.join(classes)}" + (f"; {dropped} rows of rarer classes left out" if dropped else "")
     return Task(name=name, metric="balanced accuracy", chance=1 / len(classes), readers=readers, note=note)
-
-
-def mean_words(texts: Sequence[str], conversation: Ints) -> Figure:
-    """Words of an explanation."""
-    return figure(np.array([float(len(t.split())) for t in texts]), conversation, (0.0, float("inf")))

@@ -25,10 +25,11 @@ import torch
 from ..errors import InputError, NlaEvalError
 from ..scores import Baselines
 from .ar import Pairs, Reconstructor, mse_nrm, predict, train_ar
+from .card import shown
 from .config import ExplanationConfig, formats, load_config
 from .explain import Vocabulary
 from .explanation_parts import Piece, joined, pieces
-from .figures import figure
+from .figures import Figure, figure
 from .files import write_text
 from .parts import masked
 from .run import Run
@@ -63,7 +64,7 @@ class Variant:
     def __str__(self) -> str:
         return self.format + (f":{self.masked_share:g}" if self.masked_share else "")
 
-    @property
+    @cached_property
     def explanation(self) -> ExplanationConfig:
         """As a section of a configuration."""
         return ExplanationConfig.model_validate({"format": self.format, "masked_share": self.masked_share})
@@ -79,7 +80,7 @@ class Trial:
     @cached_property
     def rows(self) -> tuple[list[int], list[int]]:
         """(training, held-out) rows of what was captured, seeded, the same for every variant."""
-        splits = np.array(self.run.corpus()["split"].to_list())[self.run.captured()["row"].numpy()]
+        splits = np.array(self.run.corpus()["split"].to_list())[self.captured["row"].numpy()]
         random = np.random.default_rng([self.run.config.seed, 4])
         train, held = np.flatnonzero(splits == "train"), np.flatnonzero(splits != "train")
         kept = (random.permutation(train)[: self.samples], random.permutation(held)[:HELD_OUT])
@@ -115,7 +116,7 @@ class Trial:
         hide = np.random.default_rng([self.run.config.seed, 3]).random(len(train)) < variant.masked_share
         texts = [self._text(said[i], i, hidden=h) for i, h in zip(train, hide.tolist(), strict=True)]
         vectors = self.captured["activation"]
-        meta, tokenizer = self.run.meta_of("ar", vectors[train]), self.run.target.tokenizer
+        meta, tokenizer = self.run.meta("ar", vectors[train]), self.run.target.tokenizer
         torch.manual_seed(self.run.config.seed)
         model = Reconstructor(self.run.target.path, self.run.config.layer, stage.lora_rank)
         whole = Pairs([joined(said[i]) for i in held], vectors[held])
@@ -190,18 +191,12 @@ def table(results: Sequence[dict[str, Any]]) -> str:
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for r in results:
-        cells = [_cell(r[k][f]) for k in ("whole", "masked") for f in ("fve_nrm", "fve_meannorm")]
+        cells = [shown(Figure.read(r[k][f])) for k in ("whole", "masked") for f in ("fve_nrm", "fve_meannorm")]
         cells += [f"{r[k]['fve_meannorm']['value']:.3f}" for k in ("shuffled", "empty")]
         parts = sorted(r["without"].items(), key=lambda kv: -kv[1]["loss"])
         cells.append(", ".join(f"{name} {got['loss']:.3f}" for name, got in parts))
         lines.append(f"| {r['variant']} | {r['tokens']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _cell(figure_: dict[str, Any]) -> str:
-    low, high = figure_["interval"]
-    bounds = "" if low is None else f" [{low:.3f}, {high:.3f}]"
-    return f"{figure_['value']:.3f}{bounds}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -13,9 +10,10 @@ import torch
 
 from nla_eval.training.ar import Pairs, Reconstructor, train_ar
 from nla_eval.training.config import HardwareConfig, OptimConfig
-from nla_eval.training.group import placed
+from nla_eval.training.group import Group, placed
 from nla_eval.training.optim import base_of
 from tests.engines.tiny_pack import write_tiny_pack
+from tests.training.processes import together
 
 TEXTS = [f"line {i} of {'abc' * (i % 7)}" for i in range(23)]
 
@@ -36,26 +34,6 @@ def train(folder: Path, out: Path, optim: OptimConfig, sharding: str = "none") -
     train_ar(model, pairs, pairs, meta=meta, tokenizer=target.tokenizer, config=optim, folder=out)
 
 
-def worker(rank: int, size: int, port: int, given: tuple[Path, Path, OptimConfig, str]) -> None:
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
-    train(*given)
-
-
-def together(size: int, *given: object) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=worker, args=(rank, size, port, given)) for rank in range(size)]
-    for process in workers:
-        process.start()
-    for process in workers:
-        process.join()
-    assert [process.exitcode for process in workers] == [0] * size
-
-
 def losses(out: Path) -> list[tuple[float, float]]:
     lines = [json.loads(line) for line in (out / "ar.jsonl").read_text().splitlines()]
     return [(line["train_loss"], line["held_out_mse_nrm"]) for line in lines]
@@ -71,6 +49,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, OptimConfig]:
     return folder, optim
 
 
+def test_shares_come_back_in_their_order() -> None:
+    rows = list(range(7))
+    parts = [Group(rank, 3).share(rows) for rank in range(3)]
+    assert parts == [[0, 3, 6], [1, 4], [2, 5]]
+    assert Group().gathered(Group().share(rows)) == rows
+
+
 def test_micro_batches_give_the_losses_of_whole_batches(alone: tuple[Path, OptimConfig]) -> None:
     folder, optim = alone
     train(folder, folder / "micro", optim.model_copy(update={"micro_batch": 3}))
@@ -83,7 +68,7 @@ def test_micro_batches_give_the_losses_of_whole_batches(alone: tuple[Path, Optim
 def test_two_processes_give_the_losses_of_one(alone: tuple[Path, OptimConfig], sharding: str) -> None:
     folder, optim = alone
     out = folder / f"two-{sharding}"
-    together(2, folder, out, optim, sharding)
+    together(2, train, folder, out, optim, sharding)
     for ours, theirs in zip(losses(out), losses(folder / "alone"), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
 
