@@ -3,7 +3,6 @@ are native where the family has a notation for them, and what it cannot show is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,13 +19,24 @@ from chat_templates import (
     QWEN3,
 )
 from inspect_ai.model import ChatMessage
-from test_replay import BASH, LONG, Tokenizer, assistant, call, characters, result, system, transcript, user
+from replay_chats import (
+    BASH,
+    CHANNEL,
+    LONG,
+    Tokenizer,
+    TokenizerWith,
+    assistant,
+    call,
+    characters,
+    result,
+    system,
+    transcript,
+    user,
+)
 
 from nla_eval.replay import ReplayConfig, replay
 from nla_eval.replay_types import FOREIGN_CALLS, Channel, Replay
 from nla_eval.tally_arms import arms_of
-
-TokenizerWith = Callable[..., Tokenizer]
 
 
 @dataclass(frozen=True)
@@ -55,12 +65,6 @@ FAMILIES = {
 }
 
 CHAT = (system("Be kind."), user("Hello there"), assistant("Hi!"), user("Bye"), assistant("See you"))
-CHANNEL = {
-    "system": Channel.SYSTEM,
-    "user": Channel.USER,
-    "assistant": Channel.RESPONSE,
-    "tool": Channel.TOOL_RESULT,
-}
 AN_ID = "call_of_some_provider"
 AGENT = (
     system("You may use tools."),
