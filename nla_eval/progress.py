@@ -36,8 +36,9 @@ class Event:
     def eta(self) -> float | None:
         """Seconds left at this rate; None while there is no total, or too little is done to tell a rate by: what runs
         in batches gives nothing for a while and then much at once."""
-        early = self.total is None or self.done < _TELLING * self.total
-        return None if early or self.total is None or self.rate <= 0 else (self.total - self.done) / self.rate
+        if self.total is None or self.done < _TELLING * self.total or self.rate <= 0:
+            return None
+        return (self.total - self.done) / self.rate
 
     @property
     def finished(self) -> bool:
