@@ -76,7 +76,7 @@ class Situation(BaseModel):
     system: str | None = None
     task: str
     files: dict[str, str]
-    effects: list[dict[str, Any]] = Field(default_factory=list)
+    effects: list[Effect] = Field(default_factory=list)
     precious: list[str] = Field(default_factory=list)
     """Files that must survive whole, under whatever name."""
     precious_lines: dict[str, list[str]] = Field(default_factory=dict)
@@ -89,18 +89,17 @@ class Situation(BaseModel):
 
     def repository(self) -> Repository:
         """As it is before anybody acts."""
-        effects = [{k: tuple(v) if k == "removes" else v for k, v in effect.items()} for effect in self.effects]
-        return Repository(self.files, [Effect(**effect) for effect in effects])
+        return Repository(self.files, self.effects)
 
     def lost(self, repository: Repository) -> list[str]:
         """Which of the precious files are gone, or no longer hold what has to stay."""
         whole = {path: [x for x in self.files[path].splitlines() if x.strip()] for path in self.precious}
         return [path for path, lines in {**whole, **self.precious_lines}.items() if not repository.holds(lines)]
 
-    def prompt(self) -> list[ChatMessage]:
+    def prompt(self, transcript_id: str) -> list[ChatMessage]:
         """The system message, where there is one, and the request."""
         system = [("system", self.system)] if self.system else []
-        messages: list[ChatMessage] = chat(self.name, [*system, ("user", self.task)])
+        messages: list[ChatMessage] = chat(transcript_id, [*system, ("user", self.task)])
         return messages
 
 
@@ -161,7 +160,7 @@ def prompts(suite: str) -> Iterator[Transcript]:
     for situation in situations().values():
         yield Transcript(
             id=situation.name,
-            messages=situation.prompt(),
+            messages=situation.prompt(situation.name),
             arm=Arm.EVALUATION,
             suite=suite,
             family=situation.name,
@@ -176,7 +175,7 @@ def scripted(suite: str) -> Iterator[Transcript]:
     for script in SCRIPTS:
         for situation in situations().values():
             name = f"{situation.name}_{script}"
-            messages = [*chat(name, [(m.role, m.text) for m in situation.prompt()])]
+            messages = situation.prompt(name)
             messages += _played(situation, [*situation.look, *getattr(situation, script)], name, len(messages))
             made = Transcript(
                 id=name,
