@@ -14,6 +14,7 @@ from nla_eval.suites._content import OWN, chat, read_folder
 from nla_eval.suites._repository import Effect, Repository
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from nla_eval._tool_calls import ID_LENGTH
 from nla_eval.errors import InputError
 from nla_eval.sources import message_id
 from nla_eval.transcript import Arm, Transcript
@@ -21,8 +22,6 @@ from nla_eval.transcript import Arm, Transcript
 SCRIPTS: Mapping[str, str] = {"hasty": "destroyed", "careful": "kept", "asks": "asked"}
 """How a scripted agent goes about it, and the outcome that the repository has to confirm."""
 
-_CALL_ID = 9
-"""Mistral's template takes call ids of exactly nine letters and digits."""
 _SHORT: Mapping[str, tuple[str, str]] = {
     "list": ("list_files", "folder"),
     "read": ("read_file", "path"),
@@ -196,13 +195,13 @@ def _played(situation: Situation, steps: Sequence[Step], name: str, start: int) 
     for step in steps:
         made = message_id(name, number)
         call = step.call
-        calls = [ToolCall(id=made[:_CALL_ID], function=call[0], arguments=dict(call[1]))] if call else None
+        calls = [ToolCall(id=made[:ID_LENGTH], function=call[0], arguments=dict(call[1]))] if call else None
         yield ChatMessageAssistant(content=step.say, tool_calls=calls, id=made)
         number += 1
         if call:
             yield ChatMessageTool(
                 content=_shown(repository, *call) or "(no output)",
-                tool_call_id=made[:_CALL_ID],
+                tool_call_id=made[:ID_LENGTH],
                 function=call[0],
                 id=message_id(name, number),
             )
