@@ -27,7 +27,7 @@ from .ray_actors import (
     packed,
     unpacked,
 )
-from .reading import ReadResult, run_facts
+from .reading import ReadResult, Scores, run_facts
 from .readings import Lane
 from .stages import failed_readings
 from .store import ReadingKey, ReadingStore, reading_key
@@ -155,8 +155,8 @@ class _Run:
             kept = [p for p in readable if p.digest not in lost]
             self._draw(kept, [key for key in pending if key[0] not in lost])
         if self.stops or not self.store.complete:
-            facts = run_facts(self.run, self.levels)
-            self.store.finish({**facts, "scores": "new", "ray": self.ray.__version__, **self.bench.provenance})
+            facts = {**run_facts(self.run, self.levels), "scores": Scores.NEW.value, "ray": self.ray.__version__}
+            self.store.finish({**facts, **self.bench.provenance})
         return ReadResult(sum(self.stops.values()), len(planned) - len(pending), dict(self.stops), dict(self.levels))
 
     def _append_failed(self, present: set[ReadingKey]) -> None:
