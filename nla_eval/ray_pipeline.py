@@ -198,7 +198,10 @@ class _Run:
 
     def _match_levels(self, kept: Sequence[Prepared]) -> Counter[str]:
         """How closely the donors of all slots match; needs no activation, only to know which are there."""
-        run, there = self.run, self.store.captured()
+        run = self.run
+        if Lane.DONOR not in run.plan.lanes:
+            return Counter()
+        there = self.store.captured()
         pool = DonorPool(site for p in kept for site in p.sites if site.key in there)
         receiving = (p for p in kept if Lane.DONOR in run.plan.lanes_of(p))
         return pool.match_levels((site for p in receiving for site in p.sites), run.plan.seed)
