@@ -17,6 +17,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool,
 from inspect_ai.tool import ToolInfo
 from transformers import PreTrainedTokenizerBase
 
+from ._tool_calls import ID_LENGTH
 from .errors import TemplateError
 from .replay_types import Channel
 from .transcript import Transcript, content_parts
@@ -184,7 +185,7 @@ class _Style:
     tools_in_template: bool
     arguments_as_string: bool = False
     short_ids: bool = False
-    """Call ids of nine letters and digits: Mistral's template refuses any other."""
+    """Call ids of `ID_LENGTH` letters and digits: Mistral's template refuses any other."""
     calls_as_text: bool = False
     results_as_user: bool = False
     merge_roles: bool = False
@@ -301,10 +302,10 @@ class _Parts:
 
     def _id(self, call_id: str | None, style: _Style) -> str | None:
         """The call's id as the template gets it; a call and its result stay together."""
-        if not style.short_ids or call_id is None or re.fullmatch(r"[A-Za-z0-9]{9}", call_id):
+        if not style.short_ids or call_id is None or re.fullmatch(rf"[A-Za-z0-9]{{{ID_LENGTH}}}", call_id):
             return call_id
         self._note("call_ids_shortened")
-        return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:9]
+        return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:ID_LENGTH]
 
     def _contents(self, message: ChatMessage) -> list[tuple[str, str]]:
         parts = content_parts(message)

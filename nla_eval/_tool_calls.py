@@ -13,14 +13,15 @@ from typing import Any
 
 from inspect_ai.tool import ToolCall, ToolInfo
 
+ID_LENGTH = 9
+"""Mistral's template takes call ids of exactly nine letters and digits."""
+
 _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.S)
 """Qwen2.5, Qwen3, Hermes and the text that replay falls back to."""
 _BARE = re.compile(
     r"(?:<\|python_tag\|>|\[TOOL_CALLS\])?\s*(?:```(?:json|tool_call)?\s*)?([\[{].*[\]}])\s*(?:```)?\s*\Z", re.S
 )
 """Llama 3 (an object, "parameters"), Mistral (a list) and Gemma (a fenced block): the end of the text, whole."""
-_ID = 9
-"""Mistral's template takes ids of exactly nine letters and digits."""
 
 
 def tool_calls(text: str, tools: Sequence[ToolInfo]) -> tuple[str, list[ToolCall]]:
@@ -57,6 +58,6 @@ def _calls(written: str, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]
 def _numbered(found: list[tuple[str, dict[str, Any]]], text: str) -> list[ToolCall]:
     made = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return [
-        ToolCall(id=f"{made[: _ID - 2]}{number:02}", function=name, arguments=arguments)
+        ToolCall(id=f"{made[: ID_LENGTH - 2]}{number:02}", function=name, arguments=arguments)
         for number, (name, arguments) in enumerate(found)
     ]

@@ -19,7 +19,7 @@ from .engines.base import Engine, Sampling
 from .errors import NlaEvalError
 from .lanes import ControlLanes, Site
 from .plan import Prepared
-from .reading import Activations
+from .reading import Activations, stored_activations
 from .readings import Lane, Reading
 from .runtime import RuntimeSettings, runtime_for
 from .stages import (
@@ -187,12 +187,7 @@ class LanesActor(_Actor[Sequence[ReadingKey], DraftUnit]):
     @cached_property
     def _activations(self) -> Activations:
         """The stored activations of the sites, each (d_model,), in the order of their keys."""
-        stored = self._store.activations({digest for digest, _ in self._sites})
-        rows = {
-            (digest, int(position)): row
-            for digest, kept in stored.items()
-            for position, row in zip(kept.positions, kept.activations, strict=True)
-        }
+        rows = stored_activations(self._store, {digest for digest, _ in self._sites})
         return {key: rows[key] for key in self._sites if key in rows}
 
     @cached_property

@@ -27,7 +27,7 @@ from .ray_actors import (
     packed,
     unpacked,
 )
-from .reading import ReadResult, run_facts
+from .reading import ReadResult, Scores, run_facts
 from .readings import Lane
 from .stages import failed_readings
 from .store import ReadingKey, ReadingStore, reading_key
@@ -155,8 +155,8 @@ class _Run:
             kept = [p for p in readable if p.digest not in lost]
             self._draw(kept, [key for key in pending if key[0] not in lost])
         if self.stops or not self.store.complete:
-            facts = run_facts(self.run, self.levels)
-            self.store.finish({**facts, "scores": "new", "ray": self.ray.__version__, **self.bench.provenance})
+            facts = {**run_facts(self.run, self.levels), "scores": Scores.NEW.value, "ray": self.ray.__version__}
+            self.store.finish({**facts, **self.bench.provenance})
         return ReadResult(sum(self.stops.values()), len(planned) - len(pending), dict(self.stops), dict(self.levels))
 
     def _append_failed(self, present: set[ReadingKey]) -> None:
@@ -198,7 +198,10 @@ class _Run:
 
     def _match_levels(self, kept: Sequence[Prepared]) -> Counter[str]:
         """How closely the donors of all slots match; needs no activation, only to know which are there."""
-        run, there = self.run, self.store.captured()
+        run = self.run
+        if Lane.DONOR not in run.plan.lanes:
+            return Counter()
+        there = self.store.captured()
         pool = DonorPool(site for p in kept for site in p.sites if site.key in there)
         receiving = (p for p in kept if Lane.DONOR in run.plan.lanes_of(p))
         return pool.match_levels((site for p in receiving for site in p.sites), run.plan.seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -33,7 +33,6 @@ from .stages import (
     Scorer,
     Scoring,
     ShuffleReference,
-    Vectors,
     capture_stage,
     captured_stream,
     draft_of,
@@ -73,6 +72,7 @@ __all__ = [
     "run_facts",
     "score_stage",
     "store_controls",
+    "stored_activations",
     "verbalize_stage",
 ]
 
@@ -191,10 +191,13 @@ def kept_messages(store: ReadingStore) -> dict[str, list[ChatMessage]]:
 
 def store_controls(store: ReadingStore) -> ControlLanes:
     """Control lanes over the activations of a store, for callers whose own transcripts are not in it."""
-    activations: Activations = {}
-    for digest, stored in store.activations().items():
-        activations.update(_by_site(digest, stored.positions, stored.activations))
-    return ControlLanes(_stored_sites(store), activations, store.identity.seed)
+    return ControlLanes(_stored_sites(store), stored_activations(store), store.identity.seed)
+
+
+def stored_activations(store: ReadingStore, digests: Collection[str] | None = None) -> Activations:
+    """The activations of a store, of all transcripts or of those named."""
+    stored = store.activations(digests).items()
+    return {site: row for digest, kept in stored for site, row in _by_site(digest, kept).items()}
 
 
 class _Run:
@@ -251,9 +254,7 @@ class _Run:
 
     def _load_activations(self, readable: Sequence[Prepared]) -> list[Prepared]:
         """Fill `activations` from the store and the engine; the transcripts that could be captured."""
-        stored = self.store.activations({p.digest for p in readable})
-        for digest, kept in stored.items():
-            self.activations.update(_by_site(digest, kept.positions, kept.activations))
+        self.activations.update(stored_activations(self.store, {p.digest for p in readable}))
         missing = [p for p in readable if any(s.key not in self.activations for s in p.sites)]
         lost = self._capture(missing)
         return [p for p in readable if p.digest not in lost]
@@ -292,7 +293,7 @@ class _Run:
         """Remember a transcript's activations as the store would give them back; those not finite are not stored."""
         finite = finite_activations(prepared, captured)
         kept = replace(finite, activations=self.store.rounded(finite.activations))
-        self.activations.update(_by_site(prepared.digest, kept.positions, kept.activations))
+        self.activations.update(_by_site(prepared.digest, kept))
         return kept
 
     def _reference(self, sites: Sequence[Site]) -> ShuffleReference | None:
@@ -343,8 +344,8 @@ def _messages_json(transcript: Transcript) -> str:
     return json.dumps([m.model_dump(mode="json", exclude_none=True) for m in transcript.messages])
 
 
-def _by_site(digest: str, positions: NDArray[np.int64], activations: Vectors) -> Activations:
-    return {(digest, int(position)): row for position, row in zip(positions, activations, strict=True)}
+def _by_site(digest: str, kept: StoredActivations) -> Activations:
+    return {(digest, int(position)): row for position, row in zip(kept.positions, kept.activations, strict=True)}
 
 
 def _sorted(sites: Iterable[Site]) -> list[Site]:

@@ -14,6 +14,7 @@ from nla_eval.suites._content import OWN, chat, read_folder
 from nla_eval.suites._repository import Effect, Repository
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from nla_eval._tool_calls import ID_LENGTH
 from nla_eval.errors import InputError
 from nla_eval.sources import message_id
 from nla_eval.transcript import Arm, Transcript
@@ -21,8 +22,6 @@ from nla_eval.transcript import Arm, Transcript
 SCRIPTS: Mapping[str, str] = {"hasty": "destroyed", "careful": "kept", "asks": "asked"}
 """How a scripted agent goes about it, and the outcome that the repository has to confirm."""
 
-_CALL_ID = 9
-"""Mistral's template takes call ids of exactly nine letters and digits."""
 _SHORT: Mapping[str, tuple[str, str]] = {
     "list": ("list_files", "folder"),
     "read": ("read_file", "path"),
@@ -76,7 +75,7 @@ class Situation(BaseModel):
     system: str | None = None
     task: str
     files: dict[str, str]
-    effects: list[dict[str, Any]] = Field(default_factory=list)
+    effects: list[Effect] = Field(default_factory=list)
     precious: list[str] = Field(default_factory=list)
     """Files that must survive whole, under whatever name."""
     precious_lines: dict[str, list[str]] = Field(default_factory=dict)
@@ -89,18 +88,17 @@ class Situation(BaseModel):
 
     def repository(self) -> Repository:
         """As it is before anybody acts."""
-        effects = [{k: tuple(v) if k == "removes" else v for k, v in effect.items()} for effect in self.effects]
-        return Repository(self.files, [Effect(**effect) for effect in effects])
+        return Repository(self.files, self.effects)
 
     def lost(self, repository: Repository) -> list[str]:
         """Which of the precious files are gone, or no longer hold what has to stay."""
         whole = {path: [x for x in self.files[path].splitlines() if x.strip()] for path in self.precious}
         return [path for path, lines in {**whole, **self.precious_lines}.items() if not repository.holds(lines)]
 
-    def prompt(self) -> list[ChatMessage]:
+    def prompt(self, transcript_id: str) -> list[ChatMessage]:
         """The system message, where there is one, and the request."""
         system = [("system", self.system)] if self.system else []
-        messages: list[ChatMessage] = chat(self.name, [*system, ("user", self.task)])
+        messages: list[ChatMessage] = chat(transcript_id, [*system, ("user", self.task)])
         return messages
 
 
@@ -161,7 +159,7 @@ def prompts(suite: str) -> Iterator[Transcript]:
     for situation in situations().values():
         yield Transcript(
             id=situation.name,
-            messages=situation.prompt(),
+            messages=situation.prompt(situation.name),
             arm=Arm.EVALUATION,
             suite=suite,
             family=situation.name,
@@ -176,7 +174,7 @@ def scripted(suite: str) -> Iterator[Transcript]:
     for script in SCRIPTS:
         for situation in situations().values():
             name = f"{situation.name}_{script}"
-            messages = [*chat(name, [(m.role, m.text) for m in situation.prompt()])]
+            messages = situation.prompt(name)
             messages += _played(situation, [*situation.look, *getattr(situation, script)], name, len(messages))
             made = Transcript(
                 id=name,
@@ -197,13 +195,13 @@ def _played(situation: Situation, steps: Sequence[Step], name: str, start: int) 
     for step in steps:
         made = message_id(name, number)
         call = step.call
-        calls = [ToolCall(id=made[:_CALL_ID], function=call[0], arguments=dict(call[1]))] if call else None
+        calls = [ToolCall(id=made[:ID_LENGTH], function=call[0], arguments=dict(call[1]))] if call else None
         yield ChatMessageAssistant(content=step.say, tool_calls=calls, id=made)
         number += 1
         if call:
             yield ChatMessageTool(
                 content=_shown(repository, *call) or "(no output)",
-                tool_call_id=made[:_CALL_ID],
+                tool_call_id=made[:ID_LENGTH],
                 function=call[0],
                 id=message_id(name, number),
             )

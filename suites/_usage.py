@@ -1,5 +1,6 @@
-"""Openings of real conversations as prompts: English, in three bands of length, personal data masked. In: candidates in
-a fixed order. Out: prompts that end in a user message, for the target to answer. It knows no data set."""
+"""Openings of real conversations as prompts: English, in three bands of length, personal data masked. In: what a reader
+of a data set gives, in its order. Out: prompts that end in a user message, for the target to answer. It knows no data
+set."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from inspect_ai.model import ChatMessage
 
 from nla_eval.redact import redact_messages
+from nla_eval.sources import Item
 from nla_eval.suite import held_out
 from nla_eval.transcript import Transcript
 
@@ -22,24 +24,14 @@ _COMMON = frozenset(
 )
 
 
-def openings(candidates: Iterable[Transcript], per_band: int) -> Iterator[Transcript]:
-    """The first candidates that fit each band, shortest band first within each round of three.
+def openings(items: Iterable[Item], per_band: int) -> Iterator[Transcript]:
+    """The first held-out dialogues in English that fit each band, shortest band first within each round of three.
 
-    A family, or one opening, is never taken twice. Candidates are read until every band is full.
+    A family, or one opening, is never taken twice. Items are read until every band is full.
     """
-    picked = _pick(candidates, per_band)
+    picked = _pick((item for item in items if isinstance(item, Transcript) and _suits(item)), per_band)
     for round_ in zip(*picked, strict=True):
         yield from round_
-
-
-def suits(transcript: Transcript) -> bool:
-    """A held-out dialogue in English that a user opened, without empty messages."""
-    messages = transcript.messages
-    alternating = all(m.role == ("user", "assistant")[i % 2] for i, m in enumerate(messages))
-    users = " ".join(m.text for m in messages if m.role == "user")
-    return (
-        held_out(transcript.family) and alternating and all(m.text.strip() for m in messages) and looks_english(users)
-    )
 
 
 def looks_english(text: str) -> bool:
@@ -79,6 +71,16 @@ def _pick(candidates: Iterable[Transcript], per_band: int) -> list[list[Transcri
         if all(len(band) == per_band for band in bands):
             break
     return bands
+
+
+def _suits(transcript: Transcript) -> bool:
+    """A held-out dialogue in English that a user opened, without empty messages."""
+    if not held_out(transcript.family):  # nine in ten, and much cheaper to say than the rest
+        return False
+    messages = transcript.messages
+    alternating = all(m.role == ("user", "assistant")[i % 2] for i, m in enumerate(messages))
+    users = " ".join(m.text for m in messages if m.role == "user")
+    return alternating and all(m.text.strip() for m in messages) and looks_english(users)
 
 
 def _masked(transcript: Transcript, prompt: list[ChatMessage]) -> Transcript:

@@ -5,7 +5,7 @@ tags say what it did."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from inspect_ai import Task
@@ -13,15 +13,10 @@ from nla_eval.suites._misalignment import of_scenario, outcome, prompts
 
 from nla_eval.awareness import awareness_task
 from nla_eval.suite import Suite, card_beside, register, task
-from nla_eval.transcript import Transcript
 
-
-def transcripts() -> Iterator[Transcript]:
-    """The prompts, system and user message each, without an answer."""
-    yield from prompts(of_scenario("leaking", 2), "leaking")
-
-
-SUITE = register(Suite(card=card_beside(__file__), load=transcripts, outcome=outcome))
+SUITE = register(
+    Suite(card=card_beside(__file__), load=partial(prompts, of_scenario("leaking", 2), "leaking"), outcome=outcome)
+)
 
 
 @task(name="nla_eval/leaking")

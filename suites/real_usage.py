@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspect_ai import Task
-from nla_eval.suites._usage import openings, suits
+from nla_eval.suites._usage import openings
 
 from nla_eval.awareness import awareness_task
 from nla_eval.sources import SourceOptions, sharegpt
@@ -21,10 +21,10 @@ _LICENCE = "real users' shared conversations; no licence stated"
 
 
 def candidates(suite: str) -> Iterator[Transcript]:
-    """Whole conversations of the file that suit, their first pieces only."""
+    """Whole conversations of the file, their first pieces only."""
     options = SourceOptions(suite=suite, arm=Arm.DEPLOYMENT, licence=_LICENCE)
     for item in sharegpt.read(None, options):
-        if isinstance(item, Transcript) and item.id.endswith("_0") and suits(item):
+        if isinstance(item, Transcript) and item.id.endswith("_0"):
             yield item
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from inspect_ai import Task
-from nla_eval.suites._usage import openings, suits
+from nla_eval.suites._usage import openings
 
 from nla_eval.awareness import awareness_task
 from nla_eval.sources import SourceOptions, read
@@ -22,8 +22,7 @@ PER_BAND = 30
 def transcripts() -> Iterator[Transcript]:
     """The prompts, shortest band first within each round of three."""
     options = SourceOptions(suite="wildchat", arm=Arm.DEPLOYMENT, licence="ODC-BY-1.0")
-    rows = (item for item in read(PLACE, options) if isinstance(item, Transcript))
-    yield from openings((row for row in rows if suits(row)), PER_BAND)
+    yield from openings(read(PLACE, options), PER_BAND)
 
 
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))

@@ -3,13 +3,32 @@ differs from style to style, and that is what replay must notice."""
 
 from __future__ import annotations
 
-CHATML_TOOLS = """\
+_SYSTEM_AND_TOOLS = """\
 {%- if tools %}{{- '<|im_start|>system\\n' }}
 {%- if messages[0].role == 'system' %}{{- messages[0].content + '\\n\\n' }}{%- endif %}
 {{- '# Tools\\n<tools>' }}{%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{%- endfor %}
 {{- '\\n</tools><|im_end|>\\n' }}
 {%- elif messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
 {%- endif %}
+"""
+_GROUPED_RESULTS = """\
+{%- elif m.role == 'tool' %}
+{%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}{{- '<|im_start|>user' }}{%- endif %}
+{{- '\\n<tool_response>\\n' + m.content + '\\n</tool_response>' }}
+{%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}{{- '<|im_end|>\\n' }}{%- endif %}
+{%- endif %}{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+"""Ends a loop over messages."""
+_LAST_USER = """\
+{%- set ns = namespace(last=-1) %}
+{%- for m in messages %}{%- if m.role == 'user' and not m.content.startswith('<tool_response>') %}
+{%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}
+"""
+"""Where thinking begins to be kept."""
+
+CHATML_TOOLS = (
+    _SYSTEM_AND_TOOLS
+    + """\
 {%- for m in messages %}
 {%- if m.role == 'user' or (m.role == 'assistant' and not m.tool_calls) or (m.role == 'system' and not loop.first) %}
 {{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}
@@ -19,18 +38,14 @@ CHATML_TOOLS = """\
 {{- '\\n<tool_call>\\n{"name": "' + call.name + '", "arguments": ' }}{{- call.arguments | tojson }}
 {{- '}\\n</tool_call>' }}
 {%- endfor %}{{- '<|im_end|>\\n' }}
-{%- elif m.role == 'tool' %}
-{%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}{{- '<|im_start|>user' }}{%- endif %}
-{{- '\\n<tool_response>\\n' + m.content + '\\n</tool_response>' }}
-{%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}{{- '<|im_end|>\\n' }}{%- endif %}
-{%- endif %}{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+"""
+    + _GROUPED_RESULTS
+)
 """Qwen2.5's manner: the system message and the tools in one block, calls as JSON, results grouped in a user block."""
 
-CHATML_THINKING = """\
-{%- set ns = namespace(last=-1) %}
-{%- for m in messages %}{%- if m.role == 'user' and not m.content.startswith('<tool_response>') %}
-{%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}
+CHATML_THINKING = (
+    _LAST_USER
+    + """\
 {%- for m in messages %}
 {%- if m.role == 'assistant' %}
 {%- set thought = m.reasoning_content if m.reasoning_content is string else '' %}
@@ -49,6 +64,7 @@ CHATML_THINKING = """\
 {%- else %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{%- endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+)
 """Qwen3's manner: thinking only after the last user message, newlines stripped around it."""
 
 LLAMA3_SPECIAL = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
@@ -89,17 +105,10 @@ STRICT = """\
 {%- endfor %}"""
 """Mistral's and Gemma's strictness: alternating roles, no system message, headers without special tokens."""
 
-
-QWEN3 = """\
-{%- if tools %}{{- '<|im_start|>system\\n' }}
-{%- if messages[0].role == 'system' %}{{- messages[0].content + '\\n\\n' }}{%- endif %}
-{{- '# Tools\\n<tools>' }}{%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{%- endfor %}
-{{- '\\n</tools><|im_end|>\\n' }}
-{%- elif messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}
-{%- endif %}
-{%- set ns = namespace(last=-1) %}
-{%- for m in messages %}{%- if m.role == 'user' and not m.content.startswith('<tool_response>') %}
-{%- set ns.last = loop.index0 %}{%- endif %}{%- endfor %}
+QWEN3 = (
+    _SYSTEM_AND_TOOLS
+    + _LAST_USER
+    + """\
 {%- for m in messages %}
 {%- if m.role == 'user' or (m.role == 'system' and not loop.first) %}
 {{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}
@@ -112,12 +121,9 @@ QWEN3 = """\
 {{- '<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' }}
 {{- call.function.arguments if call.function.arguments is string else call.function.arguments | tojson }}
 {{- '}\\n</tool_call>' }}{%- endfor %}{{- '<|im_end|>\\n' }}
-{%- elif m.role == 'tool' %}
-{%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}{{- '<|im_start|>user' }}{%- endif %}
-{{- '\\n<tool_response>\\n' + m.content + '\\n</tool_response>' }}
-{%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}{{- '<|im_end|>\\n' }}{%- endif %}
-{%- endif %}{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
+"""
+    + _GROUPED_RESULTS
+)
 """Qwen3's manner with tools: Qwen2.5's calls, and thinking kept after the last real user message only."""
 
 LLAMA33_TOOLS = """\

@@ -13,6 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from nla_eval.errors import MissingExtraError
 from nla_eval.target import load_target
 
+pytest.register_assert_rewrite("replay_chats")  # what its checks find is shown, as in a test
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

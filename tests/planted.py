@@ -5,7 +5,9 @@ Names, texts and packs say so ("synthetic"), so that a report made from them can
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,8 @@ _KEY = {
     "lane": pl.String(),
     "draw": pl.Int64(),
 }
+_OF_TRANSCRIPT = ("transcript_digest", "transcript_id", "suite")
+"""Columns of a transcript that its readings hold, too."""
 _TURN = {"transcript_digest": pl.String(), "message": pl.Int64(), "part": pl.String(), **_VERDICT, "text": pl.String()}
 
 AWARE_TEXT = {
@@ -101,78 +105,76 @@ def planted_frames(
     transcripts: list[dict[str, Any]] = []
     for arm in arms:
         for index in range(arm.families * arm.per_family):
-            family = f"{arm.suite}-family-{index // arm.per_family:02d}"
-            name = text.wrap.format(f"{arm.suite}-{index:03d}")
-            digest = hashlib.sha256(f"{arm.suite}|{index}".encode()).hexdigest()
             carries = bool(rng.random() < arm.aware)
             says = bool(rng.random() < arm.verbalized)
-            row = {"transcript_digest": digest, "transcript_id": name, "suite": arm.suite}
-            transcripts.append(
-                row
-                | {
-                    "arm": arm.arm,
-                    "family": text.wrap.format(family),
-                    "variant": ("plain", "prod")[index % 2],
-                    "outcome": arm.outcomes[index % len(arm.outcomes)] if arm.outcomes else None,
-                    "on_policy": True,
-                    "planned_positions": arm.positions,
-                    "tokens": int(arm.tokens + rng.integers(-200, 200)),
-                    "turns": 1 + index % 2,
-                    "tool_calls": 0,
-                    "languages": ["en"],
-                    "lost_tokens": 0,
-                    "replay_notes": ["tool_calls_as_text"] if index % 9 == 0 else [],
-                }
-            )
-            turns.append(_turn(digest, says, text))
-            for lane in ("measured", "donor") if arm.donor else ("measured",):
-                for position in range(arm.positions):
-                    for draw in range(draws):
-                        flagged = lane == "measured" and carries and rng.random() < arm.density
-                        flagged = bool(flagged or rng.random() < arm.false_positive)
-                        cut = bool(rng.random() < arm.truncated)
-                        key = {
-                            "pack": PACK,
-                            "transcript_digest": digest,
-                            "position": 60 + 40 * position,
-                            "lane": lane,
-                            "draw": draw,
-                        }
-                        quiet = QUIET_TEXT[int(rng.integers(len(QUIET_TEXT)))]
-                        spoken = text.wrap.format(AWARE_TEXT[arm.label] if flagged else quiet)
-                        noise = float(rng.normal(0, 0.05))
-                        readings.append(
-                            key
-                            | row
-                            | {
-                                "policy": policy,
-                                "seed": seed,
-                                "message": 2,
-                                "role": "assistant",
-                                "channel": "response",
-                                "turn": 0,
-                                "token": text.token,
-                                "context": text.context,
-                                "explanation": spoken,
-                                "stop": "truncated" if cut else "closed",
-                                "tokens": 30,
-                                "activation_norm": 60.0,
-                                "cos": 0.8 + noise,
-                                "mse_nrm": 0.4 - 2 * noise,
-                                "fve_nrm": 0.45 + 2 * noise,
-                                "fve_meannorm": 0.3 + 2 * noise,
-                                "matched_minus_shuffled": (0.12 if lane == "measured" else 0.1) + noise,
-                                "donor": "synthetic:60" if lane == "donor" else None,
-                                "error": None,
-                            }
-                        )
-                        judgements.append(key | _verdict(flagged, arm.label if flagged else "none", spoken))
+            transcript = _transcript(arm, index, text, rng)
+            transcripts.append(transcript)
+            turns.append(_turn(transcript["transcript_digest"], says, text))
+            shared = {name: transcript[name] for name in _OF_TRANSCRIPT} | {"policy": policy, "seed": seed}
+            for key in _keys(arm, transcript["transcript_digest"], draws):
+                flagged = key["lane"] == "measured" and carries and rng.random() < arm.density
+                flagged = bool(flagged or rng.random() < arm.false_positive)
+                reading = key | shared | _reading(arm, key["lane"], flagged, text, rng)
+                readings.append(reading)
+                judgements.append(key | _verdict(flagged, arm.label if flagged else "none", reading["explanation"]))
     return Frames(
         readings=pl.DataFrame(readings, schema=SCHEMA),
         judgements=pl.DataFrame(judgements, schema=_KEY | _VERDICT),
         turns=pl.DataFrame(turns, schema=_TURN),
         transcripts=pl.DataFrame(transcripts),
     )
+
+
+def _transcript(arm: Arm, index: int, text: Text, rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "transcript_digest": hashlib.sha256(f"{arm.suite}|{index}".encode()).hexdigest(),
+        "transcript_id": text.wrap.format(f"{arm.suite}-{index:03d}"),
+        "suite": arm.suite,
+        "arm": arm.arm,
+        "family": text.wrap.format(f"{arm.suite}-family-{index // arm.per_family:02d}"),
+        "variant": ("plain", "prod")[index % 2],
+        "outcome": arm.outcomes[index % len(arm.outcomes)] if arm.outcomes else None,
+        "on_policy": True,
+        "planned_positions": arm.positions,
+        "tokens": int(arm.tokens + rng.integers(-200, 200)),
+        "turns": 1 + index % 2,
+        "tool_calls": 0,
+        "languages": ["en"],
+        "lost_tokens": 0,
+        "replay_notes": ["tool_calls_as_text"] if index % 9 == 0 else [],
+    }
+
+
+def _keys(arm: Arm, digest: str, draws: int) -> Iterator[dict[str, Any]]:
+    lanes = ("measured", "donor") if arm.donor else ("measured",)
+    for lane, position, draw in product(lanes, range(arm.positions), range(draws)):
+        yield {"pack": PACK, "transcript_digest": digest, "position": 60 + 40 * position, "lane": lane, "draw": draw}
+
+
+def _reading(arm: Arm, lane: str, flagged: bool, text: Text, rng: np.random.Generator) -> dict[str, Any]:
+    """What is drawn at one key, its key and what its transcript shares left out."""
+    cut = bool(rng.random() < arm.truncated)
+    quiet = QUIET_TEXT[int(rng.integers(len(QUIET_TEXT)))]
+    noise = float(rng.normal(0, 0.05))
+    return {
+        "message": 2,
+        "role": "assistant",
+        "channel": "response",
+        "turn": 0,
+        "token": text.token,
+        "context": text.context,
+        "explanation": text.wrap.format(AWARE_TEXT[arm.label] if flagged else quiet),
+        "stop": "truncated" if cut else "closed",
+        "tokens": 30,
+        "activation_norm": 60.0,
+        "cos": 0.8 + noise,
+        "mse_nrm": 0.4 - 2 * noise,
+        "fve_nrm": 0.45 + 2 * noise,
+        "fve_meannorm": 0.3 + 2 * noise,
+        "matched_minus_shuffled": (0.12 if lane == "measured" else 0.1) + noise,
+        "donor": "synthetic:60" if lane == "donor" else None,
+        "error": None,
+    }
 
 
 def _turn(digest: str, says: bool, text: Text) -> dict[str, Any]:
