@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from ..errors import InputError
+from ..printable import told
 from ._base import Item, Skipped, SourceOptions
 from ._chat import chats
 from ._json import Record
 from ._source import SOURCES, Source
-from ._tables import told, without_nulls
 
 SCHEME = "hf://"
 _PLACE = "hf://owner/name@revision?config=NAME&split=NAME"
@@ -71,6 +71,8 @@ def _read(where: str, options: SourceOptions) -> Iterator[Item]:
 
 def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
     import datasets
+
+    from ._tables import without_nulls
 
     number = 0
     try:

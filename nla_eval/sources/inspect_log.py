@@ -22,12 +22,12 @@ from inspect_ai.log import (
 )
 
 from ..errors import InputError
+from ..printable import told
 from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
 from ._inspect_calls import Conversation, conversations
 from ._json import JsonDamageError, JsonText, opened
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
-from ._tables import told
 
 _LONGEST_SAMPLE = 1 << 29
 """Characters of a sample's JSON. Events repeat messages, so this is far above what a transcript may have."""

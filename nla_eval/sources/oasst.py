@@ -18,7 +18,6 @@ from ._json import Record, json_records
 from ._messages import chat_messages
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
-from ._tables import parquet_rows
 
 _ROLES = {"prompter": "user", "assistant": "assistant", "system": "system"}
 _COLUMNS = ("message_id", "parent_id", "text", "role", "lang", "rank", "deleted", "synthetic", "message_tree_id")
@@ -37,6 +36,8 @@ class _Tree:
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
     if probe(path).container is Container.PARQUET:
+        from ._tables import parquet_rows
+
         records = parquet_rows(path, lambda schema: [name for name in schema.names if name in _COLUMNS])
     else:
         records = json_records(path, options)

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow
 from inspect_ai.model import ChatMessage, ChatMessageAssistant
 from inspect_ai.tool import ToolInfo
 from pydantic import TypeAdapter, ValidationError
@@ -19,13 +18,17 @@ from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, l
 from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
-from ._tables import parquet_rows
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _COLUMNS = ("transcript_id", "messages", "model", "task_set", "task_id", "task_repeat", "agent", "error", "events")
 _MESSAGES: TypeAdapter[list[ChatMessage]] = TypeAdapter(list[ChatMessage])
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
+    from ._tables import parquet_rows
+
     keys = {key.split(".")[0] for key in (options.family_key, options.outcome_key) if key}
 
     def wanted(schema: pyarrow.Schema) -> list[str]:
