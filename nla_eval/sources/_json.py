@@ -11,12 +11,11 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 from ..errors import InputError
-from ._base import Skipped, SourceOptions
+from ._base import Record, Skipped, SourceOptions
 from ._probe import Container, probe
 
 GZIP_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -25,16 +24,6 @@ _CHUNK = 1 << 16
 _NEAR_END = 16
 """A decoding error this close to the end of what was read may be a value cut in two; "-Infinity" has 9 characters."""
 _BLANK = " \t\r\n"
-
-
-@dataclass(frozen=True)
-class Record:
-    """A decoded record and where it stood ("chats.jsonl line 7")."""
-
-    where: str
-    value: Any
-    number: int
-    """Counted from 1."""
 
 
 class CharReader(Protocol):

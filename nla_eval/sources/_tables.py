@@ -15,8 +15,7 @@ import pyarrow.types
 
 from ..errors import InputError
 from ..printable import told
-from ._base import Skipped
-from ._json import Record
+from ._base import Record, Skipped
 
 _BATCH_BYTES = 1 << 24
 _BUFFER_BYTES = 1 << 20

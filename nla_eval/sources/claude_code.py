@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._base import Branches, Fields, Item, RecordError, Skipped, SourceOptions, as_text, make_transcript
-from ._json import Record, json_records
+from ._base import Branches, Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, make_transcript
+from ._json import json_records
 from ._messages import chat_messages
 from ._probe import Container, Probe
 from ._source import SOURCES, Source

@@ -13,9 +13,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from ..errors import InputError
 from ..printable import told
-from ._base import Item, Skipped, SourceOptions
+from ._base import Item, Record, Skipped, SourceOptions
 from ._chat import chats
-from ._json import Record
 from ._source import SOURCES, Source
 
 SCHEME = "hf://"

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..printable import one_line
-from ._base import Item, Skipped, SourceOptions
+from ._base import Item, Record, Skipped, SourceOptions
 from ._chat import ANSWERS, FACTS, IDS, MESSAGES, chats
-from ._json import Record
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 

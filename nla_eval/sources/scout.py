@@ -14,7 +14,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant
 from inspect_ai.tool import ToolInfo
 from pydantic import TypeAdapter, ValidationError
 
-from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._base import Fields, Item, RecordError, SourceOptions, as_text, lookup, transcripts
 from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
@@ -34,14 +34,7 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
     def wanted(schema: pyarrow.Schema) -> list[str]:
         return [name for name in schema.names if name in _COLUMNS or name in keys]
 
-    for row in parquet_rows(path, wanted):
-        if isinstance(row, Skipped):
-            yield row
-            continue
-        try:
-            yield make_transcript(_fields(row.value, options), options, path.name)
-        except RecordError as error:
-            yield Skipped(row.where, str(error))
+    yield from transcripts(parquet_rows(path, wanted), lambda row: _fields(row.value, options), options, path.name)
 
 
 def _fields(row: Mapping[str, Any], options: SourceOptions) -> Fields:
