@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from ._view import readings_table
 from .errors import InputError, NlaEvalError
 from .matching import Matched, Measure, match, parse_measures
 from .on_policy import Answer, AnswerSettings, answered, book_for
-from .sources import Place, Skipped
+from .sources import Skipped
 from .sources import read as read_source
 from .state import NLAState
 from .suite import AnswersBy, Suite, get_suite, task
@@ -374,9 +373,8 @@ def _of_source(
 def _of_place(
     place: str, arm: Arm, suite: str, reader: str, choices: str
 ) -> tuple[dict[str, Transcript], list[Skipped]]:
-    where: Place = place if "://" in place else Path(place)
     options = ReadingChoices.model_validate_json(choices).source_options(suite, arm)
-    items = list(read_source(where, options, reader))
+    items = list(read_source(place, options, reader))
     skipped = [item for item in items if isinstance(item, Skipped)]
     return _by_id((item for item in items if isinstance(item, Transcript)), suite), skipped
 

@@ -43,6 +43,11 @@ class HubPlace:
             raise InputError(f"'{place}' is not a data set of the hub; expected {_PLACE}")
         return cls(name, revision or None, given.get("config"), given.get("split", "train"))
 
+    @property
+    def source(self) -> str:
+        """What provenance says of it."""
+        return f"{self.name}@{self.revision or 'newest'}"
+
     def __str__(self) -> str:
         at = f"@{self.revision}" if self.revision else ""
         query = urlencode({k: v for k, v in (("config", self.config), ("split", self.split)) if v})
@@ -64,8 +69,7 @@ def pinned(place: HubPlace) -> HubPlace:
 
 def _read(where: str, options: SourceOptions) -> Iterator[Item]:
     place = HubPlace.parse(where)
-    source = f"{place.name}@{place.revision or 'newest'}"
-    yield from chats(_rows(place), options, source)
+    yield from chats(_rows(place), options, place.source)
 
 
 def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
