@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,13 +137,19 @@ def load(
         matched: Where a suite's transcripts are drawn to resemble another's: match, match_to and seed of `TaskOptions`.
     """
 
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
+    @cache
+    def known() -> tuple[dict[str, Transcript], Suite | None]:
         if source:
-            known, of = _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
-        else:
-            of = get_suite(suite)
-            known = _of_suite(of) if matched is None else _by_id(iter(_drawn_as(of, matched).transcripts), suite)
-        transcript = known[str(state.sample_id)]
+            return _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
+        of = get_suite(suite)
+        if matched is None:
+            return _of_suite(of), of
+        drawn = _drawn(of, matched["match_to"], parse_measures(matched["match"]), matched["seed"])
+        return _by_id(iter(drawn.transcripts), suite), of
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        transcripts, of = known()
+        transcript = transcripts[str(state.sample_id)]
         state.messages = list(transcript.messages)
         state.tools = []
         _WORK[state.uuid] = _Work(transcript, of)
@@ -342,10 +348,6 @@ def _arm(name: str) -> Arm:
         return Arm(name)
     except ValueError:
         raise InputError(f"arm is '{name}'; expected one of {', '.join(a.value for a in Arm)}") from None
-
-
-def _drawn_as(suite: Suite, how: dict[str, Any]) -> Matched:
-    return _drawn(suite, how["match_to"], parse_measures(how["match"]), how["seed"])
 
 
 @lru_cache(maxsize=8)
