@@ -6,7 +6,6 @@ not hide what capturing takes; each measurement is a process of its own:
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,30 +14,25 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .apart import measured_apart
 from .figures import Figure
 
+_MODULE = "nla_eval.bench.memory"
 _TINY_CONTEXT = 32768
 
 
 def growth(short: int, long: int, target: str, pack: str | None) -> dict[str, Figure]:
     """Peak of capturing `long` tokens in bf16 above that of `short`, default model."""
-    found = _measured(str(short), str(long), target, *([pack] if pack else []))
+    found = measured_apart(_MODULE, str(short), str(long), target, *([pack] if pack else []))
     return {"rss_growth_2k_8k_mb": Figure(found["growth"], unit="MB", how=f"{short} then {long} tokens, bf16")}
 
 
 def tiny_growth() -> dict[str, Figure]:
     """The same at 32k tokens of a tiny model with a long context, less what its KV cache has to hold."""
     with tempfile.TemporaryDirectory() as folder:
-        found = _measured("2048", str(_TINY_CONTEXT), _write_tiny(Path(folder)), "-")
+        found = measured_apart(_MODULE, "2048", str(_TINY_CONTEXT), _write_tiny(Path(folder)), "-")
     beyond = found["growth"] - found["kv"]
     return {"rss_growth_32k_tiny_mb": Figure(beyond, unit="MB", how=f"2048 then {_TINY_CONTEXT} tokens, bf16")}
-
-
-def _measured(*arguments: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "nla_eval.bench.memory", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _write_tiny(folder: Path) -> str:

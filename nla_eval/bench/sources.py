@@ -6,7 +6,6 @@ seconds, peak MB and the number of records as JSON."""
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..progress import peak_bytes
+from .apart import measured_apart
 from .figures import Figure
 
+_MODULE = "nla_eval.bench.sources"
 COUNT = 10_000
 _TURNS, _WORDS = 6, 380
 """Messages of a transcript and words of a message: together about 3,000 tokens."""
@@ -29,7 +30,7 @@ def measured() -> dict[str, Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, COUNT)
-        found = {way: _run(way, folder / file) for way, (file, _) in WAYS.items()}
+        found = {way: measured_apart(_MODULE, way, str(folder / file)) for way, (file, _) in WAYS.items()}
     how = f"{COUNT:,} transcripts of {_TURNS} messages, {found['jsonl']['megabytes']:.0f} MB of JSON"
     figures = {}
     for ours, plain in (("jsonl", "json"), ("parquet", "polars")):
@@ -96,13 +97,6 @@ WAYS: dict[str, tuple[str, Callable[[Path], int]]] = {
     "parquet": ("chats.parquet", _ours("parquet")),
     "polars": ("chats.parquet", _polars),
 }
-
-
-def _run(way: str, path: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "nla_eval.bench.sources", way, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _main(way: str, path: Path) -> None:
