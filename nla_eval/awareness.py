@@ -9,8 +9,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
-from pathlib import Path
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from ._view import readings_table
 from .errors import InputError, NlaEvalError
 from .matching import Matched, Measure, match, parse_measures
 from .on_policy import Answer, AnswerSettings, answered, book_for
-from .sources import Place, Skipped
+from .sources import Skipped
 from .sources import read as read_source
 from .state import NLAState
 from .suite import AnswersBy, Suite, get_suite, task
@@ -138,13 +137,19 @@ def load(
         matched: Where a suite's transcripts are drawn to resemble another's: match, match_to and seed of `TaskOptions`.
     """
 
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
+    @cache
+    def known() -> tuple[dict[str, Transcript], Suite | None]:
         if source:
-            known, of = _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
-        else:
-            of = get_suite(suite)
-            known = _of_suite(of) if matched is None else _by_id(iter(_drawn_as(of, matched).transcripts), suite)
-        transcript = known[str(state.sample_id)]
+            return _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
+        of = get_suite(suite)
+        if matched is None:
+            return _of_suite(of), of
+        drawn = _drawn(of, matched["match_to"], parse_measures(matched["match"]), matched["seed"])
+        return _by_id(iter(drawn.transcripts), suite), of
+
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        transcripts, of = known()
+        transcript = transcripts[str(state.sample_id)]
         state.messages = list(transcript.messages)
         state.tools = []
         _WORK[state.uuid] = _Work(transcript, of)
@@ -345,10 +350,6 @@ def _arm(name: str) -> Arm:
         raise InputError(f"arm is '{name}'; expected one of {', '.join(a.value for a in Arm)}") from None
 
 
-def _drawn_as(suite: Suite, how: dict[str, Any]) -> Matched:
-    return _drawn(suite, how["match_to"], parse_measures(how["match"]), how["seed"])
-
-
 @lru_cache(maxsize=8)
 def _drawn(suite: Suite, to: str, measures: tuple[Measure, ...], seed: int) -> Matched:
     """The suite's transcripts that resemble those of suite `to`. Raises InputError where it is no deployment arm."""
@@ -374,9 +375,8 @@ def _of_source(
 def _of_place(
     place: str, arm: Arm, suite: str, reader: str, choices: str
 ) -> tuple[dict[str, Transcript], list[Skipped]]:
-    where: Place = place if "://" in place else Path(place)
     options = ReadingChoices.model_validate_json(choices).source_options(suite, arm)
-    items = list(read_source(where, options, reader))
+    items = list(read_source(place, options, reader))
     skipped = [item for item in items if isinstance(item, Skipped)]
     return _by_id((item for item in items if isinstance(item, Transcript)), suite), skipped
 

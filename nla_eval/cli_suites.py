@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,6 +46,7 @@ def suite_list() -> None:
 
 @suites.command("inspect")
 def suite_inspect(
+    context: typer.Context,
     place: Where,
     reader: Reader = "",
     messages_key: MessagesKey = None,
@@ -65,14 +66,12 @@ def suite_inspect(
     """Show what is understood of a place: counts, roles, lengths, tools, languages, samples, and what is left out."""
     from .commands.suites import run_inspect
 
-    keys = {"messages_key": messages_key, "id_key": id_key, "family_key": family_key, "outcome_key": outcome_key}
-    rest = {"model_role": model_role, "branches": branches, "prompts": prompts, "limit": limit}
-    chosen: dict[str, object] = {**keys, **rest, "max_record_mb": max_record_mb, "roles": role or []}
-    run_inspect(_request(place, reader, chosen, near_duplicates, redact), as_json=as_json)
+    run_inspect(_request(context.params), as_json=as_json)
 
 
 @suites.command("add")
 def suite_add(
+    context: typer.Context,
     place: Where,
     name: Annotated[str, typer.Option(help="Slug of the suite and its task.")],
     arm: Annotated[str, typer.Option(help="evaluation, deployment or monitor.")],
@@ -97,27 +96,24 @@ def suite_add(
     """Make a suite of data you have: a card, pinned by hash or commit, and a task file for inspect eval."""
     from .commands.suites import CardRequest, run_add
 
-    keys = {"messages_key": messages_key, "id_key": id_key, "family_key": family_key, "outcome_key": outcome_key}
-    rest = {"model_role": model_role, "branches": branches, "prompts": prompts, "limit": limit}
-    chosen: dict[str, object] = {**keys, **rest, "max_record_mb": max_record_mb, "roles": role or []}
-    request = _request(place, reader, chosen, near_duplicates, redact)
-    run_add(request, CardRequest(name, arm, licence, title, into, force))
+    run_add(_request(context.params), CardRequest(name, arm, licence, title, into, force))
 
 
-def _request(
-    place: str, reader: str, chosen: dict[str, object], near_duplicates: float | None, redact: bool
-) -> SourceRequest:
+def _request(given: dict[str, Any]) -> SourceRequest:
+    """What the options that both commands have come to; each choice has the name of its option."""
     from .commands.suites import SourceRequest
     from .families import THRESHOLD
     from .suite_data import ReadingChoices
 
-    roles = dict(_pair(role) for role in chosen["roles"])  # type: ignore[attr-defined]
-    choices = ReadingChoices.parse({**chosen, "roles": roles})
+    roles = dict(_pair(role) for role in given["role"] or ())
+    same = ReadingChoices.model_fields.keys() - {"roles"}
+    choices = ReadingChoices.parse({**{name: given[name] for name in same}, "roles": roles})
+    near_duplicates = given["near_duplicates"]
     if near_duplicates is None and choices.family_key is None:
         near_duplicates = THRESHOLD
     if near_duplicates is not None and not 0 < near_duplicates <= 1:
         raise InputError(f"--near-duplicates {near_duplicates}; expected a similarity above 0 and up to 1")
-    return SourceRequest(place, choices, reader, near_duplicates, redact)
+    return SourceRequest(given["place"], choices, given["reader"], near_duplicates, given["redact"])
 
 
 def _pair(role: str) -> tuple[str, str]:

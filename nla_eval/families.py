@@ -12,10 +12,13 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-from datasketch import MinHash, MinHashLSH
+from functools import cache
+from typing import TYPE_CHECKING
 
 from .transcript import Transcript, content_parts
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 THRESHOLD = 0.8
 """Jaccard similarity of word triples from which two prompts are near-duplicates; as in Lee et al. 2022 (2107.06499)."""
@@ -24,9 +27,6 @@ COMPARED = 8_000
 _PERMUTATIONS = 128
 _WEIGHTS = (0.1, 0.9)
 """Of false and of missed candidates: a candidate's similarity is looked at again, a missed one is lost."""
-# crc32 costs a seventh of the default's SHA-1; datasketch mixes its bits again before it permutes.
-_BLANK = MinHash(num_perm=_PERMUTATIONS, hashfunc=zlib.crc32)
-"""Copies share its permutations, which are the larger part."""
 _TRIPLE = 3
 # Chinese, Japanese and Korean do not put blanks between words: each of their characters counts as one.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
@@ -49,6 +49,8 @@ class Families:
     _prints: dict[str, MinHash] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        from datasketch import MinHashLSH  # with SciPy: too slow for the start of every Inspect command
+
         self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
 
     def add(self, transcript: Transcript) -> None:
@@ -110,8 +112,17 @@ def prompt_text(transcript: Transcript) -> str:
     return ""
 
 
+@cache
+def _blank() -> MinHash:
+    """Copies share its permutations, which are the larger part."""
+    from datasketch import MinHash
+
+    # crc32 costs a seventh of the default's SHA-1; datasketch mixes its bits again before it permutes.
+    return MinHash(num_perm=_PERMUTATIONS, hashfunc=zlib.crc32)
+
+
 def _print(words: list[str]) -> MinHash:
-    made = _BLANK.copy()
+    made = _blank().copy()
     triples = {" ".join(words[at : at + _TRIPLE]) for at in range(max(1, len(words) - _TRIPLE + 1))}
     made.update_batch([triple.encode("utf-8", "surrogatepass") for triple in triples])
     return made

@@ -7,7 +7,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
@@ -22,7 +22,7 @@ SHARES = (0, 5, 25, 50, 75, 95, 100)
 """Percentiles of the lengths."""
 _SAMPLES = 10
 _SHOWN = 160
-_NOT_TEXT = ("text", "thinking")
+_TEXT = ("text", "thinking")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _add(tally: _Tally, transcript: Transcript) -> None:
         tally.roles[message.role] += 1
         for kind, text in content_parts(message):
             characters += len(text)
-            if kind not in _NOT_TEXT:
+            if kind not in _TEXT:
                 tally.other[kind] += 1
             elif message.role == "user":
                 asked.append(text)
@@ -213,8 +213,8 @@ def _add_tools(tools: Counter[str], transcript: Transcript) -> None:
 
 def _overview(tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequence[Transcript]) -> Overview:
     count = len(tally.messages)
-    sizes = families.sizes().most_common(1) or [("", 0)]
-    names = ("defined", "calling", "calls", "results", "unanswered", "uncalled", "unparsed")
+    sizes = families.sizes()
+    largest, members = next(iter(sizes.most_common(1)), ("", 0))
     return Overview(
         records=count + sum(dropped.counts.values()),
         transcripts=count,
@@ -222,14 +222,14 @@ def _overview(tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequ
         roles=dict(tally.roles.most_common()),
         messages=_percentiles(tally.messages),
         characters=_percentiles(tally.characters),
-        tools=ToolUse(**{name: tally.tools[name] for name in names}),
+        tools=ToolUse(**{part.name: tally.tools[part.name] for part in fields(ToolUse)}),
         other_content=dict(tally.other.most_common()),
         languages=dict(tally.languages.most_common()),
         models=dict(tally.models.most_common()),
         outcomes=dict(tally.outcomes.most_common()),
-        families=len(families.sizes()),
-        largest_family=sizes[0][0],
-        largest_family_transcripts=sizes[0][1],
+        families=len(sizes),
+        largest_family=largest,
+        largest_family_transcripts=members,
         exact_duplicates=families.exact,
         near_duplicates=families.near,
         masked=dict(tally.masked.most_common()),

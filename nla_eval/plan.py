@@ -241,7 +241,7 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
     except Exception as err:
         if not transcript_fault(err):
             raise
-        return _unreadable(transcript, one_line(err))
+        return _unreadable(transcript, fault_line(err))
 
 
 def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrument, plan: ReadingPlan) -> Prepared:
@@ -267,7 +267,7 @@ def transcript_fault(err: Exception) -> bool:
     return isinstance(err, NlaEvalError | ValueError | TypeError | LookupError | RecursionError)
 
 
-def one_line(err: BaseException) -> str:
+def fault_line(err: BaseException) -> str:
     """An exception as one line for a row."""
     text = next(iter(str(err).splitlines()), "")
     return text if isinstance(err, NlaEvalError) else f"{type(err).__name__}: {text}"

@@ -13,3 +13,9 @@ def one_line(text: str, longest: int = 400) -> str:
     flat = " ".join(text[: 4 * longest].split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in flat)
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def told(error: Exception) -> str:
+    """The first line of an error, or its type's name."""
+    lines = str(error).split("\n")
+    return one_line(lines[0]) or type(error).__name__

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from .errors import InputError, MissingExtraError, NlaEvalError
 from .lanes import DonorPool
-from .plan import PlannedRun, Prepared, one_line
+from .plan import PlannedRun, Prepared, fault_line
 from .progress import Meter, Progress, silent
 from .ray_actors import (
     CaptureActor,
@@ -232,7 +232,7 @@ class _Run:
                 yield unit
         except self.ray.exceptions.RayActorError as err:
             raise NlaEvalError(
-                f"{_DEATHS} workers died at the same unit ({one_line(err)}); give each more memory or fewer "
+                f"{_DEATHS} workers died at the same unit ({fault_line(err)}); give each more memory or fewer "
                 "neighbours. What is finished is in the store, and the same command goes on"
             ) from err
 

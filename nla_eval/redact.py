@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-import phonenumbers
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ContentReasoning, ContentText
-from stdnum import iban, luhn
 
 _SHORTEST_KEY = 8
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR", "CN", "JP", "AU", "MX", "RU", "KR")
@@ -24,10 +22,14 @@ _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR", "CN", "JP", "AU", "M
 
 def _is_card(match: re.Match[str]) -> bool:
     """Luhn's check digit: 1 in 10 random numbers passes, so most order numbers stay."""
+    from stdnum import luhn
+
     return bool(luhn.is_valid(re.sub(r"[ -]", "", match.group())))
 
 
 def _is_iban(match: re.Match[str]) -> bool:
+    from stdnum import iban
+
     return bool(iban.is_valid(match.group()))
 
 
@@ -44,6 +46,8 @@ def _is_phone(match: re.Match[str]) -> bool:
 
 
 def _possible(text: str, region: str | None) -> bool:
+    import phonenumbers
+
     try:
         return phonenumbers.is_possible_number(phonenumbers.parse(text, region))
     except phonenumbers.NumberParseException:

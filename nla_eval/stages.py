@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
 from .lanes import ControlLanes, Site, token_class
-from .plan import Prepared, one_line, transcript_fault
+from .plan import Prepared, fault_line, transcript_fault
 from .readings import Lane, Reading, StopReason
 from .scores import ARScores, normalised
 from .store import StoredActivations, StoreIdentity, TranscriptRow
@@ -218,7 +218,7 @@ def draft_of(site: Site, lane: Lane, draw: int, controls: ControlLanes) -> Draft
     except Exception as err:
         if not transcript_fault(err):
             raise
-        return Draft(site, lane, draw, None, error=one_line(err))
+        return Draft(site, lane, draw, None, error=fault_line(err))
     return Draft(site, lane, draw, stand_in.activation, stand_in.donor, stand_in.error)
 
 

@@ -27,6 +27,9 @@ from .transcript import Arm, Transcript
 BUCKETS = 10
 """Conversations fall into this many parts by hash; part 0 is for suites, and no pack is trained on it."""
 
+SLUG = re.compile(r"[a-z][a-z0-9_]*")
+"""A suite's name."""
+
 _PACKAGE = __name__.split(".")[0]
 _Task = TypeVar("_Task", bound=Callable[..., inspect_ai.Task])
 
@@ -84,7 +87,7 @@ class SuiteCard(BaseModel):
     @field_validator("name")
     @classmethod
     def _slug(cls, name: str) -> str:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if not SLUG.fullmatch(name):
             raise ValueError(f"'{name}' is not a slug of lower-case letters, digits and underscores")
         return name
 

@@ -127,10 +127,10 @@ def transcripts_of(data: SuiteData, folder: Path, options: SourceOptions) -> Ite
     if data.near_duplicates is not None:
         found = families_of(_read(data, where, options), data.near_duplicates)
     for transcript in _read(data, where, options):
-        yield final(transcript, found, masked=data.redact)
+        yield _final(transcript, found, masked=data.redact)
 
 
-def final(transcript: Transcript, families: Families | None, *, masked: bool) -> Transcript:
+def _final(transcript: Transcript, families: Families | None, *, masked: bool) -> Transcript:
     """A transcript with its final family and, where asked for, its personal data masked."""
     changes: dict[str, object] = {} if families is None else {"family": families.of(transcript)}
     if masked:

@@ -22,7 +22,7 @@ from ..progress import Lines, Progress
 from ..reading import Bench, ReadResult, Scores, kept, read
 from ..readings import Lane
 from ..runtime import Runtime, RuntimeSettings, runtime_for, torch_dtype
-from ..sources import Place, Skipped, SourceOptions
+from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
 from ..store import ActivationStorage, ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
@@ -208,12 +208,10 @@ def _matched(found: Sequence[tuple[Suite | None, str, str]], request: ReadReques
 
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
-    path = Path(name)
-    where: Place = name if "://" in name else path
-    suite = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "imported"
+    suite = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower()).strip("_") or "imported"
     options = SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit)
     skipped: list[Skipped] = []
-    for item in read_source(where, options):
+    for item in read_source(name, options):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:

@@ -9,7 +9,7 @@ import keyword
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -19,10 +19,10 @@ from rich.text import Text
 from ..errors import InputError
 from ..overview import Overview, overview
 from ..printable import one_line
-from ..sources import Place, source_of
 from ..sources import read as read_source
+from ..sources import source_of
 from ..sources.hub import SCHEME, HubPlace, pinned
-from ..suite import AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
+from ..suite import SLUG, AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
 from ..suite_data import ReadingChoices, SuiteData, content_hash
 from ..transcript import Arm
 
@@ -57,10 +57,6 @@ class SourceRequest:
     reader: str = ""
     near_duplicates: float | None = None
     redact: bool = False
-
-    def where(self) -> Place:
-        """The place, as a reader takes it."""
-        return self.place if "://" in self.place else Path(self.place)
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
     Raises:
         InputError: the name is taken or no name; nothing to read; the card would be wrong.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", card.name) or keyword.iskeyword(card.name):
+    if not SLUG.fullmatch(card.name) or keyword.iskeyword(card.name):
         raise InputError(f"--name '{card.name}' is not a slug of lower-case letters, digits and underscores")
     if card.arm not in set(Arm):
         raise InputError(f"--arm '{card.arm}'; expected one of {', '.join(Arm)}")
@@ -131,7 +127,7 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
     if taken and not card.force:
         raise InputError(f"{' and '.join(taken)} in '{card.into}' exist; choose another --name, or --force")
     if request.place.startswith(SCHEME):
-        request = SourceRequest(**{**vars(request), "place": str(pinned(HubPlace.parse(request.place)))})
+        request = replace(request, place=str(pinned(HubPlace.parse(request.place))))
     reader, found = understood(request)
     made = _card(request, card, reader, found)
     card.into.mkdir(parents=True, exist_ok=True)
@@ -145,10 +141,9 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
 
 def understood(request: SourceRequest) -> tuple[str, Overview]:
     """The reader that a place is for, and what it understands of it. Raises InputError."""
-    where, choices = request.where(), request.choices
-    reader = request.reader or source_of(where, choices.messages_key).name
-    options = choices.source_options("inspected", Arm.DEPLOYMENT)
-    items = read_source(where, options, reader)
+    reader = request.reader or source_of(request.place, request.choices.messages_key).name
+    options = request.choices.source_options("inspected", Arm.DEPLOYMENT)
+    items = read_source(request.place, options, reader)
     return reader, overview(items, near_duplicates=request.near_duplicates, redact=request.redact)[0]
 
 
@@ -164,7 +159,7 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
         name=card.name,
         title=card.title or card.name.replace("_", " "),
         arm=Arm(card.arm),
-        source=_pinned_name(request.place) if where is None else where.name,
+        source=HubPlace.parse(request.place).source if where is None else where.name,
         licence=card.licence,
         families=f"Families {rule}.",
         needs=Needs.HUB if hub else Needs.OFFLINE,
@@ -183,11 +178,6 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
     )
 
 
-def _pinned_name(place: str) -> str:
-    hub = HubPlace.parse(place)
-    return f"{hub.name}@{hub.revision}"
-
-
 def _relative(path: Path, folder: Path) -> str:
     """Relative where card and data lie in one tree, so that they can move together; else absolute."""
     try:
@@ -198,7 +188,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _dumped(card: SuiteCard) -> str:
-    fields = card.model_dump(mode="json", exclude_none=False, exclude_defaults=True)
+    fields = card.model_dump(mode="json", exclude_defaults=True)
     data = fields["data"]
     data["near_duplicates"] = card.data.near_duplicates if card.data else None
     return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=110))

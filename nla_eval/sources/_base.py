@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -90,6 +90,16 @@ class RecordError(ValueError):
 
 
 @dataclass(frozen=True)
+class Record:
+    """A decoded record and where it stood ("chats.jsonl line 7")."""
+
+    where: str
+    value: Any
+    number: int
+    """Counted from 1."""
+
+
+@dataclass(frozen=True)
 class Fields:
     """What a source read of one record."""
 
@@ -102,6 +112,27 @@ class Fields:
     variant: str | None = None
     tools: tuple[Any, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def transcripts(
+    records: Iterable[Record | Skipped], fields_of: Callable[[Record], Fields], options: SourceOptions, source: str
+) -> Iterator[Item]:
+    """The transcript of each record, lazily; one that cannot be used is a row with its place and reason.
+
+    Args:
+        records: Of a file or a stream.
+        fields_of: What a transcript is made of. Raises RecordError.
+        options: Of the source.
+        source: Provenance, unless the options have another.
+    """
+    for record in records:
+        if isinstance(record, Skipped):
+            yield record
+            continue
+        try:
+            yield make_transcript(fields_of(record), options, source)
+        except RecordError as error:
+            yield Skipped(record.where, str(error))
 
 
 def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Transcript:

@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
-from ._json import Record
+from ._base import Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, lookup, transcripts
 from ._messages import chat_messages, tool_infos
 
 MESSAGES = ("messages", "conversation", "conversations", "chat", "dialog", "dialogue", "turns")
@@ -23,14 +22,7 @@ FACTS = ("language", "dataset", "setting")
 
 def chats(records: Iterable[Record | Skipped], options: SourceOptions, source: str) -> Iterator[Item]:
     """Records to transcripts; one that cannot be used is a row with its place and reason."""
-    for record in records:
-        if isinstance(record, Skipped):
-            yield record
-            continue
-        try:
-            yield make_transcript(chat_fields(record.value, f"line-{record.number}", options), options, source)
-        except RecordError as error:
-            yield Skipped(record.where, str(error))
+    return transcripts(records, lambda r: chat_fields(r.value, f"line-{r.number}", options), options, source)
 
 
 def has_chat(record: Mapping[str, Any]) -> bool:

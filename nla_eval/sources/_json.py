@@ -11,12 +11,11 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 from ..errors import InputError
-from ._base import Skipped, SourceOptions
+from ._base import Record, Skipped, SourceOptions
 from ._probe import Container, probe
 
 GZIP_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -25,16 +24,6 @@ _CHUNK = 1 << 16
 _NEAR_END = 16
 """A decoding error this close to the end of what was read may be a value cut in two; "-Infinity" has 9 characters."""
 _BLANK = " \t\r\n"
-
-
-@dataclass(frozen=True)
-class Record:
-    """A decoded record and where it stood ("chats.jsonl line 7")."""
-
-    where: str
-    value: Any
-    number: int
-    """Counted from 1."""
 
 
 class CharReader(Protocol):
@@ -56,7 +45,8 @@ def json_records(path: Path, options: SourceOptions) -> Iterator[Record | Skippe
     with opened(path) as file:
         try:
             if container in (Container.LIST, Container.OBJECT):
-                yield from _stream(file, path.name, options)
+                with json_text(file, options.max_record_bytes) as values:
+                    yield from _stream(values, path.name)
             else:
                 yield from _lines(file, path.name, options)
         except GZIP_DAMAGE as error:
@@ -74,6 +64,21 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
                 yield cast("IO[bytes]", file)
         else:
             yield raw
+
+
+@contextmanager
+def json_text(file: IO[bytes], limit: int) -> Iterator[JsonText]:
+    """The values of a file in UTF-8. What is not becomes lone surrogates, which make_transcript refuses one by one.
+
+    Args:
+        file: It stays open.
+        limit: `JsonText`'s.
+    """
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    try:
+        yield JsonText(text, limit)
+    finally:
+        text.detach()
 
 
 def _lines(file: IO[bytes], name: str, options: SourceOptions) -> Iterator[Record | Skipped]:
@@ -102,10 +107,7 @@ def _decoded(line: bytes, where: str, number: int) -> Record | Skipped:
         return Skipped(where, "a number of more digits than Python reads")
 
 
-def _stream(file: IO[bytes], name: str, options: SourceOptions) -> Iterator[Record | Skipped]:
-    # What is not UTF-8 becomes lone surrogates, which make_transcript refuses record by record.
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    values = JsonText(text, options.max_record_bytes)
+def _stream(values: JsonText, name: str) -> Iterator[Record | Skipped]:
     number = 0
     try:
         listed = values.take("[")
@@ -119,8 +121,6 @@ def _stream(file: IO[bytes], name: str, options: SourceOptions) -> Iterator[Reco
             yield Skipped(name, "what follows the list is not read")
     except JsonDamageError as damage:
         yield Skipped(f"{name} record {number}", str(damage))
-    finally:
-        text.detach()
 
 
 class JsonDamageError(ValueError):

@@ -13,8 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import ijson
-
 HEAD = 1 << 18
 _RECORDS = 20
 _BOM = b"\xef\xbb\xbf"
@@ -124,6 +122,8 @@ def _first_of_list(head: bytes) -> list[Any]:
 
 def _partial(head: bytes) -> Any:
     """The value that `head` begins, as far as it goes."""
+    import ijson
+
     builder = ijson.ObjectBuilder()
     try:
         for event, value in ijson.basic_parse(head, use_float=True):

@@ -1,4 +1,6 @@
-"""Rows of a Parquet file, some at a time and only the columns that are asked for. It knows no shape of transcript."""
+"""Rows of a Parquet file, some at a time and only the columns that are asked for. It knows no shape of transcript.
+
+Readers import it when they read: Arrow is too slow for the start of every Inspect command."""
 
 from __future__ import annotations
 
@@ -12,9 +14,8 @@ import pyarrow.parquet
 import pyarrow.types
 
 from ..errors import InputError
-from ..printable import one_line
-from ._base import Skipped
-from ._json import Record
+from ..printable import told
+from ._base import Record, Skipped
 
 _BATCH_BYTES = 1 << 24
 _BUFFER_BYTES = 1 << 20
@@ -73,12 +74,6 @@ def is_chat(kind: pyarrow.DataType) -> bool:
     return pyarrow.types.is_struct(held) and any(
         held.field(index).name in ("role", "from") for index in range(held.num_fields)
     )
-
-
-def told(error: Exception) -> str:
-    """The first line of an error, or its type's name."""
-    lines = str(error).split("\n")
-    return one_line(lines[0]) or type(error).__name__
 
 
 def without_nulls(value: Any) -> Any:

@@ -7,13 +7,13 @@ last, "all" to every leaf. The family is the session. System prompt and tool def
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._base import Branches, Fields, Item, RecordError, Skipped, SourceOptions, as_text, make_transcript
-from ._json import Record, json_records
+from ._base import Branches, Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, make_transcript
+from ._json import json_records
 from ._messages import chat_messages
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
@@ -79,8 +79,9 @@ def _entry(record: Record) -> _Entry | None:
 
 
 def _transcripts(name: str, entries: Mapping[str, _Entry], options: SourceOptions) -> Iterator[Item]:
-    paths = [path for leaf in _leaves(entries) if (path := _path(leaf, entries))]
-    reached = {entry.uuid for path in paths for entry in path} | _beside(entries)
+    beside = _beside(entries)
+    paths = [path for leaf in _leaves(entries, beside) if (path := _path(leaf, entries))]
+    reached = {entry.uuid for path in paths for entry in path} | beside
     if len(reached) < len(entries):
         yield Skipped(name, f"{len(entries) - len(reached)} lines that are, or hang on, their own ancestors")
     for number, (path, left_out) in enumerate(_chosen(paths, entries, options.branches), start=1):
@@ -106,8 +107,7 @@ def _chosen(
             yield max(reversed(found), key=lambda path: _newest(path, written)), len(found) - 1
 
 
-def _leaves(entries: Mapping[str, _Entry]) -> list[str]:
-    beside = _beside(entries)
+def _leaves(entries: Mapping[str, _Entry], beside: Set[str]) -> list[str]:
     parents = {entry.parent for uuid, entry in entries.items() if uuid not in beside}
     return [uuid for uuid in entries if uuid not in parents and uuid not in beside]
 

@@ -12,11 +12,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from ..errors import InputError
-from ._base import Item, Skipped, SourceOptions
+from ..printable import told
+from ._base import Item, Record, Skipped, SourceOptions
 from ._chat import chats
-from ._json import Record
 from ._source import SOURCES, Source
-from ._tables import told, without_nulls
 
 SCHEME = "hf://"
 _PLACE = "hf://owner/name@revision?config=NAME&split=NAME"
@@ -44,6 +43,11 @@ class HubPlace:
             raise InputError(f"'{place}' is not a data set of the hub; expected {_PLACE}")
         return cls(name, revision or None, given.get("config"), given.get("split", "train"))
 
+    @property
+    def source(self) -> str:
+        """What provenance says of it."""
+        return f"{self.name}@{self.revision or 'newest'}"
+
     def __str__(self) -> str:
         at = f"@{self.revision}" if self.revision else ""
         query = urlencode({k: v for k, v in (("config", self.config), ("split", self.split)) if v})
@@ -65,12 +69,13 @@ def pinned(place: HubPlace) -> HubPlace:
 
 def _read(where: str, options: SourceOptions) -> Iterator[Item]:
     place = HubPlace.parse(where)
-    source = f"{place.name}@{place.revision or 'newest'}"
-    yield from chats(_rows(place), options, source)
+    yield from chats(_rows(place), options, place.source)
 
 
 def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
     import datasets
+
+    from ._tables import without_nulls
 
     number = 0
     try:

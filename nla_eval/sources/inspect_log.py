@@ -6,9 +6,9 @@ auditor's). Tool definitions come from the model calls; a log keeps them nowhere
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from inspect_ai.log import (
 )
 
 from ..errors import InputError
+from ..printable import told
 from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
 from ._inspect_calls import Conversation, conversations
-from ._json import JsonDamageError, JsonText, opened
+from ._json import JsonDamageError, JsonText, json_text, opened
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
-from ._tables import told
 
 _LONGEST_SAMPLE = 1 << 29
 """Characters of a sample's JSON. Events repeat messages, so this is far above what a transcript may have."""
@@ -80,9 +80,7 @@ def _archive(path: Path) -> Iterator[_Waiting]:
 
 def _document(path: Path) -> Iterator[_Waiting]:
     """Samples of a `.json` log in the order of the file, decoded one at a time: Inspect's own reader takes it whole."""
-    with opened(path) as raw:
-        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        values = JsonText(text, _LONGEST_SAMPLE)
+    with opened(path) as raw, json_text(raw, _LONGEST_SAMPLE) as values:
         header: dict[str, Any] = {}
         if not values.take("{"):
             raise InputError("not a JSON object")
@@ -98,7 +96,6 @@ def _document(path: Path) -> Iterator[_Waiting]:
                 value = values.value()
                 header[key] = value if key == "eval" else None
             values.take(",")
-        text.detach()
 
 
 def _listed(values: JsonText, facts: Mapping[str, Any]) -> Iterator[_Waiting]:
@@ -125,8 +122,9 @@ def _of_sample(name: str, header: Mapping[str, Any], sample: EvalSample, options
     for number, conversation in enumerate(found, start=1):
         try:
             fields = _fields(name, header, sample, conversation, options)
-            several = {"id": f"{fields.id}#{number}"} if len(found) > 1 else {}
-            yield make_transcript(Fields(**{**vars(fields), **several}), options, name)
+            if len(found) > 1:
+                fields = replace(fields, id=f"{fields.id}#{number}")
+            yield make_transcript(fields, options, name)
         except RecordError as error:
             yield Skipped(where, str(error))
 

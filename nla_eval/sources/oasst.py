@@ -6,19 +6,18 @@ every path. Flat messages of one tree must stand together, as they do in the pub
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ._base import Branches, Fields, Item, RecordError, Skipped, SourceOptions, as_text, make_transcript
-from ._json import Record, json_records
+from ._base import Branches, Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, make_transcript
+from ._json import json_records
 from ._messages import chat_messages
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
-from ._tables import parquet_rows
 
 _ROLES = {"prompter": "user", "assistant": "assistant", "system": "system"}
 _COLUMNS = ("message_id", "parent_id", "text", "role", "lang", "rank", "deleted", "synthetic", "message_tree_id")
@@ -37,6 +36,8 @@ class _Tree:
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
     if probe(path).container is Container.PARQUET:
+        from ._tables import parquet_rows
+
         records = parquet_rows(path, lambda schema: [name for name in schema.names if name in _COLUMNS])
     else:
         records = json_records(path, options)
@@ -75,18 +76,13 @@ def _tree(tree_id: str, records: list[Record]) -> _Tree:
 
 
 def _nested(tree_id: str, prompt: Mapping[str, Any]) -> _Tree:
-    messages = [prompt]
-    replies: list[list[int]] = [[]]
-    at = 0
-    while at < len(messages):
-        held = messages[at].get("replies") or []
+    def below(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        held = message.get("replies") or []
         if not isinstance(held, list) or not all(isinstance(reply, Mapping) for reply in held):
             raise RecordError("'replies' is not a list of messages")
-        replies[at] = list(range(len(messages), len(messages) + len(held)))
-        messages.extend(held)
-        replies.extend([] for _ in held)
-        at += 1
-    return _Tree(tree_id, messages, replies)
+        return held
+
+    return _grown(tree_id, prompt, below)
 
 
 def _flat(tree_id: str, values: list[Mapping[str, Any]]) -> _Tree:
@@ -97,17 +93,22 @@ def _flat(tree_id: str, values: list[Mapping[str, Any]]) -> _Tree:
     for value in values:
         if value is not roots[0]:
             by_parent.setdefault(as_text(value["parent_id"]), []).append(value)
-    messages = roots
-    replies: list[list[int]] = [[]]
-    at = 0
-    while at < len(messages):
-        # Taken out, so that an id that stands twice has its replies once and no circle is walked for ever.
-        held = by_parent.pop(as_text(messages[at].get("message_id")), [])
-        replies[at] = list(range(len(messages), len(messages) + len(held)))
+    # Taken out, so that an id that stands twice has its replies once and no circle is walked for ever.
+    tree = _grown(tree_id, roots[0], lambda message: by_parent.pop(as_text(message.get("message_id")), []))
+    return replace(tree, lost=len(values) - len(tree.messages))
+
+
+def _grown(
+    tree_id: str, root: Mapping[str, Any], below: Callable[[Mapping[str, Any]], list[Mapping[str, Any]]]
+) -> _Tree:
+    """The tree from its root on, given what replies to a message."""
+    messages = [root]
+    replies: list[list[int]] = []
+    for message in messages:  # which grow meanwhile
+        held = below(message)
+        replies.append(list(range(len(messages), len(messages) + len(held))))
         messages.extend(held)
-        replies.extend([] for _ in held)
-        at += 1
-    return _Tree(tree_id, messages, replies, lost=len(values) - len(messages))
+    return _Tree(tree_id, messages, replies)
 
 
 def _transcripts(tree: _Tree, options: SourceOptions, source: str) -> Iterator[Item]:

@@ -7,17 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-
-import pyarrow
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..printable import one_line
-from ._base import Item, Skipped, SourceOptions
+from ._base import Item, Record, Skipped, SourceOptions
 from ._chat import ANSWERS, FACTS, IDS, MESSAGES, chats
-from ._json import Record
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
-from ._tables import is_chat, parquet_rows, without_nulls
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _KNOWN = (
     *MESSAGES, *IDS, *ANSWERS, *FACTS,
@@ -26,6 +26,8 @@ _KNOWN = (
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
+    from ._tables import is_chat, parquet_rows, without_nulls
+
     keys = (options.messages_key, options.id_key, options.family_key, options.outcome_key)
     named = {key.split(".")[0] for key in keys if key}
 
@@ -41,12 +43,10 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
             raise InputError(f"{path.name}: no column holds messages; name one (messages_key): {names}")
         return [name for name in schema.names if name in named or name in _KNOWN or name in chat]
 
-    rows = (row if isinstance(row, Skipped) else _plain(row) for row in parquet_rows(path, wanted))
-    yield from chats(rows, options, path.name)
+    def plain(row: Record | Skipped) -> Record | Skipped:
+        return row if isinstance(row, Skipped) else replace(row, value=without_nulls(row.value))
 
-
-def _plain(row: Record) -> Record:
-    return replace(row, value=without_nulls(row.value))
+    yield from chats(map(plain, parquet_rows(path, wanted)), options, path.name)
 
 
 def _fits(probe: Probe) -> bool:

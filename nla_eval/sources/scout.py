@@ -8,37 +8,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow
 from inspect_ai.model import ChatMessage, ChatMessageAssistant
 from inspect_ai.tool import ToolInfo
 from pydantic import TypeAdapter, ValidationError
 
-from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._base import Fields, Item, RecordError, SourceOptions, as_text, lookup, transcripts
 from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
-from ._tables import parquet_rows
+
+if TYPE_CHECKING:
+    import pyarrow
 
 _COLUMNS = ("transcript_id", "messages", "model", "task_set", "task_id", "task_repeat", "agent", "error", "events")
 _MESSAGES: TypeAdapter[list[ChatMessage]] = TypeAdapter(list[ChatMessage])
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
+    from ._tables import parquet_rows
+
     keys = {key.split(".")[0] for key in (options.family_key, options.outcome_key) if key}
 
     def wanted(schema: pyarrow.Schema) -> list[str]:
         return [name for name in schema.names if name in _COLUMNS or name in keys]
 
-    for row in parquet_rows(path, wanted):
-        if isinstance(row, Skipped):
-            yield row
-            continue
-        try:
-            yield make_transcript(_fields(row.value, options), options, path.name)
-        except RecordError as error:
-            yield Skipped(row.where, str(error))
+    yield from transcripts(parquet_rows(path, wanted), lambda row: _fields(row.value, options), options, path.name)
 
 
 def _fields(row: Mapping[str, Any], options: SourceOptions) -> Fields:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError
-from ._base import Fields, Item, RecordError, Skipped, SourceOptions, make_transcript
+from ._base import Fields, Item, RecordError, SourceOptions, transcripts
 from ._json import json_records
 from ._messages import chat_messages
 from ._probe import Probe
@@ -34,14 +34,7 @@ def _packaged() -> tuple[Path, str]:
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
     source = _packaged()[1] if _PACKAGE in path.parts else path.name
-    for record in json_records(path, options):
-        if isinstance(record, Skipped):
-            yield record
-            continue
-        try:
-            yield make_transcript(_fields(record.value, record.number, options), options, source)
-        except RecordError as error:
-            yield Skipped(record.where, str(error))
+    yield from transcripts(json_records(path, options), lambda r: _fields(r.value, r.number, options), options, source)
 
 
 def _fields(record: Any, number: int, options: SourceOptions) -> Fields:

@@ -124,11 +124,10 @@ def child(reader: str, seconds: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["nla_eval.sources"]):
-        from nla_eval.errors import InputError
-        from nla_eval.sources import SOURCES, Branches, Skipped, SourceOptions
+        from nla_eval.sources import Branches, SourceOptions, _tables  # noqa: F401  (a reader loads it when it reads)
         from nla_eval.transcript import Arm
+        from tests.sources.held import outcome
 
-    source = SOURCES.get(reader)
     options = [
         SourceOptions(
             suite="s", arm=Arm.EVALUATION, prompts=branches is Branches.ALL, branches=branches, max_record_mb=1
@@ -139,18 +138,7 @@ def child(reader: str, seconds: int) -> None:
     place = _places(reader, folder)
 
     def one(data: bytes) -> None:
-        where = place(data)
-        if where is None:
-            return
-        try:
-            for item in source(where, options[len(data) % 2]):
-                if isinstance(item, Skipped):
-                    assert len(item.reason.splitlines()) == 1, item
-                else:
-                    json.dumps(item.model_dump(mode="json"), ensure_ascii=False).encode()
-        except InputError as error:
-            if len(str(error).splitlines()) != 1:
-                raise
+        outcome(reader, place(data), options[len(data) % 2])
 
     corpus = CORPUS / reader
     artefacts = f"-artifact_prefix={CORPUS}/crash_{reader}_"
@@ -159,7 +147,7 @@ def child(reader: str, seconds: int) -> None:
     atheris.Fuzz()
 
 
-def _places(reader: str, folder: Path) -> Callable[[bytes], Path | str | None]:
+def _places(reader: str, folder: Path) -> Callable[[bytes], Path | str]:
     """How bytes become what a reader reads."""
     if reader == "hub":
         return _hub

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessageAssistant
 
-from nla_eval.errors import InputError
-from nla_eval.sources import SOURCES, Skipped, SourceOptions
+from nla_eval.sources import SourceOptions
 from nla_eval.transcript import Arm, Transcript, content_parts
 from tests.sources.fixtures import FIXTURES, Fixture
+from tests.sources.held import outcome
 
 OPTIONS = SourceOptions(suite="s", arm=Arm.EVALUATION, prompts=True)
 FILES = [f for f in FIXTURES if f.name in {
@@ -40,25 +40,6 @@ words = st.text(st.characters(codec="utf-8"), max_size=30)
 names = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 
 
-def outcome(reader: str, path: Path, options: SourceOptions = OPTIONS) -> list[Transcript | Skipped] | None:
-    """The items, each checked; None for one clear error."""
-    try:
-        items = list(SOURCES.get(reader)(path, options))
-    except InputError as error:
-        if "\n" in str(error):
-            raise
-        return None
-    for item in items:
-        if isinstance(item, Skipped):
-            assert item.reason
-            assert "\n" not in item.reason
-        else:
-            assert item.messages
-            json.dumps(item.model_dump(mode="json"), ensure_ascii=False).encode()
-            assert len(item.digest) == 64
-    return items
-
-
 @pytest.mark.parametrize("fixture", FILES, ids=lambda fixture: fixture.name)
 @given(data=st.data())
 @QUICK
@@ -77,7 +58,7 @@ def test_damage_anywhere_is_a_reason_or_one_clear_error(fixture: Fixture, data: 
         else:
             content[at : at + 9] = b"\0" * 9
         path.write_bytes(content)
-        outcome(fixture.reader, path)
+        outcome(fixture.reader, path, OPTIONS)
 
 
 @pytest.mark.parametrize("fixture", JSON_FILES, ids=lambda fixture: fixture.name)
@@ -89,7 +70,7 @@ def test_any_value_in_any_field_is_a_reason_or_a_transcript(fixture: Fixture, da
         records = _records(path.read_text())
         _replace_somewhere(records, data)
         path.write_text("\n".join(json.dumps(record) for record in records))
-        outcome(fixture.reader, path)
+        outcome(fixture.reader, path, OPTIONS)
 
 
 def _records(content: str) -> list[Any]:
@@ -139,7 +120,7 @@ def test_no_turn_no_word_and_no_call_of_openais_shape_is_lost_or_moved(chat: lis
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.jsonl"
         path.write_text(json.dumps({"id": "x", "messages": chat}))
-        items = outcome("jsonl", path)
+        items = outcome("jsonl", path, OPTIONS)
     assert items is not None
     (found,) = items
     assert isinstance(found, Transcript)
@@ -168,7 +149,7 @@ def test_shapes_and_containers_of_one_chat_have_one_digest(turns: list[tuple[str
         (folder / "c.jsonl").write_text(json.dumps({"messages": anthropic}))
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"conversation": openai}]), folder / "d.parquet")
         found = [
-            outcome(reader, folder / file)
+            outcome(reader, folder / file, OPTIONS)
             for reader, file in (
                 ("jsonl", "a.jsonl"),
                 ("jsonl", "b.json"),
