@@ -92,12 +92,16 @@ class ExplanationConfig(Frozen):
                     raise ValueError(str(err)) from err
         return self
 
+    def most(self, part: str) -> int:
+        """The size that `part` has in the format, 0 without it."""
+        from .explanation_parts import largest
+
+        return largest(self.lines, part)
+
     @property
     def continuation(self) -> int:
         """Tokens of the target's own continuation that the format needs: a word takes one and a third, and spaces."""
-        from .explanation_parts import largest
-
-        words = largest(self.lines, "continuation")
+        words = self.most("continuation")
         return words + words // 3 + 1 if words else 0
 
 

@@ -21,6 +21,8 @@ _ROLE_MARKS = (
 )
 """How ChatML (SmolLM2, Qwen), Llama 3 and Gemma open a message."""
 _MARKS = re.compile("|".join([*_ROLE_MARKS, r"<end_of_turn>\n?", r"<\|im_end\|>\n?", r"<\|[a-z_]+\|>"]))
+_LETTERS = re.compile(r"[A-Za-z]+\Z")
+_LONGEST_WORD = 30
 _LONGEST_RULE = 4
 """Characters shown of a row of dots or dashes."""
 RECENT = 30
@@ -72,11 +74,19 @@ class Moment:
     """First character of the last `RECENT` tokens."""
     continuation: str = ""
     """How the target itself would go on, greedily."""
+    like: tuple[str, ...] = ()
+    """Words like the one the text ends in, nearest first, none of them recent; see `resembling`."""
 
     @property
     def joined(self) -> bool:
         """Whether what follows may go on the last word: the text ends in a letter or digit."""
         return self.text[-1:].isalnum()
+
+    @property
+    def last_word(self) -> str:
+        """The word the text ends in, as far as it is written; empty behind anything but a letter."""
+        found = _LETTERS.search(self.text[-_LONGEST_WORD:])
+        return found[0] if found else ""
 
     @property
     def recent(self) -> str:

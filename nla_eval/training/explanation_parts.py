@@ -302,6 +302,12 @@ def _kind(writing: Writing, _: int) -> str:
     return "a capitalised word" if bare[:1].isupper() else "a content word"
 
 
+@_part("like", "like", sized=True)
+def _like(writing: Writing, size: int) -> str:
+    """Words that the target's embedding holds to be like the final one, none of them among the last `RECENT` tokens."""
+    return " / ".join(writing.moment.like[:size])
+
+
 @_part("expects", "next", sized=True)
 def _expects(writing: Writing, size: int) -> str:
     """The target's likeliest next tokens."""

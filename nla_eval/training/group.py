@@ -65,7 +65,7 @@ class Group:
         flat = torch.cat([t.reshape(-1) for t in tensors])
         held = flat.to("cuda" if dist.get_backend() == "nccl" else "cpu")
         dist.all_reduce(held)
-        parts = held.to(flat.device).split([t.numel() for t in tensors])
+        parts = torch.split(held.to(flat.device), [t.numel() for t in tensors])
         return [part.view_as(t) for part, t in zip(parts, tensors, strict=True)]
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:

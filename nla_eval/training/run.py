@@ -38,6 +38,7 @@ from .joint_state import latest_weights
 from .marker import injection_marker
 from .optim import base_of, restore
 from .parts import masked
+from .resembling import Resembling
 from .round_trip import Models
 from .run_rows import watched
 from .start import Start
@@ -103,12 +104,14 @@ class Run:
         """Every captured position, as a writer sees it, by (row, position)."""
         captured, corpus, tokenizer = self.captured(), self.corpus(), self.target.tokenizer
         starts = np.searchsorted(captured["row"].numpy(), np.arange(len(corpus) + 1))
+        most = self.config.explanation.most("like")
+        resembling = Resembling.of_checkpoint(self.target, self.vocabulary()) if most else None
         for index, row in enumerate(corpus.iter_rows(named=True)):
             here = slice(int(starts[index]), int(starts[index + 1]))
             further = captured["continuation"][here].tolist() if "continuation" in captured else None
             made = moments(row, captured["next"][here].tolist(), tokenizer, further)
             for position, moment in zip(row["positions"], made, strict=True):
-                yield Request(index, position, moment)
+                yield Request(index, position, resembling.completed(moment, most) if resembling else moment)
 
     def writer(self) -> Writer:
         """Who writes the explanations."""

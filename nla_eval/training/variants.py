@@ -210,8 +210,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     config = load_config(given.config)
     chosen = [Variant.parse(text) for text in given.variants.split(",")]
-    longest = max(chosen, key=lambda v: v.explanation.continuation)
-    config = config.model_copy(update={"explanation": longest.explanation})
+    needed = {"lines": [line for variant in chosen for line in variant.explanation.lines]}
+    config = config.model_copy(update={"explanation": ExplanationConfig.model_validate(needed)})
     run = Run(config, given.run_folder or Path("runs") / f"{config.name}-variants")
     torch.set_num_threads(config.threads)
     trial, results = Trial(run, given.samples), []

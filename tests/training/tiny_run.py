@@ -49,7 +49,7 @@ def settings(folder: Path, **changes: Any) -> TrainConfig:
             "length_mix": [[600, 1.0]],
             "min_document_frequency": 3,
         },
-        "explanation": {"lines": [["speaker", "themes(2)"], ["now", "expects(2)", "continuation(2)"]]},
+        "explanation": {"lines": [["speaker", "themes(2)"], ["now", "like(1)", "expects(2)", "continuation(2)"]]},
         "max_new_tokens": 12,
         "ar": optim,
         "av": optim,
