@@ -31,6 +31,7 @@ from .explain import Vocabulary
 from .explanation_parts import Piece, joined, pieces
 from .figures import Figure, figure
 from .files import write_text
+from .format_probe import FormatProbe
 from .parts import masked
 from .run import Run
 from .writers import Request
@@ -112,7 +113,7 @@ class Trial:
             return found
         started = time.process_time()
         train, held = self.rows
-        said = {i: self._pieces(variant, i) for i in (*train, *held)}
+        said = {i: self.pieces(variant, i) for i in (*train, *held)}
         hide = np.random.default_rng([self.run.config.seed, 3]).random(len(train)) < variant.masked_share
         texts = [self._text(said[i], i, hidden=h) for i, h in zip(train, hide.tolist(), strict=True)]
         vectors = self.captured["activation"]
@@ -143,7 +144,8 @@ class Trial:
         write_text(json.dumps(result, indent=1, ensure_ascii=False), out)
         return result
 
-    def _pieces(self, variant: Variant, i: int) -> list[list[Piece]]:
+    def pieces(self, variant: Variant, i: int) -> list[list[Piece]]:
+        """What each part of a format says at row `i` of what was captured."""
         return pieces(self.requests[i].moment, self.vocabulary, variant.explanation.lines)
 
     def _text(self, said: list[list[Piece]], i: int, *, hidden: bool) -> str:
@@ -206,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--variants", required=True, help="formats, with commas; format:share hides recent words")
     parser.add_argument("--samples", type=int, default=1920, help="training samples each AR sees")
     parser.add_argument("--run-folder", type=Path, help="corpus and activations; made there if missing")
+    parser.add_argument("--probe", action="store_true", help="a ridge regression instead of an AR: seconds a format")
     parser.add_argument("--json", type=Path, help="write all results there too")
     given = parser.parse_args(argv)
     config = load_config(given.config)
@@ -215,6 +218,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = Run(config, given.run_folder or Path("runs") / f"{config.name}-variants")
     torch.set_num_threads(config.threads)
     trial, results = Trial(run, given.samples), []
+    if given.probe:
+        probe = FormatProbe(trial)
+        for found in map(probe.probed, chosen):
+            print(
+                f"{found.variant}: fve_meannorm {found.whole:.3f}, recent words masked {found.masked:.3f}", flush=True
+            )
+        return
     has = trial.captured["continuation"].shape[1] if "continuation" in trial.captured else 0
     if has < config.explanation.continuation:
         print(

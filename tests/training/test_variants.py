@@ -50,3 +50,25 @@ def test_variants_are_compared_on_the_same_positions_and_kept(
     main(given)
     assert {p: p.stat().st_mtime_ns for p in (trained / "run" / "variants").glob("*.json")} == kept
     assert Run(config, trained / "run").explanations()["text"][0]
+
+
+def test_a_probe_finds_that_what_is_said_of_the_final_token_is_worth_more_than_a_constant(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(json.loads(settings(trained).model_dump_json())))
+    main(
+        [
+            str(path),
+            "--variants",
+            "present,no_tail",
+            "--probe",
+            "--samples",
+            "400",
+            "--run-folder",
+            str(trained / "run"),
+        ]
+    )
+    found = [line.split() for line in capsys.readouterr().out.splitlines() if "fve_meannorm" in line]
+    assert [line[0] for line in found] == ["present:", "no_tail:"]
+    assert all(0.1 < float(line[2].rstrip(",")) < 1 for line in found)
