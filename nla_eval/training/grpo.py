@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 from .joint_config import AdvantageScale
 
 Floats = NDArray[np.float64]
+Kept = NDArray[np.bool_]
 _EQUAL = 1e-6
 """Rewards that spread less than this, as a standard deviation, count as equal: the rest is float32 rounding."""
 
 
-def advantages(rewards: Floats, scale: AdvantageScale) -> Floats:
+def advantages(rewards: Floats, scale: AdvantageScale, kept: Kept | None = None) -> Floats:
     """(groups, samples) rewards less their group's mean, scaled; zero in a group whose rewards are all equal.
 
     Args:
         rewards: (groups, samples), finite.
         scale: What to divide by; see `JointConfig.advantage_scale`.
+        kept: The rollouts that are learnt from, equally many of each group; the others get zero and count for nothing.
     """
+    if kept is not None:
+        found = np.zeros(rewards.shape)
+        found[kept] = advantages(rewards[kept].reshape(len(rewards), -1), scale).ravel()
+        return found
     centred = rewards - rewards.mean(axis=1, keepdims=True)
     spread = np.sqrt((centred**2).mean(axis=1, keepdims=True))
     centred = np.where(spread < _EQUAL, 0.0, centred)
@@ -31,6 +37,25 @@ def advantages(rewards: Floats, scale: AdvantageScale) -> Floats:
         return np.asarray(centred)
     divisor = np.maximum(spread, _EQUAL) if scale == "group" else np.sqrt((centred**2).mean())
     return np.asarray(centred / divisor)
+
+
+def widest(rewards: Floats, count: int) -> Kept:
+    """(groups, samples) bool: of each group the `count` rollouts whose rewards vary most, its worst and its best.
+    Drawing is cheaper than learning, and those in the middle teach least (Xu et al., arXiv 2504.13818).
+
+    Args:
+        rewards: (groups, samples), finite.
+        count: From 2 to samples.
+    """
+    order = np.argsort(rewards, axis=1, kind="stable")
+    ranked = np.take_along_axis(rewards, order, axis=1)
+    samples = rewards.shape[1]
+    splits = [np.r_[0:low, samples - count + low : samples] for low in range(count + 1)]
+    variance = np.stack([ranked[:, places].var(axis=1) for places in splits])
+    kept = np.zeros(rewards.shape, bool)
+    for group, best in enumerate(variance.argmax(axis=0).tolist()):
+        kept[group, order[group, splits[best]]] = True
+    return kept
 
 
 def clipped_surrogate(new: torch.Tensor, old: torch.Tensor, advantage: float, clip: float) -> torch.Tensor:

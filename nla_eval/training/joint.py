@@ -30,7 +30,7 @@ from ..scores import Baselines
 from .ar import Pairs
 from .av import answer_ids
 from .group import Group
-from .grpo import Floats, advantages, k3
+from .grpo import Floats, advantages, k3, widest
 from .joint_config import JointConfig
 from .joint_plan import learning_rate, masked_groups, reward, rows_of
 from .joint_state import JointState, Learner
@@ -220,15 +220,18 @@ class _Stage:
     ) -> dict[str, Any]:
         """Update the AV; what there is to log. It is left as it is where no rollout beats another of its group."""
         config, together = self.config, self.together
-        advantage = advantages(rewards, config.advantage_scale)
+        kept = widest(rewards, config.learnt_per_group or rewards.shape[1])
+        advantage = advantages(rewards, config.advantage_scale, kept)
         if not advantage.any():
             return {"av_skipped": True}
         with_kl = bool(config.kl) or measure_kl
-        answers = self._answers(groups, advantage[together.rank :: together.size], with_kl)
+        mine = slice(together.rank, None, together.size)
+        answers = self._answers(groups, advantage[mine], with_kl)
         references = self._references(groups)
-        tokens = [sum(r.draw.tokens for group in groups for r in group), sum(len(a.ids) for a in references)]
-        drawn, referred = together.summed([torch.tensor(tokens, dtype=torch.float64)])[0].tolist()
-        objective = Objective(drawn, max(1.0, referred), config.clip_ratio, config.kl, config.reference_mix)
+        lengths = np.array([[r.draw.tokens for r in group] for group in groups]).reshape(-1, rewards.shape[1])
+        tokens = [float(lengths.sum()), float(lengths[kept[mine]].sum()), float(sum(len(a.ids) for a in references))]
+        drawn, learnt, referred = together.summed([torch.tensor(tokens, dtype=torch.float64)])[0].tolist()
+        objective = Objective(learnt, max(1.0, referred), config.clip_ratio, config.kl, config.reference_mix)
         rate, found = learning_rate(config.av_lr, step, config), dict[str, Any]()
         for update in range(config.updates_per_step):
             passed = answers_pass(self.models.av, self.av.tensors, [*answers, *references], objective, self.layout)

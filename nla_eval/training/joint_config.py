@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Reward = Literal["mse", "log"]
 AdvantageScale = Literal["none", "group", "step"]
@@ -22,6 +22,9 @@ class JointConfig(BaseModel):
     """Training activations of one step, over all processes."""
     samples_per_group: int = Field(default=8, ge=2)
     """Explanations drawn for each, at temperature 1; the published recipe draws 8."""
+    learnt_per_group: int | None = Field(default=None, ge=2)
+    """The AV learns from so many of each group's explanations, those whose rewards vary most; None: from all. The AR
+    learns from all of them."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """Cap of one explanation in tokens; None takes the pack's."""
     reward: Reward = "mse"
@@ -70,3 +73,11 @@ class JointConfig(BaseModel):
     snapshot_every: int = Field(default=50, ge=1)
     """Steps between copies of the weights that are kept, for measurements over training; also after the last."""
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _checked(self) -> JointConfig:
+        if self.learnt_per_group and self.learnt_per_group > self.samples_per_group:
+            raise ValueError(f"learnt_per_group {self.learnt_per_group} is above samples_per_group")
+        if self.learnt_per_group and self.kl:
+            raise ValueError("kl is of all that was drawn: leave learnt_per_group out, or set kl to 0")
+        return self

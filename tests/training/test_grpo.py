@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval.training.grpo import advantages, clipped_surrogate, k3
+from nla_eval.training.grpo import advantages, clipped_surrogate, k3, widest
 
 REWARDS = np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0], [0.0, 0.0, 6.0]])
 
@@ -56,3 +58,22 @@ def test_k3_is_never_negative_and_its_mean_is_the_divergence(policy: list[float]
     each = k3(p, q)
     assert bool((each >= -1e-12).all())
     torch.testing.assert_close((p.exp() * each).sum(), (p.exp() * (p - q)).sum())
+
+
+@given(
+    st.lists(st.lists(st.floats(-2, 0), min_size=5, max_size=5), min_size=1, max_size=4),
+    st.integers(2, 5),
+)
+def test_the_rollouts_learnt_from_are_those_of_greatest_variance(rows: list[list[float]], count: int) -> None:
+    rewards = np.array(rows)
+    kept = widest(rewards, count)
+    assert (kept.sum(axis=1) == count).all()
+    for row, chosen in zip(rewards, kept, strict=True):
+        every = max(np.var([row[i] for i in c]) for c in combinations(range(5), count))
+        assert np.var(row[chosen]) == pytest.approx(every, abs=1e-12)
+
+
+def test_rollouts_that_are_not_learnt_from_have_no_advantage_and_no_part_in_the_baseline() -> None:
+    rewards = np.array([[-2.0, -1.0, -1.1, 0.0]])
+    kept = widest(rewards, 2)
+    np.testing.assert_allclose(advantages(rewards, "none", kept), [[-1, 0, 0, 1]])

@@ -70,6 +70,19 @@ def test_every_row_is_used_once_before_any_is_used_again() -> None:
     assert used[:7] != used[7:14]
 
 
+def test_a_kl_of_part_of_what_was_drawn_is_refused() -> None:
+    with pytest.raises(ValueError, match="leave learnt_per_group out"):
+        JointConfig(learnt_per_group=4, kl=0.1)
+
+
+@pytest.mark.usefixtures("closable")
+def test_learning_from_part_of_each_group_resumes_exactly(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", steps=3, learnt_per_group=2, evaluate_every=3)
+    run(tmp_path / "cut", steps=2, learnt_per_group=2, evaluate_every=3)
+    cut = run(tmp_path / "cut", steps=3, learnt_per_group=2, evaluate_every=3)
+    assert cut[-1]["av_loss"] == pytest.approx(whole[-1]["av_loss"], abs=1e-6)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
 def test_the_masked_share_is_kept_over_the_steps(share: float) -> None:
     chosen = [masked_groups(step, 3, share, 0) for step in range(40)]
