@@ -59,26 +59,15 @@ class FormatProbe:
 
     def _fve(self, variant: Variant, *, hide: bool) -> float:
         train, held = (self._features(variant, rows, hide=hide) for rows in self._trial.rows)
-        penalty = max(_PENALTIES, key=lambda p: self._across(train, p))
-        return 1.0 - self._error(train, self._train, held, self._held, penalty) / self._meannorm
-
-    def _across(self, features: torch.Tensor, penalty: float) -> float:
-        """Minus the error over folds of the training rows."""
-        fold = torch.arange(len(features)) * _FOLDS // len(features)
-        errors = []
+        middle = train.mean(0)
+        kernel, asked = (rows @ (train - middle).T for rows in (train - middle, held - middle))
+        fold = torch.arange(len(train)) * _FOLDS // len(train)
+        errors = torch.zeros(len(_PENALTIES))
         for out in (fold == f for f in range(_FOLDS)):
-            errors.append(self._error(features[~out], self._train[~out], features[out], self._train[out], penalty))
-        return -sum(errors) / _FOLDS
-
-    def _error(
-        self, known: torch.Tensor, answers: torch.Tensor, asked: torch.Tensor, actual: torch.Tensor, penalty: float
-    ) -> float:
-        """Mean mse_nrm of the ridge regression, in its dual form: there are more features than rows."""
-        middle, origin = known.mean(0), answers.mean(0)
-        kernel = (known - middle) @ (known - middle).T
-        kernel.diagonal().add_(penalty)
-        weights = torch.linalg.solve(kernel, answers - origin)
-        return float(mse_nrm((asked - middle) @ (known - middle).T @ weights + origin, actual).mean())
+            learnt = _Ridge(kernel[~out][:, ~out], self._train[~out])
+            errors += torch.tensor([learnt.error(kernel[out][:, ~out], self._train[out], p) for p in _PENALTIES])
+        best = _PENALTIES[int(errors.argmin())]
+        return 1.0 - _Ridge(kernel, self._train).error(asked, self._held, best) / self._meannorm
 
     def _features(self, variant: Variant, rows: Sequence[int], *, hide: bool) -> torch.Tensor:
         """(rows, parts x (2 d_model + 1))."""
@@ -100,3 +89,22 @@ class FormatProbe:
         tokenizer: Any = self._trial.run.target.tokenizer
         ids: list[int] = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
         return ids
+
+
+class _Ridge:
+    """Ridge regression in its dual form, for there are more features than rows: one decomposition serves all penalties.
+
+    Args:
+        kernel: (n, n) products of the rows that are learnt from, centred.
+        answers: (n, d_model).
+    """
+
+    def __init__(self, kernel: torch.Tensor, answers: torch.Tensor) -> None:
+        self._origin = answers.mean(0)
+        self._values, self._vectors = torch.linalg.eigh(kernel)
+        self._turned = self._vectors.T @ (answers - self._origin)
+
+    def error(self, kernel: torch.Tensor, actual: torch.Tensor, penalty: float) -> float:
+        """Mean mse_nrm on (m, n) products with other rows, whose activations are `actual`."""
+        weights = self._vectors @ (self._turned / (self._values + penalty)[:, None])
+        return float(mse_nrm(kernel @ weights + self._origin, actual).mean())
