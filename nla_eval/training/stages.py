@@ -53,6 +53,8 @@ class Stage:
     """Files and folders in the run folder; the first shows that the stage has run."""
     run: Callable[[Run], Any]
     off: Callable[[TrainConfig], bool] = lambda config: False
+    length: Callable[[TrainConfig], int] = lambda config: 0
+    """How far it goes. One that was done to a shorter length goes on from there."""
 
 
 def _pack(run: Run) -> None:
@@ -94,6 +96,7 @@ STAGES = (
     Stage(
         "joint", ("av", "ar", "ar_on_samples"), ("joint", "max_new_tokens"),
         ("joint.safetensors", "joint.jsonl", "joint"), Run.train_joint, off=lambda c: not c.joint.steps,
+        length=lambda c: c.joint.steps,
     ),
     Stage("pack", ("joint",), ("name",), ("pack.json",), _pack),
 )  # fmt: skip
@@ -120,6 +123,8 @@ class Ledger:
         self.run, self.path = run, run.folder / RECORD
         self._settings = run.config.model_dump(mode="json")
         self._settings["explanation"]["continuation"] = run.config.explanation.continuation
+        if run.config.joint.schedule == "constant":
+            self._settings["joint"].pop("steps")  # further steps are the same as if they had been asked for at once
         self._records: dict[str, dict[str, Any]] = {}
         if self.path.is_file():
             try:
@@ -154,7 +159,8 @@ class Ledger:
             if not present:
                 return Standing(stage, State.TO_DO)
             return Standing(stage, State.CHANGED, _difference(record["facts"], facts))
-        if record["done"] and (self.run.folder / stage.outputs[0]).exists():
+        far_enough = record.get("length", 0) >= stage.length(self.run.config)
+        if record["done"] and far_enough and (self.run.folder / stage.outputs[0]).exists():
             return Standing(stage, State.DONE)
         return Standing(stage, State.BEGUN if present else State.TO_DO)
 
@@ -162,7 +168,8 @@ class Ledger:
         """What the output of `stage` depends on: its fields, and the keys of the stages before it that are on."""
         facts = {name: _field(self._settings, name) for name in stage.fields}
         for name in _inputs(stage, self.run.config):
-            facts[f"stage {name}"] = _key(self.facts(_BY_NAME[name]))
+            length = _BY_NAME[name].length(self.run.config)
+            facts[f"stage {name}"] = _key(self.facts(_BY_NAME[name])) + (f" to {length}" if length else "")
         return facts
 
     def begin(self, stage: Stage) -> None:
@@ -184,7 +191,8 @@ class Ledger:
 
     def _put(self, stage: Stage, **values: Any) -> None:
         facts = self.facts(stage)
-        self._records[stage.name] = {"key": _key(facts), "facts": facts, **values}
+        length = stage.length(self.run.config)
+        self._records[stage.name] = {"key": _key(facts), "facts": facts, "length": length, **values}
         write_text(json.dumps({"format": _FORMAT, "stages": self._records}, indent=1), self.path)
 
 

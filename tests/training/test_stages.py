@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 import nla_eval.training.corpus as corpus_module
 from nla_eval.errors import InputError, NlaEvalError
 from nla_eval.training.run import Run
-from nla_eval.training.stages import RECORD, Ledger, State, run_stages
+from nla_eval.training.stages import RECORD, STAGES, Ledger, State, run_stages
 from tests.tiny_target import write_tiny_target
 from tests.training.tiny_run import BEFORE_PACK, settings, write_chats
 
@@ -74,8 +75,6 @@ def test_a_changed_field_makes_its_stage_and_those_after_it_stale_and_names_it(t
 
 
 def test_what_a_changed_setting_made_stale_is_moved_aside_and_made_again(trained: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(trained / "run", tmp_path / "run")
     run = Run(settings(trained, explanation={"lines": [["now"]]}), tmp_path / "run")
     with pytest.MonkeyPatch.context() as patch:
@@ -104,6 +103,25 @@ def test_a_damaged_record_is_refused_in_one_line(trained: Path, tmp_path: Path, 
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(InputError, match=r"stages\.json .*damaged or of another version"):
         Ledger(Run(settings(trained), tmp_path))
+
+
+def test_a_joint_stage_asked_for_more_steps_goes_on_and_the_pack_is_made_again(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+
+    def ledger(**joint: Any) -> Ledger:
+        return Ledger(Run(settings(trained, joint=joint), tmp_path / "run"))
+
+    done = ledger(steps=4)
+    for name, stage in ((stage.name, stage) for stage in STAGES if stage.name in ("joint", "pack")):
+        done.finish(stage, 1.0)
+        (tmp_path / "run" / stage.outputs[0]).write_text(name)
+
+    def found(**joint: Any) -> list[State]:
+        return [standing.state for standing in ledger(**joint).standings()[-2:]]
+
+    assert found(steps=4) == [State.DONE, State.DONE]
+    assert found(steps=6) == [State.BEGUN, State.CHANGED]
+    assert found(steps=6, schedule="cosine") == [State.CHANGED, State.CHANGED]
 
 
 def test_an_unknown_stage_is_refused_with_the_list(trained: Path) -> None:
@@ -135,8 +153,6 @@ def test_a_full_disk_leaves_no_half_written_file(
 
 
 def test_a_checkpoint_of_zero_samples_is_the_start_itself(trained: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(trained / "run", tmp_path / "run")
     run = Run(settings(trained, av={"samples": 0, "lora_rank": 2}), tmp_path / "run")
     run_stages(run, ["av"])
