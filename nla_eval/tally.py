@@ -228,7 +228,7 @@ def _headline(board: _Board, arm: str, suite: str, adjusted: dict[tuple[str, str
         mcnemar_p=mcnemar_exact(table),
         lanes=[_lane(lane, units, how) for lane, units in present.items()],
         controls=[_control(lane, measured, us, how) for lane, us in present.items() if lane != Lane.MEASURED],
-        versus_deployment=_versus(board, measured, adjusted.get((arm, suite))) if arm != Arm.DEPLOYMENT else None,
+        versus_deployment=_versus(board, measured, adjusted.get((arm, suite))) if arm == Arm.EVALUATION else None,
         groups=_groups(board, rows, n, v),
     )
 
@@ -316,7 +316,7 @@ def _adjusted_p(board: _Board, keys: Sequence[tuple[str, str]]) -> dict[tuple[st
     raw: dict[tuple[str, str], float] = {}
     for arm, suite in keys:
         measured = [board.lanes[Lane.MEASURED][i] for i in board.members(arm, suite)]
-        test = _permuted(board, measured) if arm != Arm.DEPLOYMENT else None
+        test = _permuted(board, measured) if arm == Arm.EVALUATION else None
         if test is not None:
             raw[arm, suite] = test.p_value
     return dict(zip(raw, holm(list(raw.values())), strict=True))

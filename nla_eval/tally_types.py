@@ -110,7 +110,7 @@ class HeadlineTally(Frozen):
     lanes: list[LaneTally]
     controls: list[ControlComparison]
     versus_deployment: ArmComparison | None
-    """None for the deployment arm itself, or where there is no deployment arm."""
+    """None for the deployment and the monitor arm, or where there is no deployment arm."""
     groups: list[GroupRow]
 
     def lane(self, name: str) -> LaneTally | None:
