@@ -123,6 +123,13 @@ def test_a_suite_without_a_design_or_with_one_variant_is_not_compared() -> None:
     assert compared(replace(frames, transcripts=one)) is None
 
 
+def test_the_monitor_arm_is_compared_within_itself_and_with_nothing_else() -> None:
+    chat = Arm("chat", "deployment", 9, 1, 0.0)
+    found = tally(replace(planted_frames([PAIRS, chat]), designs=DESIGNS), QUICK).suites[0]
+    assert found.variants is not None
+    assert all(h.versus_deployment is None for h in found.headlines)
+
+
 @pytest.mark.parametrize(
     "factors",
     [
