@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +64,9 @@ def awareness_task(suite: Suite, **options: Any) -> Task:
             return _task(list(_of_suite(suite).values()), load(suite=suite.name), suite, chosen)
         how: dict[str, Any] = chosen.model_dump(mode="json", include={"match", "match_to", "seed"})
         drawn = _drawn(suite, chosen.match_to, chosen.match, chosen.seed)
-        print(drawn.describe(), file=sys.stderr)
+        print(drawn.arm.describe(), file=sys.stderr)
         made = _task(list(drawn.transcripts), load(suite=suite.name, matched=how), suite, chosen)
-        made.metadata = {**(made.metadata or {}), "matched": {**how, "balance": [asdict(row) for row in drawn.balance]}}
+        made.metadata = {**(made.metadata or {}), "matched": drawn.arm.model_dump(mode="json")}
         return made
     except NlaEvalError as err:
         raise PrerequisiteError(str(err)) from err

@@ -1,7 +1,7 @@
 """From Inspect logs and stores to the frames a tally reads: readings, their judgements, judged turns, transcripts.
 
 Judgements are those a log was scored with, or made here by one classifier under one rubric; either way V and N of all
-inputs agree, and no weights are needed. It knows no suite and no report."""
+inputs agree, and no weights are needed. It knows no suite by name and no report."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ import anyio
 import polars as pl
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
+from pydantic import ValidationError
 
 from .classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
+from .design import Design
 from .errors import InputError
 from .judgement import Classifier
+from .matching import MatchedArm
 from .readings import KEY, SCHEMA, StopReason
 from .store import TRANSCRIPT_SCHEMA, ReadingStore
+from .suite import get_suite, suite_names
 from .tally_frames import Frames
 from .transcript import content_digest
 from .turns import turn_texts
@@ -60,6 +64,10 @@ class Gathered:
     """Conversations by transcript digest."""
     scored: Scored | None = None
     """The judgements of the logs' own scorer; None when an input, or a sample of one, has none."""
+    designs: Mapping[str, Design] = field(default_factory=dict)
+    """How variants are to be compared, by suite."""
+    matched: Sequence[MatchedArm] = ()
+    """How deployment arms were drawn."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """By input's name."""
     notes: tuple[str, ...] = ()
@@ -80,6 +88,8 @@ class _Pile:
     judgements: list[pl.DataFrame] = field(default_factory=list)
     turns: list[pl.DataFrame] = field(default_factory=list)
     unscored: int = 0
+    designs: dict[str, Design] = field(default_factory=dict)
+    matched: list[MatchedArm] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -120,11 +130,14 @@ def gather(inputs: Iterable[str]) -> Gathered:
             raise InputError(f"no log or store at '{name}'; make one with: nla-eval read, or inspect eval")
     if not pile.transcripts:
         raise InputError("the inputs hold no transcript read by nla_eval; run: inspect eval nla_eval/<suite>")
+    transcripts = _first_of_each(pl.concat(pile.transcripts))
     return Gathered(
         readings=_one_per_key(pl.concat(pile.readings)),
-        transcripts=_first_of_each(pl.concat(pile.transcripts)),
+        transcripts=transcripts,
         messages=pile.messages,
         scored=pile.scored(),
+        designs=_designs(pile.designs, sorted(set(transcripts["suite"]))),
+        matched=list({arm.model_dump_json(): arm for arm in pile.matched}.values()),
         provenance=pile.provenance,
         notes=tuple(pile.notes),
     )
@@ -134,7 +147,14 @@ def as_scored(gathered: Gathered) -> Frames:
     """The frames with the judgements of the logs' own scorer. Raises InputError when there are none."""
     if gathered.scored is None:
         raise InputError("not every sample is scored; name a classifier with --classifier, for example linear")
-    return Frames(gathered.readings, gathered.scored.judgements, gathered.scored.turns, gathered.transcripts)
+    return Frames(
+        gathered.readings,
+        gathered.scored.judgements,
+        gathered.scored.turns,
+        gathered.transcripts,
+        gathered.designs,
+        gathered.matched,
+    )
 
 
 def judged(gathered: Gathered, classifier: Classifier) -> Frames:
@@ -149,6 +169,8 @@ async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
         judgements=await judge_readings(gathered.readings, classifier),
         turns=pl.concat(turns) if turns else pl.DataFrame(schema=TURN_SCHEMA),
         transcripts=gathered.transcripts,
+        designs=gathered.designs,
+        matched=gathered.matched,
     )
 
 
@@ -160,6 +182,8 @@ def _add_store(url: str, pile: _Pile) -> None:
     pile.transcripts.append(store.transcripts())
     pile.unscored += 1
     pile.messages |= kept_messages(store)
+    for fact in store.facts():
+        _add_fact(fact.about, fact.suite, json.loads(fact.fact), pile)
     manifest = store.manifest
     facts = store.identity.model_dump(mode="json") | (manifest.provenance if manifest else {})
     name = url.rstrip("/").rsplit("/", 1)[-1]
@@ -182,6 +206,9 @@ def _add_log(path: Path, pile: _Pile) -> None:
         pile.notes.append(f"log '{path.name}' holds no sample read by nla_eval")
         return
     pile.transcripts.append(pl.DataFrame(rows, schema=TRANSCRIPT_SCHEMA))
+    facts = header.eval.metadata or {}
+    _add_fact("design", rows[0]["suite"], (facts.get("card") or {}).get("design"), pile)
+    _add_fact("matched", rows[0]["suite"], facts.get("matched"), pile)
     pile.provenance[path.name] = {
         "task": header.eval.task,
         "target": header.eval.model,
@@ -189,6 +216,26 @@ def _add_log(path: Path, pile: _Pile) -> None:
         "options": dict(sorted(header.eval.task_args.items())),
         "status": header.status,
     }
+
+
+def _add_fact(about: str, suite: str, fact: Any, pile: _Pile) -> None:
+    """Keep what an input says of a suite; what another version wrote in another form is noted and left out."""
+    if fact is None:
+        return
+    try:
+        if about == "design":
+            pile.designs[suite] = Design.model_validate(fact)
+        else:
+            pile.matched.append(MatchedArm.model_validate(fact))
+    except ValidationError:
+        pile.notes.append(f"what is recorded as '{about}' of suite '{suite}' is of another version and left out")
+
+
+def _designs(recorded: Mapping[str, Design], suites: Sequence[str]) -> dict[str, Design]:
+    """As recorded with the readings; of suites for which nothing is, as their card says here, if they are at hand."""
+    silent = {*suites} - {*recorded}
+    cards = [get_suite(name).card for name in sorted(silent & {*suite_names()})] if silent else []
+    return {**{card.name: card.design for card in cards if card.design is not None}, **recorded}
 
 
 def _of_sample(sample: EvalSample, pile: _Pile) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ from random import Random
 import numpy as np
 from inspect_ai.model import ChatMessage, ChatMessageAssistant
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from .errors import InputError
 from .languages import language_of
@@ -57,15 +58,22 @@ class Balance:
         return self.after is not None and abs(self.after) <= UNBALANCED
 
 
-@dataclass(frozen=True)
-class Matched:
-    """A drawn arm."""
+class MatchedArm(BaseModel):
+    """How a deployment arm was drawn, without its transcripts: what stores, logs and reports keep of it."""
 
-    transcripts: tuple[Transcript, ...]
-    """In the order of the pool."""
-    balance: tuple[Balance, ...]
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measures: tuple[Measure, ...]
+    seed: int
+    wanted: tuple[str, ...]
+    """Suites it was drawn to resemble."""
+    pool: tuple[str, ...]
+    """Suites it was drawn from."""
+    drawn: int
+    """Transcripts."""
     donors: int
     """Transcripts of the pool that could have been drawn."""
+    balance: tuple[Balance, ...]
 
     @property
     def even(self) -> bool:
@@ -74,7 +82,7 @@ class Matched:
 
     def describe(self) -> str:
         """The table as lines of text."""
-        shown = [f"matched {len(self.transcripts)} of {self.donors} deployment transcripts"]
+        shown = [f"matched {self.drawn} of {self.donors} deployment transcripts"]
         shown += [
             f"  {b.measure:<12} suite {b.wanted:10,.2f}  pool {b.pool:10,.2f}  drawn {b.drawn:10,.2f}"
             f"  difference {_signed(b.before)} before, {_signed(b.after)} after"
@@ -84,6 +92,15 @@ class Matched:
             uneven = ", ".join(row.measure for row in self.balance if not row.even)
             shown.append(f"  not even in {uneven}: a larger pool may have nearer ones")
         return "\n".join(shown)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A drawn arm."""
+
+    transcripts: tuple[Transcript, ...]
+    """In the order of the pool."""
+    arm: MatchedArm
 
 
 def parse_measures(names: str | Sequence[str]) -> tuple[Measure, ...]:
@@ -119,11 +136,16 @@ def match(
     facts = _Facts.of(suite, measures), _Facts.of(donors, measures)
     _expect_enough(*facts)
     chosen = sorted(_drawn(*facts, seed))
-    return Matched(
-        transcripts=tuple(donors[number] for number in chosen),
-        balance=tuple(_balance(*facts, chosen)),
+    arm = MatchedArm(
+        measures=tuple(measures),
+        seed=seed,
+        wanted=tuple(sorted({t.suite for t in suite})),
+        pool=tuple(sorted({t.suite for t in donors})),
+        drawn=len(chosen),
         donors=len(donors),
+        balance=tuple(_balance(*facts, chosen)),
     )
+    return Matched(tuple(donors[number] for number in chosen), arm)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,12 @@ from .errors import StoreError
 from .readings import KEY, SCHEMA, Reading, StopReason
 from .store_files import Part, PartGoneError, StoreFiles
 from .store_rows import (
+    FACT_SCHEMA,
     KINDS,
     MESSAGE_SCHEMA,
     TRANSCRIPT_SCHEMA,
     ActivationStorage,
+    Fact,
     TranscriptRow,
     activation_schema,
     clean,
@@ -37,6 +39,7 @@ __all__ = [
     "FORMAT",
     "TRANSCRIPT_SCHEMA",
     "ActivationStorage",
+    "Fact",
     "Manifest",
     "ReadingKey",
     "ReadingStore",
@@ -201,6 +204,12 @@ class ReadingStore:
             rows = {"transcript_digest": list(new), "messages": list(new.values())}
             self.write_part("messages", pl.DataFrame(rows, schema=MESSAGE_SCHEMA))
 
+    def append_facts(self, facts: Sequence[Fact]) -> None:
+        """Add what is known of groups of transcripts, as one part. Facts that are there already are left out."""
+        known = self.facts()
+        if new := [fact.model_dump() for fact in facts if fact not in known]:
+            self.write_part("facts", pl.DataFrame(new, schema=FACT_SCHEMA))
+
     def append_activations(self, batch: Mapping[str, StoredActivations]) -> None:
         """Add activations by transcript digest as one part. No effect in a store that keeps none.
 
@@ -248,6 +257,10 @@ class ReadingStore:
     def messages(self) -> dict[str, str]:
         """Conversations by transcript digest, as JSON lists of chat messages."""
         return dict(resolved("messages", self.rows("messages", MESSAGE_SCHEMA)).iter_rows())
+
+    def facts(self) -> list[Fact]:
+        """What is known of groups of transcripts, sorted."""
+        return [Fact.model_validate(row) for row in resolved("facts", self.rows("facts", FACT_SCHEMA)).to_dicts()]
 
     def activations(self, digests: Collection[str] | None = None) -> dict[str, StoredActivations]:
         """Stored activations by transcript digest; of all transcripts or of those named."""
@@ -297,7 +310,9 @@ class ReadingStore:
         """Columns and dtypes of a kind's parts."""
         if kind == "activations":
             return activation_schema(self.identity.activations, self.identity.d_model)
-        return {"readings": SCHEMA, "transcripts": TRANSCRIPT_SCHEMA, "messages": MESSAGE_SCHEMA}[kind]
+        return {"readings": SCHEMA, "transcripts": TRANSCRIPT_SCHEMA, "messages": MESSAGE_SCHEMA, "facts": FACT_SCHEMA}[
+            kind
+        ]
 
     def rows(self, kind: str, schema: Mapping[str, pl.DataType], wanted: pl.Expr | None = None) -> pl.DataFrame:
         """All rows of a kind in the order of their parts, duplicates included.

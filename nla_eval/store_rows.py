@@ -37,7 +37,8 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
 """Polars dtypes of the transcripts frame, in column order: `TranscriptRow`'s fields."""
 
 MESSAGE_SCHEMA: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
-KINDS = ("readings", "transcripts", "messages", "activations")
+FACT_SCHEMA: dict[str, pl.DataType] = {"about": pl.String(), "suite": pl.String(), "fact": pl.String()}
+KINDS = ("readings", "transcripts", "messages", "activations", "facts")
 
 _NUMBERS: dict[str, pl.DataType] = {"float32": pl.Float32(), "float16": pl.Float16(), "bfloat16": pl.UInt16()}
 _LARGEST = {"float16": float(np.finfo(np.float16).max), "bfloat16": float(np.uint32(0x7F7F0000).view(np.float32))}
@@ -66,6 +67,18 @@ class TranscriptRow(BaseModel):
     lost_tokens: int = 0
     """Tokens beyond the target's context."""
     replay_notes: list[str] = Field(default_factory=list)
+
+
+class Fact(BaseModel):
+    """What a run knew of its transcripts as a group, and a tally needs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: Literal["design", "matched"]
+    suite: str
+    """Whose; of a matched arm, the suites it was drawn from, joined by commas."""
+    fact: str
+    """JSON: a `design.Design`, or a `matching.MatchedArm`."""
 
 
 def activation_schema(storage: ActivationStorage, d_model: int) -> dict[str, pl.DataType]:
@@ -116,6 +129,8 @@ def resolved(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
         return _one_reading_per_key(frame)
     if kind == "transcripts":
         return _latest_prepared(frame)
+    if kind == "facts":
+        return frame.unique(maintain_order=True).sort(list(FACT_SCHEMA))
     key = ["transcript_digest", "position"] if kind == "activations" else ["transcript_digest"]
     return frame.unique(subset=key, keep="first", maintain_order=True).sort(key)
 

@@ -20,6 +20,7 @@ from inspect_ai.tool import Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ._rooms import load_room
+from .design import Design
 from .errors import InputError
 from .suite_data import SuiteData, transcripts_of
 from .transcript import Arm, Transcript
@@ -81,6 +82,8 @@ class SuiteCard(BaseModel):
     """What may mislead: selection, format, known imbalance."""
     family_count: int | None = Field(default=None, ge=1)
     """How many families the transcripts fall into, where it was counted."""
+    design: Design | None = None
+    """How its variants are to be compared within families, where they are."""
     data: SuiteData | None = None
     """Where the transcripts lie, for a suite whose module has no code of its own (`nla-eval suite add`)."""
 

@@ -5,12 +5,13 @@ file and knows no suite, classifier or report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 import polars as pl
 
+from .design import Design
 from .errors import InputError
 from .judgement import Headline, Label, Outcome
 from .readings import Lane
@@ -36,7 +37,7 @@ from .stats import (
     wilson,
 )
 from .tally_arms import arms_of, certify, lane_scores
-from .tally_frames import Frames, Unit, Verdicts, draws_of, lane_units, outcome_under, spoken, verdicts
+from .tally_frames import Frames, Unit, Verdicts, draws_of, lane_units, mean_scores, outcome_under, spoken, verdicts
 from .tally_shown import choose
 from .tally_types import (
     ArmComparison,
@@ -49,7 +50,10 @@ from .tally_types import (
     SuiteTally,
     Tally,
     TranscriptRate,
+    VariantMeasure,
+    VariantTally,
 )
+from .tally_variants import Outcomes, compare
 from .transcript import Arm
 
 __all__ = ["Frames", "Tally", "TallyOptions", "tally"]
@@ -139,7 +143,7 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         judged_share=options.judged_share,
         level=options.how.level,
         arms=arms_of(found.transcripts),
-        suites=_suites(found, boards, options),
+        suites=_suites(found, boards, options, frames.designs),
         certifications=[c for c in certificates if c is not None],
         scores=lane_scores(found),
         flagged=shown.flagged,
@@ -147,6 +151,7 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         unflagged=shown.unflagged,
         said=shown.said,
         said_total=shown.said_total,
+        matched=list(frames.matched),
         notes=found.notes,
     )
 
@@ -158,12 +163,16 @@ def _board(found: Verdicts, headline: Headline, options: TallyOptions) -> _Board
     return _Board(found, headline, units, spoken(found, headline, options.judged_share), options)
 
 
-def _suites(found: Verdicts, boards: dict[Headline, _Board], options: TallyOptions) -> list[SuiteTally]:
+def _suites(
+    found: Verdicts, boards: dict[Headline, _Board], options: TallyOptions, designs: Mapping[str, Design]
+) -> list[SuiteTally]:
     keys = sorted(found.duplicates, key=lambda key: (key[0] == Arm.DEPLOYMENT, key))
     adjusted = {headline: _adjusted_p(board, keys) for headline, board in boards.items()}
+    scores = mean_scores(found, Lane.MEASURED) if designs else []
     suites = []
     for arm, suite in keys:
         rows = boards[options.primary].members(arm, suite)
+        design = designs.get(suite)
         suites.append(
             SuiteTally(
                 suite=suite,
@@ -173,9 +182,28 @@ def _suites(found: Verdicts, boards: dict[Headline, _Board], options: TallyOptio
                 families=sorted({boards[options.primary].lanes[Lane.MEASURED][i].family for i in rows}),
                 headlines=[_headline(board, arm, suite, adjusted[h]) for h, board in boards.items()],
                 denominators=_denominators(boards[options.primary], rows),
+                variants=_variants(design, boards[options.primary], rows, scores) if design else None,
             )
         )
     return suites
+
+
+def _variants(
+    design: Design, board: _Board, rows: Sequence[int], scores: Sequence[float | None]
+) -> VariantTally | None:
+    units = [board.lanes[Lane.MEASURED][i] for i in rows]
+    variants = board.found.transcripts["variant"].to_list()
+    outcomes = Outcomes(
+        items=[u.cluster for u in units],
+        variants=[variants[i] for i in rows],
+        values={
+            VariantMeasure.SAID: [board.v[i] for i in rows],
+            VariantMeasure.FLAGGED: [u.state for u in units],
+            VariantMeasure.FRACTION: [u.fraction for u in units],
+            VariantMeasure.SCORE: [scores[i] for i in rows],
+        },
+    )
+    return compare(design, outcomes, board.options.how)
 
 
 def _headline(board: _Board, arm: str, suite: str, adjusted: dict[tuple[str, str], float]) -> HeadlineTally:
@@ -200,7 +228,7 @@ def _headline(board: _Board, arm: str, suite: str, adjusted: dict[tuple[str, str
         mcnemar_p=mcnemar_exact(table),
         lanes=[_lane(lane, units, how) for lane, units in present.items()],
         controls=[_control(lane, measured, us, how) for lane, us in present.items() if lane != Lane.MEASURED],
-        versus_deployment=_versus(board, measured, adjusted.get((arm, suite))) if arm != Arm.DEPLOYMENT else None,
+        versus_deployment=_versus(board, measured, adjusted.get((arm, suite))) if arm == Arm.EVALUATION else None,
         groups=_groups(board, rows, n, v),
     )
 
@@ -288,7 +316,7 @@ def _adjusted_p(board: _Board, keys: Sequence[tuple[str, str]]) -> dict[tuple[st
     raw: dict[tuple[str, str], float] = {}
     for arm, suite in keys:
         measured = [board.lanes[Lane.MEASURED][i] for i in board.members(arm, suite)]
-        test = _permuted(board, measured) if arm != Arm.DEPLOYMENT else None
+        test = _permuted(board, measured) if arm == Arm.EVALUATION else None
         if test is not None:
             raw[arm, suite] = test.p_value
     return dict(zip(raw, holm(list(raw.values())), strict=True))

@@ -6,12 +6,14 @@ judgements into verdicts live here and nowhere else. It knows no suite and no cl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from .design import Design
 from .errors import InputError
 from .judgement import JUDGED, Headline, Label, Outcome
+from .matching import MatchedArm
 from .readings import KEY, SCHEMA, StopReason
 
 TURN_KEY = ("transcript_digest", "message", "part")
@@ -37,6 +39,10 @@ class Frames:
     """transcript_digest, message, part ("thinking", "text", "tool_call"), the same verdict columns, and the text."""
     transcripts: pl.DataFrame
     """One row per transcript: `TRANSCRIPT_COLUMNS`, and optionally `languages` (list of strings)."""
+    designs: Mapping[str, Design] = field(default_factory=dict)
+    """How the variants of a suite are to be compared, by the suite's name."""
+    matched: Sequence[MatchedArm] = ()
+    """How deployment arms were drawn."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,17 @@ def spoken(found: Verdicts, headline: Headline, judged_share: float) -> list[boo
             None if row is None else True if row["aware"] else False if row["share"] >= judged_share else None
         )
     return states
+
+
+def mean_scores(found: Verdicts, lane: str) -> list[float | None]:
+    """The classifier's mean score over each transcript's judged readings, in the order of `found.transcripts`.
+
+    None where nothing was judged or the classifier has no score.
+    """
+    rows = found.readings.filter((pl.col("lane") == lane) & pl.col("judged"))
+    means = rows.group_by("transcript_digest").agg(pl.col("score").sort().mean())
+    known: dict[str, float | None] = dict(means.iter_rows())
+    return [known.get(digest) for digest in found.transcripts["transcript_digest"]]
 
 
 def draws_of(rows: pl.DataFrame) -> int:

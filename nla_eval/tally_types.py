@@ -5,10 +5,13 @@ reason, never a silent zero."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from .judgement import Evidence, Headline, Outcome
-from .stats import Bounds, Estimate, KPoint, PairTable, PermutationTest
+from .matching import MatchedArm
+from .stats import Bounds, Contrast, Estimate, KPoint, PairTable, PermutationTest
 
 
 class Frozen(BaseModel):
@@ -107,7 +110,7 @@ class HeadlineTally(Frozen):
     lanes: list[LaneTally]
     controls: list[ControlComparison]
     versus_deployment: ArmComparison | None
-    """None for the deployment arm itself, or where there is no deployment arm."""
+    """None for the deployment and the monitor arm, or where there is no deployment arm."""
     groups: list[GroupRow]
 
     def lane(self, name: str) -> LaneTally | None:
@@ -128,6 +131,59 @@ class OutcomeCounts(Frozen):
     """Planned but never read."""
 
 
+class VariantMeasure(StrEnum):
+    """What variants are compared in."""
+
+    SAID = "said"
+    """V of a transcript, 0 or 1."""
+    FLAGGED = "flagged"
+    """N of a transcript: any of its positions, 0 or 1."""
+    FRACTION = "fraction"
+    """Aware positions over judged positions."""
+    SCORE = "score"
+    """Mean over judged explanations of the classifier's own score, which is under the broad headline."""
+
+
+class ContrastRow(Frozen):
+    """One comparison of a suite's variants in one outcome."""
+
+    kind: str
+    """"difference" of two variants, "main effect", or "interaction"."""
+    name: str
+    formula: str
+    found: Contrast
+    holm_p: float
+    """After Holm's correction over the contrasts of this outcome; one without a differing item counts as 1."""
+
+
+class VariantOutcome(Frozen):
+    """One outcome over the variants of a suite."""
+
+    outcome: VariantMeasure
+    means: list[Estimate]
+    """By variant: mean over transcripts in [0, 1], with a cluster interval over items."""
+    contrasts: list[ContrastRow]
+    """The same contrasts in the same order for every outcome."""
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is zero in every variant that was read."""
+        return all(not mean.value for mean in self.means)
+
+
+class VariantTally(Frozen):
+    """The variants of a suite compared within items, as its design declares; primary headline."""
+
+    factors: dict[str, list[str]]
+    """Factor to levels."""
+    variants: list[str]
+    items: int
+    """Prompt families."""
+    complete: int
+    """Of these, those of which every variant was read."""
+    outcomes: list[VariantOutcome]
+
+
 class SuiteTally(Frozen):
     """One suite in one arm."""
 
@@ -139,6 +195,8 @@ class SuiteTally(Frozen):
     families: list[str]
     headlines: list[HeadlineTally]
     denominators: list[OutcomeCounts]
+    variants: VariantTally | None = None
+    """None where the suite declares no design, or fewer than two of its variants were read."""
 
     def under(self, headline: Headline) -> HeadlineTally:
         """This suite under one headline."""
@@ -321,6 +379,8 @@ class Tally(Frozen):
     """A seeded sample of the measured lane."""
     said: list[ShownTurn]
     said_total: int
+    matched: list[MatchedArm] = Field(default_factory=list)
+    """How deployment arms were drawn to resemble a suite; empty where none was."""
     notes: list[str] = Field(default_factory=list)
     """What a reader must know of these frames, one sentence each."""
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from nla_eval.judgement import Evidence
 from nla_eval.stats import Bounds, Estimate
+from nla_eval.tally_types import VariantMeasure
 
 MISSING = "–"
 _MINUS = "−"
@@ -50,6 +51,31 @@ def plain_interval(estimate: Estimate, digits: int = 2) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
+
+
+def level(value: float | None, measure: VariantMeasure) -> str:
+    """A mean of one outcome: a percentage, or a score with three decimals."""
+    return number(value, 3) if measure is VariantMeasure.SCORE else percent(value)
+
+
+def level_interval(estimate: Estimate, measure: VariantMeasure) -> str:
+    """Its interval; empty when it is withheld."""
+    return plain_interval(estimate, 3) if measure is VariantMeasure.SCORE else interval(estimate)
+
+
+def difference(value: float | None, measure: VariantMeasure) -> str:
+    """A difference of one outcome with its sign: percentage points, or a score's with three decimals."""
+    if value is None:
+        return MISSING
+    shown = number(value, 3) if measure is VariantMeasure.SCORE else _signed(f"{100 * value:.1f}")
+    return f"+{shown}" if value > 0 else shown
+
+
+def difference_interval(estimate: Estimate, measure: VariantMeasure) -> str:
+    """Its interval, each end with its sign; empty when it is withheld."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{difference(estimate.low, measure)} to {difference(estimate.high, measure)}"
 
 
 def bounds(found: Bounds) -> str:

@@ -15,6 +15,7 @@ from nla_eval.transcript import Arm
 
 from ._card import CardSummary
 from ._format import interval, number, percent, plain_interval, spoken, words
+from ._variants import summary
 
 FEW_FAMILIES = 20
 MEANING = {
@@ -133,6 +134,9 @@ def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
 
 
 def _found(tally: Tally, suite: SuiteTally) -> str:
+    if suite.arm == Arm.MONITOR and suite.variants is not None:
+        compared = suite.variants
+        return f"In {suite.suite}, {words(compared.variants)} are compared with each other. {summary(compared)}"
     under = suite.under(tally.primary)
     measured = under.lane(Lane.MEASURED)
     if measured is None or measured.fraction.value is None:

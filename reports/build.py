@@ -24,6 +24,7 @@ from . import _format as fmt
 from ._card import summarise
 from ._figures import Curve, Panel, Row, k_curves, measured_and_control
 from ._prose import MEANING, finding, limits, withheld_headline
+from ._variants import NAMES, clear, conclusion, silent
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILE_NAME = "report.html"
@@ -35,6 +36,10 @@ _FILTERS = {
     "count": fmt.count,
     "interval": fmt.interval,
     "plain_interval": fmt.plain_interval,
+    "level": fmt.level,
+    "level_interval": fmt.level_interval,
+    "difference": fmt.difference,
+    "difference_interval": fmt.difference_interval,
     "bounds": fmt.bounds,
     "p": fmt.p_value,
     "words": fmt.words,
@@ -88,6 +93,10 @@ def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: M
             withheld=withheld_headline(tally),
             meaning=MEANING,
             outcomes=list(Outcome),
+            measures=NAMES,
+            silent=silent,
+            clear=clear,
+            conclusion=conclusion,
             grouped=any(suite.under(tally.primary).groups for suite in tally.suites),
             provenance=fmt.flatten(provenance),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

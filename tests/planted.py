@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nla_eval.design import Design
 from nla_eval.readings import SCHEMA
 from nla_eval.tally import Frames
 
@@ -82,6 +83,12 @@ class Arm:
     tokens: int = 900
     label: str = "belief"
     outcomes: tuple[str, ...] = ()
+    variants: tuple[tuple[str, float], ...] = ()
+    """(name, share of its transcripts that carry awareness), one transcript of each a family; `aware` is not used."""
+
+    def variant(self, index: int) -> tuple[str, float]:
+        """Of the transcript with this number."""
+        return (self.variants or (("plain", self.aware), ("prod", self.aware)))[index % (len(self.variants) or 2)]
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def planted_frames(
     transcripts: list[dict[str, Any]] = []
     for arm in arms:
         for index in range(arm.families * arm.per_family):
-            carries = bool(rng.random() < arm.aware)
+            carries = bool(rng.random() < arm.variant(index)[1])
             says = bool(rng.random() < arm.verbalized)
             transcript = _transcript(arm, index, text, rng)
             transcripts.append(transcript)
@@ -132,7 +139,7 @@ def _transcript(arm: Arm, index: int, text: Text, rng: np.random.Generator) -> d
         "suite": arm.suite,
         "arm": arm.arm,
         "family": text.wrap.format(f"{arm.suite}-family-{index // arm.per_family:02d}"),
-        "variant": ("plain", "prod")[index % 2],
+        "variant": arm.variant(index)[0],
         "outcome": arm.outcomes[index % len(arm.outcomes)] if arm.outcomes else None,
         "on_policy": True,
         "planned_positions": arm.positions,
@@ -221,3 +228,29 @@ SHOWCASE = [
     Arm("synthetic_chat", "deployment", 24, 1, 0.0, false_positive=0.004, truncated=0.01, donor=True, tokens=420),
 ]
 """Two planted evaluation suites and one deployment arm, small enough that nothing can be certified."""
+
+PAIRS = Arm(
+    "synthetic_pairs",
+    "monitor",
+    43,
+    3,
+    0.0,
+    density=0.5,
+    donor=True,
+    variants=(("told_test", 0.5), ("told_production", 0.1), ("neutral", 0.1)),
+)
+CELLS = Arm(
+    "synthetic_cells",
+    "monitor",
+    24,
+    4,
+    0.0,
+    density=0.5,
+    donor=True,
+    variants=(("exam_evaluation", 0.8), ("exam_deployment", 0.1), ("chat_evaluation", 0.1), ("chat_deployment", 0.1)),
+)
+DESIGNS = {
+    PAIRS.suite: Design({"clause": ("told_test", "told_production", "neutral")}),
+    CELLS.suite: Design({"format": ("exam", "chat"), "context": ("evaluation", "deployment")}),
+}
+"""How the variants of two planted monitor suites, with known effects, are to be compared."""

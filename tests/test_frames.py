@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from inspect_ai.model import get_model
 import nla_eval.runtime as runtime_module
 from nla_eval.awareness import awareness_task
 from nla_eval.classify import make_classifier
+from nla_eval.design import Design
 from nla_eval.errors import InputError
-from nla_eval.frames import as_scored, gather, judged
+from nla_eval.frames import _designs, as_scored, gather, judged
+from nla_eval.matching import Balance, MatchedArm, Measure
+from nla_eval.store import Fact, ReadingStore
 from nla_eval.tally import TallyOptions, tally
 from nla_eval.transcript import Arm
 from tests.planted_task import planted_suite
@@ -89,3 +93,51 @@ def test_a_folder_of_logs_is_read_and_a_log_without_readings_is_noted(made: Made
     found = gather([str(folder)])
     assert found.transcripts.height == COUNT
     assert found.notes == ("log 'b.eval' holds no sample read by nla_eval",)
+
+
+class TestFacts:
+    """What is known of groups of transcripts travels with them to the tally."""
+
+    DESIGN = Design({"clause": ("told", "neutral")})
+    ARM = MatchedArm(
+        measures=(Measure.LENGTH,), seed=3, wanted=("exam",), pool=("planted_frames",), drawn=4, donors=9,
+        balance=(Balance("length", 10.0, 20.0, 11.0, 1.5, 0.1),),
+    )  # fmt: skip
+
+    def test_a_store_keeps_them_once_and_the_frames_hold_them(self, made: Made, tmp_path: Path) -> None:
+        url = str(shutil.copytree(made.store, tmp_path / "store"))
+        facts = [
+            Fact(about="design", suite="planted_frames", fact=self.DESIGN.model_dump_json()),
+            Fact(about="matched", suite="planted_frames", fact=self.ARM.model_dump_json()),
+        ]
+        store = ReadingStore.open(url)
+        store.append_facts(facts)
+        store.append_facts(facts[:1])
+        assert store.facts() == facts
+        frames = judged(gather([url]), make_classifier("lexicon"))
+        assert frames.designs == {"planted_frames": self.DESIGN}
+        assert list(frames.matched) == [self.ARM]
+        assert tally(frames).matched == [self.ARM]
+
+    def test_a_log_s_card_and_matching_are_read(self, made: Made, tmp_path: Path) -> None:
+        log = read_eval_log(made.log)
+        log.eval.metadata = {
+            "card": {"design": self.DESIGN.model_dump(mode="json")},
+            "matched": self.ARM.model_dump(mode="json"),
+        }
+        write_eval_log(log, str(tmp_path / "a.eval"))
+        frames = as_scored(gather([str(tmp_path / "a.eval")]))
+        assert (frames.designs, list(frames.matched)) == ({"planted_frames": self.DESIGN}, [self.ARM])
+
+    def test_what_another_version_wrote_is_noted(self, made: Made, tmp_path: Path) -> None:
+        log = read_eval_log(made.log)
+        log.eval.metadata = {"matched": {"match": "length"}}
+        write_eval_log(log, str(tmp_path / "a.eval"))
+        found = gather([str(tmp_path / "a.eval")])
+        assert found.matched == []
+        assert "'matched' of suite 'planted_frames' is of another version" in found.notes[0]
+
+    def test_a_store_from_before_takes_the_design_of_the_card_at_hand(self) -> None:
+        assert _designs({}, ["format_context", "unheard_of", "hard_negatives"]) == {
+            "format_context": Design({"format": ("exam", "chat"), "context": ("evaluation", "deployment")})
+        }

@@ -13,9 +13,10 @@ from nla_eval._target_api import PrerequisiteError
 from nla_eval.awareness import awareness_task
 from nla_eval.commands.read import ReadRequest, _transcripts
 from nla_eval.errors import InputError
-from nla_eval.matching import Measure, match, parse_measures
+from nla_eval.matching import MatchedArm, Measure, match, parse_measures
 from nla_eval.plan import ReadingPlan
 from nla_eval.runtime import RuntimeSettings
+from nla_eval.store import Fact
 from nla_eval.suite import get_suite
 from nla_eval.transcript import Arm, Provenance, Transcript
 from tests import planted_task  # noqa: F401  (registers the engine "planted")
@@ -43,8 +44,8 @@ def test_the_nearest_in_length_are_drawn_and_the_balance_is_even() -> None:
     pool = [talk(f"d{n}", n + 1) for n in range(20)]
     made = match(wanted(3, 9), pool, [Measure.LENGTH])
     assert [t.id for t in made.transcripts] == ["d2", "d8"]
-    assert made.even
-    (row,) = made.balance
+    assert made.arm.even
+    (row,) = made.arm.balance
     assert row.before is not None
     assert row.after is not None
     assert abs(row.after) < 0.02 < abs(row.before)
@@ -67,8 +68,8 @@ def test_languages_are_exact_even_where_the_other_is_nearer() -> None:
     pool = [talk("english", 3), talk("german", 30, text=GERMAN)]
     made = match([talk("e", 3, arm=Arm.EVALUATION, text=GERMAN)], pool, parse_measures("length,language"))
     assert made.transcripts[0].id == "german"
-    assert [row.measure for row in made.balance] == ["length", "language=de"]
-    assert not made.even
+    assert [row.measure for row in made.arm.balance] == ["length", "language=de"]
+    assert not made.arm.even
 
 
 def test_equal_donors_fall_by_the_seed_and_always_the_same() -> None:
@@ -84,7 +85,7 @@ def test_only_the_deployment_arm_gives_donors_and_no_copy_of_the_suite() -> None
     copy = suite[0].model_copy(update={"arm": Arm.DEPLOYMENT, "id": "copy"})
     pool = [copy, talk("m", 3, arm=Arm.MONITOR), talk("d", 9)]
     made = match(suite, pool, [Measure.LENGTH])
-    assert (made.transcripts[0].id, made.donors) == ("d", 1)
+    assert (made.transcripts[0].id, made.arm.donors) == ("d", 1)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +118,11 @@ def test_measures_that_mean_nothing_are_refused(names: str) -> None:
 
 def test_a_difference_without_a_scale_is_said_to_have_none() -> None:
     made = match(wanted(3, 3), [talk("a", 3, calls=2), talk("b", 3, calls=2)], [Measure.TOOLS])
-    assert made.balance[0].after == 0.0, "calls of the last turn are an answer"
+    assert made.arm.balance[0].after == 0.0, "calls of the last turn are an answer"
     longer = match(wanted(3, 3, turns=2, calls=1), [talk("a", 3), talk("b", 3)], [Measure.TOOLS])
-    assert longer.balance[0].after is None
-    assert "without scale" in longer.describe()
-    assert "not even" in longer.describe()
+    assert longer.arm.balance[0].after is None
+    assert "without scale" in longer.arm.describe()
+    assert "not even" in longer.arm.describe()
 
 
 class TestTaskOption:
@@ -129,7 +130,9 @@ class TestTaskOption:
         made = awareness_task(get_suite("hard_negatives"), match="length,turns", match_to="capability_chat")
         assert len(made.dataset) == get_suite("capability_chat").card.count
         assert made.metadata is not None
-        assert made.metadata["matched"]["match_to"] == "capability_chat"
+        kept = MatchedArm.model_validate(made.metadata["matched"])
+        assert (kept.wanted, kept.pool) == (("capability_chat",), ("hard_negatives",))
+        assert kept.drawn == len(made.dataset) < kept.donors
         assert "before" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
@@ -156,10 +159,16 @@ def test_the_command_reads_only_those_drawn(tmp_path: Path, capsys: pytest.Captu
         ReadingPlan(), RuntimeSettings(target="bytes", engine="planted"), limit=2,
         match=parse_measures("length"), plan_only=True,
     )  # fmt: skip
-    read = list(_transcripts(request))
+    facts: list[Fact] = []
+    read = list(_transcripts(request, facts))
     assert [t.id for t in read if t.arm is Arm.EVALUATION] == ["chat0", "chat1"], "the limit holds for the suite"
     assert [t.id for t in read if t.arm is Arm.DEPLOYMENT] == ["chat1", "chat2"], "the pool is read whole"
     assert "matched 2 of 5 deployment transcripts" in capsys.readouterr().out
+    of = {fact.about: fact for fact in facts}
+    assert of["design"].suite == "minimal_pairs"
+    kept = MatchedArm.model_validate_json(of["matched"].fact)
+    assert (kept.drawn, kept.donors, kept.wanted, kept.pool) == (2, 5, ("runs",), ("usage",))
+    assert [(row.measure, row.even) for row in kept.balance] == [("length", True)]
 
 
 def write_chats(path: Path, sentences: list[int], answer: str) -> None:

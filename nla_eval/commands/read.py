@@ -24,7 +24,7 @@ from ..readings import Lane
 from ..runtime import Runtime, RuntimeSettings, runtime_for, torch_dtype
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
-from ..store import ActivationStorage, ReadingStore
+from ..store import ActivationStorage, Fact, ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
 
@@ -87,7 +87,8 @@ def scores_of(name: str) -> Scores:
 def run(request: ReadRequest) -> None:
     """Read everything, printing the plan before weights are loaded and what was made at the end."""
     progress = Lines(sys.stderr)
-    transcripts = _transcripts(request)
+    facts: list[Fact] = []
+    transcripts = _transcripts(request, facts)
     stages = _stages(request)
     runtime = runtime_for(request.settings)
     if request.plan_only:
@@ -95,6 +96,7 @@ def run(request: ReadRequest) -> None:
         return
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
+    store.append_facts(facts)
     print(planned.describe())
     runtime.drop_generator()
     setting = _setting(runtime)
@@ -164,14 +166,21 @@ def _setting(runtime: Runtime) -> Setting:
     )
 
 
-def _transcripts(request: ReadRequest) -> Iterator[Transcript]:
-    """Checks every name at once, so that a typing mistake costs no reading; transcripts then come lazily."""
+def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript]:
+    """Checks every name at once, so that a typing mistake costs no reading; transcripts then come lazily.
+
+    Args:
+        request: What the user asked for.
+        facts: Is given what is known of whole suites; of a matched arm, once its first transcript was taken.
+    """
     _arm(request.arm)
     named = [(name, request.arm) for name in request.sources]
     named += [(name, Arm.DEPLOYMENT.value) for name in request.deployment]
     found = [(_suite(name), name, arm) for name, arm in named]
+    cards = [suite.card for suite, _, _ in found if suite]
+    facts += [Fact(about="design", suite=c.name, fact=c.design.model_dump_json()) for c in cards if c.design]
     if request.match:
-        return _matched(found, request)
+        return _matched(found, request, facts)
     sources = [_of_suite(suite, request) if suite else _of_place(name, arm, request) for suite, name, arm in found]
     return (transcript for source in sources for transcript in source)
 
@@ -189,7 +198,9 @@ def _suite(name: str) -> Suite | None:
     return get_suite(name)
 
 
-def _matched(found: Sequence[tuple[Suite | None, str, str]], request: ReadRequest) -> Iterator[Transcript]:
+def _matched(
+    found: Sequence[tuple[Suite | None, str, str]], request: ReadRequest, facts: list[Fact]
+) -> Iterator[Transcript]:
     """All but the deployment arm as it is, and of that arm those drawn to resemble the evaluation arm.
 
     Prompts are matched before the target answers them, so that only those drawn are answered. The deployment arm is the
@@ -200,7 +211,8 @@ def _matched(found: Sequence[tuple[Suite | None, str, str]], request: ReadReques
     others = [list(islice((t for t in rows if t.arm is not Arm.DEPLOYMENT), request.limit)) for rows in sources]
     wanted = [t for rows in others for t in rows if t.arm is Arm.EVALUATION]
     made = match(wanted, [t for rows in sources for t in rows], request.match, request.plan.seed)
-    print(made.describe())
+    print(made.arm.describe())
+    facts.append(Fact(about="matched", suite=",".join(made.arm.pool), fact=made.arm.model_dump_json()))
     drawn = {t.digest for t in made.transcripts}
     for (suite, _, _), rows, others_of in zip(found, sources, others, strict=True):
         chosen = others_of + [t for t in rows if t.arm is Arm.DEPLOYMENT and t.digest in drawn]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,6 +80,14 @@ def test_a_suite_holds_what_its_card_says(name: str, loaded: dict[str, list[Tran
 def test_a_suite_has_eight_families_and_loads_the_same_twice(name: str, loaded: dict[str, list[Transcript]]) -> None:
     assert len({t.family for t in loaded[name]}) >= 8
     assert [(t.id, t.digest) for t in get_suite(name).load()] == [(t.id, t.digest) for t in loaded[name]]
+
+
+@pytest.mark.parametrize("name", [name for name in HERE if SuiteCard.load(ROOM / f"{name}.yaml").design])
+def test_every_family_of_a_design_has_each_variant_once(name: str, loaded: dict[str, list[Transcript]]) -> None:
+    design = get_suite(name).card.design
+    assert design is not None
+    families = {t.family for t in loaded[name]}
+    assert Counter((t.family, t.variant) for t in loaded[name]) == Counter(product(families, design.variants))
 
 
 @pytest.mark.parametrize("name", OFFLINE)

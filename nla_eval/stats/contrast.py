@@ -1,0 +1,157 @@
+"""Contrasts within items: what changes when an item (a prompt family) is told, worded or laid out in another way.
+
+In: one value per transcript with its item and its variant, missing where undecided. Out: the mean over items of a
+weighted sum of variants, with an interval and a sign-flip test whose independent units are items, not transcripts. It
+does not know what the variants mean."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from .bootstrap import MIN_CLUSTERS, NO_VARIATION, Floats
+from .interval import Estimate, Resampling, withheld
+from .zero import upper_bound
+
+EXACT_SUMS = 20_000
+"""The null distribution is listed in full while it has at most this many different sums; Monte Carlo beyond."""
+_SAME = 9
+"""Sums that agree to this many decimals are one."""
+
+
+@dataclass(frozen=True)
+class SignFlip:
+    """A test that the contrast is zero."""
+
+    p_value: float
+    """Two-sided."""
+    exact: bool
+    """Every pattern of signs is counted; else drawn at random, the observed one among them."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One weighted sum of variants over items."""
+
+    estimate: Estimate
+    """Its mean over the items that have every variant it needs; n counts them."""
+    differing: int
+    """Items in which it is not zero."""
+    incomplete: int
+    """Items left out, for they lack a decided transcript of a variant it needs."""
+    test: SignFlip | None
+    """None where it is zero in every item: there is nothing to test."""
+
+
+def item_means(
+    values: Sequence[float | None],
+    items: Sequence[Hashable],
+    variants: Sequence[str | None],
+    order: Sequence[str],
+) -> Floats:
+    """(I, V) mean value of each item's transcripts of each variant; NaN where none is decided.
+
+    Args:
+        values: (n,) one a transcript; None for undecided.
+        items: (n,) what stays the same from variant to variant: the prompt family.
+        variants: (n,) theirs. Those that are not in `order` are left out.
+        order: (V,) the variants that become columns.
+    """
+    rows = {item: i for i, item in enumerate(dict.fromkeys(items))}
+    columns = {variant: j for j, variant in enumerate(order)}
+    sums, counts = np.zeros((len(rows), len(order))), np.zeros((len(rows), len(order)))
+    for value, item, variant in zip(values, items, variants, strict=True):
+        if value is not None and variant in columns:
+            sums[rows[item], columns[variant]] += value
+            counts[rows[item], columns[variant]] += 1
+    means: Floats = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return means
+
+
+def within_items(cells: Floats, weights: Sequence[float], how: Resampling) -> Contrast:
+    """The contrast `cells @ weights`, item by item.
+
+    `[1, -1]` is a paired difference; with the cells of a 2 x 2 in the order a1, a2, b1, b2, `[1, -1, -1, 1]` is the
+    interaction (a1 - a2) - (b1 - b2) and `[.5, .5, -.5, -.5]` a main effect.
+
+    The interval is t(n - 1) over items from 8 items on; where no item differs, the exact bound of the share of items
+    that do bounds the mean, too. Observed coverage of a nominal 95 % with 12 to 43 items and rates from 0.02 to 0.9 (19
+    settings, 300 replications each): 0.92 to 0.97, and 1.00 in the two sparsest. The bias-corrected bootstrap, which
+    `bootstrap` prefers for rates, covers 0.88 to 0.92 where few items differ.
+
+    Args:
+        cells: (I, V) values in [0, 1], as from `item_means`.
+        weights: (V,) that sum to zero. Items need the variants whose weight is not zero.
+        how: Level; and resamples and seed where the test is not exact.
+
+    Raises:
+        ValueError: The weights do not fit the cells or do not sum to zero.
+    """
+    weight = np.asarray(weights, dtype=np.float64)
+    if weight.shape != cells.shape[1:] or abs(float(weight.sum())) > 10**-_SAME:
+        raise ValueError(f"weights {list(weights)} for {cells.shape[1]} variants; expected one each, summing to zero")
+    values = cells[:, weight != 0] @ weight[weight != 0]
+    found = np.round(values[~np.isnan(values)], _SAME)
+    differing = int(np.count_nonzero(found))
+    return Contrast(
+        estimate=_interval(found, float(weight[weight > 0].sum()), how),
+        differing=differing,
+        incomplete=len(values) - len(found),
+        test=sign_flip(found, how) if differing else None,
+    )
+
+
+def sign_flip(differences: Floats, how: Resampling) -> SignFlip:
+    """Two-sided test that differences lie evenly around zero, flipping the sign of each item's (Fisher 1935, 21).
+
+    Exact where the variants (for an interaction: the effects of one factor at the levels of the other) are exchangeable
+    within an item. For 0/1 outcomes with one transcript a variant the test of a difference is McNemar's exact one. With
+    fewer than six items that differ it cannot fall below 0.05.
+
+    Args:
+        differences: (n,) one an item; zeros do not matter.
+        how: Resamples and seed of the Monte Carlo form, whose p-value is never zero (Phipson and Smyth 2010).
+    """
+    magnitudes = np.abs(differences[differences != 0])
+    observed = abs(float(differences.sum())) - 10**-_SAME
+    listed = _all_sums(magnitudes)
+    if listed is not None:
+        sums, shares = listed
+        return SignFlip(min(1.0, float(shares[np.abs(sums) >= observed].sum())), exact=True)
+    signs = np.random.default_rng(how.seed).integers(0, 2, (how.resamples, len(magnitudes))) * 2 - 1
+    extreme = int((np.abs(signs @ magnitudes) >= observed).sum())
+    return SignFlip((extreme + 1) / (how.resamples + 1), exact=False)
+
+
+def _all_sums(magnitudes: Floats) -> tuple[Floats, Floats] | None:
+    """The different sums over all patterns of signs with their probabilities; None when there are too many."""
+    sums: Floats = np.zeros(1)
+    shares: Floats = np.ones(1)
+    for magnitude in magnitudes:
+        both = np.round(np.concatenate([sums + magnitude, sums - magnitude]), _SAME)
+        sums, inverse = np.unique(both, return_inverse=True)
+        if len(sums) > EXACT_SUMS:
+            return None
+        shares = np.bincount(inverse, weights=np.concatenate([shares, shares]) / 2).astype(np.float64)
+    return sums, shares
+
+
+def _interval(values: Floats, span: float, how: Resampling) -> Estimate:
+    """The mean of values in [-span, span] with its interval."""
+    n = len(values)
+    if n == 0:
+        return withheld(None, 0, "t", "no item has every variant decided")
+    mean = float(values.mean())
+    if n < MIN_CLUSTERS:
+        return withheld(mean, n, "t", f"{n} items; an interval needs at least {MIN_CLUSTERS}")
+    if not values.any():
+        bound = span * upper_bound(0, n, how.level)
+        return Estimate(0.0, -bound, bound, n, "exact bound, no item differs")
+    if float(np.ptp(values)) == 0:
+        return withheld(mean, n, "t", NO_VARIATION)
+    half = float(student_t.ppf(0.5 + how.level / 2, n - 1)) * float(values.std(ddof=1)) / sqrt(n)
+    return Estimate(mean, max(-span, mean - half), min(span, mean + half), n, f"t({n - 1}) over items")
