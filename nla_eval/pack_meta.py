@@ -64,6 +64,7 @@ class PackMeta:
             "kind": "nla_model",
             "role": self.role,
             "d_model": self.d_model,
+            "extraction_layer_index": self.layer,
             "extraction": {
                 "layer_index": self.layer,
                 "injection_scale": self.injection_scale,
@@ -164,12 +165,18 @@ class _Reader:
             )
         d_model = int(self.need("d_model", "extraction.d_model"))
         layer = int(
-            self.need("extraction.layer_index", "ar.num_hidden_layers", "critic.extraction_layer_index", "layer_index")
+            self.need(
+                "extraction_layer_index",
+                "extraction.layer_index",
+                "ar.num_hidden_layers",
+                "critic.extraction_layer_index",
+                "layer_index",
+            )
         )
         scale = self.scale(self.find("extraction.injection_scale", "injection_scale"), d_model)
         if role == "av" and scale is None:
             raise PackError(f"{self.name} lacks 'extraction.injection_scale'; an AV was trained at one exact norm")
-        norms = self.find("nla_eval.norm_range")
+        norms, begins = self.find("nla_eval.norm_range"), self.find("nla_eval.min_position")
         return PackMeta(
             role=role,
             d_model=d_model,
@@ -185,7 +192,7 @@ class _Reader:
             injection_scale=scale,
             mse_scale=self.scale(self.find("extraction.mse_scale"), d_model) or math.sqrt(d_model),
             suffix_ids=tuple(int(i) for i in self.find("tokens.critic_suffix_ids") or ()),
-            min_position=int(self.find("nla_eval.min_position") or _DEFAULT_MIN_POSITION),
+            min_position=_DEFAULT_MIN_POSITION if begins is None else int(begins),
             max_new_tokens=int(self.find("nla_eval.max_new_tokens") or 200),
             baseline_variance=self.find("nla_eval.baseline_variance") or _PUBLIC_VARIANCE.get((d_model, layer)),
             target=self.find("nla_eval.target"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,8 +104,7 @@ def self_test(engine: TransformersEngine) -> str:
 
 def _capture(engine: TransformersEngine, known: KnownVectors | None) -> NDArray[np.float32]:
     if known is None:
-        tokenizer = engine.target.tokenizer
-        ids = [np.array(tokenizer(text)["input_ids"], np.int32) for text in _SENTENCES]
+        ids = _built_in(engine.target.tokenizer, engine.pack.min_position)
         at = np.array([len(i) - 1 for i in ids], np.int64)
     else:
         ids, at = known.token_ids, known.positions
@@ -114,6 +113,19 @@ def _capture(engine: TransformersEngine, known: KnownVectors | None) -> NDArray[
     if fault := next((c.error for c in found.values() if c.error), None):
         raise PackError(f"self-test could not read the target: {fault}")
     return np.concatenate([found[str(i)].activations for i in range(len(ids))])
+
+
+def _built_in(tokenizer: Any, first: int) -> list[NDArray[np.int32]]:
+    """Token ids of each built-in sentence, behind as many of the others as it takes for its last token to stand at
+    `first` or later: a pack was not trained to read what comes before."""
+    found = []
+    for last in range(VECTORS):
+        ids, text, before = tokenizer(_SENTENCES[last])["input_ids"], _SENTENCES[last], 1
+        while len(ids) <= first and before < VECTORS:
+            text = f"{_SENTENCES[last - before]}\n\n{text}"
+            ids, before = tokenizer(text)["input_ids"], before + 1
+        found.append(np.array(ids, np.int32))
+    return found
 
 
 def _check_capture(stored: NDArray[np.float32], captured: NDArray[np.float32]) -> None:
