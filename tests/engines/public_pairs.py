@@ -102,8 +102,7 @@ _GEMMA = _COMMON | {
 }
 
 _GEMMA_FAMILY: dict[str, Any] = {
-    "layer": 6, "blocks": 8, "marker": GEMMA_MARKER, "write_tokenizer": write_gemma, "config": _GEMMA, "head_dim": 12,
-    "tied": True,
+    "layer": 6, "blocks": 8, "marker": GEMMA_MARKER, "write_tokenizer": write_gemma, "head_dim": 12, "tied": True,
 }  # fmt: skip
 """Block 5 sees everything, block 6 a window, as blocks 29 and 32 of the 12B model."""
 FAMILIES = {
@@ -111,8 +110,15 @@ FAMILIES = {
     for family in (
         Family("qwen2", "qwen2.5-7b-l20", 2, 4, 150.0, QWEN_MARKER, write_qwen, _QWEN),
         Family("qwen2-tied", "qwen2.5-7b-l20", 1, 3, 150.0, QWEN_MARKER, write_qwen, _QWEN, tied=True),
-        Family("gemma3", "gemma3-12b-l32", scale=80000.0, nested="target", **_GEMMA_FAMILY),
-        Family("gemma3-nested", "gemma3-27b-l41", scale=60000.0, nested="target av ar", **_GEMMA_FAMILY),
+        Family("gemma3", "gemma3-12b-l32", scale=80000.0, nested="target", config=_GEMMA, **_GEMMA_FAMILY),
+        Family(
+            "gemma3-nested",
+            "gemma3-27b-l41",
+            scale=60000.0,
+            nested="target av ar",
+            config=_GEMMA | {"sliding_window": 1024},
+            **_GEMMA_FAMILY,
+        ),
         Family("llama3", "llama3.3-70b-l53", 2, 4, 30.0, QWEN_MARKER, write_llama, _LLAMA),
     )
 }

@@ -33,7 +33,7 @@ from nla_eval.plan import Instrument, ReadingPlan, prepare
 from nla_eval.prompts import ar_ids
 from nla_eval.target import load_target
 from nla_eval.training.public_format import export
-from nla_eval.transcript import Arm, Transcript
+from nla_eval.transcript import Arm, Provenance, Transcript
 from tests.engines.plain_forward import embedded, logits, states
 from tests.engines.public_pairs import FAMILIES, WIDTH, Written, released_sidecar, write_public_pair
 
@@ -232,7 +232,7 @@ def test_no_lane_reads_before_the_first_position_of_the_pair(pair: Written) -> N
 
 def talk(said: str) -> Transcript:
     return Transcript(
-        id="t", suite="s", arm=Arm.DEPLOYMENT, family="f",
+        id="t", suite="s", arm=Arm.DEPLOYMENT, family="f", provenance=Provenance(source="written for the test"),
         messages=[ChatMessageUser(content="Hi"), ChatMessageAssistant(content=said or "Yo")],
     )  # fmt: skip
 
