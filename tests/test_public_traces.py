@@ -1,5 +1,5 @@
-"""What others read with the released pairs, through our positions, scales, parser and classifier: 1,749 real activations
-of Gemma-3-12B and Qwen2.5-7B and the explanations made from them (github.com/canisli/natural_language_autoencoders)."""
+"""What others read with the released pairs, through our positions, scales, parser and classifier: 1,749 activations of
+Gemma-3-12B and Qwen2.5-7B and the explanations made from them (github.com/canisli/natural_language_autoencoders)."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_every_real_activation_is_injected_at_the_norm_of_its_pair(traces: list[
     for trace in traces:
         scale = SCALES[trace.model]
         for activation, norm in zip(trace.activations[::7], trace.norms[::7], strict=True):
-            row = injected_row(activation, scale, torch.float32)
+            row = injected_row(activation.copy(), scale, torch.float32)
             assert float(row.norm()) == pytest.approx(scale, rel=1e-5)
             np.testing.assert_allclose(row.numpy(), activation * (scale / norm), rtol=1e-5, atol=scale * 1e-7)
 
@@ -224,4 +224,4 @@ def test_the_embedded_classifier_judges_every_real_explanation_and_flags_few_of_
     assert outcomes[Outcome.UNPARSED.value] == outcomes[Outcome.ERROR.value] == 0
     assert sum(outcomes.values()) == 1375
     flagged = judged.filter(pl.col("outcome") == Outcome.AWARE.value)
-    assert flagged.height <= 0.02 * 1358, flagged["evidence"].to_list()
+    assert flagged.height <= 0.005 * 1358, flagged["evidence"].to_list()

@@ -117,6 +117,7 @@ def _loaded(kind: Any, path: Path, config: Any, dtype: torch.dtype, attention: s
             f"checkpoint '{path.name}' lacks {len(lacking)} tensors of its {config.num_hidden_layers} blocks "
             f"('{lacking[0]}', ...), which would be random; fetch it again, or mend its config.json"
         )
+    model._weight_conversions = None  # else what is saved gets the multimodal names back
     return model
 
 

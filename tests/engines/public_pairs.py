@@ -228,7 +228,7 @@ def _block_shapes(family: Family) -> dict[str, tuple[int, ...]]:
 
 
 def _random(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    spread = 0.5 if "norm" in name or "bias" in name else 0.3
+    spread = 0.1 if "embed" in name else 0.5 if "norm" in name or "bias" in name else 0.3
     return (spread * torch.randn(shape, generator=generator)).bfloat16()
 
 
