@@ -214,6 +214,7 @@ def _tagged(text: str) -> str:
     return text if text.startswith("<explanation>") else f"<explanation>{text}</explanation>"
 
 
+@pytest.mark.slow
 def test_the_embedded_classifier_judges_every_real_explanation_and_flags_few_of_these_chats(
     traces: list[Trace],
 ) -> None:

@@ -233,22 +233,24 @@ def test_a_released_sidecar_gives_scale_denominator_and_first_position(
 
 
 def test_no_lane_reads_before_the_first_position_of_the_pair(pair: Written) -> None:
-    instrument = Instrument(pair.target, load_pack(pair.pack))
-    said = "The train to the coast leaves at nine, and it is late again. "
-    prepared = prepare(talk(said * 3), instrument, ReadingPlan(policy="stratified(400)"))
-    positions = [site.position for site in prepared.sites]
+    pack, everything = load_pack(pair.pack), ReadingPlan(policy="stratified(1000)")
+    prepared = prepare(CHAT, Instrument(pair.target, pack), everything)
     assert prepared.error is None
-    assert min(positions) >= 50 > len(positions) - len(prepared.token_ids)
-    short = prepare(talk(""), instrument, ReadingPlan(policy="stratified(4)"))
-    if not short.sites:
-        assert "at or after token 50" in str(short.error)
+    assert min(site.position for site in prepared.sites) >= pack.min_position == 50
+    assert len(prepared.sites) > 100
+    later = replace(pack, av=replace(pack.av, min_position=len(prepared.token_ids) + 50))
+    none = prepare(CHAT, Instrument(pair.target, later), everything)
+    assert none.sites == ()
+    assert f"at or after token {later.min_position}" in str(none.error)
 
 
-def talk(said: str) -> Transcript:
-    return Transcript(
-        id="t", suite="s", arm=Arm.DEPLOYMENT, family="f", provenance=Provenance(source="written for the test"),
-        messages=[ChatMessageUser(content="Hi"), ChatMessageAssistant(content=said or "Yo")],
-    )  # fmt: skip
+CHAT = Transcript(
+    id="t", suite="s", arm=Arm.DEPLOYMENT, family="f", provenance=Provenance(source="written for the test"),
+    messages=[
+        ChatMessageUser(content="When does it leave?"),
+        ChatMessageAssistant(content="The train to the coast leaves at nine, and it is late again. " * 4),
+    ],
+)  # fmt: skip
 
 
 def other_target(pair: Written, folder: Path, change: Callable[[Path], None]) -> Any:
