@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
 import jinja2
@@ -19,11 +18,9 @@ from transformers import PreTrainedTokenizerBase
 
 from ._tool_calls import ID_LENGTH
 from .errors import TemplateError
+from .prompts import TEMPLATE_DATE
 from .replay_types import Channel
 from .transcript import Transcript, content_parts
-
-TEMPLATE_DATE = date(2024, 7, 26)
-"""What a template that prints today's date is told, so that a replay does not change overnight (Llama 3's default)."""
 
 _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _TEXT_CHANNEL = {

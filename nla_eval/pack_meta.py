@@ -17,8 +17,8 @@ from .errors import PackError
 SIDECAR = "nla_meta.yaml"
 SCHEMA_VERSION = 2
 MIN_SUFFIX_TOKENS = 3
-_DEFAULT_MIN_POSITION = 50  # the released pairs were trained on positions >= 50
-_PUBLIC_VARIANCE = {(3584, 20): 0.7335, (3840, 32): 0.0302, (5376, 41): 0.0579, (8192, 53): 0.9169}
+DEFAULT_MIN_POSITION = 50  # the released pairs were trained on positions >= 50
+PUBLIC_VARIANCE = {(3584, 20): 0.7335, (3840, 32): 0.0302, (5376, 41): 0.0579, (8192, 53): 0.9169}
 """Variance of normalised training activations of the released pairs, by (d_model, layer): their published FVE
 denominators (Qwen2.5-7B, Gemma-3-12B, Gemma-3-27B, Llama-3.3-70B)."""
 
@@ -45,7 +45,7 @@ class PackMeta:
     mse_scale: float
     """Norm to which vectors are scaled in the AR's regression; sqrt(d_model) unless said otherwise."""
     suffix_ids: tuple[int, ...] = ()
-    min_position: int = _DEFAULT_MIN_POSITION
+    min_position: int = DEFAULT_MIN_POSITION
     max_new_tokens: int = 200
     baseline_variance: float | None = None
     """Variance of the L2-normalised training activations: the denominator of fve_nrm."""
@@ -64,6 +64,7 @@ class PackMeta:
             "kind": "nla_model",
             "role": self.role,
             "d_model": self.d_model,
+            "extraction_layer_index": self.layer,
             "extraction": {
                 "layer_index": self.layer,
                 "injection_scale": self.injection_scale,
@@ -164,12 +165,18 @@ class _Reader:
             )
         d_model = int(self.need("d_model", "extraction.d_model"))
         layer = int(
-            self.need("extraction.layer_index", "ar.num_hidden_layers", "critic.extraction_layer_index", "layer_index")
+            self.need(
+                "extraction_layer_index",
+                "extraction.layer_index",
+                "ar.num_hidden_layers",
+                "critic.extraction_layer_index",
+                "layer_index",
+            )
         )
         scale = self.scale(self.find("extraction.injection_scale", "injection_scale"), d_model)
         if role == "av" and scale is None:
             raise PackError(f"{self.name} lacks 'extraction.injection_scale'; an AV was trained at one exact norm")
-        norms = self.find("nla_eval.norm_range")
+        norms, begins = self.find("nla_eval.norm_range"), self.find("nla_eval.min_position")
         return PackMeta(
             role=role,
             d_model=d_model,
@@ -185,9 +192,9 @@ class _Reader:
             injection_scale=scale,
             mse_scale=self.scale(self.find("extraction.mse_scale"), d_model) or math.sqrt(d_model),
             suffix_ids=tuple(int(i) for i in self.find("tokens.critic_suffix_ids") or ()),
-            min_position=int(self.find("nla_eval.min_position") or _DEFAULT_MIN_POSITION),
+            min_position=DEFAULT_MIN_POSITION if begins is None else int(begins),
             max_new_tokens=int(self.find("nla_eval.max_new_tokens") or 200),
-            baseline_variance=self.find("nla_eval.baseline_variance") or _PUBLIC_VARIANCE.get((d_model, layer)),
+            baseline_variance=self.find("nla_eval.baseline_variance") or PUBLIC_VARIANCE.get((d_model, layer)),
             target=self.find("nla_eval.target"),
             target_hash=self.find("nla_eval.target_hash"),
             expresses_belief=self.find("nla_eval.expresses_belief"),

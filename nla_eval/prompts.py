@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 from .errors import PackError
 from .pack_meta import MIN_SUFFIX_TOKENS, PackMeta
 
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What templates that print today's date are told: Llama 3.3's own default, so that prompts are the same every day."""
 CLOSE_TAG = "</explanation>"
 _EXPLANATION = re.compile(r"<explanation>\s*(.*?)\s*</explanation>", re.DOTALL)
 
@@ -22,6 +26,11 @@ class AVPrompt:
     """Ids before the injection slot."""
     suffix: tuple[int, ...]
     """The marker token in the slot, then the ids behind it."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The whole prompt."""
+        return self.prefix + self.suffix
 
 
 def av_prompt(meta: PackMeta, tokenizer: Any) -> AVPrompt:
@@ -39,7 +48,12 @@ def av_prompt(meta: PackMeta, tokenizer: Any) -> AVPrompt:
     content = meta.av_template.replace("{injection_char}", meta.injection_char)
     ids = list(
         tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=True, add_generation_prompt=True, return_dict=False
+            [{"role": "user", "content": content}],
+            tokenize=True,
+            add_generation_prompt=True,
+            return_dict=False,
+            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
+            strftime_now=TEMPLATE_DATE.strftime,
         )
     )
     at = [i for i, token in enumerate(ids) if token == meta.injection_token_id]
@@ -57,6 +71,21 @@ def ar_text(meta: PackMeta, explanation: str) -> str:
     return meta.ar_template.replace("{explanation}", explanation)
 
 
+def ar_ids(meta: PackMeta, tokenizer: Any, explanation: str) -> list[int]:
+    """The AR's input ids for one explanation. Special tokens are added as the tokenizer does, which is how
+    reconstructors are trained: Gemma and Llama begin with BOS, Qwen has none."""
+    return list(tokenizer(ar_text(meta, explanation))["input_ids"])
+
+
+def own_tokenizer(folder: Path) -> Any | None:
+    """The tokenizer beside a checkpoint's weights; None where there is none (adapters)."""
+    if not (folder / "tokenizer_config.json").is_file():
+        return None
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder))
+
+
 def check_ar_prompt(meta: PackMeta, tokenizer: Any) -> tuple[int, ...]:
     """The fixed ids behind the explanation, which the AR reads from.
 
@@ -69,7 +98,7 @@ def check_ar_prompt(meta: PackMeta, tokenizer: Any) -> tuple[int, ...]:
     tail = meta.ar_template.split("{explanation}")[1]
     if not tail.strip():
         raise PackError("the AR template ends right after {explanation}; it needs a fixed suffix of at least 3 tokens")
-    encoded = [tokenizer(ar_text(meta, probe))["input_ids"] for probe in ("One thing.", "quoted words and", "x = 3;\n")]
+    encoded = [ar_ids(meta, tokenizer, probe) for probe in ("One thing.", "quoted words and", "x = 3;\n")]
     common = 0
     while common < min(map(len, encoded)) and len({e[len(e) - 1 - common] for e in encoded}) == 1:
         common += 1

@@ -41,6 +41,7 @@ def rewritten(tmp_path: Path, role: str, change: dict[str, Any]) -> Path:
         {"prompt_templates": {"actor": "x {injection_char} y", "critic": "a {explanation} b c d"}},
         {"extraction.layer_index": None, "critic.extraction_layer_index": 3},
         {"extraction.layer_index": None, "ar.num_hidden_layers": 3},
+        {"extraction.layer_index": None, "extraction_layer_index": 3},
         {"extraction.mse_scale": "sqrt_d_model"},
         {"extraction.mse_scale": None},
     ],
@@ -59,6 +60,12 @@ def test_what_is_written_is_read_back_and_holds_every_spelling(tmp_path: Path) -
     data = yaml.safe_load(meta.to_yaml())
     assert data["prompt_templates"]["actor"] == data["prompt_templates"]["av"]
     assert data["ar"]["num_hidden_layers"] == data["critic"]["extraction_layer_index"] == 3
+    assert data["extraction_layer_index"] == data["extraction"]["layer_index"] == 3
+
+
+def test_the_first_position_is_the_packs_own_even_where_it_is_the_first_token(tmp_path: Path) -> None:
+    assert read_meta(rewritten(tmp_path, "av", {}), "av").min_position == 50
+    assert read_meta(rewritten(tmp_path, "av", {"nla_eval": {"min_position": 0}}), "av").min_position == 0
 
 
 @pytest.mark.parametrize(

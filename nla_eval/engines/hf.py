@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import PackError
 from ..pack import Pack
-from ..prompts import ar_text
+from ..prompts import ar_ids
 from ..target import Target
 from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from .capture import capture
@@ -100,7 +100,7 @@ class TransformersEngine:
 
     def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The AR's vectors (n, d_model), read at its template's last token; special tokens as the tokenizer adds."""
-        encoded = [self.target.tokenizer(ar_text(self.pack.ar, text))["input_ids"] for text in texts]
+        encoded = [ar_ids(self.pack.ar, self.target.tokenizer, text) for text in texts]
         out = np.empty((len(texts), self.d_model), np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
         size, run = self.config.reconstruct_batch, partial(self._reconstructed, *self._reconstructor)

@@ -22,6 +22,14 @@ from ..errors import PackError
 ADAPTER = "adapter_model.safetensors"
 VALUE_HEAD = "value_head.safetensors"
 _ROWS = 2048
+_TEXT_NAMES = {
+    r"^language_model\.lm_head\.": "lm_head.",
+    r"^(?:model\.)?language_model\.(?:model\.)?": "model.",
+}
+"""Where multimodal checkpoints keep their language model, and where the text model looks for it. Gemma 3's hub files
+say `language_model.model.layers`; transformers renames them for the multimodal class only, and otherwise leaves the
+text model's weights random without a word."""
+_FINAL_NORM = frozenset({"norm.weight", "model.norm.weight"})
 
 
 def frozen(model: Any) -> Any:
@@ -41,9 +49,14 @@ def quiet_loading() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
 
 
+def text_config(path: Path, *, trust: bool = False) -> Any:
+    """The configuration of the language model in the checkpoint at `path`: nested in multimodal ones."""
+    return AutoConfig.from_pretrained(str(path), trust_remote_code=trust).get_text_config()
+
+
 def trunk_config(path: Path, layer: int, *, trust: bool = False) -> Any:
     """The text model's configuration of the checkpoint at `path`, with blocks 0..`layer` only."""
-    config = AutoConfig.from_pretrained(str(path), trust_remote_code=trust).get_text_config()
+    config = text_config(path, trust=trust)
     config.num_hidden_layers = layer + 1
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: layer + 1]
@@ -54,12 +67,11 @@ def load_trunk(path: Path, layer: int, dtype: torch.dtype, attention: str = "sdp
     """Blocks 0..`layer` of the checkpoint at `path`, in eval mode, with the final norm replaced by the identity.
 
     Its `last_hidden_state` is the output of block `layer`, which transformers calls `hidden_states[layer + 1]`.
+
+    Raises:
+        PackError: The checkpoint lacks weights that it needs.
     """
-    config = trunk_config(path, layer, trust=trust)
-    with quiet_loading():
-        model = AutoModel.from_pretrained(
-            str(path), config=config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust
-        )
+    model = _loaded(AutoModel, path, trunk_config(path, layer, trust=trust), dtype, attention, trust)
     model.norm = nn.Identity()
     for block in model.layers:
         if isinstance(getattr(getattr(block, "mlp", None), "down_proj", None), nn.Linear):
@@ -76,12 +88,37 @@ def _sliced(forward: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tenso
 
 
 def load_lm(path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:
-    """The whole causal LM, in eval mode, frozen."""
+    """The whole causal LM, in eval mode, frozen; of a multimodal checkpoint the language model alone.
+
+    Raises:
+        PackError: The checkpoint lacks weights that it needs.
+    """
+    config = text_config(path, trust=trust)
+    return frozen(_loaded(AutoModelForCausalLM, path, config, dtype, attention, trust))
+
+
+def load_cut_lm(path: Path, layer: int, dtype: torch.dtype, *, trust: bool = False) -> Any:
+    """A causal LM of blocks 0..`layer` whose head, tied to the embeddings, takes no room. Raises PackError."""
+    config = trunk_config(path, layer, trust=trust)
+    config.tie_word_embeddings = True
+    return frozen(_loaded(AutoModelForCausalLM, path, config, dtype, "sdpa", trust))
+
+
+def _loaded(kind: Any, path: Path, config: Any, dtype: torch.dtype, attention: str, trust: bool) -> Any:
+    """The text model of class `kind`. Raises PackError where a tensor would be left at its random start; the final norm
+    may be absent, for reconstructors are written without one."""
     with quiet_loading():
-        model = AutoModelForCausalLM.from_pretrained(
-            str(path), dtype=dtype, attn_implementation=attention, trust_remote_code=trust
+        model, found = kind.from_pretrained(
+            str(path), config=config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust,
+            key_mapping=_TEXT_NAMES, output_loading_info=True,
+        )  # fmt: skip
+    if lacking := sorted(set(found["missing_keys"]) - _FINAL_NORM):
+        raise PackError(
+            f"checkpoint '{path.name}' lacks {len(lacking)} tensors of its {config.num_hidden_layers} blocks "
+            f"('{lacking[0]}', ...), which would be random; fetch it again, or mend its config.json"
         )
-    return frozen(model)
+    model._weight_conversions = None  # else what is saved gets the multimodal names back
+    return model
 
 
 def load_av(base: Path, av: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
-from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, quiet_loading, trunk_config
+from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, load_cut_lm
 from ..engines.self_test import FILE as SELF_TEST
 from ..errors import InputError, PackError
 from ..pack import Pack, load_pack
@@ -126,13 +126,8 @@ def _write_ar(pack: Pack, target: Target, out: Path, how: Writing) -> None:
     takes no room and loading finds every tensor."""
     adapted = (pack.ar_path / ADAPTER).is_file()
     source = target.path if adapted else pack.ar_path
-    config = trunk_config(source, pack.layer, trust=target.trust_remote_code)
-    config.tie_word_embeddings = True
-    with quiet_loading():
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(source), config=config, dtype=torch.float32 if adapted else how.dtype,
-            trust_remote_code=target.trust_remote_code,
-        )  # fmt: skip
+    dtype = torch.float32 if adapted else how.dtype
+    model = load_cut_lm(source, pack.layer, dtype, trust=target.trust_remote_code)
     if adapted:
         PeftModel.from_pretrained(model.get_decoder(), str(pack.ar_path)).merge_and_unload()
     model.to(how.dtype).save_pretrained(out, max_shard_size=how.shard)
