@@ -19,7 +19,7 @@ from .av import Verbalizer
 from .group import Group
 from .parts import masked
 from .passes import Layout, Scored, texts_pass
-from .rollouts import Rollouts
+from .rollouts import RolloutSource
 from .tasks import said_next
 
 
@@ -43,7 +43,7 @@ class RoundTrip:
     """
 
     models: Models
-    rollouts: Rollouts
+    rollouts: RolloutSource
     rows: Pairs
     baselines: Baselines
     layout: Layout

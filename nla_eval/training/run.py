@@ -32,11 +32,12 @@ from .config import OptimConfig, TrainConfig
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
-from .group import Group, placed
+from .group import Group, placed, reads_weights
 from .joint import train_joint
 from .joint_state import latest_weights
+from .loading import Loading
 from .marker import injection_marker
-from .optim import base_of, restore
+from .optim import restore
 from .parts import masked
 from .resembling import Resembling
 from .round_trip import Models
@@ -212,15 +213,18 @@ class Run:
         return PackMeta(**{**made.__dict__, "suffix_ids": suffix})
 
     def start(self) -> Start | None:
-        """The pack that AV and AR begin with, checked against the target; None for fresh adapters."""
+        """The pack that AV and AR begin with, checked against the target and the ranks; None for the target itself."""
         if self.config.start_from is None:
             return None
-        return Start.of(self.config.start_from, self.target, self.config.layer)
+        start = Start.of(self.config.start_from, self.target, self.config.layer)
+        for role in ("av", "ar"):
+            start.check_rank(role, getattr(self.config, role).lora_rank)
+        return start
 
     def reconstructor(self, optim: OptimConfig) -> Reconstructor:
         """An AR at its start."""
-        model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank, *self._loaded())
-        if start := self.start():
+        model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank, self._loading())
+        if (start := self.start()) and not model.loading.empty:
             start.put_ar(model)
         return model
 
@@ -228,8 +232,8 @@ class Run:
         """An AV at its start, for the prompt and scale of its sidecar."""
         prompt = av_prompt(meta, self.target.tokenizer)
         scale = float(meta.injection_scale or 0.0)
-        model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, *self._loaded())
-        if start := self.start():
+        model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, self._loading())
+        if (start := self.start()) and not model.loading.empty:
             start.put_av(model)
         return model
 
@@ -252,16 +256,16 @@ class Run:
             model, train, held, tokenizer=self.target.tokenizer, config=self.config.av, folder=self.folder
         )  # fmt: skip
 
-    def _loaded(self) -> tuple[str, torch.dtype]:
-        """Attention and dtype. On a CPU the backward pass of torch's own attention is slow for short texts."""
+    def _loading(self) -> Loading:
+        """On a CPU the backward pass of torch's own attention is slow for short texts."""
         hardware = self.config.hardware
-        return "eager" if hardware.device == "cpu" else "sdpa", getattr(torch, hardware.dtype)
+        attention = "eager" if hardware.device == "cpu" else "sdpa"
+        dtype, trust = getattr(torch, hardware.dtype), self.config.trust_remote_code
+        return Loading(dtype, attention, trust, empty=not reads_weights(hardware))
 
     def _placed(self, model: ModelT) -> ModelT:
         """`model` where it is trained."""
-        whole = base_of(model.trunk if isinstance(model, Reconstructor) else model.lm)
-        inner = [whole] if isinstance(model, Reconstructor) else [whole.model]
-        placed(model, list(inner[0].layers), inner, self.config.hardware)
+        placed(model, model.blocks, self.config.hardware)
         return model
 
     def _seeded(self) -> None:
@@ -316,10 +320,11 @@ class Run:
         )  # fmt: skip
 
     def train_joint(self) -> None:
-        """AV and AR together, from where the earlier stages left them. Raises InputError without adapters."""
-        if not (self.config.ar.lora_rank and self.config.av.lora_rank):
+        """AV and AR together, from where the earlier stages left them. Raises InputError where weights are sharded."""
+        if self.config.hardware.sharding == "fsdp":
             raise InputError(
-                "stage joint trains adapters; set ar.lora_rank and av.lora_rank above 0, or joint.steps to 0"
+                "stage joint holds both models whole in every process; set hardware.sharding to none, or joint.steps "
+                "to 0"
             )
         self._seeded()
         train, held = self.pairs()
@@ -327,7 +332,7 @@ class Run:
         ar = self.reconstructor(self.config.ar)
         restore(av, self.warm_start("av"))
         restore(ar, self.warm_start("ar"))
-        models = Models(av, ar, self.meta("ar", train.activations), self.target.tokenizer)
+        models = Models(self._placed(av), self._placed(ar), self.meta("ar", train.activations), self.target.tokenizer)
         train_joint(models, train, held, self.config.joint, self.folder, Group.joined())
 
     def warm_start(self, role: str) -> Path:

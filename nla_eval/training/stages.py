@@ -58,8 +58,6 @@ class Stage:
 def _pack(run: Run) -> None:
     from .export import write_pack
 
-    if not (run.config.ar.lora_rank and run.config.av.lora_rank):
-        raise InputError("stage pack writes adapters: with lora_rank 0 the trained weights stay in the run folder")
     made = write_pack(run)
     write_text(json.dumps({"pack": made.name}), run.folder / "pack.json")
     print(f"pack: {made}", flush=True)

@@ -11,7 +11,6 @@ import torch
 from nla_eval.training.ar import Pairs, Reconstructor, train_ar
 from nla_eval.training.config import HardwareConfig, OptimConfig
 from nla_eval.training.group import Group, placed
-from nla_eval.training.optim import base_of
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.training.processes import together
 
@@ -27,8 +26,7 @@ def train(folder: Path, out: Path, optim: OptimConfig, sharding: str = "none") -
     torch.manual_seed(0)
     target, meta = load_target(str(folder / "target")), load_pack(str(folder / "pack")).ar
     model = Reconstructor(target.path, 1, optim.lora_rank)
-    inner = base_of(model.trunk)
-    placed(model, list(inner.layers), [inner], HardwareConfig.model_validate({"sharding": sharding}))
+    placed(model, model.blocks, HardwareConfig.model_validate({"sharding": sharding}))
     vectors = torch.randn(len(TEXTS), 16, generator=torch.Generator().manual_seed(1))
     pairs = Pairs(TEXTS, vectors)
     train_ar(model, pairs, pairs, meta=meta, tokenizer=target.tokenizer, config=optim, folder=out)
