@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import DynamicCache
 
 from ..engines.loading import load_lm
@@ -87,17 +88,34 @@ class Verbalizer(nn.Module):
         for layer, (keys, values) in enumerate(prefix or self.prefix()):
             rows = (len(ids), -1, -1, -1)
             cache.update(keys.expand(rows), values.expand(rows), layer)
-        wanted = labels != IGNORE
         with self.loading.arithmetic(self.rank, device):
             hidden = base.model(
                 inputs_embeds=self.injected(ids, vectors), past_key_values=cache, use_cache=True
             ).last_hidden_state
-            logits = base.lm_head(hidden[wanted])
-        return -nn.functional.cross_entropy(logits.float(), labels[wanted], reduction="none")
+        return self._chosen(hidden, labels)
 
     def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Mean next-token loss over labels that are not IGNORE; arguments as in `log_probs`."""
-        return -self.log_probs(ids, labels, vectors).mean()
+        found = self._of_whole_sequences if isinstance(self, FSDPModule) else self.log_probs
+        return -found(ids, labels, vectors).mean()
+
+    def _of_whole_sequences(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """`log_probs` without a shared prefix. FSDP gathers a block's weights for the backward pass when a gradient
+        arrives at its output; those of a prefix arrive at its keys and values, which it does not see."""
+        base, device = base_of(self.lm), self.device
+        ids, labels, vectors = ids.to(device), labels.to(device), vectors.to(device)
+        before = torch.tensor([self.prompt.prefix], device=device).expand(len(ids), -1)
+        embeddings = torch.cat([self.lm.get_input_embeddings()(before), self.injected(ids, vectors)], dim=1)
+        with self.loading.arithmetic(self.rank, device):
+            hidden = base.model(inputs_embeds=embeddings, use_cache=False).last_hidden_state[:, before.shape[1] :]
+        return self._chosen(hidden, labels)
+
+    def _chosen(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(M,) log-probabilities of the labels that are not IGNORE, from (B, T, d) states."""
+        wanted = labels != IGNORE
+        with self.loading.arithmetic(self.rank, hidden.device):
+            logits = base_of(self.lm).lm_head(hidden[wanted])
+        return -nn.functional.cross_entropy(logits.float(), labels[wanted], reduction="none")
 
 
 def teacher_forced(answers: Sequence[Sequence[int]], prompt: AVPrompt) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,6 +25,7 @@ from nla_eval.training.config import HardwareConfig
 from nla_eval.training.estimate import takes
 from nla_eval.training.export import Weights, write_checkpoint
 from nla_eval.training.optim import restore
+from nla_eval.training.pack_check import check_files
 from nla_eval.training.run import Run
 from nla_eval.training.stages import run_stages
 from tests.training.conftest import Inline
@@ -47,6 +48,8 @@ def run_of(trained: Path, folder: Path, **changes: Any) -> Run:
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages in this process, and memory not given back after every phase of a step: both only take time here."""
+    monkeypatch.setattr("nla_eval.training.joint.release_memory", lambda: None)
     monkeypatch.setattr("nla_eval.training.stages.multiprocessing.get_context", lambda _: Inline)
 
 
@@ -110,7 +113,7 @@ def test_the_pack_stage_says_the_size_first_and_writes_below_the_run_folder(
     made = load_pack(str(run.folder / "packs" / "tiny"))
     assert made.card is not None
     assert made.card["pack"] == made.id
-    lines = list(export_module.check_files(made, run.target))
+    lines = list(check_files(made, run.target))
     assert any("plain weights" in line for line in lines)
 
 

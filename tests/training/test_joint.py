@@ -39,6 +39,12 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "joint.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is not given back after every phase, which takes longer than a phase of these models."""
+    monkeypatch.setattr(joint, "release_memory", lambda: None)
+
+
 @pytest.fixture
 def closable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closing_with(monkeypatch, tiny_models(tmp_path / "pilot"))
