@@ -66,7 +66,7 @@ def injected_row(activation: NDArray[np.float32], scale: float, dtype: torch.dty
 def mixed_prompt(
     prompt: AVPrompt, activation: NDArray[np.float32] | None, scale: float, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """The AV's prompt for vLLM: one row is an embedding and the rest are tokens, which vLLM embeds as the model does."""
+    """The AV's prompt for vLLM: one row is an embedding, the rest are tokens, which vLLM embeds as the model does."""
     ids, slot = [*prompt.prefix, *prompt.suffix], len(prompt.prefix)
     if activation is None:
         return {"prompt_token_ids": ids}

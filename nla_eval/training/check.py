@@ -10,7 +10,7 @@ from ..errors import InputError, NlaEvalError
 from .estimate import checkpoint_bytes, empty_model, whole_bytes
 from .marker import injection_marker
 from .optim import LINEARS
-from .run import AV_TEMPLATE, Run
+from .run import AV_TEMPLATE, Run, vllm_options
 
 _LEAST_FREE = 1 << 30
 """Bytes a run folder needs beside what is counted: logs, corpus, explanations."""
@@ -33,6 +33,8 @@ def check(run: Run) -> None:
     check_architecture(config, run.config.target)
     injection_marker(run.target.tokenizer, AV_TEMPLATE)
     run.start()
+    if run.config.joint.steps:
+        vllm_options(run.config)
     _check_disk(run, width)
 
 

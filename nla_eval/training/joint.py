@@ -37,7 +37,7 @@ from .joint_state import JointState, Learner
 from .optim import trainable
 from .parts import masked
 from .passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
-from .rollouts import Rollouts, RolloutSource
+from .rollouts import Rollouts
 from .round_trip import Models, RoundTrip
 
 _SILENT_STEPS = 3
@@ -114,7 +114,7 @@ class _Stage:
         self.state = JointState(folder, [self.av, self.ar], writes=together.rank == 0)
         split = Split(config.workers, config.threads)
         self.layout = Layout(split, config.micro_tokens)
-        self.rollouts: RolloutSource = Rollouts(models.av, models.tokenizer, split)
+        self.rollouts = models.rollouts or Rollouts(models.av, models.tokenizer, split)
         self.cap = config.max_new_tokens or models.meta.max_new_tokens
         variance = models.meta.baseline_variance
         self.baselines = Baselines(variance) if variance else Baselines.of(train.activations.numpy())

@@ -33,6 +33,8 @@ class Models:
     meta: PackMeta
     """The AR's sidecar: its template, the pack's token cap and baseline variance."""
     tokenizer: Any
+    rollouts: RolloutSource | None = None
+    """Who draws from the AV; None: the engine's own decoder."""
 
 
 @dataclass(frozen=True)

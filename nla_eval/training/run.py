@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,7 @@ from .config import OptimConfig, TrainConfig
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
-from .group import Group, placed, reads_weights
+from .group import Group, launched, placed, reads_weights
 from .joint import train_joint
 from .joint_state import latest_weights
 from .loading import Loading
@@ -44,6 +44,10 @@ from .round_trip import Models
 from .run_rows import watched
 from .start import Start
 from .writers import WRITERS, Request, Writer, WriterContext
+
+if TYPE_CHECKING:
+    from ..engines.vllm_local import VllmConfig
+    from .vllm_rollouts import VllmRollouts
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
@@ -332,8 +336,24 @@ class Run:
         ar = self.reconstructor(self.config.ar)
         restore(av, self.warm_start("av"))
         restore(ar, self.warm_start("ar"))
-        models = Models(self._placed(av), self._placed(ar), self.meta("ar", train.activations), self.target.tokenizer)
-        train_joint(models, train, held, self.config.joint, self.folder, Group.joined())
+        meta, tokenizer = self.meta("ar", train.activations), self.target.tokenizer
+        av, ar = self._placed(av), self._placed(ar)
+        vllm = self._vllm_rollouts(av, meta)
+        try:
+            train_joint(
+                Models(av, ar, meta, tokenizer, vllm), train, held, self.config.joint, self.folder, Group.joined()
+            )  # fmt: skip
+        finally:
+            if vllm:
+                vllm.release()
+
+    def _vllm_rollouts(self, av: Verbalizer, meta: PackMeta) -> VllmRollouts | None:
+        """vLLM over the AV in training where the configuration asks for it. Raises InputError or MissingExtraError."""
+        if (options := vllm_options(self.config)) is None:
+            return None
+        from .vllm_rollouts import VllmRollouts
+
+        return VllmRollouts(av, self.target.tokenizer, options, self.config.joint.max_new_tokens or meta.max_new_tokens)
 
     def warm_start(self, role: str) -> Path:
         """The checkpoint of "av" or "ar" from before the joint stage."""
@@ -344,6 +364,24 @@ class Run:
         """The checkpoint of "av" or "ar" as it was trained last."""
         joint = latest_weights(self.folder)
         return joint / f"{role}.safetensors" if joint else self.warm_start(role)
+
+
+def vllm_options(config: TrainConfig) -> VllmConfig | None:
+    """How vLLM draws in the joint stage; None where it does not.
+
+    Raises:
+        InputError: An option that vLLM's engine does not have, or several processes.
+        MissingExtraError: vLLM is not installed.
+    """
+    if config.hardware.rollouts == "engine":
+        return None
+    from ..engines.vllm_local import require_vllm, vllm_config
+
+    options = vllm_config(config.hardware.rollouts)
+    require_vllm("hardware.rollouts 'vllm'")
+    if launched() > 1:
+        raise InputError("hardware.rollouts vllm is for one process; start the joint stage without torchrun")
+    return options
 
 
 def _pairs(frame: pl.DataFrame, vectors: torch.Tensor, rows: np.ndarray) -> Pairs:

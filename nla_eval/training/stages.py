@@ -118,6 +118,7 @@ class Ledger:
         self.run, self.path = run, run.folder / RECORD
         self._settings = run.config.model_dump(mode="json")
         self._settings["explanation"]["continuation"] = run.config.explanation.continuation
+        self._defaults = TrainConfig().model_dump(mode="json")
         self._records: dict[str, dict[str, Any]] = {}
         if self.path.is_file():
             try:
@@ -148,10 +149,10 @@ class Ledger:
                 else Standing(stage, State.TO_DO)
             )
         facts = self.facts(stage)
-        if _key(facts) != record["key"]:
+        if not self._holds(record["facts"], facts):
             if not present:
                 return Standing(stage, State.TO_DO)
-            return Standing(stage, State.CHANGED, _difference(record["facts"], facts))
+            return Standing(stage, State.CHANGED, _difference(self._recorded(record["facts"], facts), facts))
         if record["done"] and (self.run.folder / stage.outputs[0]).exists():
             return Standing(stage, State.DONE)
         return Standing(stage, State.BEGUN if present else State.TO_DO)
@@ -160,8 +161,29 @@ class Ledger:
         """What the output of `stage` depends on: its fields, and the keys of the stages before it that are on."""
         facts = {name: _field(self._settings, name) for name in stage.fields}
         for name in _inputs(stage, self.run.config):
-            facts[f"stage {name}"] = _key(self.facts(_BY_NAME[name]))
+            facts[f"stage {name}"] = self._key(_BY_NAME[name])
         return facts
+
+    def _key(self, stage: Stage) -> str:
+        """Under which the output of `stage` is known to those after it: the key it was written with, while that
+        holds."""
+        record, facts = self._records.get(stage.name), self.facts(stage)
+        return str(record["key"]) if record and self._holds(record["facts"], facts) else _key(facts)
+
+    def _holds(self, recorded: dict[str, Any], facts: dict[str, Any]) -> bool:
+        """Whether a record was made under `facts`. One of an older version lacks fields that came later: it was made
+        as their defaults say."""
+        return self._recorded(recorded, facts) == facts
+
+    def _recorded(self, recorded: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+        """What was recorded, with the fields of `facts` that it lacks at their defaults; every stage before it."""
+        found = {name: key for name, key in recorded.items() if name.startswith("stage ")}
+        for name in facts:
+            default = _field(self._defaults, name)
+            value = recorded.get(name, default)
+            both = isinstance(value, dict) and isinstance(default, dict)
+            found[name] = {**default, **value} if both else value
+        return found
 
     def begin(self, stage: Stage) -> None:
         """Write down that `stage` runs now; what it made under another configuration is moved aside, with a line."""

@@ -1,5 +1,5 @@
-"""Draws explanations from the AV while it is being trained, with vLLM in this process. In: an AV in training. Out: draws
-with their token ids. It knows no reward.
+"""Draws explanations from the AV while it is being trained, with vLLM in this process. In: an AV in training. Out:
+draws with their token ids. It knows no reward.
 
 At every `sync` the AV's weights, adapters merged, are written as a checkpoint into memory-backed storage where there is
 some, and vLLM's workers read them again in place (`reload_weights`); what they had cached of prompts is forgotten.
