@@ -10,7 +10,7 @@ from ..errors import InputError, NlaEvalError
 from .estimate import checkpoint_bytes, empty_model, whole_bytes
 from .marker import injection_marker
 from .optim import LINEARS
-from .run import AV_TEMPLATE, Run, vllm_options
+from .run import AV_TEMPLATE, Run, joint_drawing
 
 _LEAST_FREE = 1 << 30
 """Bytes a run folder needs beside what is counted: logs, corpus, explanations."""
@@ -34,7 +34,7 @@ def check(run: Run) -> None:
     injection_marker(run.target.tokenizer, AV_TEMPLATE)
     run.start()
     if run.config.joint.steps:
-        vllm_options(run.config)
+        joint_drawing(run.config)
     _check_disk(run, width)
 
 

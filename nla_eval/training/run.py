@@ -324,12 +324,8 @@ class Run:
         )  # fmt: skip
 
     def train_joint(self) -> None:
-        """AV and AR together, from where the earlier stages left them. Raises InputError where weights are sharded."""
-        if self.config.hardware.sharding == "fsdp":
-            raise InputError(
-                "stage joint holds both models whole in every process; set hardware.sharding to none, or joint.steps "
-                "to 0"
-            )
+        """AV and AR together, from where the earlier stages left them. Raises as `joint_drawing`."""
+        drawing = joint_drawing(self.config)
         self._seeded()
         train, held = self.pairs()
         av = self.verbalizer(self.meta("av", train.activations))
@@ -338,7 +334,7 @@ class Run:
         restore(ar, self.warm_start("ar"))
         meta, tokenizer = self.meta("ar", train.activations), self.target.tokenizer
         av, ar = self._placed(av), self._placed(ar)
-        vllm = self._vllm_rollouts(av, meta)
+        vllm = self._vllm_rollouts(drawing, av, meta) if drawing else None
         try:
             train_joint(
                 Models(av, ar, meta, tokenizer, vllm), train, held, self.config.joint, self.folder, Group.joined()
@@ -347,13 +343,10 @@ class Run:
             if vllm:
                 vllm.release()
 
-    def _vllm_rollouts(self, av: Verbalizer, meta: PackMeta) -> VllmRollouts | None:
-        """vLLM over the AV in training where the configuration asks for it. Raises InputError or MissingExtraError."""
-        if (options := vllm_options(self.config)) is None:
-            return None
+    def _vllm_rollouts(self, drawing: VllmConfig, av: Verbalizer, meta: PackMeta) -> VllmRollouts:
         from .vllm_rollouts import VllmRollouts
 
-        return VllmRollouts(av, self.target.tokenizer, options, self.config.joint.max_new_tokens or meta.max_new_tokens)
+        return VllmRollouts(av, self.target.tokenizer, drawing, self.config.joint.max_new_tokens or meta.max_new_tokens)
 
     def warm_start(self, role: str) -> Path:
         """The checkpoint of "av" or "ar" from before the joint stage."""
@@ -366,13 +359,17 @@ class Run:
         return joint / f"{role}.safetensors" if joint else self.warm_start(role)
 
 
-def vllm_options(config: TrainConfig) -> VllmConfig | None:
+def joint_drawing(config: TrainConfig) -> VllmConfig | None:
     """How vLLM draws in the joint stage; None where it does not.
 
     Raises:
-        InputError: An option that vLLM's engine does not have, or several processes.
+        InputError: Sharded weights, an option that vLLM's engine does not have, or vLLM and several processes.
         MissingExtraError: vLLM is not installed.
     """
+    if config.hardware.sharding == "fsdp":
+        raise InputError(
+            "stage joint holds both models whole in every process; set hardware.sharding to none, or joint.steps to 0"
+        )
     if config.hardware.rollouts == "engine":
         return None
     from ..engines.vllm_local import require_vllm, vllm_config

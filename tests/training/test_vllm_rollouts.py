@@ -22,7 +22,7 @@ from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.optim import trainable
 from nla_eval.training.rollouts import Rollouts
 from nla_eval.training.round_trip import Models
-from nla_eval.training.run import vllm_options
+from nla_eval.training.run import joint_drawing
 from nla_eval.training.vllm_rollouts import VllmRollouts
 from tests.training.planted_vllm import plant
 from tests.training.tiny_pair import CAP, closing_with, requests, tiny_models, tiny_pairs
@@ -93,7 +93,7 @@ def test_a_joint_stage_runs_on_what_vllm_draws(tmp_path: Path, monkeypatch: pyte
 def test_without_vllm_the_install_command_is_named() -> None:
     config = TrainConfig.model_validate({"hardware": {"rollouts": "vllm"}})
     with pytest.raises(MissingExtraError, match=r"hardware\.rollouts 'vllm' .*pip install 'nla_eval\[vllm\]'"):
-        vllm_options(config)
+        joint_drawing(config)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_vllm_cannot_do_is_refused_before_the_run(
     plant(monkeypatch)
     monkeypatch.setenv("WORLD_SIZE", size)
     with pytest.raises(InputError, match=says):
-        vllm_options(TrainConfig.model_validate({"hardware": {"rollouts": rollouts}}))
+        joint_drawing(TrainConfig.model_validate({"hardware": {"rollouts": rollouts}}))
 
 
 @pytest.mark.full
