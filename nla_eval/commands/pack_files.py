@@ -11,7 +11,7 @@ from ..target import load_target
 from .pack import checked_dtype, pack_of
 
 if TYPE_CHECKING:
-    from ..training.public_format import Writing
+    from ..training.whole_weights import Writing
 
 
 def export(name: str | None, out: str, format_: str, target: str, dtype: str) -> None:
@@ -42,6 +42,6 @@ def merge(name: str | None, out: str, target: str, dtype: str) -> None:
 
 
 def _writing(dtype: str) -> Writing:
-    from ..training.public_format import Writing
+    from ..training.whole_weights import Writing
 
     return Writing(dtype=torch_dtype(checked_dtype(dtype)))

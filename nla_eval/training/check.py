@@ -7,10 +7,10 @@ import shutil
 from typing import Any
 
 from ..errors import InputError, NlaEvalError
-from .estimate import empty_model
+from .estimate import checkpoint_bytes, empty_model, whole_bytes
 from .marker import injection_marker
 from .optim import LINEARS
-from .run import AV_TEMPLATE, Run
+from .run import AV_TEMPLATE, Run, joint_drawing
 
 _LEAST_FREE = 1 << 30
 """Bytes a run folder needs beside what is counted: logs, corpus, explanations."""
@@ -32,8 +32,9 @@ def check(run: Run) -> None:
         raise InputError(f"layer {run.config.layer}: target '{run.config.target}' has blocks 0 to {blocks - 1}")
     check_architecture(config, run.config.target)
     injection_marker(run.target.tokenizer, AV_TEMPLATE)
-    if run.config.start_from:
-        run.start()
+    run.start()
+    if run.config.joint.steps:
+        joint_drawing(run.config)
     _check_disk(run, width)
 
 
@@ -64,7 +65,8 @@ def _check_disk(run: Run, width: int) -> None:
     adapters = (
         run.target.config.num_hidden_layers * width * 2 * 12 * max(run.config.ar.lora_rank, run.config.av.lora_rank)
     )
-    need = int(positions * width * 4 + 2 * adapters * 12) + _LEAST_FREE
+    whole = checkpoint_bytes(run.config, run.target) + whole_bytes(run.config, run.target)
+    need = int(positions * width * 4 + 2 * adapters * 12 + whole) + _LEAST_FREE
     try:
         free = shutil.disk_usage(run.folder).free
     except OSError as err:

@@ -134,7 +134,7 @@ class OptimConfig(Frozen):
     lr: float = Field(default=1e-3, gt=0)
     """Peak rate; 3 % linear warm-up, then cosine to 10 %."""
     lora_rank: int = Field(default=16, ge=0)
-    """0 trains every weight."""
+    """0 trains every weight: the pack then holds whole checkpoints, and is written below the run folder."""
     epochs_shuffle_seed: int = 0
 
 
@@ -143,10 +143,13 @@ class HardwareConfig(Frozen):
 
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of frozen weights and arithmetic; trained weights are float32, those of full fine-tuning are of this."""
+    """Of frozen weights and arithmetic; trained weights are float32, those of full fine-tuning too."""
     sharding: Literal["none", "fsdp"] = "none"
     """fsdp: every process of `torchrun` holds a part of the weights (FSDP 2), and capture spreads one copy over all
     accelerators. none: under `torchrun` every process holds all weights and a share of each batch."""
+    rollouts: str = Field(default="engine", pattern=r"^(engine|vllm(:.*)?)$")
+    """Who draws in the joint stage: the engine's own decoder, or vLLM in this process, which takes up the AV's weights
+    at every step. Options as for `--engine`: "vllm:gpu_memory_utilization=0.3"."""
 
 
 class TrainConfig(Frozen):
@@ -166,7 +169,7 @@ class TrainConfig(Frozen):
     """Single-thread worker processes for capture; training stages run one process of `threads` threads."""
     threads: int = Field(default=1, gt=0)
     start_from: str | None = None
-    """A pack (its name or folder) whose adapters AV and AR start from, instead of fresh ones."""
+    """A pack (its name or folder) that AV and AR start from: adapters of the same rank, or with lora_rank 0 any."""
     hardware: HardwareConfig = Field(default_factory=HardwareConfig)
     corpus: CorpusConfig = Field(default_factory=CorpusConfig)
     writer: WriterConfig = Field(default_factory=WriterConfig)

@@ -4,10 +4,12 @@ been measured, and that is said instead of a time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..engines.loading import trunk_config
 from ..target import Target
 from .config import TrainConfig
 
@@ -20,6 +22,8 @@ AV_SAMPLES = 1.5
 DRAWS = 2.6
 PACK_HOURS = 0.2
 """Drawing and scoring what the card shows."""
+TRAINED_BYTES = 16
+"""Of one weight that trains: itself, its gradient and AdamW's two moments, in float32."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,63 @@ def takes(config: TrainConfig, target: Callable[[], Target]) -> Mapping[str, Tak
         "av": (f"{config.av.samples:,} samples", config.av.samples / AV_SAMPLES),
         "samples": (f"{config.rollouts:,} draws", config.rollouts / DRAWS),
         "ar_on_samples": (f"{config.ar_on_samples.samples:,} samples", config.ar_on_samples.samples / AR_SAMPLES),
-        "pack": ("the card's figures", PACK_HOURS * 3600),
+        "pack": (_pack_work(config, target), PACK_HOURS * 3600),
     }
     scale = _scale(config, target)
     found = {
         name: Take(what, None if scale is None else seconds * scale / 3600) for name, (what, seconds) in work.items()
     }
-    return {**found, "joint": Take(f"{config.joint.steps} steps", None)}
+    return {**found, "joint": Take(_joint_work(config, target), None)}
+
+
+def _pack_work(config: TrainConfig, target: Callable[[], Target]) -> str:
+    if config.av.lora_rank and config.ar.lora_rank:
+        return "the card's figures"
+    return f"the card's figures; {said_bytes(whole_bytes(config, target()))} of whole weights, not for git"
+
+
+def _joint_work(config: TrainConfig, target: Callable[[], Target]) -> str:
+    """Its steps, and where all weights train what memory these take."""
+    steps = f"{config.joint.steps} steps"
+    if not config.joint.steps or (config.av.lora_rank and config.ar.lora_rank):
+        return steps
+    trained = dict(_whole_parameters(config, target()))
+    device = said_bytes(TRAINED_BYTES * sum(trained.values()))
+    copies = " (another dtype for drawing not counted)" if config.hardware.dtype != "float32" else ""
+    reference = 4 * trained.get("av", 0) if config.joint.kl else 0
+    kept = f" and {said_bytes(reference)} on the CPU for the KL" if reference else ""
+    return f"{steps}; {device} for weights, gradients and moments{copies}{kept}"
+
+
+def whole_bytes(config: TrainConfig, target: Target) -> float:
+    """Bytes of the whole checkpoints that the pack will hold, in bf16; 0 for a pack of adapters."""
+    return 2 * sum(_whole_parameters(config, target).values())
+
+
+def checkpoint_bytes(config: TrainConfig, target: Target) -> float:
+    """Bytes of the checkpoints of stages that train all weights: these and two moments in float32, of every stage, and
+    the weights alone in each snapshot of the joint stage. 0 with adapters."""
+    counts, joint = _whole_parameters(config, target), config.joint
+    snapshots = math.ceil(joint.steps / joint.snapshot_every)
+    stages = {"av": 1, "ar": 1 + bool(config.ar_on_samples.samples)}
+    return sum(n * (12 * (stages[role] + bool(joint.steps)) + 4 * snapshots) for role, n in counts.items())
+
+
+def _whole_parameters(config: TrainConfig, target: Target) -> Mapping[str, float]:
+    """How many weights train in each role that trains all of them."""
+    found: dict[str, float] = {}
+    if not config.av.lora_rank:
+        found["av"] = parameters(target.config)
+    if not config.ar.lora_rank:
+        cut = trunk_config(target.path, config.layer, trust=config.trust_remote_code)
+        cut.tie_word_embeddings = True
+        found["ar"] = parameters(cut) + cut.hidden_size**2
+    return found
+
+
+def said_bytes(count: float) -> str:
+    """Decimal units: "1.3 GB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _scale(config: TrainConfig, target: Callable[[], Target]) -> float | None:

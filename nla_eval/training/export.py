@@ -1,5 +1,6 @@
-"""Writes a pack: adapters in bf16, head, sidecars, self-test vectors, hashes of the training conversations, checksums,
-and the card with everything measured. The folder appears whole, so that a half-written pack is never seen."""
+"""Writes a pack: adapters or whole weights in bf16, head, sidecars, self-test vectors, hashes of the training
+conversations, checksums, and the card with everything measured. The folder appears whole, so that a half-written pack
+is never seen."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from ..engines.base import CaptureRequest
+from ..engines.config import EngineConfig
 from ..engines.hf import TransformersEngine
 from ..engines.loading import ADAPTER, VALUE_HEAD
 from ..engines.self_test import VECTORS, KnownVectors, write_known
 from ..pack import PACKS, Pack, load_pack
-from ..pack_meta import SIDECAR
+from ..pack_meta import SIDECAR, PackMeta
 from ..positions import parse_policy, sample_positions
 from ..replay import ReplayConfig, replay
 from .card import card_entries, write_card
+from .estimate import said_bytes, whole_bytes
 from .evaluate import Measured, measure, subject_of
 from .folders import whole_folder
 from .held_out import HeldOut
@@ -36,10 +39,12 @@ from .regurgitation import longest_shared_run
 from .run import Run
 from .run_rows import MONITOR, of_run, windows_of_run
 from .told import told_pairs
+from .whole_weights import Writing, check_read_back, trained_lm, write_lm, write_reconstructor, write_tokenizer
 
 CARD_POSITIONS = 256
 WINDOWS = 12
 _EXAMPLES = 30
+_WRITING = Writing(torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,25 @@ class Weights:
         return cls(run.weights("av"), run.weights("ar"))
 
 
-def write_pack(run: Run, packs: Path = PACKS) -> Path:
-    """Export the run's AV and AR to the packs folder and measure them. Returns the pack's folder."""
-    final = packs / run.config.name
+def write_pack(run: Run, packs: Path | None = None) -> Path:
+    """Export the run's AV and AR and measure them. Returns the pack's folder.
+
+    Args:
+        run: Its stages before the pack are done.
+        packs: Where the pack's folder is made; by default among the shipped packs, and below the run folder where
+            weights are whole: such a pack is too large for a repository.
+    """
+    large = whole_bytes(run.config, run.target)
+    final = (packs or (run.folder / "packs" if large else PACKS)) / run.config.name
+    if large:
+        print(f"pack: {said_bytes(large)} of whole weights in {final}; keep them outside git", flush=True)
     with whole_folder(final, replace=True) as out:
         corpus = pl.read_parquet(run.folder / "corpus.parquet")
         write_weights(run, Weights.final(run), out)
         _write_hashes(corpus, out / HASHES)
-        engine = TransformersEngine(run.target, load_pack(str(out)))
+        hardware = run.config.hardware
+        how = EngineConfig(dtype=getattr(torch, hardware.dtype), device=hardware.device)
+        engine = TransformersEngine(run.target, load_pack(str(out)), how)
         _write_self_test(run, engine, out)
         print(engine.self_test())
         card = make_card(run, engine, corpus)
@@ -79,19 +95,38 @@ def write_checkpoint(run: Run, weights: Weights, out: Path) -> Pack:
 
 
 def write_weights(run: Run, weights: Weights, out: Path) -> None:
-    """The AV's and AR's adapters, head and sidecars into `out/av` and `out/ar`."""
+    """The AV's and AR's adapters or whole weights, head and sidecars into `out/av` and `out/ar`."""
     train = run.pairs()[0].activations
     meta = {role: run.meta(role, train) for role in ("av", "ar")}
-    verbalizer = run.verbalizer(meta["av"])
-    restore(verbalizer, weights.av)
-    _save_adapter(verbalizer.lm, out / "av", run.config.target)
-    (out / "av" / SIDECAR).write_text(meta["av"].to_yaml(), encoding="utf-8")
+    _write_av(run, meta["av"], weights.av, out / "av")
+    _write_ar(run, weights.ar, out / "ar")
+    for role, found in meta.items():
+        (out / role / SIDECAR).write_text(found.to_yaml(), encoding="utf-8")
+    if not run.config.ar.lora_rank:
+        check_read_back(out / "ar", meta["ar"])
+
+
+def _write_av(run: Run, meta: PackMeta, weights: Path, out: Path) -> None:
+    verbalizer = run.verbalizer(meta)
+    restore(verbalizer, weights)
+    if verbalizer.rank:
+        _save_adapter(verbalizer.lm, out, run.config.target)
+    else:
+        write_lm(verbalizer.lm, out, _WRITING)
+        write_tokenizer(run.target, out, public=True)
+
+
+def _write_ar(run: Run, weights: Path, out: Path) -> None:
     reconstructor = run.reconstructor(run.config.ar)
-    restore(reconstructor, weights.ar)
-    _save_adapter(reconstructor.trunk, out / "ar", run.config.target)
-    head = reconstructor.head.weight.detach().to(torch.bfloat16).contiguous()
-    save_file({"weight": head}, out / "ar" / VALUE_HEAD)
-    (out / "ar" / SIDECAR).write_text(meta["ar"].to_yaml(), encoding="utf-8")
+    restore(reconstructor, weights)
+    head = reconstructor.head.weight
+    if reconstructor.rank:
+        _save_adapter(reconstructor.trunk, out, run.config.target)
+        save_file({"weight": head.detach().to(torch.bfloat16).contiguous()}, out / VALUE_HEAD)
+    else:
+        model = trained_lm(reconstructor.trunk, run.target, run.config.layer)
+        write_reconstructor(model, head, out, _WRITING)
+        write_tokenizer(run.target, out, public=True)
 
 
 def _save_adapter(wrapped: Any, out: Path, target: str) -> None:

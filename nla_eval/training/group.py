@@ -11,13 +11,16 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel
 
 from ..errors import InputError
 from .config import HardwareConfig
 
 T = TypeVar("T")
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,19 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def placed(model: nn.Module, blocks: Sequence[nn.Module], inner: Sequence[nn.Module], hardware: HardwareConfig) -> None:
+def reads_weights(hardware: HardwareConfig) -> bool:
+    """Whether this process reads checkpoints. Where weights are sharded the first one does, and sends the others their
+    parts: the node then holds one copy of the weights in memory, not one for each process."""
+    return hardware.sharding != "fsdp" or launched() == 1 or Group.joined().rank == 0
+
+
+def placed(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConfig) -> None:
     """Put a model where it is trained, in place.
 
     Args:
-        model: AR or AV, its weights on the CPU.
+        model: AR or AV; its weights on the CPU, or on the meta device where `reads_weights` says no.
         blocks: Its transformer blocks: what FSDP shards and gathers one by one.
-        inner: Modules that `model` itself gives token ids of its own making.
-        hardware: Device and sharding.
+        hardware: Device, dtype and sharding.
 
     Raises:
         InputError: FSDP without a launcher.
@@ -101,27 +109,43 @@ def placed(model: nn.Module, blocks: Sequence[nn.Module], inner: Sequence[nn.Mod
             raise InputError(
                 "hardware.sharding is fsdp: start this stage with torchrun --nproc-per-node N -m nla_eval.cli train"
             )
-        Group.joined()
-        for block in blocks:
-            fully_shard(block)
-        fully_shard(model)
+        _shard(model, blocks, hardware)
     elif hardware.device == "cuda":
-        model.to(_device())
-    if hardware.device == "cuda":
-        _fed(model, inner)
+        model.to(_device(hardware))
 
 
-def _device() -> torch.device:
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+def _shard(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConfig) -> None:
+    """Shard with FSDP 2: on the meta device first, then each weight is sent by the first process, one by one."""
+    first = Group.joined().rank == 0
+    weights: dict[str, Any] = model.state_dict() if first else {}
+    buffers = dict(model.named_buffers())
+    mixed: dict[str, Any] = {}
+    if hardware.dtype == "bfloat16" and all(p.requires_grad for p in model.parameters()):
+        mixed = {"param_dtype": torch.bfloat16, "reduce_dtype": torch.float32}
+    model.to("meta")
+    _tie(model)
+    for block in blocks:
+        fully_shard(block, mp_policy=MixedPrecisionPolicy(**mixed))
+    fully_shard(model, mp_policy=MixedPrecisionPolicy(**mixed, cast_forward_inputs=False))
+    whole_from_first = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, weights, options=whole_from_first)
+    _tie(model)
+    for name, buffer in buffers.items():
+        sent = buffer.to(_device(hardware)) if first else torch.empty_like(buffer, device=_device(hardware))
+        dist.broadcast(sent, 0)
+        owner, _, leaf = name.rpartition(".")
+        model.get_submodule(owner)._buffers[leaf] = sent
 
 
-def _fed(model: nn.Module, inner: Sequence[nn.Module]) -> None:
-    """Have inputs moved to the accelerator, and what `model` returns back to where its inputs were."""
-    from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+def _tie(model: nn.Module) -> None:
+    """Make output and input embeddings one parameter again where they were: moving to the meta device parts them."""
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.tie_weights()
 
-    add_hook_to_module(model, AlignDevicesHook(execution_device=_device(), io_same_device=True), append=True)
-    for module in inner:
-        add_hook_to_module(module, AlignDevicesHook(execution_device=_device()), append=True)
+
+def _device(hardware: HardwareConfig) -> torch.device:
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if hardware.device == "cuda" else _CPU
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:

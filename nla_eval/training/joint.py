@@ -110,11 +110,11 @@ class _Stage:
     ) -> None:  # fmt: skip
         self.models, self.train, self.config, self.together = models, train, config, together
         self.av, self.ar = Learner("av", trainable(models.av)), Learner("ar", trainable(models.ar))
-        self.warm_start = self.av.weights()
+        self.warm_start = self.av.weights() if config.kl or models.av.rank else None
         self.state = JointState(folder, [self.av, self.ar], writes=together.rank == 0)
         split = Split(config.workers, config.threads)
         self.layout = Layout(split, config.micro_tokens)
-        self.rollouts = Rollouts(models.av, models.tokenizer, split)
+        self.rollouts = models.rollouts or Rollouts(models.av, models.tokenizer, split)
         self.cap = config.max_new_tokens or models.meta.max_new_tokens
         variance = models.meta.baseline_variance
         self.baselines = Baselines(variance) if variance else Baselines.of(train.activations.numpy())
@@ -155,7 +155,7 @@ class _Stage:
                 self.rollouts.sync()
                 found["held_out"] = self.round_trip.measure(self.config.evaluate_rows)
         self.state.log(**found, wall_s=clock.wall, cpu_s=clock.cpu)
-        self.state.save()
+        self.state.save(now=ending)
         if ending or self.state.step % config.snapshot_every == 0:
             self.state.snapshot()
 
@@ -224,7 +224,7 @@ class _Stage:
         advantage = advantages(rewards, config.advantage_scale, kept)
         if not advantage.any():
             return {"av_skipped": True}
-        with_kl = bool(config.kl) or measure_kl
+        with_kl = self.warm_start is not None and (bool(config.kl) or measure_kl)
         mine = slice(together.rank, None, together.size)
         answers = self._answers(groups, advantage[mine], with_kl)
         references = self._references(groups)
@@ -253,12 +253,10 @@ class _Stage:
             for r, a in zip(group, row, strict=True)
             if a or with_kl
         ]
-        if not with_kl:
+        if not with_kl or self.warm_start is None:
             return answers
-        present = self.av.weights()
-        self.av.put(self.warm_start)
-        found = answers_pass(self.models.av, (), answers, Objective(1.0, 1.0), self.layout).values
-        self.av.put(present)
+        with self.av.wearing(self.warm_start):
+            found = answers_pass(self.models.av, (), answers, Objective(1.0, 1.0), self.layout).values
         return [replace(answer, reference=log_probs) for answer, log_probs in zip(answers, found, strict=True)]
 
     def _references(self, groups: list[list[_Rollout]]) -> list[Answer]:

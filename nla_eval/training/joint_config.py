@@ -46,7 +46,8 @@ class JointConfig(BaseModel):
     """PPO's clip of the probability ratio; without effect on the first update of a step."""
     kl: float = Field(default=0.0, ge=0)
     """Weight of the KL divergence from the AV at the start of the stage, per token, k3 estimator. At 0 it is only
-    measured, at every evaluation."""
+    measured, at every evaluation, and where the AV trains all weights not even that: the copy of them that it is
+    measured from, kept in the CPU's memory, is then not made."""
     reference_mix: float = Field(default=0.2, ge=0)
     """Weight of the next-token loss on the reference explanations of the same activations. In a trial of 18 steps it
     kept the format and the length; without it themes shrank to one word in 21 steps."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from .files import write_text, written
 from .folders import whole_folder
 
 BETAS = (0.9, 0.98)
+_LARGE = 256 << 20
+"""Bytes of trained weights from which a checkpoint, three times as large, is not written at every step."""
+_SAVE_EVERY_SECONDS = 240.0
 
 
 class Learner:
@@ -44,7 +49,7 @@ class Learner:
         if not math.isfinite(norm):
             raise NlaEvalError(f"joint: the gradient of the {self.name} is {norm}; lower its learning rate")
         for parameter, gradient in zip(self.tensors, gradients, strict=True):
-            parameter.grad = gradient * min(1.0, clip_norm / max(norm, 1e-12))
+            parameter.grad = gradient.mul_(min(1.0, clip_norm / max(norm, 1e-12)))
         for group in self._optimizer.param_groups:
             group["lr"] = lr
         self._optimizer.step()
@@ -52,14 +57,24 @@ class Learner:
         return norm
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Copies of the parameters, by name."""
-        return {name: p.detach().clone() for name, p in self.parameters.items()}
+        """Copies of the parameters on the CPU, by name."""
+        return {name: p.detach().to("cpu", copy=True) for name, p in self.parameters.items()}
+
+    @contextmanager
+    def wearing(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+        """The parameters are `weights` within, and what they were after; one tensor at a time is held twice."""
+        self._exchange(weights)
+        try:
+            yield
+        finally:
+            self._exchange(weights)
 
     @torch.no_grad()
-    def put(self, weights: dict[str, torch.Tensor]) -> None:
-        """Overwrite the parameters."""
+    def _exchange(self, weights: dict[str, torch.Tensor]) -> None:
         for name, parameter in self.parameters.items():
+            present = parameter.detach().to("cpu", copy=True)
             parameter.copy_(weights[name])
+            weights[name] = present
 
     def state(self) -> dict[str, torch.Tensor]:
         """Parameters and moments under this model's name."""
@@ -79,10 +94,11 @@ class Learner:
         for name, parameter in self.parameters.items():
             parameter.copy_(blob[f"{self.name}.param.{name}"])
             if f"{self.name}.m.{name}" in blob:
+                first, second = (blob[f"{self.name}.{moment}.{name}"] for moment in ("m", "v"))
                 self._optimizer.state[parameter] = {
                     "step": blob[f"{self.name}.updates"].clone(),
-                    "exp_avg": blob[f"{self.name}.m.{name}"].clone(),
-                    "exp_avg_sq": blob[f"{self.name}.v.{name}"].clone(),
+                    "exp_avg": first.to(parameter.device, copy=True),
+                    "exp_avg_sq": second.to(parameter.device, copy=True),
                 }
 
 
@@ -103,6 +119,7 @@ class JointState:
         self.folder, self.learners, self.writes = folder, learners, writes
         self.path, self.log_path = folder / "joint.safetensors", folder / "joint.jsonl"
         self.step = 0
+        self._last_save = -math.inf
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one; lines of the log from behind it are dropped.
@@ -130,15 +147,17 @@ class JointState:
         kept = [line for line in lines if json.loads(line)["step"] <= self.step]
         write_text("".join(line + "\n" for line in kept), self.log_path)
 
-    def save(self) -> None:
-        """Replace the checkpoint."""
-        if not self.writes:
+    def save(self, *, now: bool = False) -> None:
+        """Replace the checkpoint: at every step, a large one every four minutes, and always where `now` says so."""
+        large = sum(t.numel() * t.element_size() for one in self.learners for t in one.tensors) > _LARGE
+        if not self.writes or (large and not now and time.monotonic() - self._last_save < _SAVE_EVERY_SECONDS):
             return
         blob = {"step": torch.tensor(self.step)}
         for learner in self.learners:
             blob.update(learner.state())
         with written(self.path) as part:
             save_file(blob, part)
+        self._last_save = time.monotonic()
 
     def snapshot(self) -> None:
         """Keep a copy of both models' weights."""
@@ -146,7 +165,7 @@ class JointState:
             return
         with whole_folder(self.folder / "joint" / f"{self.step:05d}", replace=True) as out:
             for learner in self.learners:
-                tensors = {f"param.{name}": value for name, value in learner.weights().items()}
+                tensors = {f"param.{name}": p.detach().contiguous() for name, p in learner.parameters.items()}
                 save_file(tensors, out / f"{learner.name}.safetensors")
 
     def log(self, **values: Any) -> None:

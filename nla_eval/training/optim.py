@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from ..errors import NlaEvalError
@@ -98,16 +99,15 @@ class Stage:
         """Continue from the checkpoint, if there is one."""
         if not self.path.is_file():
             return
-        saved = load_file(self.path)
-        self.seen = int(saved["seen"])
-        with torch.no_grad():
+        with safe_open(self.path, "pt") as saved, torch.no_grad():
+            self.seen, known = int(saved.get_tensor("seen")), set(saved.keys())
             for name, parameter in self.parameters.items():
-                parameter.copy_(part_of(saved[f"param.{name}"], parameter))
-                if f"m.{name}" in saved:
+                parameter.copy_(part_of(saved.get_tensor(f"param.{name}"), parameter))
+                if f"m.{name}" in known:
                     self.optimizer.state[parameter] = {
-                        "step": saved["steps"].clone().float(),
-                        "exp_avg": part_of(saved[f"m.{name}"], parameter).clone(),
-                        "exp_avg_sq": part_of(saved[f"v.{name}"], parameter).clone(),
+                        "step": saved.get_tensor("steps").clone().float(),
+                        "exp_avg": part_of(saved.get_tensor(f"m.{name}"), parameter).clone(),
+                        "exp_avg_sq": part_of(saved.get_tensor(f"v.{name}"), parameter).clone(),
                     }
 
     def step(self, losses: Iterable[torch.Tensor], batch: int, clip: float = 1.0) -> float:
@@ -144,18 +144,25 @@ class Stage:
         return value
 
     def save(self) -> None:
-        """Write the checkpoint atomically."""
+        """Write the checkpoint atomically. The first process gathers all of it; the others hold a tensor at a time."""
         blob: dict[str, torch.Tensor] = {"seen": torch.tensor(self.seen)}
-        for name, parameter in self.parameters.items():
-            blob[f"param.{name}"] = whole(parameter.detach())
-            state = self.optimizer.state.get(parameter)
-            if state:
-                blob["steps"] = torch.tensor(float(state["step"]))
-                blob[f"m.{name}"], blob[f"v.{name}"] = whole(state["exp_avg"]), whole(state["exp_avg_sq"])
+        for name, tensor in self._tensors():
+            gathered = whole(tensor)
+            if self.group.rank == 0:
+                blob[name] = gathered
         if self.group.rank == 0:
             with written(self.path) as part:
                 save_file(blob, part)
         self._last_save = time.monotonic()
+
+    def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Weights and moments by their names in the checkpoint, in the same order in every process."""
+        for name, parameter in self.parameters.items():
+            yield f"param.{name}", parameter.detach()
+            if state := self.optimizer.state.get(parameter):
+                yield "steps", torch.tensor(float(state["step"]))
+                yield f"m.{name}", state["exp_avg"]
+                yield f"v.{name}", state["exp_avg_sq"]
 
     def log(self, **values: float) -> None:
         """Append one line to the stage's log and print it."""
@@ -220,8 +227,7 @@ def _parts(
 
 
 def restore(model: nn.Module, checkpoint: Path) -> None:
-    """Load the trained parameters of a stage's checkpoint into `model`."""
-    saved = load_file(checkpoint)
-    with torch.no_grad():
+    """Load the trained parameters of a stage's checkpoint into `model`, one at a time."""
+    with safe_open(checkpoint, "pt") as saved, torch.no_grad():
         for name, parameter in trainable(model).items():
-            parameter.copy_(part_of(saved[f"param.{name}"], parameter))
+            parameter.copy_(part_of(saved.get_tensor(f"param.{name}"), parameter))

@@ -176,14 +176,15 @@ class _Sum:
         pairs = [(out, got) for out, got in zip(outputs, arrived, strict=True) if got is not None and out.requires_grad]
         if pairs:
             ends, gradients = zip(*pairs, strict=True)
-            self._accumulate(torch.autograd.grad(ends, parameters, gradients, allow_unused=True))
+            arriving = [got.to(out.dtype) for out, got in zip(ends, gradients, strict=True)]
+            self._accumulate(torch.autograd.grad(ends, parameters, arriving, allow_unused=True))
         return self
 
     def _accumulate(self, new: Sequence[torch.Tensor | None]) -> None:
         for place, gradient in enumerate(new):
             if gradient is not None:
-                held = self.gradients[place]
-                self.gradients[place] = gradient if held is None else held.add_(gradient)
+                held, new_part = self.gradients[place], gradient.float()  # sums of many bf16 parts lose the small ones
+                self.gradients[place] = new_part if held is None else held.add_(new_part)
 
 
 def _together(jobs: list[Callable[[], _Sum]], layout: Layout, parameters: Sequence[torch.Tensor]) -> Passed:

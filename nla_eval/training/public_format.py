@@ -10,41 +10,27 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoTokenizer
+from safetensors.torch import load_file
 
 from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, load_cut_lm
 from ..engines.self_test import FILE as SELF_TEST
 from ..errors import InputError, PackError
 from ..pack import Pack, load_pack
 from ..pack_meta import SIDECAR, PackMeta
-from ..prompts import check_ar_prompt
 from ..target import Target
 from .folders import whole_folder
 from .held_out_source import HASHES
 from .pack_check import write_sums
+from .whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
 
 FORMATS = ("public",)
-SHARD = "5GB"
 _BESIDE = (SELF_TEST, HASHES)
 """What a pack of the same vectors may keep; its card may not, for the weights' hash is another."""
-
-
-@dataclass(frozen=True)
-class Writing:
-    """How plain weights are written."""
-
-    dtype: torch.dtype = torch.float32
-    """float32 reproduces the pack exactly; bfloat16 is half as large, as released pairs are."""
-    shard: str = SHARD
-    """Largest file, as transformers spells it."""
 
 
 def merge(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> Pack:
@@ -54,7 +40,7 @@ def merge(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> 
         InputError: `out` exists.
         PackError: The pack does not belong to the target.
     """
-    return _written(pack, target, out, how or Writing(), lambda tokenizer: None)
+    return _written(pack, target, out, how or Writing(), public=False)
 
 
 def export(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> Pack:
@@ -65,7 +51,7 @@ def export(pack: Pack, target: Target, out: Path, how: Writing | None = None) ->
         PackError: The pack does not belong to the target, or its templates or tokenizer cannot be read by the client.
     """
     _check_templates(pack)
-    return _written(pack, target, out, how or Writing(), _without_idle_bos)
+    return _written(pack, target, out, how or Writing(), public=True)
 
 
 def import_(source: str, target: Target, out: Path, baseline_variance: float | None = None) -> Pack:
@@ -100,39 +86,27 @@ def import_(source: str, target: Target, out: Path, baseline_variance: float | N
     return load_pack(str(out))
 
 
-def _written(pack: Pack, target: Target, out: Path, how: Writing, adjust: Callable[[Any], None]) -> Pack:
+def _written(pack: Pack, target: Target, out: Path, how: Writing, *, public: bool) -> Pack:
     pack.check_target(target)
     with whole_folder(out) as folder:
-        _write_av(pack, target, folder / "av", how)
+        write_lm(load_av(target.path, pack.av_path, how.dtype), folder / "av", how)
         _write_ar(pack, target, folder / "ar", how)
-        tokenizer = AutoTokenizer.from_pretrained(str(target.path), trust_remote_code=target.trust_remote_code)
-        adjust(tokenizer)
         for role, meta in (("av", pack.av), ("ar", pack.ar)):
-            tokenizer.save_pretrained(folder / role)
+            write_tokenizer(target, folder / role, public=public)
             _write_sidecar(meta, pack, folder / role)
         _keep_beside(pack, folder)
-        _check_read_back(folder, pack)
+        check_read_back(folder / "ar", pack.ar)
         write_sums(folder)
     return load_pack(str(out))
 
 
-def _write_av(pack: Pack, target: Target, out: Path, how: Writing) -> None:
-    model = load_av(target.path, pack.av_path, how.dtype)
-    model.save_pretrained(out, max_shard_size=how.shard)
-
-
 def _write_ar(pack: Pack, target: Target, out: Path, how: Writing) -> None:
-    """Blocks 0..K as a causal LM of K + 1 layers. Its LM head, which no AR uses, is tied to the embeddings, so that it
-    takes no room and loading finds every tensor."""
     adapted = (pack.ar_path / ADAPTER).is_file()
-    source = target.path if adapted else pack.ar_path
-    dtype = torch.float32 if adapted else how.dtype
+    source, dtype = (target.path, torch.float32) if adapted else (pack.ar_path, how.dtype)
     model = load_cut_lm(source, pack.layer, dtype, trust=target.trust_remote_code)
     if adapted:
         PeftModel.from_pretrained(model.get_decoder(), str(pack.ar_path)).merge_and_unload()
-    model.to(how.dtype).save_pretrained(out, max_shard_size=how.shard)
-    head = load_file(pack.ar_path / VALUE_HEAD)["weight"].to(how.dtype)
-    save_file({"weight": head.contiguous()}, out / VALUE_HEAD)
+    write_reconstructor(model, load_file(pack.ar_path / VALUE_HEAD)["weight"], out, how)
 
 
 def _write_sidecar(meta: PackMeta, pack: Pack, out: Path) -> None:
@@ -155,20 +129,3 @@ def _check_templates(pack: Pack) -> None:
     ):
         if "{" in (rest := template.replace(slot, "")) or "}" in rest:
             raise PackError(f"the {name} template holds braces beside {slot}; the public client cannot fill it")
-
-
-def _without_idle_bos(tokenizer: Any) -> None:
-    """Forget a BOS token that the tokenizer names and does not prepend: the public client refuses such an AR, and
-    prepending it would change what the AR was trained on."""
-    probe = tokenizer("x")["input_ids"]
-    if tokenizer.bos_token_id is not None and probe[0] != tokenizer.bos_token_id:
-        tokenizer.bos_token = None
-
-
-def _check_read_back(folder: Path, pack: Pack) -> None:
-    """The tokenizer that was written encodes the AR's prompt as the sidecar says, and the shapes are what was meant."""
-    tokenizer = AutoTokenizer.from_pretrained(str(folder / "ar"))
-    check_ar_prompt(pack.ar, tokenizer)
-    layers = AutoConfig.from_pretrained(str(folder / "ar")).num_hidden_layers
-    if layers != pack.layer + 1:
-        raise PackError(f"the exported AR has {layers} layers, expected {pack.layer + 1}")

@@ -1,18 +1,19 @@
-"""Draws explanations from the AV while it is being trained, with the engine's own decoder. In: an AV with adapters.
+"""Draws explanations from the AV while it is being trained, with the engine's own decoder. In: an AV in training.
 Out: draws with their token ids. It knows no reward.
 
-The decoder runs a copy of the AV with the adapters merged into the weights: one product per linear layer, and packed
-for few rows. `sync` brings that copy up to date after a step."""
+The decoder runs a copy of the AV. Adapters are merged into its weights: one product per linear layer, and packed for
+few rows. Weights that train themselves are shared with it, or copied where it computes in another dtype. `sync` brings
+the copy up to date after a step."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from peft.tuners.lora import Linear
+from torch import nn
 
 from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.decoding import Decoder
@@ -21,6 +22,20 @@ from ..engines.one_step import GROUPED
 from ..engines.packed import pack_linears
 from ..engines.side_by_side import Split, streamed
 from .av import Verbalizer
+from .merged import changing
+from .optim import base_of
+
+
+class RolloutSource(Protocol):
+    """Whoever draws for the joint stage."""
+
+    def sync(self) -> None:
+        """Take up the AV's present weights. Call while nothing is being drawn."""
+        ...
+
+    def draw(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
+        """One draw per request, in order, with its token ids."""
+        ...
 
 
 class Rollouts:
@@ -34,27 +49,19 @@ class Rollouts:
 
     def __init__(self, av: Verbalizer, tokenizer: Any, split: Split) -> None:
         self._split = split
-        merged = frozen(copy.deepcopy(av.lm).merge_and_unload())
-        merged.set_attn_implementation(GROUPED)
-        base = av.lm.get_base_model()
-        merged.get_input_embeddings().weight = base.get_input_embeddings().weight
-        merged.get_output_embeddings().weight = base.get_output_embeddings().weight
-        self._decoder = Decoder(merged, tokenizer, av.prompt, av.scale)
-        self._pairs = [
-            (layer, merged.get_submodule(name).weight)
-            for name, layer in base.named_modules()
-            if isinstance(layer, Linear)
-        ]
-        pack_linears(merged)
+        model = _merged(av) if av.rank else _twin(av)
+        model.set_attn_implementation(GROUPED)
+        self._decoder = Decoder(model, tokenizer, av.prompt, av.scale)
+        self._pairs = [(model.get_parameter(name), present) for name, present in changing(av).items()]
+        pack_linears(model)
 
     @torch.no_grad()
     def sync(self) -> None:
         """Bring the decoder's weights up to date with the AV's. Call while nothing is being drawn."""
-        for layer, weight in self._pairs:
-            merged: Any = layer.get_base_layer().weight.float()
-            for adapter in layer.active_adapters:
-                merged = merged + layer.get_delta_weight(adapter)
-            weight.copy_(merged)
+        for place, present in self._pairs:
+            now = present()
+            if now.data_ptr() != place.data_ptr():  # else the decoder has the very weight that trains
+                place.copy_(now)
         pack_linears(self._decoder.model)
         self._decoder.weights_changed()
 
@@ -64,3 +71,21 @@ class Rollouts:
         jobs = [partial(self._decoder.drawn, share, sampling, len(share)) for share in shares if share]
         found = {draw.key: draw for draw in streamed(jobs, self._split)}
         return [found[request.key] for request in requests]
+
+
+def _merged(av: Verbalizer) -> Any:
+    """A copy with its adapters merged, which shares the embeddings."""
+    merged, base = frozen(copy.deepcopy(av.lm).merge_and_unload()), base_of(av.lm)
+    merged.get_input_embeddings().weight = base.get_input_embeddings().weight
+    merged.get_output_embeddings().weight = base.get_output_embeddings().weight
+    return merged
+
+
+def _twin(av: Verbalizer) -> Any:
+    """The same modules once more over the weights that train, or over copies of them in the dtype of arithmetic."""
+    dtype = av.loading.dtype
+    weights: dict[int, Any] = {
+        id(p): p if p.dtype is dtype else nn.Parameter(p.detach().to(dtype), requires_grad=False)
+        for p in av.lm.parameters()
+    }
+    return copy.deepcopy(av.lm, weights).eval()

@@ -19,7 +19,7 @@ from .av import Verbalizer
 from .group import Group
 from .parts import masked
 from .passes import Layout, Scored, texts_pass
-from .rollouts import Rollouts
+from .rollouts import RolloutSource
 from .tasks import said_next
 
 
@@ -33,6 +33,8 @@ class Models:
     meta: PackMeta
     """The AR's sidecar: its template, the pack's token cap and baseline variance."""
     tokenizer: Any
+    rollouts: RolloutSource | None = None
+    """Who draws from the AV; None: the engine's own decoder."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class RoundTrip:
     """
 
     models: Models
-    rollouts: Rollouts
+    rollouts: RolloutSource
     rows: Pairs
     baselines: Baselines
     layout: Layout

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import polars as pl
@@ -32,17 +32,22 @@ from .config import OptimConfig, TrainConfig
 from .corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
-from .group import Group, placed
+from .group import Group, launched, placed, reads_weights
 from .joint import train_joint
 from .joint_state import latest_weights
+from .loading import Loading
 from .marker import injection_marker
-from .optim import base_of, restore
+from .optim import restore
 from .parts import masked
 from .resembling import Resembling
 from .round_trip import Models
 from .run_rows import watched
 from .start import Start
 from .writers import WRITERS, Request, Writer, WriterContext
+
+if TYPE_CHECKING:
+    from ..engines.vllm_local import VllmConfig
+    from .vllm_rollouts import VllmRollouts
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
@@ -212,15 +217,18 @@ class Run:
         return PackMeta(**{**made.__dict__, "suffix_ids": suffix})
 
     def start(self) -> Start | None:
-        """The pack that AV and AR begin with, checked against the target; None for fresh adapters."""
+        """The pack that AV and AR begin with, checked against the target and the ranks; None for the target itself."""
         if self.config.start_from is None:
             return None
-        return Start.of(self.config.start_from, self.target, self.config.layer)
+        start = Start.of(self.config.start_from, self.target, self.config.layer)
+        for role in ("av", "ar"):
+            start.check_rank(role, getattr(self.config, role).lora_rank)
+        return start
 
     def reconstructor(self, optim: OptimConfig) -> Reconstructor:
         """An AR at its start."""
-        model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank, *self._loaded())
-        if start := self.start():
+        model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank, self._loading())
+        if (start := self.start()) and not model.loading.empty:
             start.put_ar(model)
         return model
 
@@ -228,8 +236,8 @@ class Run:
         """An AV at its start, for the prompt and scale of its sidecar."""
         prompt = av_prompt(meta, self.target.tokenizer)
         scale = float(meta.injection_scale or 0.0)
-        model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, *self._loaded())
-        if start := self.start():
+        model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, self._loading())
+        if (start := self.start()) and not model.loading.empty:
             start.put_av(model)
         return model
 
@@ -252,16 +260,16 @@ class Run:
             model, train, held, tokenizer=self.target.tokenizer, config=self.config.av, folder=self.folder
         )  # fmt: skip
 
-    def _loaded(self) -> tuple[str, torch.dtype]:
-        """Attention and dtype. On a CPU the backward pass of torch's own attention is slow for short texts."""
+    def _loading(self) -> Loading:
+        """On a CPU the backward pass of torch's own attention is slow for short texts."""
         hardware = self.config.hardware
-        return "eager" if hardware.device == "cpu" else "sdpa", getattr(torch, hardware.dtype)
+        attention = "eager" if hardware.device == "cpu" else "sdpa"
+        dtype, trust = getattr(torch, hardware.dtype), self.config.trust_remote_code
+        return Loading(dtype, attention, trust, empty=not reads_weights(hardware))
 
     def _placed(self, model: ModelT) -> ModelT:
         """`model` where it is trained."""
-        whole = base_of(model.trunk if isinstance(model, Reconstructor) else model.lm)
-        inner = [whole] if isinstance(model, Reconstructor) else [whole.model]
-        placed(model, list(inner[0].layers), inner, self.config.hardware)
+        placed(model, model.blocks, self.config.hardware)
         return model
 
     def _seeded(self) -> None:
@@ -316,19 +324,29 @@ class Run:
         )  # fmt: skip
 
     def train_joint(self) -> None:
-        """AV and AR together, from where the earlier stages left them. Raises InputError without adapters."""
-        if not (self.config.ar.lora_rank and self.config.av.lora_rank):
-            raise InputError(
-                "stage joint trains adapters; set ar.lora_rank and av.lora_rank above 0, or joint.steps to 0"
-            )
+        """AV and AR together, from where the earlier stages left them. Raises as `joint_drawing`."""
+        drawing = joint_drawing(self.config)
         self._seeded()
         train, held = self.pairs()
         av = self.verbalizer(self.meta("av", train.activations))
         ar = self.reconstructor(self.config.ar)
         restore(av, self.warm_start("av"))
         restore(ar, self.warm_start("ar"))
-        models = Models(av, ar, self.meta("ar", train.activations), self.target.tokenizer)
-        train_joint(models, train, held, self.config.joint, self.folder, Group.joined())
+        meta, tokenizer = self.meta("ar", train.activations), self.target.tokenizer
+        av, ar = self._placed(av), self._placed(ar)
+        vllm = self._vllm_rollouts(drawing, av, meta) if drawing else None
+        try:
+            train_joint(
+                Models(av, ar, meta, tokenizer, vllm), train, held, self.config.joint, self.folder, Group.joined()
+            )  # fmt: skip
+        finally:
+            if vllm:
+                vllm.release()
+
+    def _vllm_rollouts(self, drawing: VllmConfig, av: Verbalizer, meta: PackMeta) -> VllmRollouts:
+        from .vllm_rollouts import VllmRollouts
+
+        return VllmRollouts(av, self.target.tokenizer, drawing, self.config.joint.max_new_tokens or meta.max_new_tokens)
 
     def warm_start(self, role: str) -> Path:
         """The checkpoint of "av" or "ar" from before the joint stage."""
@@ -339,6 +357,28 @@ class Run:
         """The checkpoint of "av" or "ar" as it was trained last."""
         joint = latest_weights(self.folder)
         return joint / f"{role}.safetensors" if joint else self.warm_start(role)
+
+
+def joint_drawing(config: TrainConfig) -> VllmConfig | None:
+    """How vLLM draws in the joint stage; None where it does not.
+
+    Raises:
+        InputError: Sharded weights, an option that vLLM's engine does not have, or vLLM and several processes.
+        MissingExtraError: vLLM is not installed.
+    """
+    if config.hardware.sharding == "fsdp":
+        raise InputError(
+            "stage joint holds both models whole in every process; set hardware.sharding to none, or joint.steps to 0"
+        )
+    if config.hardware.rollouts == "engine":
+        return None
+    from ..engines.vllm_local import require_vllm, vllm_config
+
+    options = vllm_config(config.hardware.rollouts)
+    require_vllm("hardware.rollouts 'vllm'")
+    if launched() > 1:
+        raise InputError("hardware.rollouts vllm is for one process; start the joint stage without torchrun")
+    return options
 
 
 def _pairs(frame: pl.DataFrame, vectors: torch.Tensor, rows: np.ndarray) -> Pairs:

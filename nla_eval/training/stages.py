@@ -60,8 +60,6 @@ class Stage:
 def _pack(run: Run) -> None:
     from .export import write_pack
 
-    if not (run.config.ar.lora_rank and run.config.av.lora_rank):
-        raise InputError("stage pack writes adapters: with lora_rank 0 the trained weights stay in the run folder")
     made = write_pack(run)
     write_text(json.dumps({"pack": made.name}), run.folder / "pack.json")
     print(f"pack: {made}", flush=True)
@@ -123,6 +121,7 @@ class Ledger:
         self.run, self.path = run, run.folder / RECORD
         self._settings = run.config.model_dump(mode="json")
         self._settings["explanation"]["continuation"] = run.config.explanation.continuation
+        self._defaults = TrainConfig().model_dump(mode="json")
         if run.config.joint.schedule == "constant":
             self._settings["joint"].pop("steps")  # further steps are the same as if they had been asked for at once
         self._records: dict[str, dict[str, Any]] = {}
@@ -155,10 +154,10 @@ class Ledger:
                 else Standing(stage, State.TO_DO)
             )
         facts = self.facts(stage)
-        if _key(facts) != record["key"]:
+        if not self._holds(record["facts"], facts):
             if not present:
                 return Standing(stage, State.TO_DO)
-            return Standing(stage, State.CHANGED, _difference(record["facts"], facts))
+            return Standing(stage, State.CHANGED, _difference(self._recorded(record["facts"], facts), facts))
         far_enough = record.get("length", 0) >= stage.length(self.run.config)
         if record["done"] and far_enough and (self.run.folder / stage.outputs[0]).exists():
             return Standing(stage, State.DONE)
@@ -169,8 +168,31 @@ class Ledger:
         facts = {name: _field(self._settings, name) for name in stage.fields}
         for name in _inputs(stage, self.run.config):
             length = _BY_NAME[name].length(self.run.config)
-            facts[f"stage {name}"] = _key(self.facts(_BY_NAME[name])) + (f" to {length}" if length else "")
+            facts[f"stage {name}"] = self._key(_BY_NAME[name]) + (f" to {length}" if length else "")
         return facts
+
+    def _key(self, stage: Stage) -> str:
+        """Under which the output of `stage` is known to those after it: the key it was written with, while that
+        holds."""
+        record, facts = self._records.get(stage.name), self.facts(stage)
+        return str(record["key"]) if record and self._holds(record["facts"], facts) else _key(facts)
+
+    def _holds(self, recorded: dict[str, Any], facts: dict[str, Any]) -> bool:
+        """Whether a record was made under `facts`. One of an older version lacks fields that came later: it was made
+        as their defaults say."""
+        return self._recorded(recorded, facts) == facts
+
+    def _recorded(self, recorded: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+        """What was recorded of the fields of `facts`, those that it lacks at their defaults; every stage before it."""
+        found = {name: key for name, key in recorded.items() if name.startswith("stage ")}
+        for name, now in facts.items():
+            default = _field(self._defaults, name)
+            value = recorded.get(name, default)
+            if isinstance(value, dict) and isinstance(default, dict) and isinstance(now, dict):
+                whole = {**default, **value}
+                value = {key: whole[key] for key in whole if key in now or key not in default}
+            found[name] = value
+        return found
 
     def begin(self, stage: Stage) -> None:
         """Write down that `stage` runs now; what it made under another configuration is moved aside, with a line."""

@@ -1,6 +1,6 @@
-"""Begins a run with the adapters of a pack: a run whose checkpoints are gone goes on from the last pack that was kept,
-and another corpus or explanation can be tried from there. In: a pack of LoRA adapters. Out: weights in a fresh AV or
-AR."""
+"""Begins a run with the weights of a pack: a run whose checkpoints are gone goes on from the last pack that was kept,
+and another corpus or explanation can be tried from there. In: a pack of adapters or of whole weights. Out: weights in a
+fresh AV or AR."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from ..engines.loading import ADAPTER, VALUE_HEAD
+from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, load_reconstructor
 from ..errors import PackError
 from ..pack import Pack, load_pack
 from ..pack_meta import PackMeta
@@ -27,6 +27,7 @@ class Start:
     """A pack to begin with."""
 
     pack: Pack
+    target: Target
 
     @classmethod
     def of(cls, name: str, target: Target, layer: int) -> Start:
@@ -35,26 +36,47 @@ class Start:
         pack.check_target(target)
         if pack.layer != layer:
             raise PackError(f"start_from: pack '{name}' reads block {pack.layer}, the configuration block {layer}")
-        for folder in (pack.av_path, pack.ar_path):
-            if not (folder / ADAPTER).is_file():
-                raise PackError(
-                    f"start_from: {folder.name} of pack '{name}' holds no adapter ({ADAPTER}); only those resume"
-                )
-        return cls(pack)
+        return cls(pack, target)
 
     def meta(self, role: str) -> PackMeta:
         """The pack's own sidecar: marker, injection scale and baseline stay as they were."""
         return self.pack.av if role == "av" else self.pack.ar
 
+    def check_rank(self, role: str, rank: int) -> None:
+        """Whether "av" or "ar" of the pack can begin a model of that LoRA rank. All weights can begin with either kind
+        of pack; adapters with adapters of their own rank. Raises PackError."""
+        folder = self.pack.av_path if role == "av" else self.pack.ar_path
+        if not rank:
+            return
+        if not (folder / ADAPTER).is_file():
+            raise PackError(
+                f"start_from: {role} of pack '{self.pack.name}' is whole weights and {role}.lora_rank {rank}; set it "
+                "to 0, or start from a pack of adapters"
+            )
+        if (theirs := adapter_rank(folder)) != rank:
+            raise PackError(
+                f"start_from: the {role} adapter has rank {theirs}, the configuration lora_rank {rank}; make them equal"
+            )
+
     def put_av(self, model: Verbalizer) -> None:
-        """The AV's adapter. Raises PackError when its rank is another."""
-        _put(model.lm, self.pack.av_path)
+        """The AV's adapter, or all its weights. Raises PackError when its rank is another."""
+        self.check_rank("av", model.rank)
+        if model.rank:
+            _put(model.lm, self.pack.av_path)
+        else:
+            model.lm.load_state_dict(load_av(self.target.path, self.pack.av_path, torch.float32).state_dict())
 
     def put_ar(self, model: Reconstructor) -> None:
-        """The AR's adapter and head."""
-        _put(model.trunk, self.pack.ar_path)
+        """The AR's adapter, or all its weights, and its head. Raises PackError when its rank is another."""
+        self.check_rank("ar", model.rank)
+        if model.rank:
+            _put(model.trunk, self.pack.ar_path)
+            head = load_file(self.pack.ar_path / VALUE_HEAD)["weight"]
+        else:
+            trunk, head = load_reconstructor(self.target.path, self.pack.ar_path, self.pack.layer, torch.float32)
+            model.trunk.load_state_dict(trunk.state_dict())
         with torch.no_grad():
-            model.head.weight.copy_(load_file(self.pack.ar_path / VALUE_HEAD)["weight"])
+            model.head.weight.copy_(head)
 
 
 def adapter_rank(folder: Path) -> int:
@@ -63,13 +85,6 @@ def adapter_rank(folder: Path) -> int:
 
 
 def _put(wrapped: torch.nn.Module, folder: Path) -> None:
-    rank = adapter_rank(folder)
-    ours = getattr(wrapped, "peft_config", {}).get("default")
-    if ours is None or ours.r != rank:
-        has = ours.r if ours else 0
-        raise PackError(
-            f"start_from: the {folder.name} adapter has rank {rank}, the configuration lora_rank {has}; make them equal"
-        )
     left: Any = set_peft_model_state_dict(wrapped, load_file(folder / ADAPTER))
     if left.unexpected_keys:
         raise PackError(f"start_from: the {folder.name} adapter has no place for {left.unexpected_keys[0]}")

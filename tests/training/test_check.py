@@ -75,6 +75,22 @@ def test_tied_and_untied_embeddings_pass(folder: Path, tied: bool) -> None:
     check(run_of(folder))
 
 
+def test_a_joint_stage_of_sharded_weights_is_refused(folder: Path) -> None:
+    hardware = {"sharding": "fsdp"}
+    check(run_of(folder, hardware=hardware))
+    with pytest.raises(InputError, match="stage joint holds both models whole in every process"):
+        check(run_of(folder, hardware=hardware, joint={"steps": 1}))
+
+
+def test_all_weights_need_room_for_their_checkpoints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(check_module.shutil, "disk_usage", lambda _: usage(1, 1, (1 << 30) + 150_000))
+    small = {"corpus": {"token_budget": 100}}
+    check(run_of(folder, **small, ar={"samples": 0, "lora_rank": 1}, av={"samples": 0, "lora_rank": 1}))
+    with pytest.raises(InputError, match="the run needs about"):
+        check(run_of(folder, **small, ar={"samples": 0, "lora_rank": 0}, av={"samples": 0, "lora_rank": 0}))
+
+
 def test_a_full_disk_is_refused_with_what_is_needed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(check_module.shutil, "disk_usage", lambda _: usage(1, 1, 1 << 20))
@@ -164,8 +180,8 @@ def test_a_pack_that_does_not_fit_is_refused(folder: Path, given: dict[str, Any]
         run.reconstructor(run.config.ar)
 
 
-def test_a_pack_of_whole_checkpoints_is_refused(folder: Path) -> None:
+def test_adapters_do_not_begin_with_whole_checkpoints(folder: Path) -> None:
     pack = write_adapters(folder)
     (pack / "av" / "adapter_model.safetensors").unlink()
-    with pytest.raises(PackError, match=r"av of pack .* holds no adapter"):
-        Start.of(str(pack), load_target(str(folder / "target")), 1)
+    with pytest.raises(PackError, match=r"av of pack .* is whole weights and av\.lora_rank 2; set it to 0"):
+        Start.of(str(pack), load_target(str(folder / "target")), 1).check_rank("av", 2)

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nla_eval.training.joint as joint
+import nla_eval.training.joint_state as joint_state
 from nla_eval.engines.base import Draw
 from nla_eval.errors import NlaEvalError
 from nla_eval.readings import StopReason
 from nla_eval.training.joint import train_joint
 from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.joint_plan import masked_groups, reward, rows_of
-from nla_eval.training.joint_state import JointState, core_hours, latest_weights
+from nla_eval.training.joint_state import JointState, Learner, core_hours, latest_weights
 from nla_eval.training.optim import restore, trainable
 from tests.training.tiny_pair import CAP, closing_with, tiny_models, tiny_pairs
 
@@ -29,12 +30,19 @@ SMALL: Setting = {"groups": 2, "samples_per_group": 4, "max_new_tokens": CAP, "m
 
 def run(folder: Path, **setting: Any) -> list[dict[str, Any]]:
     """Run in `folder`; the lines of its log."""
-    train_joint(tiny_models(folder / "models"), tiny_pairs(), tiny_pairs(3, 1), JointConfig(**SMALL | setting), folder)
+    models = tiny_models(folder / "models", setting.pop("rank", 4), setting.pop("dtype", torch.float32))
+    train_joint(models, tiny_pairs(), tiny_pairs(3, 1), JointConfig(**SMALL | setting), folder)
     return lines(folder)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "joint.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is not given back after every phase, which takes longer than a phase of these models."""
+    monkeypatch.setattr(joint, "release_memory", lambda: None)
 
 
 @pytest.fixture
@@ -121,15 +129,19 @@ def test_a_planted_reward_rises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("closable")
-def test_a_run_stopped_and_resumed_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rank", "dtype"), [(4, torch.float32), (0, torch.float32), (0, torch.bfloat16)])
+def test_a_run_stopped_and_resumed_ends_in_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int, dtype: torch.dtype
+) -> None:
     setting: Setting = {"steps": 4, "masked_share": 0.5, "kl": 0.05, "updates_per_step": 2, "evaluate_every": 2}
+    setting |= {"rank": rank, "dtype": dtype}
     whole = run(tmp_path / "whole", **setting)
     save = JointState.save
 
-    def killed(state: JointState) -> None:
+    def killed(state: JointState, **how: Any) -> None:
         if state.step == 3:
             raise KeyboardInterrupt
-        save(state)
+        save(state, **how)
 
     monkeypatch.setattr(JointState, "save", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -220,3 +232,28 @@ def test_the_kl_from_the_start_is_zero_before_the_first_update_and_grows(tmp_pat
     measured = [line["kl"] for line in log if "kl" in line]
     assert measured[0] == pytest.approx(0.0, abs=1e-5)
     assert measured[-1] > 1e-3
+
+
+@pytest.mark.usefixtures("closable")
+def test_all_weights_without_kl_keep_no_copy_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(learner: Learner) -> dict[str, torch.Tensor]:
+        raise AssertionError("a copy of all weights")
+
+    monkeypatch.setattr(Learner, "weights", never)
+    assert not any("kl" in line for line in run(tmp_path, steps=2, rank=0, evaluate_every=1))
+
+
+@pytest.mark.usefixtures("closable")
+def test_a_large_checkpoint_is_written_every_four_minutes_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def noted(blob: dict[str, torch.Tensor], path: Path) -> None:
+        written.append(int(blob.get("step", 0)))
+        save_file(blob, path)
+
+    monkeypatch.setattr(joint_state, "save_file", noted)
+    monkeypatch.setattr(joint_state, "_LARGE", 0)
+    run(tmp_path, steps=4, snapshot_every=9)
+    assert [step for step in written if step] == [1, 4]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -17,17 +19,18 @@ ADVANTAGES = (1.5, -0.5, None, -1.0)
 LAYOUTS = [Layout(Split(), 10_000), Layout(Split(), 1), Layout(Split(2, 1), 20)]
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return tiny_models(tmp_path_factory.mktemp("pair"))
+@pytest.fixture(scope="module", params=[4, 0], ids=["adapters", "all weights"])
+def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return tiny_models(tmp_path_factory.mktemp("pair"), request.param)
 
 
 def whole_sequence_log_probs(models: Models, ids: tuple[int, ...], vector: torch.Tensor) -> torch.Tensor:
     """The reference computation: one sequence at a time, no cache, the vector written over the slot's embedding."""
     prompt, lm = models.av.prompt, models.av.lm
     whole = torch.tensor([*prompt.prefix, *prompt.suffix, *ids])
-    embeddings = lm.get_input_embeddings()(whole[None]).detach().clone()
-    embeddings[0, len(prompt.prefix)] = vector * (models.av.scale / vector.norm())
+    slot = torch.arange(len(whole)) == len(prompt.prefix)
+    injected = vector * (models.av.scale / vector.norm())
+    embeddings = torch.where(slot[None, :, None], injected, lm.get_input_embeddings()(whole[None]))
     logits = lm(inputs_embeds=embeddings, use_cache=False).logits[0, -len(ids) - 1 : -1]
     return torch.as_tensor(logits.log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)])
 
@@ -85,3 +88,19 @@ def test_the_ars_pass_scores_every_text_and_learns_from_those_with_weight(models
     expected = torch.autograd.grad((error * weights).sum(), parameters)
     for ours, theirs in zip(found.gradients, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("rank", [4, 0])
+def test_in_bf16_the_gradients_are_float32_and_near_those_of_float32(tmp_path: Path, rank: int) -> None:
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        models = tiny_models(tmp_path / str(dtype), rank, dtype)
+        parameters = list(trainable(models.av).values())
+        assert {p.dtype for p in parameters} == {torch.float32}
+        answers = [Answer(ids, tiny_pairs().activations[i], 1.0) for i, ids in enumerate(WRITTEN)]
+        passed = answers_pass(models.av, parameters, answers, Objective(8.0, 1.0), LAYOUTS[1])
+        assert {g.dtype for g in passed.gradients} == {torch.float32}
+        found.append(torch.cat([g.flatten() for g in passed.gradients]))
+    exact, rounded = found
+    assert not torch.equal(exact, rounded), "nothing was computed in bf16"
+    assert float(torch.nn.functional.cosine_similarity(exact, rounded, dim=0)) > 0.95

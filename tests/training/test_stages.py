@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,33 @@ def test_files_of_an_unknown_configuration_are_not_used(trained: Path, tmp_path:
     (tmp_path / "corpus.parquet").write_bytes((trained / "run" / "corpus.parquet").read_bytes())
     standing = Ledger(Run(settings(trained), tmp_path)).standings()[0]
     assert (standing.state, standing.why) == (State.CHANGED, "of an unknown configuration")
+
+
+def test_a_record_from_before_a_field_existed_holds_where_the_field_is_at_its_default(
+    trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    record = json.loads((tmp_path / "run" / RECORD).read_text())
+    del record["stages"]["ar"]["facts"]["ar"]["micro_batch"]
+    del record["stages"]["corpus"]["facts"]["trust_remote_code"]
+    (tmp_path / "run" / RECORD).write_text(json.dumps(record))
+    done = {**dict.fromkeys(BEFORE_PACK, "done"), "joint": "off", "pack": "to do"}
+    assert states(Run(settings(trained), tmp_path / "run")) == done
+    given = {"samples": 48, "batch": 16, "lora_rank": 2, "micro_batch": 4}
+    changed = Ledger(Run(settings(trained, ar=given), tmp_path / "run")).standings()
+    assert {s.stage.name: s.why for s in changed}["ar"] == "ar.micro_batch was 8, is 4"
+    assert [s.stage.name for s in changed if s.state is State.CHANGED] == ["ar", "ar_on_samples"]
+
+
+def test_a_stage_behind_one_that_was_switched_off_is_stale(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    joint = {"steps": 1}
+    ledger = Ledger(Run(settings(trained, joint=joint), tmp_path / "run"))
+    stage = next(s.stage for s in ledger.standings() if s.stage.name == "joint")
+    ledger.begin(stage)
+    (tmp_path / "run" / "joint.jsonl").write_text("")
+    off = settings(trained, joint=joint, ar_on_samples={"samples": 0})
+    assert states(Run(off, tmp_path / "run"))["joint"] == "changed"
 
 
 @pytest.mark.parametrize("text", ["{", '{"format": 0, "stages": {}}', "[]"])

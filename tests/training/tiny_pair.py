@@ -19,6 +19,7 @@ from nla_eval.engines.side_by_side import Split
 from nla_eval.prompts import av_prompt
 from nla_eval.training.ar import Pairs, Reconstructor
 from nla_eval.training.av import Verbalizer
+from nla_eval.training.loading import Loading
 from nla_eval.training.rollouts import Rollouts
 from nla_eval.training.round_trip import Models
 from tests.engines.tiny_pack import write_tiny_pack
@@ -26,14 +27,14 @@ from tests.engines.tiny_pack import write_tiny_pack
 CAP = 12
 
 
-def tiny_models(folder: Path) -> Models:
-    """AV and AR of the tiny target with rank-4 adapters, the same at every call; their files lie below `folder`."""
+def tiny_models(folder: Path, rank: int = 4, dtype: torch.dtype = torch.float32) -> Models:
+    """AV and AR of the tiny target with adapters, the same at every call; their files lie below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     target, pack = write_tiny_pack(Path(tempfile.mkdtemp(dir=folder)))
     prompt = av_prompt(pack.av, target.tokenizer)
     torch.manual_seed(7)
-    av = Verbalizer(target.path, prompt, float(pack.av.injection_scale or 0.0), rank=4)
-    ar = Reconstructor(target.path, layer=1, rank=4)
+    av = Verbalizer(target.path, prompt, float(pack.av.injection_scale or 0.0), rank, Loading(dtype))
+    ar = Reconstructor(target.path, 1, rank, Loading(dtype))
     with torch.no_grad():
         for name, parameter in [*av.named_parameters(), *ar.named_parameters()]:
             if "lora_B" in name:

@@ -1,0 +1,101 @@
+"""Draws explanations from the AV while it is being trained, with vLLM in this process. In: an AV in training. Out:
+draws with their token ids. It knows no reward.
+
+At every `sync` the AV's weights, adapters merged, are written as a checkpoint into memory-backed storage where there is
+some, and vLLM's workers read them again in place (`reload_weights`); what they had cached of prompts is forgotten.
+Nothing travels pickled."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..engines.base import Draw, Sampling, VerbalizeRequest
+from ..engines.vllm_local import VllmConfig, require_vllm, started, stopped
+from ..engines.vllm_prompt import draw_settings, finished_draw, mixed_prompt
+from .av import Verbalizer
+from .merged import plain_weights
+from .optim import base_of
+
+_SHARD = "5GB"
+_MEMORY = Path("/dev/shm")
+
+
+class VllmRollouts:
+    """The AV in vLLM; implements `rollouts.RolloutSource`. It starts at the first `sync`.
+
+    Args:
+        av: The AV in training; its weights are read at every `sync`.
+        tokenizer: The target's tokenizer.
+        vllm: How vLLM runs.
+        cap: Tokens of the longest explanation that will be asked for.
+
+    Raises:
+        MissingExtraError: vLLM is not installed.
+    """
+
+    def __init__(self, av: Verbalizer, tokenizer: Any, vllm: VllmConfig, cap: int) -> None:
+        require_vllm("hardware.rollouts 'vllm'")
+        self._av, self._tokenizer, self._vllm = av, tokenizer, vllm
+        self._room = len(av.prompt.prefix) + len(av.prompt.suffix) + cap
+        self._stops = _stop_tokens(av, tokenizer)
+        self._folder = Path(tempfile.mkdtemp(prefix="nla-av-", dir=_MEMORY if _MEMORY.is_dir() else None))
+        self._llm: Any = None
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def sync(self) -> None:
+        """Bring vLLM's weights up to date with the AV's. Call while nothing is being drawn."""
+        base = base_of(self._av.lm)
+        base.save_pretrained(self._folder, state_dict=plain_weights(self._av), max_shard_size=_SHARD)
+        if self._llm is None:
+            self._tokenizer.save_pretrained(self._folder)
+            self._llm = self._started()
+            return
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(self._folder)})
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM kept its prefix cache, which belongs to the former weights")
+
+    def draw(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
+        """One draw per request, in order: functions of key, seed and weights, but not the draws of `Rollouts`."""
+        from vllm import SamplingParams
+
+        if self._llm is None:
+            self.sync()
+        dtype, scale = self._av.loading.dtype, self._av.scale
+        prompts = [mixed_prompt(self._av.prompt, request.activation, scale, dtype) for request in requests]
+        params = [SamplingParams(**draw_settings(request, sampling, self._stops)) for request in requests]
+        outputs = self._llm.generate(prompts, params, use_tqdm=False)
+        return [
+            finished_draw(request, output.outputs[0].token_ids, self._tokenizer)
+            for request, output in zip(requests, outputs, strict=True)
+        ]
+
+    def release(self) -> None:
+        """Let go of vLLM and of the written weights."""
+        self._llm, gone = None, self._llm
+        stopped(gone)
+        self._finalizer()
+
+    def _started(self) -> Any:
+        eager = self._vllm.enforce_eager
+        return started(
+            self._folder,
+            self._vllm,
+            self._av.loading.dtype,
+            max_model_len=self._room,
+            enforce_eager=self._av.device.type == "cpu" if eager is None else eager,
+            enable_prefix_caching=True,
+            enable_prompt_embeds=True,
+        )
+
+
+def _stop_tokens(av: Verbalizer, tokenizer: Any) -> list[int]:
+    """Ids that end an explanation: the model's own end tokens and the tokenizer's."""
+    config = getattr(base_of(av.lm), "generation_config", None)
+    ends = config.eos_token_id if config is not None else None
+    ends = [ends] if isinstance(ends, int) else list(ends or [])
+    return sorted({*ends, tokenizer.eos_token_id} - {None})
