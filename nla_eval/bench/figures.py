@@ -56,6 +56,11 @@ GOALS: dict[str, Goal] = {
     "parquet_10k_seconds": Goal("reading 10,000 transcripts of 3k tokens, Parquet", "<=", 60, "s"),
     "parquet_10k_peak_mb": Goal("peak memory of that", "<=", 1500, "MB"),
     "parquet_vs_polars": Goal("the same, against polars' rows", ""),
+    "inspect_10k_seconds": Goal("`suite inspect` of the same JSON lines", "<=", 60, "s"),
+    "large_lines_peak_mb": Goal("peak memory of reading 2 GB of JSON lines", "<=", 1500, "MB"),
+    "large_list_peak_mb": Goal("peak memory of reading one JSON list of 2 GB", "<=", 1500, "MB"),
+    "large_parquet_peak_mb": Goal("peak memory of reading 2 GB of Parquet", "<=", 1500, "MB"),
+    "large_message_peak_mb": Goal("peak memory of reading one message of 50 MB, in any of these", "<=", 1500, "MB"),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
 }
 """Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster."""
@@ -157,4 +162,5 @@ def _line(key: str, figure: Figure) -> str:
 def _number(value: float, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.3g} %"
-    return f"{value:.3g} {unit}" if unit != "x" else f"{value:.3g}x"
+    shown = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{shown} {unit}" if unit != "x" else f"{shown}x"
