@@ -130,7 +130,7 @@ def table(record: dict[str, Any]) -> str:
             continue
         mark = " (missed)" if found["reached"] is False else ""
         rates = [
-            f"{found[side]:,.3g} {found['unit']}" if found[side] is not None else "-" for side in ("ours", "other")
+            f"{_rounded(found[side])} {found['unit']}" if found[side] is not None else "-" for side in ("ours", "other")
         ]
         lines.append(
             f"| {goal.what} | {_number(found['value'], goal.unit)}{mark} | {rates[0]} | {rates[1]} | {bound} |"
@@ -153,7 +153,7 @@ def shown(figures: dict[str, Figure]) -> str:
 
 def _line(key: str, figure: Figure) -> str:
     goal = GOALS[key]
-    rates: Sequence[str] = [f"{x:,.3g} {figure.unit}" for x in (figure.ours, figure.other) if x is not None]
+    rates: Sequence[str] = [f"{_rounded(x)} {figure.unit}" for x in (figure.ours, figure.other) if x is not None]
     against = f" ({' against '.join(rates)})" if rates else ""
     bound = f"; to reach {goal.sense} {_number(goal.bound, goal.unit)}" if goal.sense else ""
     return f"{key}: {_number(figure.value, goal.unit)}{against}{bound}"
@@ -162,5 +162,8 @@ def _line(key: str, figure: Figure) -> str:
 def _number(value: float, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.3g} %"
-    shown = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-    return f"{shown} {unit}" if unit != "x" else f"{shown}x"
+    return f"{_rounded(value)} {unit}" if unit != "x" else f"{_rounded(value)}x"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
