@@ -63,6 +63,7 @@ def test_text_without_blanks_between_words_is_compared_by_its_characters() -> No
 
 
 @given(st.text(st.characters(codec="ascii"), max_size=40))
+@settings(deadline=None)
 def test_ascii_has_the_words_it_has_beside_any_other_text(text: str) -> None:
     beside = families_of([chat("a", f"{text} é"), chat("b", f"{text.replace('_', ' ').upper()}\té")])
     alone = families_of([chat("a", text), chat("b", text.replace("_", " ").upper())])

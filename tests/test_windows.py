@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessage
 from replay_chats import LONG, Tokenizer, assistant, call, characters, result, system, transcript, user
@@ -93,6 +93,7 @@ def test_what_fits_is_the_same_under_every_window(target_tokenizer: Tokenizer, w
 
 
 @given(st.lists(st.sampled_from(["system", "user", "assistant", "tool"]), max_size=14))
+@settings(deadline=None)
 def test_tails_grow_shorter_and_begin_where_a_turn_or_a_step_does(roles: list[str]) -> None:
     found = list(tails(roles))
     for made in found:

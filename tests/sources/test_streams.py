@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
@@ -113,6 +113,7 @@ CONTAINERS = st.recursive(
 
 
 @given(CONTAINERS, st.integers(1, 30), st.sampled_from([None, 1]))
+@settings(deadline=None)
 def test_a_value_passed_over_ends_where_it_ends_decoded(value: Any, size: int, indent: int | None) -> None:
     values = JsonText(Pieces(json.dumps([value, "next"], indent=indent), size), 1000)
     assert values.take("[")
@@ -124,6 +125,7 @@ def test_a_value_passed_over_ends_where_it_ends_decoded(value: Any, size: int, i
 
 
 @given(CONTAINERS, st.integers(1, 30), st.data())
+@settings(deadline=None)
 def test_a_value_that_does_not_end_is_not_passed_over(value: Any, size: int, data: st.DataObject) -> None:
     whole = json.dumps(value)
     values = JsonText(Pieces(whole[: data.draw(st.integers(0, len(whole) - 1))], size), 1000)
