@@ -1,5 +1,5 @@
 # The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
-#   make demo | test | test-full | check | bench | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds]
+#   make demo | test | test-full | check | bench | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
 
 SHELL := /bin/sh
 VENV := .venv
@@ -44,11 +44,13 @@ bench: $(VENV)/ready
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m nla_eval.bench --only vllm_vs_ours --write; \
 	else echo "vllm_vs_ours needs the environment of make test-full"; fi
 
-# Every reader for FUZZ seconds; what was found stays in .fuzz, so that the next run goes on from it.
+# Every reader for FUZZ seconds; what was found stays in .fuzz, so that the next run goes on from it. With QUIET=0.33 each
+# goes on until that share of its time, over all runs, brought nothing new (half an hour at most).
 FUZZ ?= 60
+QUIET ?=
 fuzz: $(VENV)/ready
 	$(PIP) install -e ".[fuzz]"
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --seconds $(FUZZ)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --seconds $(FUZZ) $(if $(QUIET),--until-quiet $(QUIET))
 
 clean:
 	rm -rf $(VENV) $(VLLM) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -193,7 +193,7 @@ def replay(**options: Any) -> Solver:
     """Render the transcript through the target's template and fix the positions to read. No weights are loaded.
 
     Args:
-        options: positions, draws, lanes, seed, temperature, max_new_tokens and store of `TaskOptions`.
+        options: positions, window, draws, lanes, seed, temperature, max_new_tokens and store of `TaskOptions`.
     """
     chosen = TaskOptions.parse(options)
     shared: list[Session] = []

@@ -4,6 +4,7 @@ imported when it is called, so that `--help` costs nothing."""
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,9 @@ def read(
     target: Target = "smollm2-135m",
     pack: Pack = None,
     policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(12)",
+    window: Annotated[
+        str, typer.Option(help="Of what is beyond the target's context, read: head, tail or whole (nothing).")
+    ] = "head",
     draws: Annotated[int, typer.Option(help="Explanations of each activation.")] = 1,
     lanes: Annotated[
         str, typer.Option(help="measured, and any of donor,gaussian,mean,no_injection.")
@@ -76,7 +80,7 @@ def read(
 
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     cap = runtime_for(settings).pack.max_new_tokens if max_new_tokens is None else max_new_tokens
-    plan = plan_of(policy, seed, draws, lanes, activations, (temperature, cap))
+    plan = replace(plan_of(policy, seed, draws, lanes, activations, (temperature, cap)), window=window)
     how = scores_of(scores)
     files = tuple(sources), tuple(deployment or ())
     measures = parse_measures(match) if match else ()

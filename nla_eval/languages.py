@@ -4,6 +4,8 @@ It names one language for any text; what is too short to tell is said to be so."
 
 from __future__ import annotations
 
+from itertools import islice
+
 UNKNOWN = "unknown"
 """Fewer than `_LETTERS` letters."""
 _LETTERS = 20
@@ -17,7 +19,7 @@ def language_of(text: str) -> str:
         text: Its first 500 characters decide.
     """
     start = text[:_COMPARED]
-    if sum(char.isalpha() for char in start) < _LETTERS:
+    if len(list(islice(filter(str.isalpha, start), _LETTERS))) < _LETTERS:
         return UNKNOWN
     from py3langid import classify
 

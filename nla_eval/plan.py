@@ -21,7 +21,7 @@ from .positions import parse_policy, sample_positions
 from .progress import Meter, Progress, silent
 from .readings import Lane
 from .replay import ReplayConfig, replay
-from .replay_types import Channel, Replay
+from .replay_types import WINDOW_POLICIES, Channel, Replay
 from .store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
 from .transcript import Arm, Transcript
 
@@ -84,9 +84,13 @@ class ReadingPlan:
     sampling: Sampling = field(default_factory=Sampling)
     activations: ActivationStorage = "float32"
     """How activations are stored. float16 and bfloat16 halve the room; what is verbalized is rounded the same way."""
+    window: str = "head"
+    """What to read of a transcript longer than the target's context: one of `replay.WINDOW_POLICIES`."""
 
     def __post_init__(self) -> None:
         parse_policy(self.policy)
+        if self.window not in WINDOW_POLICIES:
+            raise InputError(f"unknown window '{self.window}'; known: {', '.join(WINDOW_POLICIES)}")
         if self.draws < 1:
             raise InputError(f"draws is {self.draws}; expected at least 1")
         foreign = [lane for lane in self.lanes if lane not in ENGINE_LANES]
@@ -120,6 +124,7 @@ class Instrument:
             temperature=plan.sampling.temperature,
             max_new_tokens=plan.sampling.max_new_tokens,
             activations=plan.activations,
+            window=plan.window,
         )
 
 
@@ -236,7 +241,7 @@ def plan_run(
 def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> Prepared:
     """Replay one transcript and choose its positions. What is wrong with it becomes its `error`."""
     try:
-        config = ReplayConfig(max_tokens=instrument.target.max_context)
+        config = ReplayConfig(max_tokens=instrument.target.max_context, window=plan.window)
         return prepare_replay(transcript, replay(transcript, instrument.target.tokenizer, config), instrument, plan)
     except Exception as err:
         if not transcript_fault(err):

@@ -141,7 +141,7 @@ def _last(replay: Replay, eligible: Positions, k: int, generator: np.random.Gene
     """The last content token of the last assistant message that has content; none when the window cuts it off."""
     assistants = [index for index, role in enumerate(replay.roles) if role == "assistant"]
     content = np.flatnonzero((replay.channel != Channel.TEMPLATE) & np.isin(replay.message, assistants))
-    cut = replay.window.lost_tokens > 0 and (not len(replay) or int(replay.message[-1]) <= assistants[-1])
+    cut = replay.window.ends_early and (not len(replay) or int(replay.message[-1]) <= assistants[-1])
     if not len(content) or (
         cut and not (replay.message[content[-1]] == assistants[-1] and _is_whole(replay, int(content[-1])))
     ):
@@ -151,7 +151,7 @@ def _last(replay: Replay, eligible: Positions, k: int, generator: np.random.Gene
 
 def _is_whole(replay: Replay, last: int) -> bool:
     """Whether a message whose last kept content token is `last` ended there, rather than at the window's edge."""
-    return replay.window.lost_tokens == 0 or last < len(replay) - 1
+    return not replay.window.ends_early or last < len(replay) - 1
 
 
 for _name, _choose, _needs_k in (

@@ -17,11 +17,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ._align import Alignment, Span, align
 from ._render import Plan, plans, render_messages, template_source
+from ._window import head_of, placed, tails
 from .errors import InputError, TemplateError
-from .replay_types import Channel, Replay, Window
+from .replay_types import WINDOW_POLICIES, Channel, Replay, Window
 from .transcript import Transcript
-
-WINDOW_POLICIES = ("head",)
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class ReplayConfig:
     max_tokens: int
     """The target's context length. Tokens beyond it are counted in `Replay.window`, not kept."""
     window: str = "head"
-    """What to keep of a longer transcript: "head" keeps its first tokens, as the target would have read them."""
+    """What to keep of a longer transcript, one of `WINDOW_POLICIES`; "whole" refuses it."""
     add_generation_prompt: bool = False
     """Whether to end with the header of an assistant turn yet to be written."""
 
@@ -49,39 +48,75 @@ def replay(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: R
     as the characters it is. Without look-alikes the ids equal `tokenizer.apply_chat_template(messages, tokenize=True)`.
     Characters tile the rendered text: consecutive tokens touch, and where byte-level BPE splits one character over
     several tokens, each of them spans that character. A token across the border of template and content belongs to the
-    content.
+    content. What is longer than `config.max_tokens` is cut by `config.window`, and a note says so.
 
     Raises:
-        InputError: no messages, no assistant turn, or a tokenizer without character offsets.
+        InputError: no messages, no assistant turn, or a tokenizer without character offsets; a transcript of which the
+            window keeps nothing.
         TemplateError: the chat template renders it neither natively nor by a declared fallback.
     """
     _check(transcript, tokenizer, config)
+    whole = _whole(transcript, tokenizer, config)
+    if len(whole) <= config.max_tokens:
+        return whole
+    if config.window == "head":
+        return head_of(whole, config.max_tokens)
+    if config.window == "tail":
+        return _tail(whole, transcript, tokenizer, config)
+    raise InputError(
+        f"transcript {transcript.id}: it has {len(whole):,} tokens, the target reads {config.max_tokens:,}, and the "
+        "window is 'whole'; choose head or tail to read a part of it"
+    )
+
+
+def _whole(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> Replay:
     source = template_source(tokenizer)
     plan, aligned = _render(transcript, tokenizer, source)
     text, prompt_start = _with_generation_prompt(plan, aligned.text, tokenizer, config)
     layout = _Layout.of(aligned, text, prompt_start, tokenizer)
     tokens = _tokenise(text, layout.content, tokenizer)
-    kept = min(len(tokens.ids), config.max_tokens)
-    where = layout.owner(tokens)[:kept]
+    where = layout.owner(tokens)
     turn_of = _turns(transcript)
     message = layout.message[where]
     return Replay(
         transcript_id=transcript.id,
         transcript_digest=transcript.digest,
         text=text,
-        token_ids=tokens.ids[:kept],
+        token_ids=tokens.ids,
         message=message,
         channel=layout.channel[where],
         turn=np.where(message >= 0, turn_of[message], np.where(where >= prompt_start, turn_of[-2], -1)).astype(
             np.int32
         ),
-        char_start=tokens.start[:kept],
-        char_end=tokens.end[:kept],
-        special=tokens.special[:kept],
+        char_start=tokens.start,
+        char_end=tokens.end,
+        special=tokens.special,
         roles=tuple(str(m.role) for m in transcript.messages),
-        window=Window(config.window if len(tokens.ids) > kept else "none", len(tokens.ids), kept),
+        window=Window("none", len(tokens.ids), len(tokens.ids)),
         template_hash=hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest(),
         notes=tuple(dict.fromkeys((*plan.notes, *aligned.notes))),
+    )
+
+
+def _tail(whole: Replay, transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> Replay:
+    """The longest tail that fits, rendered as a conversation of its own."""
+    sizes = np.bincount(whole.message[whole.message >= 0], minlength=len(whole.roles))
+    before = np.concatenate([[0], np.cumsum(sizes)])
+    room = config.max_tokens
+    for opening, start in tails(whole.roles):
+        size = int(sizes[list(opening)].sum() + before[-1] - before[start])
+        if size > room or "assistant" not in whole.roles[start:]:
+            continue
+        kept = [*opening, *range(start, len(whole.roles))]
+        messages = [transcript.messages[index] for index in kept]
+        part = _whole(transcript.model_copy(update={"messages": messages}), tokenizer, config)
+        if len(part) <= config.max_tokens:
+            return placed(part, whole, np.array(kept, dtype=np.int32), _turns(transcript))
+        # What the template adds outside the messages: a tail has to be shorter by as much.
+        room = size - (len(part) - config.max_tokens)
+    raise InputError(
+        f"transcript {transcript.id}: its system message, first user message and last message do not fit into "
+        f"{config.max_tokens:,} tokens, and the window 'tail' cuts no message; choose head"
     )
 
 

@@ -28,6 +28,10 @@ class Channel(IntEnum):
         return self.name.lower()
 
 
+WINDOW_POLICIES = ("head", "tail", "whole")
+"""What may be kept of a transcript longer than the target's context: its first tokens; whole messages, those it begins
+with and its last turns; or nothing, so that only what fits is read."""
+
 FOREIGN_CALLS = frozenset({"tool_calls_as_text", "tool_call_dropped"})
 """Notes of a replay whose tool calls, or some of them, are not in the notation of the target's own template."""
 
@@ -37,7 +41,7 @@ class Window:
     """What the window policy kept of a transcript that may be longer than the target's context."""
 
     policy: str
-    """"head" (keep the first tokens, as the target would have seen them) or "none" (it fitted)."""
+    """"none" (it fitted), "head" (its first tokens) or "tail" (whole messages: how it begins and its last turns)."""
     total_tokens: int
     kept_tokens: int
 
@@ -45,6 +49,11 @@ class Window:
     def lost_tokens(self) -> int:
         """Tokens beyond the window: their positions are OUT_OF_CONTEXT."""
         return self.total_tokens - self.kept_tokens
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the last token kept is not the transcript's last."""
+        return self.policy == "head" and self.lost_tokens > 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,8 @@ class Replay:
     window: Window
     template_hash: str
     notes: tuple[str, ...] = field(default=())
-    """How faithfully the template rendered it: empty when exact, else e.g. "trimmed", "tool_calls_as_text"."""
+    """How faithfully the template rendered it: empty when exact, else e.g. "trimmed", "tool_calls_as_text"; and how it
+    was cut, "cut_to_head" or "cut_to_tail"."""
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -44,6 +44,7 @@ class ReadSettings:
     max_new_tokens: int | None
     """None for the pack's own cap."""
     store: str | None
+    window: str = "head"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Session:
     def plan(self) -> ReadingPlan:
         """The plan, with the lanes that can be read."""
         wanted = self.settings
-        return ReadingPlan(wanted.positions, wanted.seed, wanted.draws, self.lanes, self.sampling)
+        return ReadingPlan(wanted.positions, wanted.seed, wanted.draws, self.lanes, self.sampling, window=wanted.window)
 
     @cached_property
     def sampling(self) -> Sampling:
@@ -103,7 +104,8 @@ class Session:
     def identity(self) -> StoreIdentity:
         """Of the store, and of every reading."""
         wanted = self.settings
-        return self.runtime.instrument.identity(ReadingPlan(wanted.positions, wanted.seed, sampling=self.sampling))
+        plan = ReadingPlan(wanted.positions, wanted.seed, sampling=self.sampling, window=wanted.window)
+        return self.runtime.instrument.identity(plan)
 
     @cached_property
     def store(self) -> ReadingStore | None:
@@ -149,6 +151,7 @@ class Session:
             "pack": identity.pack,
             "layer": str(identity.layer),
             "positions": identity.policy,
+            "window": identity.window,
             "seed": str(identity.seed),
             "draws": str(self.settings.draws),
             "temperature": f"{identity.temperature:g}",

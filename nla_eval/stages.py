@@ -172,7 +172,8 @@ def failed_readings(prepared: Prepared, identity: StoreIdentity) -> list[Reading
     if prepared.error is not None:
         rows.append(_rowless(prepared.row, -1, StopReason.ERROR, identity, prepared.error))
     if prepared.row.lost_tokens:
-        lost = f"{prepared.row.lost_tokens} tokens beyond the target's context"
+        cut = "its middle" if "cut_to_tail" in prepared.row.replay_notes else "its end"
+        lost = f"{prepared.row.lost_tokens} tokens beyond the target's context, left out of {cut}"
         rows.append(_rowless(prepared.row, prepared.row.tokens, StopReason.OUT_OF_CONTEXT, identity, lost))
     return rows
 

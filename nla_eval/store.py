@@ -82,6 +82,8 @@ class StoreIdentity(BaseModel):
     max_new_tokens: int
     activations: ActivationStorage = "float32"
     """How activations are kept."""
+    window: str = "head"
+    """What is read of a transcript longer than the target's context."""
 
 
 class Manifest(BaseModel):

@@ -13,6 +13,7 @@ from .matching import Measure, parse_measures
 from .on_policy import AnswerSettings
 from .positions import parse_policy
 from .readings import Lane
+from .replay_types import WINDOW_POLICIES
 
 
 class TaskOptions(BaseModel):
@@ -22,6 +23,9 @@ class TaskOptions(BaseModel):
 
     positions: str = "stratified(12)"
     """Position policy with its number."""
+    window: str = "head"
+    """What to read of a transcript longer than the target's context: head; tail (whole messages, those it begins with
+    and its last turns); whole (nothing)."""
     draws: int = Field(default=1, ge=1)
     """Explanations of each activation."""
     lanes: tuple[Lane, ...] = (Lane.MEASURED, Lane.DONOR)
@@ -83,6 +87,13 @@ class TaskOptions(BaseModel):
         except InputError as err:
             raise ValueError(str(err)) from err
 
+    @field_validator("window")
+    @classmethod
+    def _window(cls, window: str) -> str:
+        if window not in WINDOW_POLICIES:
+            raise ValueError(f"expected one of {', '.join(WINDOW_POLICIES)}")
+        return window
+
     @field_validator("store")
     @classmethod
     def _from_where_typed(cls, store: str | None) -> str | None:
@@ -101,5 +112,5 @@ class TaskOptions(BaseModel):
 
     def reading(self) -> dict[str, Any]:
         """The options of `replay`, as plain values for a log."""
-        names = {"positions", "draws", "lanes", "seed", "temperature", "max_new_tokens", "store"}
+        names = {"positions", "window", "draws", "lanes", "seed", "temperature", "max_new_tokens", "store"}
         return self.model_dump(mode="json", include=names)

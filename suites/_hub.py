@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from nla_eval.errors import InputError
+from nla_eval.printable import told
+from nla_eval.sources.hub import HubPlace, commit_of
 
 
 class HubRows(NamedTuple):
@@ -27,16 +29,16 @@ class HubRows(NamedTuple):
 
     def read(self, suite: str) -> Iterator[dict[str, Any]]:
         """Rows in order. Raises InputError in one line where the hub, or the right to read, is missing."""
-        import datasets
-
         try:
+            commit_of(HubPlace(self.name, self.revision))
+            import datasets
+
             rows: Any = datasets.load_dataset(
                 self.name, self.config, split=self.split, revision=self.revision, streaming=True
             )
             yield from (dict(row) for row in rows)
         except Exception as err:  # the hub's client raises some twenty kinds, of network, rights and names
-            why = next(iter(str(err).splitlines()), type(err).__name__)
             raise InputError(
-                f"suite '{suite}' needs {self.name} from the Hugging Face hub: {why}; "
+                f"suite '{suite}' needs {self.name} from the Hugging Face hub: {told(err)}; "
                 "with a network, accept its terms there and run: hf auth login"
             ) from err

@@ -62,6 +62,15 @@ def test_text_without_blanks_between_words_is_compared_by_its_characters() -> No
     assert sorted(found.sizes().values()) == [1, 2]
 
 
+@given(st.text(st.characters(codec="ascii"), max_size=40))
+@settings(deadline=None)
+def test_ascii_has_the_words_it_has_beside_any_other_text(text: str) -> None:
+    beside = families_of([chat("a", f"{text} é"), chat("b", f"{text.replace('_', ' ').upper()}\té")])
+    alone = families_of([chat("a", text), chat("b", text.replace("_", " ").upper())])
+    assert alone.exact == (beside.exact if any(char.isalnum() for char in text) else 0)
+    assert beside.exact == 1
+
+
 def test_prompts_without_a_word_are_not_taken_for_copies() -> None:
     assert len(families_of([chat("a", "?"), chat("b", "...")]).sizes()) == 2
 

@@ -285,6 +285,38 @@ def test_what_lies_beyond_the_context_is_counted(tmp_path: Path) -> None:
     assert measured["position"].max() < 300
 
 
+def test_under_the_tail_window_the_last_turns_are_read_and_the_middle_is_counted(tmp_path: Path) -> None:
+    said = ((ChatMessageUser(content=f"ask {n}"), ChatMessageAssistant(content=f"{n} word " * 20)) for n in range(9))
+    turns = [message for turn in said for message in turn]
+    short = Instrument(ByteTarget(max_context=600), TinyPack())
+    plan = replace(PLAN, window="tail")
+    store, _ = run(tmp_path, transcripts=[*both_arms(), chat(7, messages=turns)], plan=plan, instrument=short)
+    row = store.transcripts().filter(pl.col("transcript_id") == "eval-7").row(0, named=True)
+    assert row["replay_notes"] == ["cut_to_tail"]
+    assert row["tokens"] <= 600
+    readings = store.readings().filter(pl.col("transcript_id") == "eval-7")
+    assert set(readings.filter(pl.col("stop") == "closed")["turn"]) <= {6, 7, 8}
+    (lost,) = readings.filter(pl.col("stop") == "out_of_context")["error"]
+    assert lost == f"{row['lost_tokens']} tokens beyond the target's context, left out of its middle"
+    with pytest.raises(StoreError, match="window"):
+        run(tmp_path, instrument=short)
+
+
+def test_under_the_whole_window_a_longer_transcript_is_one_error(tmp_path: Path) -> None:
+    long = chat(7, messages=[ChatMessageUser(content="hi"), ChatMessageAssistant(content="word " * 400)])
+    short = Instrument(ByteTarget(max_context=300), TinyPack())
+    plan = replace(PLAN, window="whole")
+    store, _ = run(tmp_path, transcripts=[*both_arms(), long], plan=plan, instrument=short)
+    (row,) = store.readings().filter(pl.col("transcript_id") == "eval-7").to_dicts()
+    assert (row["position"], row["stop"]) == (-1, "error")
+    assert "the target reads 300" in row["error"]
+
+
+def test_an_unknown_window_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown window 'middle'; known: head, tail, whole"):
+        ReadingPlan(window="middle")
+
+
 def test_the_same_content_twice_is_read_once_and_said(tmp_path: Path) -> None:
     twin = both_arms()[0].model_copy(update={"id": "twin"})
     planned = plan_run([*both_arms(), twin], INSTRUMENT, PLAN)

@@ -152,7 +152,7 @@ def test_a_tokenizer_without_a_template_is_refused(tokenizer_with: TokenizerWith
         replay(transcript(user("a"), assistant("b")), tokenizer_with(None), LONG)
 
 
-@pytest.mark.parametrize(("max_tokens", "window"), [(0, "head"), (-1, "head"), (10, "tail")])
+@pytest.mark.parametrize(("max_tokens", "window"), [(0, "head"), (-1, "head"), (10, "middle")])
 def test_a_config_that_means_nothing_is_refused(max_tokens: int, window: str) -> None:
     with pytest.raises(InputError):
         ReplayConfig(max_tokens=max_tokens, window=window)

@@ -137,6 +137,21 @@ class TestEveryFamily:
         assert (cut.window.policy, cut.window.lost_tokens) == ("head", 7)
         assert np.array_equal(cut.token_ids, whole.token_ids[:-7])
 
+    def test_the_tail_of_a_longer_conversation_is_how_it_begins_and_how_it_ends(
+        self, name: str, tokenizer_with: TokenizerWith
+    ) -> None:
+        tokenizer = tokenizer_of(FAMILIES[name], tokenizer_with)
+        turns = [m for n in range(6) for m in (user(f"Question {n}."), assistant(f"Answer {n}, at some length."))]
+        chat = transcript(system("Be kind."), *turns)
+        whole = replay(chat, tokenizer, LONG)
+        cut = replay(chat, tokenizer, ReplayConfig(max_tokens=len(whole) * 2 // 3, window="tail"))
+        assert "cut_to_tail" in cut.notes
+        assert len(cut) <= len(whole) * 2 // 3
+        for part in ("Be kind.", "Question 0.", "Question 5.", "Answer 5, at some length."):
+            assert part in cut.text
+        assert "Question 1." not in cut.text
+        assert characters(cut, 12, Channel.RESPONSE) == characters(whole, 12, Channel.RESPONSE)
+
 
 def test_mistrals_ids_are_shortened_alike_for_call_and_result(tokenizer_with: TokenizerWith) -> None:
     got = replay(transcript(*AGENT, tools=(BASH,)), tokenizer_with(MISTRAL, *MISTRAL_SPECIAL), LONG)

@@ -37,7 +37,7 @@ def machine() -> dict[str, str]:
 
 def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[str, ...], Measure]]:
     """The keys of each group of figures and what measures them; models are loaded when a group runs."""
-    from functools import cache
+    from functools import cache, partial
 
     import torch
 
@@ -45,13 +45,17 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..plan import Instrument
     from ..runtime import RuntimeSettings, runtime_for
     from ..target import load_target
-    from . import sources
+    from . import large_files, sources
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
     from .training import TrainingLoad, steps_per_hour
 
     yield sources.KEYS, sources.measured
+    yield (sources.INSPECT_KEY,), sources.inspected
+    for kind, key in large_files.FILE_KEYS.items():
+        yield (key,), partial(large_files.large_file, kind)
+    yield (large_files.MESSAGE_KEY,), large_files.large_message
     target = load_target(target_name)
     pack = load_pack(pack_name) if pack_name else default_pack()
 

@@ -56,6 +56,11 @@ GOALS: dict[str, Goal] = {
     "parquet_10k_seconds": Goal("reading 10,000 transcripts of 3k tokens, Parquet", "<=", 60, "s"),
     "parquet_10k_peak_mb": Goal("peak memory of that", "<=", 1500, "MB"),
     "parquet_vs_polars": Goal("the same, against polars' rows", ""),
+    "inspect_10k_seconds": Goal("`suite inspect` of the same JSON lines", "<=", 60, "s"),
+    "large_lines_peak_mb": Goal("peak memory of reading 2 GB of JSON lines", "<=", 1500, "MB"),
+    "large_list_peak_mb": Goal("peak memory of reading one JSON list of 2 GB", "<=", 1500, "MB"),
+    "large_parquet_peak_mb": Goal("peak memory of reading 2 GB of Parquet", "<=", 1500, "MB"),
+    "large_message_peak_mb": Goal("peak memory of reading one message of 50 MB, in any of these", "<=", 1500, "MB"),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
 }
 """Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster."""
@@ -125,7 +130,7 @@ def table(record: dict[str, Any]) -> str:
             continue
         mark = " (missed)" if found["reached"] is False else ""
         rates = [
-            f"{found[side]:,.3g} {found['unit']}" if found[side] is not None else "-" for side in ("ours", "other")
+            f"{_rounded(found[side])} {found['unit']}" if found[side] is not None else "-" for side in ("ours", "other")
         ]
         lines.append(
             f"| {goal.what} | {_number(found['value'], goal.unit)}{mark} | {rates[0]} | {rates[1]} | {bound} |"
@@ -148,7 +153,7 @@ def shown(figures: dict[str, Figure]) -> str:
 
 def _line(key: str, figure: Figure) -> str:
     goal = GOALS[key]
-    rates: Sequence[str] = [f"{x:,.3g} {figure.unit}" for x in (figure.ours, figure.other) if x is not None]
+    rates: Sequence[str] = [f"{_rounded(x)} {figure.unit}" for x in (figure.ours, figure.other) if x is not None]
     against = f" ({' against '.join(rates)})" if rates else ""
     bound = f"; to reach {goal.sense} {_number(goal.bound, goal.unit)}" if goal.sense else ""
     return f"{key}: {_number(figure.value, goal.unit)}{against}{bound}"
@@ -157,4 +162,8 @@ def _line(key: str, figure: Figure) -> str:
 def _number(value: float, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.3g} %"
-    return f"{value:.3g} {unit}" if unit != "x" else f"{value:.3g}x"
+    return f"{_rounded(value)} {unit}" if unit != "x" else f"{_rounded(value)}x"
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

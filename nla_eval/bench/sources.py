@@ -1,7 +1,7 @@
 """Reading transcripts: seconds and peak memory for 10,000 of about 3,000 tokens, beside plain json and polars.
 
 Peaks only grow, so each measurement is a process of its own: `python -m nla_eval.bench.sources WAY FILE` prints
-seconds, peak MB and the number of records as JSON."""
+seconds, CPU seconds, peak MB and the number of records as JSON."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _TURNS, _WORDS = 6, 380
 _FORMATS = (("jsonl", "json"), ("parquet", "polars"))
 """Our readers, and the plain way beside each."""
 KEYS = tuple(f"{ours}_{what}" for ours, plain in _FORMATS for what in ("10k_seconds", "10k_peak_mb", f"vs_{plain}"))
+INSPECT_KEY = "inspect_10k_seconds"
 
 
 def measured() -> dict[str, Figure]:
@@ -31,7 +32,8 @@ def measured() -> dict[str, Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, COUNT)
-        found = {way: apart(__name__, way, str(folder / file)) for way, (file, _) in WAYS.items()}
+        ways = [way for pair in _FORMATS for way in pair]
+        found = {way: apart(__name__, way, str(folder / WAYS[way][0])) for way in ways}
     how = f"{COUNT:,} transcripts of {_TURNS} messages, {found['jsonl']['megabytes']:.0f} MB of JSON"
     figures = {}
     for ours, plain in _FORMATS:
@@ -42,6 +44,15 @@ def measured() -> dict[str, Figure]:
     return figures
 
 
+def inspected() -> dict[str, Figure]:
+    """What `nla-eval suite inspect` takes for the same JSON lines: reading, families, languages, counts."""
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), COUNT)
+        found = apart(__name__, "inspect", str(Path(name) / WAYS["inspect"][0]))
+    how = f"{COUNT:,} transcripts of {_TURNS} messages; {found['cpu']:.1f} s of CPU time, peak {found['peak']:.0f} MB"
+    return {INSPECT_KEY: Figure(found["seconds"], unit="s", how=how)}
+
+
 def write(folder: Path, count: int) -> None:
     """`chats.jsonl` and `chats.parquet` with the same transcripts, written in pieces."""
     import pyarrow
@@ -49,7 +60,7 @@ def write(folder: Path, count: int) -> None:
 
     writer = None
     with (folder / "chats.jsonl").open("w", encoding="utf-8") as file:
-        for piece in _pieces(count):
+        for piece in pieces(count):
             file.writelines(json.dumps(record) + "\n" for record in piece)
             table = pyarrow.Table.from_pylist(piece)
             writer = writer or pyarrow.parquet.ParquetWriter(folder / "chats.parquet", table.schema)
@@ -58,8 +69,11 @@ def write(folder: Path, count: int) -> None:
         writer.close()
 
 
-def _pieces(count: int, size: int = 500) -> Iterator[list[dict[str, Any]]]:
-    """Random words of a vocabulary of 5,000, which compresses about as text does."""
+def pieces(count: int, size: int = 500) -> Iterator[list[dict[str, Any]]]:
+    """`count` conversations as records {id, messages}, `size` at a time.
+
+    Random words of a vocabulary of 5,000, which compresses about as text does.
+    """
     rng = np.random.default_rng(0)
     words = np.array(["".join(rng.choice(list("etaoinshrdlu"), rng.integers(2, 9))) for _ in range(5000)])
     for start in range(0, count, size):
@@ -81,6 +95,14 @@ def _ours(reader: str) -> Callable[[Path], int]:
     return run
 
 
+def _inspect(path: Path) -> int:
+    from ..overview import overview
+    from ..sources import SourceOptions, read
+    from ..transcript import Arm
+
+    return overview(read(path, SourceOptions(suite="bench", arm=Arm.DEPLOYMENT)))[0].records
+
+
 def _json(path: Path) -> int:
     with path.open(encoding="utf-8") as file:
         return sum(1 for line in file if json.loads(line))
@@ -97,17 +119,19 @@ WAYS: dict[str, tuple[str, Callable[[Path], int]]] = {
     "json": ("chats.jsonl", _json),
     "parquet": ("chats.parquet", _ours("parquet")),
     "polars": ("chats.parquet", _polars),
+    "inspect": ("chats.jsonl", _inspect),
 }
 
 
 def _main(way: str, path: Path) -> None:
     from .. import sources  # noqa: F401  (importing is not reading)
 
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     count = WAYS[way][1](path)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - began_cpu
     size = path.stat().st_size / 1e6
-    print(json.dumps({"seconds": seconds, "peak": peak_bytes() / 1e6, "records": count, "megabytes": size}))
+    found = {"seconds": seconds, "cpu": cpu, "peak": peak_bytes() / 1e6, "records": count, "megabytes": size}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Records of a JSON file, one at a time and never the file as a whole: lines, one list, or objects in a row; gzip too.
 
 Out come decoded values with their place; a record that cannot be decoded is a `Skipped` row. In lines the reading goes
-on after damage; in a list it cannot, because nothing says where the next record begins."""
+on after damage; in a list it cannot, because nothing says where the next record begins. A record that is too large is
+passed over in both."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ _CHUNK = 1 << 16
 _NEAR_END = 16
 """A decoding error this close to the end of what was read may be a value cut in two; "-Infinity" has 9 characters."""
 _BLANK = " \t\r\n"
+_MARKS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
+"""What tells where a value ends: escapes, quotes and brackets."""
 
 
 class CharReader(Protocol):
@@ -46,7 +50,7 @@ def json_records(path: Path, options: SourceOptions) -> Iterator[Record | Skippe
         try:
             if container in (Container.LIST, Container.OBJECT):
                 with json_text(file, options.max_record_bytes) as values:
-                    yield from _stream(values, path.name)
+                    yield from _stream(values, path.name, options)
             else:
                 yield from _lines(file, path.name, options)
         except GZIP_DAMAGE as error:
@@ -107,13 +111,18 @@ def _decoded(line: bytes, where: str, number: int) -> Record | Skipped:
         return Skipped(where, "a number of more digits than Python reads")
 
 
-def _stream(values: JsonText, name: str) -> Iterator[Record | Skipped]:
+def _stream(values: JsonText, name: str, options: SourceOptions) -> Iterator[Record | Skipped]:
     number = 0
     try:
         listed = values.take("[")
         while not values.ended and not (listed and values.take("]")):
             number += 1
-            yield Record(f"{name} record {number}", values.value(), number)
+            where = f"{name} record {number}"
+            try:
+                yield Record(where, values.value(), number)
+            except OversizeError:
+                values.pass_over()
+                yield Skipped(where, _too_large(options))
             values.take(",")
         if listed and not values.closed:
             yield Skipped(name, "the file ends inside its list")
@@ -125,6 +134,10 @@ def _stream(values: JsonText, name: str) -> Iterator[Record | Skipped]:
 
 class JsonDamageError(ValueError):
     """Why decoding stops here."""
+
+
+class OversizeError(JsonDamageError):
+    """The next value is larger than the limit; `JsonText.pass_over` steps over it."""
 
 
 class JsonText:
@@ -156,7 +169,7 @@ class JsonText:
         return True
 
     def value(self) -> Any:
-        """The next value. Raises JsonDamageError."""
+        """The next value. Raises JsonDamageError, of which OversizeError leaves the value where it is."""
         self._peek()
         while True:
             try:
@@ -177,8 +190,34 @@ class JsonText:
         if not cut:
             raise JsonDamageError(f"not JSON: {error.msg}; the rest is not read")
         if len(self._buffer) - self._at > self._limit:
-            raise JsonDamageError(f"over {self._limit / 1e6:.0f} MB (max_record_mb); the rest is not read")
+            raise OversizeError(f"over {self._limit / 1e6:.0f} MB; the rest is not read")
         self._fill()
+
+    def pass_over(self) -> None:
+        """Step over the next value, a string, list or object, without decoding it.
+
+        Raises:
+            JsonDamageError: the file ends inside it.
+        """
+        depth, quoted, began = 0, False, False
+        while self._peek():
+            held = self._at
+            for mark in _MARKS.finditer(self._buffer, self._at):
+                held, char = mark.end(), mark[0]
+                if char == '"':
+                    quoted = not quoted
+                elif not quoted and char in "[]{}":
+                    depth += 1 if char in "[{" else -1
+                began = began or quoted or depth > 0
+                if began and not quoted and depth <= 0:
+                    self._at = held
+                    return
+            # A backslash at the very end is half of an escape.
+            self._at = len(self._buffer) - (self._buffer.endswith("\\") and held < len(self._buffer))
+            self._fill()
+            if self._drained:
+                break
+        raise JsonDamageError("the file ends inside this record, or it is not JSON")
 
     def _peek(self) -> str:
         while True:

@@ -19,6 +19,8 @@ from ._source import SOURCES, Source
 
 SCHEME = "hf://"
 _PLACE = "hf://owner/name@revision?config=NAME&split=NAME"
+_PATIENCE = 5.0
+"""Seconds to wait for the hub's first answer."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,24 @@ def pinned(place: HubPlace) -> HubPlace:
     """The same place at the commit that its revision means now. Raises InputError when the hub cannot be asked."""
     if place.revision and re.fullmatch(r"[0-9a-f]{40}", place.revision):
         return place
-    from huggingface_hub import HfApi
-
     try:
-        commit = HfApi().dataset_info(place.name, revision=place.revision).sha
+        return replace(place, revision=commit_of(place))
     except Exception as error:  # the hub's client raises some twenty kinds, of network, rights and names
         raise InputError(f"'{place.name}': the hub cannot say its commit: {told(error)}") from None
-    return replace(place, revision=commit)
+
+
+def commit_of(place: HubPlace) -> str:
+    """The commit that a place's revision means now, asked once and for `_PATIENCE` at most.
+
+    Also the question whether the hub answers at all: without a network, opening a data set asks six times in half a
+    minute and logs every try.
+
+    Raises:
+        Exception: what the hub's client says, of network, rights or names.
+    """
+    from huggingface_hub import HfApi
+
+    return str(HfApi().dataset_info(place.name, revision=place.revision, timeout=_PATIENCE).sha)
 
 
 def _read(where: str, options: SourceOptions) -> Iterator[Item]:
@@ -73,12 +86,13 @@ def _read(where: str, options: SourceOptions) -> Iterator[Item]:
 
 
 def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
-    import datasets
-
-    from ._tables import without_nulls
-
     number = 0
     try:
+        commit_of(place)
+        import datasets
+
+        from ._tables import without_nulls
+
         rows: Any = datasets.load_dataset(
             place.name, place.config, split=place.split, revision=place.revision, streaming=True
         )

@@ -356,6 +356,12 @@ FIXTURES = (
         lines("a.jsonl", _record(1, [{"role": "assistant", "content": "x" * 2_000_000}]), _record(2, AGENT)), 1,
         ("over 1 MB",), options={"max_record_mb": 1},
     ),
+    Fixture(
+        "one huge message in a list", "jsonl",
+        text("a.json", json.dumps([
+            _record(1, AGENT), _record(2, [{"role": "assistant", "content": '\\"]}' * 500_000}]), _record(3, AGENT),
+        ])), 2, ("over 1 MB",), options={"max_record_mb": 1},
+    ),
     Fixture("ids that stand twice", "jsonl", lines("a.jsonl", _record(1, AGENT), _record(1, AGENT)), 1, ("id 'r1'",)),
     Fixture(
         "a list that ends in mid-record", "jsonl",

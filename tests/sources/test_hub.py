@@ -14,14 +14,15 @@ from nla_eval.sources import Skipped, SourceOptions, read
 from nla_eval.sources.hub import HubPlace, pinned
 from nla_eval.transcript import Arm, Transcript
 from tests.sources.fixtures import lmsys, wildchat
+from tests.sources.planted_hub import COMMIT, answering, no_network
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OPTIONS = SourceOptions(suite="s", arm=Arm.DEPLOYMENT)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `load_dataset` was asked for; its rows are taken from "rows"."""
+    answering(monkeypatch)
     seen: dict[str, Any] = {"rows": [wildchat(0), lmsys(1), {"x": 1}]}
 
     def load(name: str, config: str | None, **options: Any) -> Iterator[dict[str, Any]]:
@@ -75,3 +76,11 @@ def test_what_the_hub_says_no_to_is_one_line(asked: dict[str, Any], monkeypatch:
     with pytest.raises(InputError, match=r"^'a/b': the hub cannot say its commit: offline$"):
         pinned(HubPlace("a/b", "main"))
     assert pinned(HubPlace("a/b", COMMIT)).revision == COMMIT
+
+
+@pytest.mark.parametrize("where", ["hf://a/b@main", f"hf://a/b@{COMMIT}"])
+def test_without_a_network_the_hub_is_asked_once(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = no_network(monkeypatch)
+    with pytest.raises(InputError, match=r"^'a/b' cannot be read from the hub: .*Name or service not known$"):
+        list(read(where, OPTIONS))
+    assert len(asked) <= 2  # the client looks up something of its own, once a process; a retry would be the third

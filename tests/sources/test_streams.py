@@ -4,6 +4,7 @@ Parquet is read by Arrow, whose memory tracemalloc does not see: `make bench` ha
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
 from nla_eval.sources import SOURCES, SourceOptions
+from nla_eval.sources._json import JsonDamageError, JsonText
 from nla_eval.transcript import Arm, Transcript
 
 OPTIONS = SourceOptions(suite="s", arm=Arm.DEPLOYMENT)
@@ -87,3 +91,43 @@ def test_the_first_transcript_comes_before_the_rest_is_read(tmp_path: Path) -> N
     first = next(iter(SOURCES.get("jsonl")(path, OPTIONS)))
     assert isinstance(first, Transcript)
     assert first.id == "0"
+
+
+class Pieces(io.StringIO):
+    """Text that comes a few characters at a time."""
+
+    def __init__(self, text: str, size: int) -> None:
+        super().__init__(text)
+        self.size = size
+
+    def read(self, size: int | None = -1, /) -> str:
+        return super().read(self.size)
+
+
+HOSTILE = st.text(alphabet='"\\{}[], a', max_size=12)
+CONTAINERS = st.recursive(
+    st.none() | st.integers() | HOSTILE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(HOSTILE, inner, max_size=3),
+    max_leaves=8,
+).filter(lambda value: isinstance(value, str | list | dict))
+
+
+@given(CONTAINERS, st.integers(1, 30), st.sampled_from([None, 1]))
+@settings(deadline=None)
+def test_a_value_passed_over_ends_where_it_ends_decoded(value: Any, size: int, indent: int | None) -> None:
+    values = JsonText(Pieces(json.dumps([value, "next"], indent=indent), size), 1000)
+    assert values.take("[")
+    values.pass_over()
+    assert values.take(",")
+    assert values.value() == "next"
+    assert values.take("]")
+    assert values.ended
+
+
+@given(CONTAINERS, st.integers(1, 30), st.data())
+@settings(deadline=None)
+def test_a_value_that_does_not_end_is_not_passed_over(value: Any, size: int, data: st.DataObject) -> None:
+    whole = json.dumps(value)
+    values = JsonText(Pieces(whole[: data.draw(st.integers(0, len(whole) - 1))], size), 1000)
+    with pytest.raises(JsonDamageError, match="ends inside"):
+        values.pass_over()

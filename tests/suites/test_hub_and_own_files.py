@@ -17,6 +17,7 @@ from nla_eval.suites.swe_bench_verified import repository_of
 from nla_eval.errors import InputError
 from nla_eval.suite import AnswersBy, Needs, get_suite, register, suite_names
 from nla_eval.transcript import Arm, Transcript
+from tests.sources.planted_hub import answering, no_network
 
 HUB = [name for name in suite_names() if get_suite(name).card.needs is Needs.HUB]
 PATH = [name for name in suite_names() if get_suite(name).card.needs is Needs.PATH]
@@ -41,6 +42,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[dict[str, Any]]], lis
             asked.append({"name": name, "config": config, **options})
             return rows
 
+        answering(monkeypatch)
         monkeypatch.setattr(datasets, "load_dataset", load_dataset)
         return asked
 
@@ -54,11 +56,21 @@ def test_all_hub_suites_are_known() -> None:
 
 @pytest.mark.parametrize("name", HUB)
 def test_without_a_network_a_hub_suite_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_dataset(*args: Any, **kwargs: Any) -> Any:
-        raise ConnectionError("Couldn't reach the Hub\nsecond line")
+    asked = no_network(monkeypatch)
+    with pytest.raises(InputError, match="Name or service not known") as caught:
+        next(iter(get_suite(name).load()))
+    assert "\n" not in str(caught.value)
+    assert len(asked) <= 2  # the client looks up something of its own, once a process; a retry would be the third
 
+
+@pytest.mark.parametrize("name", HUB)
+def test_what_the_hub_says_no_to_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(*args: Any, **kwargs: Any) -> Any:
+        raise PermissionError("Access to it is restricted\nsecond line")
+
+    answering(monkeypatch)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(InputError, match="Couldn't reach the Hub") as caught:
+    with pytest.raises(InputError, match="restricted") as caught:
         next(iter(get_suite(name).load()))
     assert "\n" not in str(caught.value)
 
