@@ -22,6 +22,7 @@ from nla_eval.readings import StopReason
 from nla_eval.store import ReadingStore, StoredActivations
 from nla_eval.store_compact import compact, runs_of
 from nla_eval.store_files import Part, StoreFiles
+from nla_eval.store_rows import Fact
 from tests.test_store import IDENTITY, reading, row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,6 +151,7 @@ def filled(url: str) -> ReadingStore:
         digest = f"d{part % 4}"
         store.append_transcripts([row(transcript_digest=digest, outcome=str(part))])
         store.append_messages({digest: f"[{part}]"})
+        store.append_facts([Fact(about="design", suite=f"s{part}", fact="{}")])
         store.append_activations({digest: StoredActivations(np.array([part]), np.full((1, 3), part, np.float32))})
         store.append([reading(p, digest=digest, explanation=f"{part}") for p in range(3)])
     store.append([reading(-1, digest="d1", stop=StopReason.ERROR), reading(-1, digest="d9", stop=StopReason.ERROR)])
@@ -160,6 +162,7 @@ def same_content(one: ReadingStore, two: ReadingStore) -> None:
     assert_frame_equal(one.readings(), two.readings())
     assert_frame_equal(one.transcripts(), two.transcripts())
     assert one.messages() == two.messages()
+    assert one.facts() == two.facts()
     assert one.keys() == two.keys()
     ours, theirs = one.activations(), two.activations()
     assert {d: (s.positions.tolist(), s.activations.tolist()) for d, s in ours.items()} == {
@@ -172,7 +175,7 @@ def test_compaction_keeps_the_content_in_one_part_of_each_kind(url: str, tmp_pat
     store.finish({"torch": "2.13"})
     done = {c.kind: c for c in compact(store)}
     assert {kind: (c.before, c.after) for kind, c in done.items()} == {
-        "readings": (7, 1), "transcripts": (6, 1), "messages": (4, 1), "activations": (6, 1)
+        "readings": (7, 1), "transcripts": (6, 1), "messages": (4, 1), "activations": (6, 1), "facts": (6, 1)
     }  # fmt: skip
     assert done["readings"].duplicates == 6
     same_content(store, plain)

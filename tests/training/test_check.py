@@ -169,7 +169,10 @@ def test_a_run_can_begin_with_the_adapters_of_a_pack(folder: Path) -> None:
     ("given", "says"),
     [
         ({"layer": 0}, "reads block 1, the configuration block 0"),
-        ({"ar": {"samples": 0, "lora_rank": 4}}, "the ar adapter has rank 2, the configuration lora_rank 4"),
+        (
+            {"av": {"samples": 0, "lora_rank": 2}, "ar": {"samples": 0, "lora_rank": 4}},
+            "the ar adapter has rank 2, the configuration lora_rank 4",
+        ),
         ({"start_from": "no-such-pack"}, "no pack 'no-such-pack'"),
     ],
 )
