@@ -130,6 +130,8 @@ class _Stage:
             self.state.log(held_out=self.round_trip.measure(self.config.evaluate_rows))
         while self.state.step < self.config.steps:
             self._step()
+        if self.config.steps and not self.state.has_snapshot:  # stopped behind the step that is now asked for
+            self.state.snapshot()
 
     def _step(self) -> None:
         """One step, then its line in the log, then its checkpoint."""

@@ -163,10 +163,19 @@ class JointState:
         """Keep a copy of both models' weights."""
         if not self.writes:
             return
-        with whole_folder(self.folder / "joint" / f"{self.step:05d}", replace=True) as out:
+        with whole_folder(self._snapshot, replace=True) as out:
             for learner in self.learners:
                 tensors = {f"param.{name}": p.detach().contiguous() for name, p in learner.parameters.items()}
                 save_file(tensors, out / f"{learner.name}.safetensors")
+
+    @property
+    def has_snapshot(self) -> bool:
+        """Whether the weights after the present step are kept."""
+        return self._snapshot.is_dir()
+
+    @property
+    def _snapshot(self) -> Path:
+        return self.folder / "joint" / f"{self.step:05d}"
 
     def log(self, **values: Any) -> None:
         """Append one line and print it."""

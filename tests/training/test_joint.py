@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,14 @@ def test_every_row_is_used_once_before_any_is_used_again() -> None:
 def test_a_kl_of_part_of_what_was_drawn_is_refused() -> None:
     with pytest.raises(ValueError, match="leave learnt_per_group out"):
         JointConfig(learnt_per_group=4, kl=0.1)
+
+
+@pytest.mark.usefixtures("closable")
+def test_a_stage_stopped_early_and_asked_for_no_more_keeps_its_last_weights(tmp_path: Path) -> None:
+    run(tmp_path, steps=3, snapshot_every=50)
+    shutil.rmtree(tmp_path / "joint")
+    run(tmp_path, steps=2, snapshot_every=50)
+    assert latest_weights(tmp_path) == tmp_path / "joint" / "00003"
 
 
 @pytest.mark.usefixtures("closable")
