@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nla_eval.errors import InputError
 from nla_eval.printable import told
-from nla_eval.sources.hub import HubPlace, commit_of
+from nla_eval.sources.hub import HubPlace, streamed
 
 
 class HubRows(NamedTuple):
@@ -30,13 +30,8 @@ class HubRows(NamedTuple):
     def read(self, suite: str) -> Iterator[dict[str, Any]]:
         """Rows in order. Raises InputError in one line where the hub, or the right to read, is missing."""
         try:
-            commit_of(HubPlace(self.name, self.revision))
-            import datasets
-
-            rows: Any = datasets.load_dataset(
-                self.name, self.config, split=self.split, revision=self.revision, streaming=True
-            )
-            yield from (dict(row) for row in rows)
+            place = HubPlace(self.name, self.revision, self.config, self.split)
+            yield from (dict(row) for row in streamed(place))
         except Exception as err:  # the hub's client raises some twenty kinds, of network, rights and names
             raise InputError(
                 f"suite '{suite}' needs {self.name} from the Hugging Face hub: {told(err)}; "

@@ -95,25 +95,23 @@ def _one_large(size: int) -> Records:
 
 
 def _write_lines(folder: Path, records: Records, size: int) -> Path:
-    path = folder / "large.jsonl"
-    with path.open("wb") as file:
-        for record in records:
-            file.write(json.dumps(record).encode() + b"\n")
-            if file.tell() > size and record["id"] != "large":  # one more comes after it
-                break
-    return path
+    return _write_json(folder / "large.jsonl", records, size, (b"", b"\n", b"\n"))
 
 
 def _write_list(folder: Path, records: Records, size: int) -> Path:
-    path = folder / "large.json"
+    return _write_json(folder / "large.json", records, size, (b"[", b",\n", b"]"))
+
+
+def _write_json(path: Path, records: Records, size: int, marks: tuple[bytes, bytes, bytes]) -> Path:
+    """`marks` stand before the records, between two, and behind them."""
+    mark, between, behind = marks
     with path.open("wb") as file:
-        before = b"["
         for record in records:
-            file.write(before + json.dumps(record).encode())
-            before = b",\n"
+            file.write(mark + json.dumps(record).encode())
+            mark = between
             if file.tell() > size and record["id"] != "large":  # one more comes after it
                 break
-        file.write(b"]")
+        file.write(behind)
     return path
 
 

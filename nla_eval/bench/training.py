@@ -73,11 +73,8 @@ def steps_per_hour(target: Target, pack: Pack, load: TrainingLoad) -> dict[str, 
 
 def trainable_pack(target: Target, pack: Pack) -> Models:
     """The pack's adapters over the target, trainable again."""
-    prompt, scale, start = (
-        av_prompt(pack.av, target.tokenizer),
-        float(pack.av.injection_scale or 0.0),
-        Start(pack, target),
-    )
+    prompt, scale = av_prompt(pack.av, target.tokenizer), float(pack.av.injection_scale or 0.0)
+    start = Start(pack, target)
     av = Verbalizer(target.path, prompt, scale, adapter_rank(pack.av_path))
     ar = Reconstructor(target.path, pack.layer, adapter_rank(pack.ar_path))
     start.put_av(av)

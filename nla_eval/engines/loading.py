@@ -82,6 +82,12 @@ def load_trunk(
     return frozen(model)
 
 
+def load_embedding(path: Path, *, trust: bool = False) -> torch.Tensor:
+    """(V, d_model) float32 input embedding of the checkpoint at `path`, alone of its weights. Raises PackError."""
+    trunk = load_trunk(path, 0, torch.float32, trust=trust)
+    return torch.as_tensor(trunk.get_input_embeddings().weight.detach())
+
+
 def _sliced(forward: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
     """A feed-forward layer over `_ROWS` rows at a time: its inner rows are the widest a trunk makes."""
     if hidden.numel() <= _ROWS * hidden.shape[-1]:

@@ -98,9 +98,14 @@ def stop_tokens(target: Target, pack: Pack) -> list[int]:
         config = GenerationConfig.from_pretrained(str(folder))
     except OSError:
         config = GenerationConfig.from_model_config(AutoConfig.from_pretrained(str(folder)))
+    return end_tokens(config, target.tokenizer)
+
+
+def end_tokens(config: Any, tokenizer: Any) -> list[int]:
+    """Ids that end a text by a model's generation config, and the tokenizer's own."""
     ends = config.eos_token_id
     ends = [ends] if isinstance(ends, int) else list(ends or [])
-    return sorted({*ends, target.tokenizer.eos_token_id} - {None})
+    return sorted({*ends, tokenizer.eos_token_id} - {None})
 
 
 def draw_seed(request: VerbalizeRequest) -> int:

@@ -80,6 +80,14 @@ def commit_of(place: HubPlace) -> str:
     return str(HfApi().dataset_info(place.name, revision=place.revision, timeout=_PATIENCE).sha)
 
 
+def streamed(place: HubPlace) -> Any:
+    """The rows of a place, streamed. Raises what the hub's client raises, when it is called or after any row."""
+    commit_of(place)
+    import datasets
+
+    return datasets.load_dataset(place.name, place.config, split=place.split, revision=place.revision, streaming=True)
+
+
 def _read(where: str, options: SourceOptions) -> Iterator[Item]:
     place = HubPlace.parse(where)
     yield from chats(_rows(place), options, place.source)
@@ -88,14 +96,9 @@ def _read(where: str, options: SourceOptions) -> Iterator[Item]:
 def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
     number = 0
     try:
-        commit_of(place)
-        import datasets
-
+        rows = streamed(place)
         from ._tables import without_nulls
 
-        rows: Any = datasets.load_dataset(
-            place.name, place.config, split=place.split, revision=place.revision, streaming=True
-        )
         for number, row in enumerate(rows, start=1):
             yield Record(f"{place.name} row {number}", without_nulls(row), number)
     except Exception as error:  # as above; a stream may break after any row

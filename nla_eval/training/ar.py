@@ -15,7 +15,7 @@ from torch import nn
 
 from ..engines.loading import load_trunk
 from ..pack_meta import PackMeta
-from ..prompts import ar_text
+from ..prompts import ar_ids
 from .config import OptimConfig
 from .loading import Loading
 from .optim import Stage, base_of, run_stage, trainable, with_lora
@@ -74,7 +74,7 @@ class Pairs:
 
 def encode(texts: Sequence[str], meta: PackMeta, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Right-padded AR prompt ids (B, T) and their lengths (B,). Special tokens as the tokenizer adds them."""
-    ids = [torch.tensor(tokenizer(ar_text(meta, t))["input_ids"]) for t in texts]
+    ids = [torch.tensor(ar_ids(meta, tokenizer, text)) for text in texts]
     lengths = torch.tensor([len(i) for i in ids])
     return nn.utils.rnn.pad_sequence(ids, batch_first=True), lengths
 

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from ..engines.base import CaptureRequest
 from ..engines.config import EngineConfig
 from ..engines.hf import TransformersEngine
-from ..engines.loading import ADAPTER, VALUE_HEAD
+from ..engines.loading import ADAPTER
 from ..engines.self_test import VECTORS, KnownVectors, write_known
 from ..pack import PACKS, Pack, load_pack
 from ..pack_meta import SIDECAR, PackMeta
@@ -39,7 +39,15 @@ from .regurgitation import longest_shared_run
 from .run import Run
 from .run_rows import MONITOR, of_run, windows_of_run
 from .told import told_pairs
-from .whole_weights import Writing, check_read_back, trained_lm, write_lm, write_reconstructor, write_tokenizer
+from .whole_weights import (
+    Writing,
+    check_read_back,
+    trained_lm,
+    write_head,
+    write_lm,
+    write_reconstructor,
+    write_tokenizer,
+)
 
 CARD_POSITIONS = 256
 WINDOWS = 12
@@ -122,7 +130,7 @@ def _write_ar(run: Run, weights: Path, out: Path) -> None:
     head = reconstructor.head.weight
     if reconstructor.rank:
         _save_adapter(reconstructor.trunk, out, run.config.target)
-        save_file({"weight": head.detach().to(torch.bfloat16).contiguous()}, out / VALUE_HEAD)
+        write_head(head, out, _WRITING)
     else:
         model = trained_lm(reconstructor.trunk, run.target, run.config.layer)
         write_reconstructor(model, head, out, _WRITING)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from sklearn.linear_model import RidgeCV
 
-from ..engines.loading import load_trunk
+from ..engines.loading import load_embedding
 from ..scores import Baselines
 from .ar import mse_nrm
 from .explanation_parts import parse_part
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .variants import Trial, Variant
 
 _PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
-_FOLDS = 5
+"""Of the ridge regression; the one of the least leave-one-out error is taken."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class FormatProbe:
     def __init__(self, trial: Trial) -> None:
         self._trial = trial
         target = trial.run.target
-        trunk = load_trunk(target.path, 0, torch.float32, trust=target.trust_remote_code)
-        self._table = trunk.get_input_embeddings().weight.detach()
+        self._table = load_embedding(target.path, trust=target.trust_remote_code)
         unit = torch.nn.functional.normalize(trial.captured["activation"].float(), dim=-1)
         train, held = trial.rows
         self._train, self._held = unit[train], unit[held]
@@ -59,15 +59,9 @@ class FormatProbe:
 
     def _fve(self, variant: Variant, *, hide: bool) -> float:
         train, held = (self._features(variant, rows, hide=hide) for rows in self._trial.rows)
-        middle = train.mean(0)
-        kernel, asked = (rows @ (train - middle).T for rows in (train - middle, held - middle))
-        fold = torch.arange(len(train)) * _FOLDS // len(train)
-        errors = torch.zeros(len(_PENALTIES))
-        for out in (fold == f for f in range(_FOLDS)):
-            learnt = _Ridge(kernel[~out][:, ~out], self._train[~out])
-            errors += torch.tensor([learnt.error(kernel[out][:, ~out], self._train[out], p) for p in _PENALTIES])
-        best = _PENALTIES[int(errors.argmin())]
-        return 1.0 - _Ridge(kernel, self._train).error(asked, self._held, best) / self._meannorm
+        model = RidgeCV(_PENALTIES).fit(train.numpy(), self._train.numpy())
+        predicted = torch.from_numpy(model.predict(held.numpy()))
+        return 1.0 - float(mse_nrm(predicted, self._held).mean()) / self._meannorm
 
     def _features(self, variant: Variant, rows: Sequence[int], *, hide: bool) -> torch.Tensor:
         """(rows, parts x (2 d_model + 1))."""
@@ -89,22 +83,3 @@ class FormatProbe:
         tokenizer: Any = self._trial.run.target.tokenizer
         ids: list[int] = tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
         return ids
-
-
-class _Ridge:
-    """Ridge regression in its dual form, for there are more features than rows: one decomposition serves all penalties.
-
-    Args:
-        kernel: (n, n) products of the rows that are learnt from, centred.
-        answers: (n, d_model).
-    """
-
-    def __init__(self, kernel: torch.Tensor, answers: torch.Tensor) -> None:
-        self._origin = answers.mean(0)
-        self._values, self._vectors = torch.linalg.eigh(kernel)
-        self._turned = self._vectors.T @ (answers - self._origin)
-
-    def error(self, kernel: torch.Tensor, actual: torch.Tensor, penalty: float) -> float:
-        """Mean mse_nrm on (m, n) products with other rows, whose activations are `actual`."""
-        weights = self._vectors @ (self._turned / (self._values + penalty)[:, None])
-        return float(mse_nrm(kernel @ weights + self._origin, actual).mean())

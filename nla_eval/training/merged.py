@@ -32,8 +32,7 @@ def plain_weights(av: Verbalizer) -> dict[str, torch.Tensor]:
     state = base_of(av.lm).state_dict()
     names = {name: name.replace(".base_layer.", ".") for name in state if ".lora_" not in name}
     found = {plain: state[name] for name, plain in names.items()}
-    for name, present in changing(av).items():
-        found[name] = present().to(av.loading.dtype)
+    found |= {name: present() for name, present in changing(av).items()}
     return {name: weight.to(av.loading.dtype) for name, weight in found.items()}
 
 

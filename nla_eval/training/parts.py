@@ -60,13 +60,18 @@ def reordered(text: str, seed: int) -> str:
     return "".join([*out, text[at:]])
 
 
+def words_of(text: str) -> set[str]:
+    """Its different words, in lower case."""
+    return {word.lower() for word in _WORDS.findall(text)}
+
+
 def masked(text: str, recent: str) -> str:
     """`text` with every word that also stands in `recent` replaced by "…"."""
-    seen = {w.lower() for w in _WORDS.findall(recent)}
+    seen = words_of(recent)
     return _WORDS.sub(lambda m: MASK if m[0].lower() in seen else m[0], text)
 
 
 def overlap(a: str, b: str) -> float:
     """Share of the different words of either text that both hold (Jaccard), 0 for two empty texts."""
-    first, second = ({w.lower() for w in _WORDS.findall(t)} for t in (a, b))
+    first, second = words_of(a), words_of(b)
     return len(first & second) / len(first | second) if first | second else 0.0

@@ -3,7 +3,6 @@ embedding table and the words that may be written. Out: a few words, nearest fir
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -12,9 +11,10 @@ from typing import Any
 import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from ..engines.loading import load_trunk
+from ..engines.loading import load_embedding
 from ..target import Target
 from .explain import Moment, Vocabulary
+from .parts import words_of
 
 _LOOKED_AT = 60
 """Nearest words looked at; most of a word's nearest are its own forms."""
@@ -22,7 +22,6 @@ _STEM = 4
 """Words that begin with the same so many letters count as forms of one."""
 _PIECES = 3
 """Tokens of a long word whose embeddings are averaged."""
-_WORDS = re.compile(r"\w+")
 
 
 class Resembling:
@@ -47,15 +46,13 @@ class Resembling:
     @classmethod
     def of_checkpoint(cls, target: Target, vocabulary: Vocabulary) -> Resembling:
         """From a target's weights, of which only the input embedding is kept."""
-        trunk = load_trunk(target.path, 0, torch.float32, trust=target.trust_remote_code)
-        return cls(trunk.get_input_embeddings().weight.detach(), target.tokenizer, vocabulary)
+        return cls(load_embedding(target.path, trust=target.trust_remote_code), target.tokenizer, vocabulary)
 
     def completed(self, moment: Moment, count: int) -> Moment:
         """`moment` with `count` words like its last one, none of which stands in its recent tokens."""
         if not moment.last_word:
             return moment
-        recent = (word.lower() for word in _WORDS.findall(moment.recent))
-        return replace(moment, like=tuple(self.of(moment.last_word, count, recent)))
+        return replace(moment, like=tuple(self.of(moment.last_word, count, words_of(moment.recent))))
 
     def of(self, word: str, count: int, unless: Iterable[str] = ()) -> list[str]:
         """The `count` words most like `word`; no form of it or of any in `unless`, no two forms of one.

@@ -16,12 +16,12 @@ from typing import Any
 
 from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.vllm_local import VllmConfig, require_vllm, started, stopped
-from ..engines.vllm_prompt import draw_settings, finished_draw, mixed_prompt
+from ..engines.vllm_prompt import draw_settings, end_tokens, finished_draw, mixed_prompt
 from .av import Verbalizer
 from .merged import plain_weights
 from .optim import base_of
+from .whole_weights import SHARD
 
-_SHARD = "5GB"
 _MEMORY = Path("/dev/shm")
 
 
@@ -42,7 +42,7 @@ class VllmRollouts:
         require_vllm("hardware.rollouts 'vllm'")
         self._av, self._tokenizer, self._vllm = av, tokenizer, vllm
         self._room = len(av.prompt.prefix) + len(av.prompt.suffix) + cap
-        self._stops = _stop_tokens(av, tokenizer)
+        self._stops = end_tokens(base_of(av.lm).generation_config, tokenizer)
         self._folder = Path(tempfile.mkdtemp(prefix="nla-av-", dir=_MEMORY if _MEMORY.is_dir() else None))
         self._llm: Any = None
         self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -50,7 +50,7 @@ class VllmRollouts:
     def sync(self) -> None:
         """Bring vLLM's weights up to date with the AV's. Call while nothing is being drawn."""
         base = base_of(self._av.lm)
-        base.save_pretrained(self._folder, state_dict=plain_weights(self._av), max_shard_size=_SHARD)
+        base.save_pretrained(self._folder, state_dict=plain_weights(self._av), max_shard_size=SHARD)
         if self._llm is None:
             self._tokenizer.save_pretrained(self._folder)
             self._llm = self._started()
@@ -91,11 +91,3 @@ class VllmRollouts:
             enable_prefix_caching=True,
             enable_prompt_embeds=True,
         )
-
-
-def _stop_tokens(av: Verbalizer, tokenizer: Any) -> list[int]:
-    """Ids that end an explanation: the model's own end tokens and the tokenizer's."""
-    config = getattr(base_of(av.lm), "generation_config", None)
-    ends = config.eos_token_id if config is not None else None
-    ends = [ends] if isinstance(ends, int) else list(ends or [])
-    return sorted({*ends, tokenizer.eos_token_id} - {None})

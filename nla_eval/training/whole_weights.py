@@ -40,6 +40,11 @@ def write_lm(model: Any, out: Path, how: Writing) -> None:
 def write_reconstructor(model: Any, head: torch.Tensor, out: Path, how: Writing) -> None:
     """The AR, from what `load_cut_lm` gives, and its (d_model, d_model) head."""
     write_lm(model, out, how)
+    write_head(head, out, how)
+
+
+def write_head(head: torch.Tensor, out: Path, how: Writing) -> None:
+    """The AR's (d_model, d_model) head, beside adapters or whole weights."""
     save_file({"weight": head.detach().to(how.dtype).contiguous()}, out / VALUE_HEAD)
 
 
