@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from nla_eval.bench.engine import Load, capture_requests
 from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, into_readme, race, ratio, save, shown, table
 from nla_eval.bench.pipeline import chats
 from nla_eval.bench.profile import shares
+from nla_eval.bench.training_memory import CONFIG, shorter, watched
 from nla_eval.errors import InputError
+from nla_eval.training.config import TrainConfig, load_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,3 +92,22 @@ def test_a_profile_adds_up_and_names_the_largest_first() -> None:
     assert sum(share for _, share, _ in found) == pytest.approx(1.0)
     assert [share for _, share, _ in found] == sorted((share for _, share, _ in found), reverse=True)
     assert any("mm" in name for name, _, _ in found)
+
+
+def test_memory_is_summed_over_a_command_and_what_it_starts(tmp_path: Path) -> None:
+    hold = "import time; held = bytearray(60_000_000); time.sleep(1.5)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}])"
+    assert watched([sys.executable, "-c", start], tmp_path / "out") > 60_000_000
+
+
+def test_a_failed_run_ends_with_its_last_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such target"):
+        watched([sys.executable, "-c", "print('begun'); raise SystemExit('no such target')"], tmp_path / "out")
+
+
+def test_memory_of_training_is_of_the_shipped_groups_and_lengths() -> None:
+    shipped, shorter_ = load_config(CONFIG), TrainConfig.model_validate(shorter())
+    assert shorter_.joint.groups == shipped.joint.groups
+    assert shorter_.corpus.length_mix == shipped.corpus.length_mix
+    assert (shorter_.av.batch, shorter_.ar.batch) == (shipped.av.batch, shipped.ar.batch)
+    assert shorter_.joint.steps < shipped.joint.steps

@@ -45,7 +45,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..plan import Instrument
     from ..runtime import RuntimeSettings, runtime_for
     from ..target import load_target
-    from . import large_files, sources
+    from . import large_files, sources, training_memory
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
@@ -56,6 +56,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     for kind, key in large_files.FILE_KEYS.items():
         yield (key,), partial(large_files.large_file, kind)
     yield (large_files.MESSAGE_KEY,), large_files.large_message
+    yield (training_memory.KEY,), training_memory.peak
     target = load_target(target_name)
     pack = load_pack(pack_name) if pack_name else default_pack()
 

@@ -50,6 +50,7 @@ GOALS: dict[str, Goal] = {
     ),
     "rejudge_fraction": Goal("judging again, of the first run's time", "<=", 0.02, "share"),
     "rl_steps_vs_naive": Goal("joint training, against `generate` and whole sequences", ">=", 2.0),
+    "train_peak_mb": Goal("peak memory of training the shipped pack, all processes", "<=", 6000, "MB"),
     "jsonl_10k_seconds": Goal("reading 10,000 transcripts of 3k tokens, JSON lines", "<=", 60, "s"),
     "jsonl_10k_peak_mb": Goal("peak memory of that", "<=", 1500, "MB"),
     "jsonl_vs_json": Goal("the same, against `json.loads` of each line", ""),

@@ -36,11 +36,11 @@ _ROWS = 8
 
 @dataclass(frozen=True)
 class TrainingLoad:
-    """What is timed; activations are random and seeded."""
+    """What is timed: the shipped configuration's rollouts. Activations are random and seeded."""
 
-    groups: int = 4
-    samples: int = 4
-    max_new_tokens: int = 48
+    groups: int = 8
+    samples: int = 6
+    max_new_tokens: int = 80
     steps: int = 1
 
     def config(self, cores: int) -> JointConfig:

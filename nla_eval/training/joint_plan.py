@@ -11,6 +11,7 @@ import numpy as np
 from ..engines.base import Draw
 from ..readings import StopReason
 from .joint_config import JointConfig
+from .parts import repeated
 
 
 def rows_of(step: int, count: int, rows: int, seed: Sequence[int]) -> list[int]:
@@ -48,4 +49,5 @@ def reward(draw: Draw, mse_nrm: float, config: JointConfig) -> float:
     if draw.stop is not StopReason.CLOSED:
         return config.unclosed_reward
     earned = -mse_nrm if config.reward == "mse" else -math.log(max(mse_nrm, 1e-6))
-    return earned - config.length_penalty * max(0, draw.tokens - config.length_free)
+    too_long = config.length_penalty * max(0, draw.tokens - config.length_free)
+    return earned - too_long - (config.repeat_penalty * repeated(draw.text) if config.repeat_penalty else 0.0)

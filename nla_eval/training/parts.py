@@ -65,6 +65,13 @@ def words_of(text: str) -> set[str]:
     return {word.lower() for word in _WORDS.findall(text)}
 
 
+def repeated(text: str) -> float:
+    """Share of the words of `text` that stand earlier on the same line already, in whatever case; 0 without words."""
+    lines = [_WORDS.findall(line.lower()) for line in text.splitlines()]
+    words = sum(map(len, lines))
+    return 1 - sum(len(set(line)) for line in lines) / words if words else 0.0
+
+
 def masked(text: str, recent: str) -> str:
     """`text` with every word that also stands in `recent` replaced by "…"."""
     seen = words_of(recent)

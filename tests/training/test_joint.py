@@ -51,8 +51,8 @@ def closable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closing_with(monkeypatch, tiny_models(tmp_path / "pilot"))
 
 
-def drawn(stop: StopReason = StopReason.CLOSED, tokens: int = 50) -> Draw:
-    return Draw("k", "text", stop, tokens)
+def drawn(stop: StopReason = StopReason.CLOSED, tokens: int = 50, text: str = "text") -> Draw:
+    return Draw("k", text, stop, tokens)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,9 @@ def drawn(stop: StopReason = StopReason.CLOSED, tokens: int = 50) -> Draw:
         (drawn(StopReason.TRUNCATED), {"reward": "log", "unclosed_reward": -3.0}, -3.0),
         (drawn(tokens=70), {"length_penalty": 0.01, "length_free": 60}, -0.6),
         (drawn(tokens=60), {"length_penalty": 0.01, "length_free": 60}, -0.5),
+        (drawn(text="a game, Game, game\nthe game"), {"repeat_penalty": 0.3}, -0.6),
+        (drawn(text="a / the\nthe / a"), {"repeat_penalty": 0.3}, -0.5),
+        (drawn(text="..."), {"repeat_penalty": 0.3}, -0.5),
     ],
 )
 def test_a_rollout_earns_its_reconstruction_and_an_unclosed_one_the_penalty(

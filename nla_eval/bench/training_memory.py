@@ -1,0 +1,74 @@
+"""Peak memory of training the shipped pack: every stage of its configuration from the corpus to the joint stage, as
+users run it, with fewer texts and steps. What a stage holds at once does not depend on how many there are of either.
+
+Resident memory of the command and all its processes is summed ten times a second; what they share counts for each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from ..errors import InputError
+from .figures import Figure
+
+KEY = "train_peak_mb"
+CONFIG = Path(__file__).parents[1] / "training" / "smollm2-135m-l20.yaml"
+_STAGES = ("corpus", "activations", "explanations", "ar", "av", "joint")
+_EVERY = 0.1
+
+
+def peak() -> dict[str, Figure]:
+    """The highest sum of the run.
+
+    Raises:
+        InputError: The run failed; the error holds its last line.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "config.yaml"
+        config.write_text(yaml.safe_dump(shorter()))
+        stages = [word for stage in _STAGES for word in ("--stage", stage)]
+        command = [sys.executable, "-m", "nla_eval.cli", "train", str(config), "--run-folder", f"{folder}/run", *stages]
+        most = watched(command, Path(folder) / "output")
+    return {KEY: Figure(most / 1e6, how="AR and AV side by side and 2 joint steps; 60,000 tokens of corpus, float32")}
+
+
+def shorter() -> dict[str, Any]:
+    """The shipped configuration with a small corpus and few samples and steps; batches, groups and lengths stay."""
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    corpus = {"token_budget": 60_000, "held_out_conversations": 16}
+    changes = {"corpus": corpus, "ar": {"samples": 128}, "av": {"samples": 128}, "joint": {"steps": 2}}
+    return {**config, **{name: {**config[name], **changed} for name, changed in changes.items()}}
+
+
+def watched(command: list[str], output: Path) -> int:
+    """The highest sum of the resident bytes of `command` and all below it; its output goes to a file.
+
+    Raises:
+        InputError: It failed; the error holds its last line.
+    """
+    most = 0
+    with output.open("w") as file:
+        process = psutil.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            most = max(most, _resident(process))
+            time.sleep(_EVERY)
+    if process.returncode:
+        raise InputError(f"{KEY}: {(output.read_text().splitlines() or ['no output'])[-1]}")
+    return most
+
+
+def _resident(process: psutil.Process) -> int:
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        for one in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                total += one.memory_info().rss
+    return total
