@@ -149,12 +149,16 @@ def train(
     from_pack: Annotated[
         str | None, typer.Option(help="Begin with this pack's AV and AR, as they are: its name or folder.")
     ] = None,
+    measure: Annotated[
+        int | None,
+        typer.Option(help="Train nothing: measure the run's checkpoints on so many held-out rows, and plot them."),
+    ] = None,
 ) -> None:
     """Train a pack. Stopped and started again, it resumes; a changed setting runs its stage and those after it
     again."""
     from .commands.train import TrainRequest, run
 
-    run(TrainRequest(config, run_folder, stage, writer, from_pack, plan_only))
+    run(TrainRequest(config, run_folder, stage, writer, from_pack, plan_only, measure))
 
 
 def main() -> None:

@@ -34,6 +34,8 @@ class TrainRequest:
     from_pack: str | None = None
     """Begin with this pack's adapters, AR and AV as they are."""
     plan_only: bool = False
+    measure: int | None = None
+    """Measure the run's checkpoints on so many held-out rows, and train nothing."""
 
 
 def run(request: TrainRequest) -> None:
@@ -45,9 +47,25 @@ def run(request: TrainRequest) -> None:
     training = Run(config, folder)
     if Group.joined().rank == 0:
         show(training)
-    if not request.plan_only:
+    if request.measure is not None:
+        measure(training, request.measure)
+    elif not request.plan_only:
         check(training)
         run_stages(training, request.stages)
+
+
+def measure(training: Run, rows: int) -> None:
+    """Measure every checkpoint on the same held-out rows, one line each as it is done, and plot them."""
+    from ..training.checkpoints import measured, plotted
+
+    if rows < 2:
+        raise InputError(f"--measure {rows}; expected at least 2 held-out rows")
+    records = []
+    for record in measured(training, rows):
+        records.append(record)
+        shown = ", ".join(f"{name} {figure.value:.3f}" for name, figure in record.figures.items())
+        print(f"step {record.step}, {record.core_hours} core-hours: {shown}", flush=True)
+    print(plotted(training, records) if len(records) > 1 else "one checkpoint: nothing to plot yet")
 
 
 def configured(config: TrainConfig, request: TrainRequest) -> TrainConfig:

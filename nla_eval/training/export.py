@@ -173,10 +173,13 @@ def _write_self_test(run: Run, engine: TransformersEngine, out: Path) -> None:
     write_known(str(out), KnownVectors(ids, np.array(positions, np.int64), vectors))
 
 
-def held_out(run: Run, corpus: pl.DataFrame, engine: TransformersEngine | None = None) -> HeldOut:
-    """Held-out positions that were not looked at during training; with an engine, windows of neighbours too."""
+def held_out(
+    run: Run, corpus: pl.DataFrame, engine: TransformersEngine | None = None, rows: int = CARD_POSITIONS
+) -> HeldOut:
+    """At most `rows` held-out positions that were not looked at during training; with an engine, windows of neighbours
+    too."""
     frame, vectors = run.explained()
-    held = of_run(frame, corpus, vectors.float().numpy(), monitor=MONITOR, rows=CARD_POSITIONS)
+    held = of_run(frame, corpus, vectors.float().numpy(), monitor=MONITOR, rows=rows)
     if engine is None:
         return held
     return replace(held, windows=windows_of_run(engine, corpus, WINDOWS, run.config.corpus.min_position))
@@ -209,8 +212,7 @@ def facts_of_run(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
     stages = ("ar", "av", "ar_on_samples")
     return {
         "data": _data(run, corpus),
-        "hours": {name: _cpu_hours(run.folder / f"{name}.jsonl") for name in stages}
-        | {"joint": core_hours(run.folder)},
+        "hours": {name: cpu_hours(run.folder / f"{name}.jsonl") for name in stages} | {"joint": core_hours(run.folder)},
         "config": run.config.model_dump(mode="json"),
     }
 
@@ -231,7 +233,7 @@ def _data(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _cpu_hours(log: Path) -> float | None:
+def cpu_hours(log: Path) -> float | None:
     """Core-hours of a stage; its clock starts again at every resumption. None for a log without one, and for a stage
     that is left out."""
     if not log.is_file():

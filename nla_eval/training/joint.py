@@ -156,7 +156,8 @@ class _Stage:
             with clock.phase("evaluate"):
                 self.rollouts.sync()
                 found["held_out"] = self.round_trip.measure(self.config.evaluate_rows)
-        self.state.log(**found, wall_s=clock.wall, cpu_s=clock.cpu)
+        cpu = {name: round(self.together.total(seconds), 2) for name, seconds in clock.cpu.items()}
+        self.state.log(**found, wall_s=clock.wall, cpu_s=cpu)
         self.state.save(now=ending)
         if ending or self.state.step % config.snapshot_every == 0:
             self.state.snapshot()

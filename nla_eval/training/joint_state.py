@@ -193,10 +193,16 @@ def latest_weights(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def core_hours(folder: Path) -> float | None:
-    """CPU time of the logged joint steps in run folder `folder`, without evaluations; None without a log."""
+def core_hours(folder: Path, until: int | None = None) -> float | None:
+    """CPU time of the logged joint steps in run folder `folder`, without evaluations; None without a log.
+
+    Args:
+        folder: The run folder.
+        until: The last step that counts; None counts all.
+    """
     log = folder / "joint.jsonl"
     if not log.is_file():
         return None
-    spent: list[dict[str, float]] = [json.loads(line).get("cpu_s", {}) for line in log.read_text().splitlines()]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    spent: list[dict[str, float]] = [line.get("cpu_s", {}) for line in lines if until is None or line["step"] <= until]
     return round(sum(s for step in spent for phase, s in step.items() if phase != "evaluate") / 3600, 2)

@@ -165,10 +165,11 @@ class Stage:
                 yield f"v.{name}", state["exp_avg_sq"]
 
     def log(self, **values: float) -> None:
-        """Append one line to the stage's log and print it."""
+        """Append one line to the stage's log and print it; `cpu_s` is of all processes, which all call this."""
+        spent = self.group.total(time.process_time() - self._started)
         if self.group.rank:
             return
-        line = {"seen": self.seen, "cpu_s": round(time.process_time() - self._started, 1), **values}
+        line = {"seen": self.seen, "cpu_s": round(spent, 1), **values}
         with self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         print(self.path.stem, json.dumps(line), flush=True)
