@@ -31,7 +31,7 @@ from .estimate import said_bytes, whole_bytes
 from .evaluate import Measured, measure, subject_of
 from .folders import whole_folder
 from .held_out import HeldOut
-from .held_out_source import HASHES, training_hashes
+from .held_out_source import HASHES, trained_on, training_hashes
 from .joint_state import core_hours
 from .optim import restore
 from .pack_check import write_sums
@@ -83,7 +83,7 @@ def write_pack(run: Run, packs: Path | None = None) -> Path:
     with whole_folder(final, replace=True) as out:
         corpus = pl.read_parquet(run.folder / "corpus.parquet")
         write_weights(run, Weights.final(run), out)
-        _write_hashes(corpus, out / HASHES)
+        _write_hashes(run, corpus, out / HASHES)
         hardware = run.config.hardware
         how = EngineConfig(dtype=getattr(torch, hardware.dtype), device=hardware.device)
         engine = TransformersEngine(run.target, load_pack(str(out)), how)
@@ -148,10 +148,13 @@ def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
 
 
-def _write_hashes(corpus: pl.DataFrame, out: Path) -> None:
-    """First 16 hex digits of sha256 of each training family, and of each training transcript's content."""
+def _write_hashes(run: Run, corpus: pl.DataFrame, out: Path) -> None:
+    """First 16 hex digits of sha256 of each training family, and of each training transcript's content; also those that
+    the pack had been trained on which the run began from."""
     train = corpus.filter(pl.col("split") == "train").select("family", "digest")
-    lines = sorted({line for row in train.iter_rows() for line in training_hashes(*row)})
+    start = run.start()
+    before = trained_on(start.pack.path) if start else frozenset[str]()
+    lines = sorted({line for row in train.iter_rows() for line in training_hashes(*row)} | before)
     out.write_text("\n".join(lines) + "\n")
 
 
