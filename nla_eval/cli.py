@@ -111,7 +111,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for store, logs and report.")] = Path("demo-out"),
     target: Target = "smollm2-135m",
     pack: Pack = None,
-    policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(12)",
+    policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(10)",
     limit: Annotated[int, typer.Option(help="At most this many transcripts of each suite; each has 27.")] = 24,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
