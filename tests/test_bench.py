@@ -102,7 +102,7 @@ def test_memory_is_summed_over_a_command_and_what_it_starts(tmp_path: Path) -> N
 
 def test_a_failed_run_ends_with_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such target"):
-        watched([sys.executable, "-c", "print('begun'); raise SystemExit('no such target')"], tmp_path / "out")
+        watched([sys.executable, "-u", "-c", "print('begun'); raise SystemExit('no such target')"], tmp_path / "out")
 
 
 def test_memory_of_training_is_of_the_shipped_groups_and_lengths() -> None:

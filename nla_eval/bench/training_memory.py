@@ -35,7 +35,17 @@ def peak() -> dict[str, Figure]:
         config = Path(folder) / "config.yaml"
         config.write_text(yaml.safe_dump(shorter()))
         stages = [word for stage in _STAGES for word in ("--stage", stage)]
-        command = [sys.executable, "-m", "nla_eval.cli", "train", str(config), "--run-folder", f"{folder}/run", *stages]
+        command = [
+            sys.executable,
+            "-u",
+            "-m",
+            "nla_eval.cli",
+            "train",
+            str(config),
+            "--run-folder",
+            f"{folder}/run",
+            *stages,
+        ]
         most = watched(command, Path(folder) / "output")
     return {KEY: Figure(most / 1e6, how="AR and AV side by side and 2 joint steps; 60,000 tokens of corpus, float32")}
 
