@@ -47,9 +47,11 @@ def run(request: TrainRequest) -> None:
     training = Run(config, folder)
     if Group.joined().rank == 0:
         show(training)
+    if request.plan_only:
+        return
     if request.measure is not None:
         measure(training, request.measure)
-    elif not request.plan_only:
+    else:
         check(training)
         run_stages(training, request.stages)
 

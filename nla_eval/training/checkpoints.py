@@ -5,27 +5,24 @@ stage, and `training.svg`. What is measured already is not measured again."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import torch
 
-from ..engines.config import EngineConfig
-from ..engines.hf import TransformersEngine
 from ..errors import InputError
 from .curves import over_training, save
 from .evaluate import Section, measure, subject_of
-from .export import Weights, cpu_hours, held_out, write_checkpoint
-from .joint_state import core_hours
+from .export import Weights, engine_of, held_out, warm_start_hours, write_checkpoint
+from .joint_state import core_hours, snapshots
 from .record import Record, read_record, write_record
 from .run import Run
 
 RECORDS = "records"
 CURVE = "training.svg"
 SECTIONS = (Section.TASKS, Section.PAIRS)
-_MADE = "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -47,10 +44,10 @@ def checkpoints(run: Run) -> list[Checkpoint]:
     begun = Weights(run.warm_start("av"), run.warm_start("ar"))
     if missing := next((path for path in (begun.av, begun.ar) if not path.is_file()), None):
         raise InputError(f"run folder '{run.folder.name}' has no {missing.name} yet; run its stages first")
-    spent = [cpu_hours(run.folder / f"{name}.jsonl") for name in ("ar", "av", "ar_on_samples")]
-    before = None if any(hours is None for hours in spent[:2]) else sum(hours or 0.0 for hours in spent)
+    spent = warm_start_hours(run.folder)
+    before = None if spent["ar"] is None or spent["av"] is None else sum(hours or 0.0 for hours in spent.values())
     found = [Checkpoint(0, begun, before)]
-    for folder in sorted((run.folder / "joint").glob("[0-9]*")):
+    for folder in snapshots(run.folder):
         step = int(folder.name)
         joint = core_hours(run.folder, step)
         hours = None if before is None or joint is None else round(before + joint, 2)
@@ -68,18 +65,15 @@ def measured(run: Run, rows: int, sections: Sequence[Section] = SECTIONS) -> Ite
     """
     corpus = pl.read_parquet(run.folder / "corpus.parquet")
     held = held_out(run, corpus, rows=rows)
-    hardware = run.config.hardware
-    how = EngineConfig(dtype=getattr(torch, hardware.dtype), device=hardware.device)
     for found in checkpoints(run):
-        kept = run.folder / RECORDS / f"{found.step:05d}.json"
-        if _holds(kept, found, held.digest):
-            yield read_record(kept)
-            continue
-        pack = write_checkpoint(run, found.weights, run.folder / _MADE)
-        engine = TransformersEngine(run.target, pack, how)
-        record = measure(subject_of(engine, found.step, found.core_hours), held, sections).record
-        kept.parent.mkdir(exist_ok=True)
-        write_record(record, kept)
+        path = run.folder / RECORDS / f"{found.step:05d}.json"
+        record = _kept(path, found, held.digest)
+        if record is None:
+            with tempfile.TemporaryDirectory(dir=run.folder) as folder:
+                engine = engine_of(run, write_checkpoint(run, found.weights, Path(folder) / "checkpoint"))
+                record = measure(subject_of(engine, found.step, found.core_hours), held, sections).record
+            path.parent.mkdir(exist_ok=True)
+            write_record(record, path)
         yield record
 
 
@@ -90,9 +84,10 @@ def plotted(run: Run, records: Sequence[Record]) -> Path:
     return out
 
 
-def _holds(kept: Path, found: Checkpoint, digest: str) -> bool:
-    """Whether a record was made from these weights and rows."""
+def _kept(path: Path, found: Checkpoint, digest: str) -> Record | None:
+    """The record at `path`, if it was made from these weights and rows."""
     made_from = (found.weights.av, found.weights.ar)
-    if not kept.is_file() or kept.stat().st_mtime < max(path.stat().st_mtime for path in made_from):
-        return False
-    return read_record(kept).held_out.digest == digest
+    if not path.is_file() or path.stat().st_mtime < max(weights.stat().st_mtime for weights in made_from):
+        return None
+    record = read_record(path)
+    return record if record.held_out.digest == digest else None

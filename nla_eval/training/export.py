@@ -84,9 +84,7 @@ def write_pack(run: Run, packs: Path | None = None) -> Path:
         corpus = pl.read_parquet(run.folder / "corpus.parquet")
         write_weights(run, Weights.final(run), out)
         _write_hashes(run, corpus, out / HASHES)
-        hardware = run.config.hardware
-        how = EngineConfig(dtype=getattr(torch, hardware.dtype), device=hardware.device)
-        engine = TransformersEngine(run.target, load_pack(str(out)), how)
+        engine = engine_of(run, load_pack(str(out)))
         _write_self_test(run, engine, out)
         print(engine.self_test())
         card = make_card(run, engine, corpus)
@@ -100,6 +98,13 @@ def write_checkpoint(run: Run, weights: Weights, out: Path) -> Pack:
     with whole_folder(out, replace=True) as folder:
         write_weights(run, weights, folder)
     return load_pack(str(out))
+
+
+def engine_of(run: Run, pack: Pack) -> TransformersEngine:
+    """An engine with a pack of the run, on the run's device and in its dtype."""
+    hardware = run.config.hardware
+    how = EngineConfig(dtype=getattr(torch, hardware.dtype), device=hardware.device)
+    return TransformersEngine(run.target, pack, how)
 
 
 def write_weights(run: Run, weights: Weights, out: Path) -> None:
@@ -212,10 +217,9 @@ def make_card(run: Run, engine: TransformersEngine, corpus: pl.DataFrame) -> dic
 
 def facts_of_run(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
     """What the card says of the run; found before anything is measured, which takes minutes."""
-    stages = ("ar", "av", "ar_on_samples")
     return {
         "data": _data(run, corpus),
-        "hours": {name: cpu_hours(run.folder / f"{name}.jsonl") for name in stages} | {"joint": core_hours(run.folder)},
+        "hours": {**warm_start_hours(run.folder), "joint": core_hours(run.folder)},
         "config": run.config.model_dump(mode="json"),
     }
 
@@ -236,7 +240,12 @@ def _data(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def cpu_hours(log: Path) -> float | None:
+def warm_start_hours(folder: Path) -> dict[str, float | None]:
+    """Core-hours of each stage before the joint one in run folder `folder`; see `_cpu_hours`."""
+    return {name: _cpu_hours(folder / f"{name}.jsonl") for name in ("ar", "av", "ar_on_samples")}
+
+
+def _cpu_hours(log: Path) -> float | None:
     """Core-hours of a stage; its clock starts again at every resumption. None for a log without one, and for a stage
     that is left out."""
     if not log.is_file():

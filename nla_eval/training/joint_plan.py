@@ -50,4 +50,4 @@ def reward(draw: Draw, mse_nrm: float, config: JointConfig) -> float:
         return config.unclosed_reward
     earned = -mse_nrm if config.reward == "mse" else -math.log(max(mse_nrm, 1e-6))
     too_long = config.length_penalty * max(0, draw.tokens - config.length_free)
-    return earned - too_long - (config.repeat_penalty * repeated(draw.text) if config.repeat_penalty else 0.0)
+    return earned - too_long - config.repeat_penalty * repeated(draw.text)

@@ -187,9 +187,14 @@ class JointState:
         print("joint", line, flush=True)
 
 
+def snapshots(folder: Path) -> list[Path]:
+    """The snapshots in run folder `folder` by step, which is their name: av.safetensors and ar.safetensors in each."""
+    return sorted((folder / "joint").glob("[0-9]*"))
+
+
 def latest_weights(folder: Path) -> Path | None:
-    """The folder of the last snapshot in run folder `folder`, with av.safetensors and ar.safetensors; None without."""
-    found = sorted((folder / "joint").glob("[0-9]*"))
+    """The folder of the last snapshot in run folder `folder`; None without."""
+    found = snapshots(folder)
     return found[-1] if found else None
 
 

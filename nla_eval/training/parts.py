@@ -60,6 +60,12 @@ def reordered(text: str, seed: int) -> str:
     return "".join([*out, text[at:]])
 
 
+def words(text: str) -> list[str]:
+    """The words of `text` in lower case, in their order."""
+    found: list[str] = _WORDS.findall(text.lower())
+    return found
+
+
 def words_of(text: str) -> set[str]:
     """Its different words, in lower case."""
     return {word.lower() for word in _WORDS.findall(text)}
@@ -67,9 +73,9 @@ def words_of(text: str) -> set[str]:
 
 def repeated(text: str) -> float:
     """Share of the words of `text` that stand earlier on the same line already, in whatever case; 0 without words."""
-    lines = [_WORDS.findall(line.lower()) for line in text.splitlines()]
-    words = sum(map(len, lines))
-    return 1 - sum(len(set(line)) for line in lines) / words if words else 0.0
+    lines = [words(line) for line in text.splitlines()]
+    count = sum(map(len, lines))
+    return 1 - sum(len(set(line)) for line in lines) / count if count else 0.0
 
 
 def masked(text: str, recent: str) -> str:

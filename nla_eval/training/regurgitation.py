@@ -3,10 +3,9 @@ and not in the explanation's own context."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-_WORDS = re.compile(r"\w+")
+from .parts import words
 
 
 def longest_shared_run(
@@ -20,17 +19,17 @@ def longest_shared_run(
         own_context: What each explanation was drawn from; a run that stands in it is a quotation, not a leak.
         most: Longest run looked for.
     """
-    sources = [_WORDS.findall(t.lower()) for t in training]
-    around = [f" {' '.join(_WORDS.findall(c.lower()))} " for c in own_context]
-    lines = [[_WORDS.findall(line.lower()) for line in text.splitlines()] for text in texts]
+    sources = [words(t) for t in training]
+    around = [f" {' '.join(words(c))} " for c in own_context]
+    lines = [[words(line) for line in text.splitlines()] for text in texts]
     best = (0, "")
     for length in range(2, most + 1):
         known = {hash(tuple(w[i : i + length])) for w in sources for i in range(len(w) - length + 1)}
         found = ""
-        for words_of_lines, context in zip(lines, around, strict=True):
-            for words in words_of_lines:
-                for i in range(len(words) - length + 1):
-                    run = words[i : i + length]
+        for of_text, context in zip(lines, around, strict=True):
+            for line in of_text:
+                for i in range(len(line) - length + 1):
+                    run = line[i : i + length]
                     if hash(tuple(run)) in known and f" {' '.join(run)} " not in context:
                         found = " ".join(run)
         if not found:
