@@ -22,7 +22,7 @@ from .report import run as report
 
 SUITES = ("real_usage", "blackmail")
 POLICY = "stratified(10)"
-"""What keeps the demo below ten minutes on the machine of docs/log.md; `nla-eval read` reads twelve by default."""
+"""For the demo's time, about ten minutes on the machine of docs/log.md; `nla-eval read` reads twelve by default."""
 
 
 @dataclass(frozen=True)
