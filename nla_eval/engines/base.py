@@ -46,6 +46,8 @@ class VerbalizeRequest:
     activation: NDArray[np.float32] | None
     """(d_model,), raw scale; None leaves the injection slot as the plain marker token (the no_injection lane)."""
     seed: int = 0
+    greedy: bool = False
+    """Take the likeliest token at every step, whatever temperature the others of the call have."""
 
 
 @dataclass(frozen=True)

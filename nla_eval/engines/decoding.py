@@ -218,6 +218,9 @@ class _Batch:
     def _choose(self, rows: list[_Row], logits: torch.Tensor) -> None:
         """Give each of `rows` its next token. Those that end with it leave, their places filled from behind."""
         chosen = choose(logits, self.sampling.temperature, [row.rng for row in rows])
+        if any(row.request.greedy for row in rows):
+            greedy = torch.tensor([row.request.greedy for row in rows], device=logits.device)
+            chosen = torch.where(greedy, logits.argmax(dim=-1), chosen)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             row.written.append(token)
             row.over = self.decoder.is_over(row.written, self.sampling)

@@ -81,10 +81,11 @@ def mixed_prompt(
 
 def draw_settings(request: VerbalizeRequest, sampling: Sampling, stops: Sequence[int]) -> dict[str, Any]:
     """What vLLM's `SamplingParams` are made with for one draw."""
+    temperature = 0.0 if request.greedy else max(0.0, sampling.temperature)
     return {
         "max_tokens": sampling.max_new_tokens,
-        "temperature": max(0.0, sampling.temperature),
-        "seed": draw_seed(request) if sampling.temperature > 0 else None,
+        "temperature": temperature,
+        "seed": draw_seed(request) if temperature > 0 else None,
         "stop": [CLOSE_TAG],
         "include_stop_str_in_output": True,
         "stop_token_ids": list(stops),

@@ -177,8 +177,8 @@ class VllmServerEngine(TransformersEngine):
         self, client: httpx.AsyncClient, common: dict[str, Any], url: str, rows: Sequence[VerbalizeRequest]
     ) -> list[Draw]:
         body = {**common, "prompt_embeds": [encoded(row) for row in self._embeddings.rows(rows)]}
-        if common["temperature"] > 0:
-            body["seed"] = draw_seed(rows[0])
+        if common["temperature"] > 0:  # then each row has a request of its own
+            body |= {"temperature": 0.0} if rows[0].greedy else {"seed": draw_seed(rows[0])}
         try:
             response = await client.post(f"{url}/v1/completions", json=body)
         except httpx.HTTPError as err:

@@ -169,7 +169,12 @@ class _Stage:
         rows = rows_of(step, config.groups, len(train.texts), (config.seed, 3))
         mine = self.together.share(list(enumerate(rows)))
         requests = [
-            VerbalizeRequest(f"{step}|{group}|{sample}", train.activations[row].numpy(), config.seed)
+            VerbalizeRequest(
+                f"{step}|{group}|{sample}",
+                train.activations[row].numpy(),
+                config.seed,
+                greedy=sample < config.greedy_per_group,
+            )
             for group, row in mine
             for sample in range(config.samples_per_group)
         ]

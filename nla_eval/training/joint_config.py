@@ -21,10 +21,14 @@ class JointConfig(BaseModel):
     groups: int = Field(default=8, ge=1)
     """Training activations of one step, over all processes."""
     samples_per_group: int = Field(default=8, ge=2)
-    """Explanations drawn for each, at temperature 1; the published recipe draws 8."""
+    """Explanations drawn for each, at temperature 1 unless greedily; the published recipe draws 8."""
     learnt_per_group: int | None = Field(default=None, ge=2)
     """The AV learns from so many of each group's explanations, those whose rewards vary most; None: from all. The AR
     learns from all of them."""
+    greedy_per_group: int = Field(default=0, ge=0, le=1)
+    """Of `samples_per_group`, how many are drawn greedily. Greedy texts fall into loops that draws at temperature 1
+    do not; a loop that earns less than its group is then unlearnt. Such a text is no draw of the policy, so the
+    gradient is no longer unbiased."""
     max_new_tokens: int | None = Field(default=None, ge=1)
     """Cap of one explanation in tokens; None takes the pack's."""
     reward: Reward = "mse"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,14 @@ def test_draws_are_the_same_however_many_rows_share_the_batch(
     together = {d.key: d for d in decoder.drawn(asked(), NOISY, rows)}
     assert together == alone
     assert len({d.tokens for d in alone.values()}) > 3
+
+
+def test_a_greedy_draw_is_the_same_beside_others_of_a_temperature(decoder: Decoder) -> None:
+    requests = [replace(request, greedy=place % 3 == 0) for place, request in enumerate(asked())]
+    alone = {draw.key: draw for draw in decoder.draw(asked(), replace(NOISY, temperature=0.0))}
+    noisy = {draw.key: draw for draw in decoder.draw(asked(), NOISY)}
+    for place, draw in enumerate(decoder.draw(requests, NOISY)):
+        assert draw.ids == (noisy if place % 3 else alone)[draw.key].ids
 
 
 def test_a_draw_is_given_out_when_it_ends(tiny: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:

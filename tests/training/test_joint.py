@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import nla_eval.training.joint as joint
 import nla_eval.training.joint_state as joint_state
-from nla_eval.engines.base import Draw
+from nla_eval.engines.base import Draw, Sampling, VerbalizeRequest
 from nla_eval.errors import NlaEvalError
 from nla_eval.readings import StopReason
 from nla_eval.training.joint import train_joint
@@ -23,6 +23,7 @@ from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.joint_plan import masked_groups, reward, rows_of
 from nla_eval.training.joint_state import JointState, Learner, core_hours, latest_weights
 from nla_eval.training.optim import restore, trainable
+from nla_eval.training.rollouts import Rollouts
 from tests.training.tiny_pair import CAP, closing_with, tiny_models, tiny_pairs
 
 Setting = dict[str, Any]
@@ -101,6 +102,25 @@ def test_learning_from_part_of_each_group_resumes_exactly(tmp_path: Path) -> Non
     run(tmp_path / "cut", steps=2, learnt_per_group=2, evaluate_every=3)
     cut = run(tmp_path / "cut", steps=3, learnt_per_group=2, evaluate_every=3)
     assert cut[-1]["av_loss"] == pytest.approx(whole[-1]["av_loss"], abs=1e-6)
+
+
+@pytest.mark.usefixtures("closable")
+@pytest.mark.parametrize("greedy", [0, 1])
+def test_so_many_of_each_group_are_drawn_greedily(
+    greedy: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    asked: dict[str, bool] = {}
+
+    def draw(self: Rollouts, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
+        asked.update((request.key, request.greedy) for request in requests if "|" in request.key)
+        return real(self, requests, sampling)
+
+    real = Rollouts.draw
+    monkeypatch.setattr(Rollouts, "draw", draw)
+    run(tmp_path, steps=1, greedy_per_group=greedy)
+    keys = [f"0|{group}|{sample}" for group in range(2) for sample in range(4)]
+    assert list(asked) == keys
+    assert [key for key in keys if asked[key]] == keys[::4] * greedy
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
