@@ -209,13 +209,18 @@ def shipped_pack(target: Target) -> Pack:
     return found
 
 
-def torch_dtype(name: str) -> Any:
-    """The torch dtype called `name`; "auto" is bfloat16 where the processor multiplies in it, else float32."""
+def torch_dtype(name: str, device: str | None = None) -> Any:
+    """The torch dtype called `name`; "auto" is bfloat16 where the processor multiplies in it, else float32.
+
+    Args:
+        name: Or "auto".
+        device: "cpu" or "cuda", which is to compute; None: an accelerator where there is one.
+    """
     import torch
 
     if name != "auto":
         return getattr(torch, name)
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() if device is None else device == "cuda":
         return torch.bfloat16
     fast = any(
         getattr(torch.cpu, probe, lambda: False)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -43,7 +43,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
 
     from ..pack import default_pack, load_pack
     from ..plan import Instrument
-    from ..runtime import RuntimeSettings, runtime_for
+    from ..runtime import RuntimeSettings, runtime_for, torch_dtype
     from ..target import load_target
     from . import large_files, sources, training_memory
     from .engine import EngineBench, Load
@@ -75,7 +75,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     yield ("rss_growth_2k_8k_mb",), lambda: growth(2048, 8192, target_name, pack_name)
     yield ("rss_growth_32k_tiny_mb",), tiny_growth
     yield (bf16,), lambda: bench(torch.bfloat16).verbalize(bf16, one_by_one=False)
-    yield ("rl_steps_vs_naive",), lambda: steps_per_hour(target, pack, TrainingLoad())
+    yield ("rl_steps_vs_naive",), lambda: steps_per_hour(target, pack, TrainingLoad(dtype=torch_dtype("auto", "cpu")))
     if find_spec("vllm") is not None:
         yield ("vllm_vs_ours",), lambda: bench(torch.float32).against_vllm()
     yield ("decode_peak_fraction_bf16", "prefill_peak_fraction_bf16"), lambda: bench(torch.bfloat16).peak_fractions()

@@ -25,6 +25,7 @@ from ..training.joint import train_joint
 from ..training.joint_config import JointConfig
 from ..training.joint_plan import reward
 from ..training.joint_state import Learner
+from ..training.loading import Loading
 from ..training.optim import trainable
 from ..training.round_trip import Models
 from ..training.start import Start, adapter_rank
@@ -41,6 +42,8 @@ class TrainingLoad:
     groups: int = 8
     samples: int = 6
     max_new_tokens: int = 80
+    dtype: torch.dtype = torch.float32
+    """Of frozen weights and arithmetic, for both."""
 
     def config(self, cores: int) -> JointConfig:
         """Ours, one worker a core, without what the usual loop has no part for. Of its two steps the first counts: the
@@ -55,7 +58,7 @@ class TrainingLoad:
 def steps_per_hour(target: Target, pack: Pack, load: TrainingLoad) -> dict[str, Figure]:
     """Joint steps per hour, ours and the usual way, on the same cores from the same pack."""
     cores = torch.get_num_threads()
-    config, models = load.config(cores), trainable_pack(target, pack)
+    config, models = load.config(cores), trainable_pack(target, pack, load.dtype)
     vectors = torch.from_numpy(np.random.default_rng(0).standard_normal((load.groups, pack.d_model)).astype(np.float32))
     pairs = Pairs(["a chat"] * load.groups, vectors)
     usual = UsualLoop(models, pairs, config)
@@ -66,16 +69,18 @@ def steps_per_hour(target: Target, pack: Pack, load: TrainingLoad) -> dict[str, 
         train_joint(models, pairs, pairs, config, Path(folder))
         lines = [json.loads(line) for line in (Path(folder) / "joint.jsonl").read_text().splitlines()]
     ours = sum(next(line["wall_s"] for line in lines if line["step"] == 1).values())
-    how = f"{load.groups} x {load.samples} rollouts of at most {load.max_new_tokens} tokens, float32, {cores} cores"
+    said = str(load.dtype).removeprefix("torch.")
+    how = f"{load.groups} x {load.samples} rollouts of at most {load.max_new_tokens} tokens, {said}, {cores} cores"
     return {"rl_steps_vs_naive": ratio(3600 / ours, 3600 / theirs, "steps/h", how)}
 
 
-def trainable_pack(target: Target, pack: Pack) -> Models:
+def trainable_pack(target: Target, pack: Pack, dtype: torch.dtype = torch.float32) -> Models:
     """The pack's adapters over the target, trainable again."""
+    loading = Loading(dtype)
     prompt, scale = av_prompt(pack.av, target.tokenizer), float(pack.av.injection_scale or 0.0)
     start = Start(pack, target)
-    av = Verbalizer(target.path, prompt, scale, adapter_rank(pack.av_path))
-    ar = Reconstructor(target.path, pack.layer, adapter_rank(pack.ar_path))
+    av = Verbalizer(target.path, prompt, scale, adapter_rank(pack.av_path), loading)
+    ar = Reconstructor(target.path, pack.layer, adapter_rank(pack.ar_path), loading)
     start.put_av(av)
     start.put_ar(ar)
     return Models(av, ar, pack.ar, target.tokenizer)
@@ -114,7 +119,8 @@ class UsualLoop:
     def _embeddings(self, ids: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """(B, T, d) of whole sequences (B, T), the vectors in the slot."""
         embeddings = self.models.av.lm.get_input_embeddings()(ids).detach().clone()
-        embeddings[:, self.slot] = vectors * (self.models.av.scale / vectors.norm(dim=-1, keepdim=True))
+        slot = vectors * (self.models.av.scale / vectors.norm(dim=-1, keepdim=True))
+        embeddings[:, self.slot] = slot.to(embeddings.dtype)
         return torch.as_tensor(embeddings)
 
     @torch.no_grad()
@@ -149,7 +155,7 @@ class UsualLoop:
         logits = self.models.av.lm(
             inputs_embeds=self._embeddings(ids, vectors), use_cache=False, logits_to_keep=longest + 1
         ).logits[:, :-1]
-        log_probs = logits.log_softmax(-1).gather(-1, written[..., None])[..., 0]
+        log_probs = logits.float().log_softmax(-1).gather(-1, written[..., None])[..., 0]
         objective: torch.Tensor = (log_probs * advantage[:, None] * known).sum() / tokens
         return -objective
 

@@ -17,6 +17,8 @@ import psutil
 import yaml
 
 from ..errors import InputError
+from ..training.config import load_config
+from ..training.loading import dtype_of
 from ..training.stages import NAMES
 from .figures import Figure
 
@@ -37,7 +39,8 @@ def peak() -> dict[str, Figure]:
         stages = [word for stage in NAMES if stage != "pack" for word in ("--stage", stage)]
         train = [sys.executable, "-u", "-m", "nla_eval.cli", "train", str(config), "--run-folder", f"{folder}/run"]
         most = watched([*train, *stages], Path(folder) / "output")
-    return {KEY: Figure(most / 1e6, how="AR and AV side by side and 2 joint steps; 60,000 tokens of corpus, float32")}
+    said = str(dtype_of(load_config(CONFIG).hardware)).removeprefix("torch.")
+    return {KEY: Figure(most / 1e6, how=f"AR, AV and 2 joint steps; 60,000 tokens of corpus, {said}")}
 
 
 def shorter() -> dict[str, Any]:

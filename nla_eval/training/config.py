@@ -142,8 +142,9 @@ class HardwareConfig(Frozen):
     """What the stages run on. Nothing here is part of what is trained, apart from the dtype's rounding."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of frozen weights and arithmetic; trained weights are float32, those of full fine-tuning too."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    """Of frozen weights and arithmetic; trained weights are float32, those of full fine-tuning too. auto: bfloat16
+    where the device multiplies in it, else float32."""
     sharding: Literal["none", "fsdp"] = "none"
     """fsdp: every process of `torchrun` holds a part of the weights (FSDP 2), and capture spreads one copy over all
     accelerators. none: under `torchrun` every process holds all weights and a share of each batch."""

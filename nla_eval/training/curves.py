@@ -63,7 +63,7 @@ def save(drawing: Drawing, path: Path) -> None:
     """Write as PNG or SVG, by the file's ending; an SVG of the same records has the same bytes."""
     if path.suffix not in (".png", ".svg"):
         raise InputError(f"'{path.name}' is neither .png nor .svg")
-    with matplotlib.rc_context({"svg.hashsalt": "nla_eval"}):
+    with matplotlib.rc_context({"svg.hashsalt": "nla_eval", "svg.fonttype": "none"}):
         drawing.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 

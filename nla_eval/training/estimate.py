@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from ..engines.loading import trunk_config
 from ..target import Target
 from .config import TrainConfig
+from .loading import dtype_of
 
 MEASURED_PARAMETERS = 135e6
 CAPTURE_TOKENS = 244.0
@@ -69,7 +72,7 @@ def _joint_work(config: TrainConfig, target: Callable[[], Target]) -> str:
         return steps
     trained = dict(_whole_parameters(config, target()))
     device = said_bytes(TRAINED_BYTES * sum(trained.values()))
-    copies = " (another dtype for drawing not counted)" if config.hardware.dtype != "float32" else ""
+    copies = " (another dtype for drawing not counted)" if dtype_of(config.hardware) is not torch.float32 else ""
     reference = 4 * trained.get("av", 0) if config.joint.kl else 0
     kept = f" and {said_bytes(reference)} on the CPU for the KL" if reference else ""
     return f"{steps}; {device} for weights, gradients and moments{copies}{kept}"

@@ -33,6 +33,7 @@ from .folders import whole_folder
 from .held_out import HeldOut
 from .held_out_source import HASHES, trained_on, training_hashes
 from .joint_state import core_hours
+from .loading import dtype_of
 from .optim import restore
 from .pack_check import write_sums
 from .regurgitation import longest_shared_run
@@ -103,7 +104,7 @@ def write_checkpoint(run: Run, weights: Weights, out: Path) -> Pack:
 def engine_of(run: Run, pack: Pack) -> TransformersEngine:
     """An engine with a pack of the run, on the run's device and in its dtype."""
     hardware = run.config.hardware
-    how = EngineConfig(dtype=getattr(torch, hardware.dtype), device=hardware.device)
+    how = EngineConfig(dtype=dtype_of(hardware), device=hardware.device)
     return TransformersEngine(run.target, pack, how)
 
 

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from ..errors import InputError
 from .config import HardwareConfig
+from .loading import dtype_of
 
 T = TypeVar("T")
 _CPU = torch.device("cpu")
@@ -120,7 +121,7 @@ def _shard(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConf
     weights: dict[str, Any] = model.state_dict() if first else {}
     buffers = dict(model.named_buffers())
     mixed: dict[str, Any] = {}
-    if hardware.dtype == "bfloat16" and all(p.requires_grad for p in model.parameters()):
+    if dtype_of(hardware) is torch.bfloat16 and all(p.requires_grad for p in model.parameters()):
         mixed = {"param_dtype": torch.bfloat16, "reduce_dtype": torch.float32}
     model.to("meta")
     _tie(model)

@@ -35,7 +35,7 @@ from .files import write_frame, write_text
 from .group import Group, launched, placed, reads_weights
 from .joint import train_joint
 from .joint_state import latest_weights
-from .loading import Loading
+from .loading import Loading, dtype_of
 from .marker import injection_marker
 from .optim import restore
 from .parts import masked
@@ -95,7 +95,7 @@ class Run:
         job = CaptureJob(
             target=self.target.path, layer=config.layer, corpus=corpus,
             continuation=config.explanation.continuation, device=config.hardware.device,
-            dtype=getattr(torch, config.hardware.dtype), spread=config.hardware.sharding == "fsdp",
+            dtype=dtype_of(config.hardware), spread=config.hardware.sharding == "fsdp",
             trust_remote_code=config.trust_remote_code,
         )  # fmt: skip
         return capture_all(job, self.folder / "activations", 1 if job.spread else config.processes)
@@ -264,7 +264,7 @@ class Run:
         """On a CPU the backward pass of torch's own attention is slow for short texts."""
         hardware = self.config.hardware
         attention = "eager" if hardware.device == "cpu" else "sdpa"
-        dtype, trust = getattr(torch, hardware.dtype), self.config.trust_remote_code
+        dtype, trust = dtype_of(hardware), self.config.trust_remote_code
         return Loading(dtype, attention, trust, empty=not reads_weights(hardware))
 
     def _placed(self, model: ModelT) -> ModelT:
