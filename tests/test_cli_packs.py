@@ -68,7 +68,8 @@ def test_two_packs_are_compared_on_the_same_rows(
     assert nla_eval(monkeypatch, "pack", "compare", pack, merged, *rows) == 0
     printed = capsys.readouterr().out
     assert "paired by row" in printed
-    assert "round_trip_fve_meannorm" in printed
+    assert "masked_overlap_fve_meannorm" in printed
+    assert "…" not in printed
 
 
 @pytest.mark.parametrize(

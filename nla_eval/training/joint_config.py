@@ -39,8 +39,8 @@ class JointConfig(BaseModel):
     """Taken from the reward for every token beyond `length_free`."""
     length_free: int = Field(default=60, ge=0)
     repeat_penalty: float = Field(default=0.0, ge=0)
-    """Times the share of an explanation's words that stand earlier on the same line already, taken from the reward:
-    against lists such as "game, game, game"."""
+    """Times the share of an explanation's words that stand earlier on the same line already, also with something glued
+    to them, taken from the reward: against lists such as "game, game, gameplay"."""
     masked_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the rollouts whose text the AR sees with every word masked that also stands in the position's last 30
     context tokens. Chosen by group: within one, all are scored alike and the baseline stays fair."""

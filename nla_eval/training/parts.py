@@ -4,6 +4,7 @@ sentences. Removes, keeps, exchanges, reorders and masks them. Pure functions on
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from ..sentences import sentences
 
 _WORDS = re.compile(r"\w+")
 MASK = "…"
+_STEM = 4
+"""Letters from which on a word that begins with another one says it again."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,18 @@ def words_of(text: str) -> set[str]:
 
 
 def repeated(text: str) -> float:
-    """Share of the words of `text` that stand earlier on the same line already, in whatever case; 0 without words."""
+    """Share of the words of `text` that stand earlier on the same line already, in whatever case; 0 without words.
+
+    A word that goes on from an earlier one of at least four letters counts too ("career, careerbuilder"): where only
+    equal words did, an AV rewarded against repetition learnt to glue something to them."""
     lines = [words(line) for line in text.splitlines()]
     count = sum(map(len, lines))
-    return 1 - sum(len(set(line)) for line in lines) / count if count else 0.0
+    again = sum(_said(line[:place], word) for line in lines for place, word in enumerate(line))
+    return again / count if count else 0.0
+
+
+def _said(before: Sequence[str], word: str) -> bool:
+    return any(word == one or (len(one) >= _STEM and word.startswith(one)) for one in before)
 
 
 def masked(text: str, recent: str) -> str:

@@ -67,6 +67,7 @@ def drawn(stop: StopReason = StopReason.CLOSED, tokens: int = 50, text: str = "t
         (drawn(tokens=60), {"length_penalty": 0.01, "length_free": 60}, -0.5),
         (drawn(text="a game, Game, game\nthe game"), {"repeat_penalty": 0.3}, -0.6),
         (drawn(text="a / the\nthe / a"), {"repeat_penalty": 0.3}, -0.5),
+        (drawn(text="game, gameplay, ant, anthem\nplay"), {"repeat_penalty": 0.5}, -0.6),
         (drawn(text="..."), {"repeat_penalty": 0.3}, -0.5),
     ],
 )
