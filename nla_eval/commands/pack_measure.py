@@ -143,8 +143,8 @@ def print_comparison(found: Comparison) -> None:
         table.add_column(name, justify="left" if name == "figure" else "right", no_wrap=True)
     for row in found.rows:
         table.add_row(row.name, shown(row.first), shown(row.second), shown(row.gain), str(row.gain.n))
-    console = Console(soft_wrap=True)
-    console.print(table, highlight=False, width=200)  # a pipe counts as 80 columns, and cells would be cut
+    console = Console(soft_wrap=True, width=200)  # a pipe counts as 80 columns, and cells would be cut
+    console.print(table, highlight=False)
     console.print(f"95 % intervals; differences {found.how}.", highlight=False)
     if found.only_one:
         console.print(f"In one of the two only: {', '.join(found.only_one)}.", highlight=False)

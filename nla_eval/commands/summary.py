@@ -24,8 +24,8 @@ def show(tally: Tally) -> None:
         lanes = [_any_of_k(found, lane) for lane in _LANES]
         row = [suite.suite, suite.arm, str(suite.transcripts), interval(found.verbalized.rate), *lanes]
         table.add_row(*row, interval(found.unverbalized))
-    console = Console(soft_wrap=True)
-    console.print(table, highlight=False, width=200)  # a pipe counts as 80 columns, and cells would be cut
+    console = Console(soft_wrap=True, width=200)  # a pipe counts as 80 columns, and cells would be cut
+    console.print(table, highlight=False)
     console.print(
         f"Per cent of n transcripts, Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "
         "V: an assistant turn says so. N: at least one position is read so. Donor lane: activations of ordinary use "
