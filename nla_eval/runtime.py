@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from .dtypes import checked_dtype, torch_dtype
 from .errors import InputError, NlaEvalError, PackError
 from .microbatch import MicroBatcher, Work
 from .registry import Registry
@@ -32,8 +33,6 @@ Res = TypeVar("Res")
 GENERATE_PATIENCE = 0.1
 """Seconds a prompt waits for others before it is answered: a group takes a hundred times as long."""
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-
 
 @dataclass(frozen=True)
 class RuntimeSettings:
@@ -53,8 +52,7 @@ class RuntimeSettings:
     """Which engine runs the weights, with its options behind a colon: "vllm-server:http://host:8000"."""
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise InputError(f"dtype is '{self.dtype}'; expected one of {', '.join(DTYPES)}")
+        checked_dtype(self.dtype)
         if not isinstance(self.engine, str):
             raise InputError(f"engine is {self.engine!r}; part its words by spaces, not commas, and quote them")
         for name, value in (("threads", self.threads), ("max_batch_tokens", self.max_batch_tokens)):
@@ -207,25 +205,6 @@ def shipped_pack(target: Target) -> Pack:
             "Inspect), or train one with nla-eval train"
         )
     return found
-
-
-def torch_dtype(name: str, device: str | None = None) -> Any:
-    """The torch dtype called `name`; "auto" is bfloat16 where the processor multiplies in it, else float32.
-
-    Args:
-        name: Or "auto".
-        device: "cpu" or "cuda", which is to compute; None: an accelerator where there is one.
-    """
-    import torch
-
-    if name != "auto":
-        return getattr(torch, name)
-    if torch.cuda.is_available() if device is None else device == "cuda":
-        return torch.bfloat16
-    fast = any(
-        getattr(torch.cpu, probe, lambda: False)() for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
-    return torch.bfloat16 if fast else torch.float32
 
 
 class Runtime:

@@ -7,12 +7,11 @@ from pathlib import Path
 import anyio
 import numpy as np
 import pytest
-import torch
 
 from nla_eval._generation import GenerateRequest
 from nla_eval.engines.base import CaptureRequest
 from nla_eval.engines.hf import TransformersEngine
-from nla_eval.runtime import Runtime, RuntimeSettings, torch_dtype
+from nla_eval.runtime import Runtime, RuntimeSettings
 from tests.engines.tiny_pack import write_tiny_pack
 
 
@@ -41,15 +40,3 @@ def test_a_target_without_a_pack_answers(tmp_path: Path) -> None:
     runtime = Runtime(RuntimeSettings(str(tmp_path / "target"), dtype="float32"))
     prompt = np.array([5, 6, 7], np.int32)
     assert anyio.run(runtime.generate, GenerateRequest(prompt, max_new_tokens=3)).activations is None
-
-
-@pytest.mark.parametrize(("device", "found"), [("cuda", torch.bfloat16), ("cpu", torch.float32), (None, torch.float32)])
-def test_auto_is_settled_by_the_device_that_computes(
-    device: str | None, found: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        monkeypatch.setattr(torch.cpu, probe, lambda: False)
-    assert torch_dtype("auto", device) is found
-    monkeypatch.setattr(torch.cpu, probe, lambda: True)
-    assert torch_dtype("auto", device) is torch.bfloat16
-    assert torch_dtype("float32", device) is torch.float32

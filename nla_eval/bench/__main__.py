@@ -41,9 +41,10 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
 
     import torch
 
+    from ..dtypes import torch_dtype
     from ..pack import default_pack, load_pack
     from ..plan import Instrument
-    from ..runtime import RuntimeSettings, runtime_for, torch_dtype
+    from ..runtime import RuntimeSettings, runtime_for
     from ..target import load_target
     from . import large_files, sources, training_memory
     from .engine import EngineBench, Load

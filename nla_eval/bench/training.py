@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..dtypes import dtype_name
 from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.decoding import Decoder
 from ..pack import Pack
@@ -69,12 +70,12 @@ def steps_per_hour(target: Target, pack: Pack, load: TrainingLoad) -> dict[str, 
         train_joint(models, pairs, pairs, config, Path(folder))
         lines = [json.loads(line) for line in (Path(folder) / "joint.jsonl").read_text().splitlines()]
     ours = sum(next(line["wall_s"] for line in lines if line["step"] == 1).values())
-    said = str(load.dtype).removeprefix("torch.")
+    said = dtype_name(load.dtype)
     how = f"{load.groups} x {load.samples} rollouts of at most {load.max_new_tokens} tokens, {said}, {cores} cores"
     return {"rl_steps_vs_naive": ratio(3600 / ours, 3600 / theirs, "steps/h", how)}
 
 
-def trainable_pack(target: Target, pack: Pack, dtype: torch.dtype = torch.float32) -> Models:
+def trainable_pack(target: Target, pack: Pack, dtype: torch.dtype) -> Models:
     """The pack's adapters over the target, trainable again."""
     loading = Loading(dtype)
     prompt, scale = av_prompt(pack.av, target.tokenizer), float(pack.av.injection_scale or 0.0)

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import yaml
 
+from ..dtypes import dtype_name
 from ..errors import InputError
 from ..training.config import load_config
 from ..training.loading import dtype_of
@@ -39,7 +40,7 @@ def peak() -> dict[str, Figure]:
         stages = [word for stage in NAMES if stage != "pack" for word in ("--stage", stage)]
         train = [sys.executable, "-u", "-m", "nla_eval.cli", "train", str(config), "--run-folder", f"{folder}/run"]
         most = watched([*train, *stages], Path(folder) / "output")
-    said = str(dtype_of(load_config(CONFIG).hardware)).removeprefix("torch.")
+    said = dtype_name(dtype_of(load_config(CONFIG).hardware))
     return {KEY: Figure(most / 1e6, how=f"AR, AV and 2 joint steps; 60,000 tokens of corpus, {said}")}
 
 

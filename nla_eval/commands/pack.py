@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..dtypes import checked_dtype, torch_dtype
 from ..errors import InputError, PackError
 from ..pack import Pack, default_pack, load_pack
-from ..runtime import DTYPES, torch_dtype
 from ..target import load_target
 
 if TYPE_CHECKING:
@@ -85,13 +85,6 @@ def keep_card(pack: Pack, card: Mapping[str, Any]) -> None:
 def pack_of(name: str | None) -> Pack:
     """The pack of that name, or the one that ships."""
     return default_pack() if name is None else load_pack(name)
-
-
-def checked_dtype(name: str) -> str:
-    """`name` if a dtype is called that. Raises InputError."""
-    if name not in DTYPES:
-        raise InputError(f"dtype is '{name}'; expected one of {', '.join(DTYPES)}")
-    return name
 
 
 def card_of(pack: Pack) -> Mapping[str, Any] | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..dtypes import checked_dtype, torch_dtype
 from ..errors import InputError
-from ..runtime import torch_dtype
 from ..target import load_target
-from .pack import checked_dtype, pack_of
+from .pack import pack_of
 
 if TYPE_CHECKING:
     from ..training.whole_weights import Writing

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..dtypes import checked_dtype, torch_dtype
 from ..errors import InputError
 from ..pack import Pack
-from ..runtime import torch_dtype
 from ..target import Target, load_target
-from .pack import card_of, checked_dtype, pack_of
+from .console import wide_console
+from .pack import card_of, pack_of
 
 if TYPE_CHECKING:
     from ..engines.hf import TransformersEngine
@@ -133,7 +134,6 @@ def _measured_both(first: str, second: str, request: MeasureRequest) -> Comparis
 
 def print_comparison(found: Comparison) -> None:
     """One row per figure: both values with intervals, and the second minus the first."""
-    from rich.console import Console
     from rich.table import Table
 
     from ..training.card import shown
@@ -143,7 +143,7 @@ def print_comparison(found: Comparison) -> None:
         table.add_column(name, justify="left" if name == "figure" else "right", no_wrap=True)
     for row in found.rows:
         table.add_row(row.name, shown(row.first), shown(row.second), shown(row.gain), str(row.gain.n))
-    console = Console(soft_wrap=True, width=200)  # a pipe counts as 80 columns, and cells would be cut
+    console = wide_console()
     console.print(table, highlight=False)
     console.print(f"95 % intervals; differences {found.how}.", highlight=False)
     if found.only_one:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ..cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
+from ..dtypes import dtype_name, torch_dtype
 from ..engines.base import Sampling
 from ..errors import InputError
 from ..matching import Measure, match
@@ -21,7 +22,7 @@ from ..plan import PlannedRun, ReadingPlan, plan_run
 from ..progress import Lines, Progress
 from ..reading import Bench, ReadResult, Scores, kept, read
 from ..readings import Lane
-from ..runtime import Runtime, RuntimeSettings, runtime_for, torch_dtype
+from ..runtime import Runtime, RuntimeSettings, runtime_for
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
 from ..store import ActivationStorage, Fact, ReadingStore
@@ -161,7 +162,7 @@ def _setting(runtime: Runtime) -> Setting:
         target=runtime.target.hash,
         pack=runtime.pack.id,
         engine=settings.engine,
-        dtype=str(torch_dtype(settings.dtype)).removeprefix("torch."),
+        dtype=dtype_name(torch_dtype(settings.dtype)),
         threads=settings.threads or torch.get_num_threads(),
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
 from ..readings import Lane
 from ..stats import Estimate
 from ..tally import Tally
 from ..tally_types import HeadlineTally
+from .console import wide_console
 
 _LANES = (Lane.MEASURED, Lane.DONOR)
 
@@ -24,7 +24,7 @@ def show(tally: Tally) -> None:
         lanes = [_any_of_k(found, lane) for lane in _LANES]
         row = [suite.suite, suite.arm, str(suite.transcripts), interval(found.verbalized.rate), *lanes]
         table.add_row(*row, interval(found.unverbalized))
-    console = Console(soft_wrap=True, width=200)  # a pipe counts as 80 columns, and cells would be cut
+    console = wide_console()
     console.print(table, highlight=False)
     console.print(
         f"Per cent of n transcripts, Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "

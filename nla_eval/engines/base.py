@@ -72,6 +72,10 @@ class Sampling:
     """0 is greedy."""
     max_new_tokens: int = 80
 
+    def temperature_of(self, request: VerbalizeRequest) -> float:
+        """At which this request is drawn."""
+        return 0.0 if request.greedy else max(0.0, self.temperature)
+
 
 class Engine(Protocol):
     """Runs a target's block 0..K and its NLA pack."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load
 
+from ..dtypes import dtype_name
 from ..errors import InputError, MissingExtraError
 from ..pack import Pack
 from ..target import Target
@@ -242,7 +243,7 @@ def started(checkpoint: Path, vllm: VllmConfig, dtype: torch.dtype, **options: A
 
     return LLM(
         str(checkpoint),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=dtype_name(dtype),
         tensor_parallel_size=vllm.tensor_parallel_size,
         pipeline_parallel_size=vllm.pipeline_parallel_size,
         gpu_memory_utilization=vllm.memory_share,

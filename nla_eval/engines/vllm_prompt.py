@@ -81,7 +81,7 @@ def mixed_prompt(
 
 def draw_settings(request: VerbalizeRequest, sampling: Sampling, stops: Sequence[int]) -> dict[str, Any]:
     """What vLLM's `SamplingParams` are made with for one draw."""
-    temperature = 0.0 if request.greedy else max(0.0, sampling.temperature)
+    temperature = sampling.temperature_of(request)
     return {
         "max_tokens": sampling.max_new_tokens,
         "temperature": temperature,

@@ -141,11 +141,10 @@ class VllmServerEngine(TransformersEngine):
             return
         size = self.servers.rows_per_request if sampling.temperature <= 0 else 1
         parcels = [Parcel(sound[i : i + size]) for i in range(0, len(sound), size)]
-        common = self._common(sampling)
         servers = self.servers
         dispatch: Dispatch[VerbalizeRequest, Draw] = Dispatch(
             servers.urls,
-            partial(self._session, common),
+            partial(self._session, sampling),
             failed_draw,
             VerbalizeRequest("probe", None),
             servers.concurrency,
@@ -158,7 +157,6 @@ class VllmServerEngine(TransformersEngine):
         return {
             "model": self.model_name,
             "max_tokens": sampling.max_new_tokens,
-            "temperature": max(0.0, sampling.temperature),
             "stop": [CLOSE_TAG],
             "include_stop_str_in_output": True,
             "stop_token_ids": self._stop_tokens,
@@ -167,18 +165,21 @@ class VllmServerEngine(TransformersEngine):
         }
 
     @asynccontextmanager
-    async def _session(self, common: dict[str, Any]) -> AsyncIterator[Send]:
+    async def _session(self, sampling: Sampling) -> AsyncIterator[Send]:
         limits = httpx.Limits(max_connections=None)
         timeout = httpx.Timeout(self.servers.timeout, connect=_CHECK_SECONDS)
         async with httpx.AsyncClient(headers=_headers(), timeout=timeout, limits=limits) as client:
-            yield partial(self._send, client, common)
+            yield partial(self._send, client, sampling, self._common(sampling))
 
     async def _send(
-        self, client: httpx.AsyncClient, common: dict[str, Any], url: str, rows: Sequence[VerbalizeRequest]
-    ) -> list[Draw]:
-        body = {**common, "prompt_embeds": [encoded(row) for row in self._embeddings.rows(rows)]}
-        if common["temperature"] > 0:  # then each row has a request of its own
-            body |= {"temperature": 0.0} if rows[0].greedy else {"seed": draw_seed(rows[0])}
+        self, client: httpx.AsyncClient, sampling: Sampling, common: dict[str, Any], url: str,
+        rows: Sequence[VerbalizeRequest],
+    ) -> list[Draw]:  # fmt: skip
+        temperature = sampling.temperature_of(rows[0])  # several rows travel together only where all are greedy
+        embeddings = [encoded(row) for row in self._embeddings.rows(rows)]
+        body = {**common, "temperature": temperature, "prompt_embeds": embeddings}
+        if temperature > 0:
+            body["seed"] = draw_seed(rows[0])
         try:
             response = await client.post(f"{url}/v1/completions", json=body)
         except httpx.HTTPError as err:

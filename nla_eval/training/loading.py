@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from ..runtime import torch_dtype
+from ..dtypes import torch_dtype
 from .config import HardwareConfig
 
 
 def dtype_of(hardware: HardwareConfig) -> torch.dtype:
     """What frozen weights and arithmetic are in; "auto" is settled for the processor at hand."""
-    found: torch.dtype = torch_dtype(hardware.dtype, hardware.device)
-    return found
+    return torch_dtype(hardware.dtype, hardware.device)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -116,6 +117,13 @@ def test_sampled_draws_travel_alone_with_seeds_of_their_own(tiny: Any, model: An
     assert all(len(body["prompt_embeds"]) == 1 for body in server.bodies)
     assert len(set(seeds[:10])) == 10
     assert set(seeds[10:]) == set(seeds[:5])
+
+
+def test_a_greedy_row_is_drawn_greedily_beside_others(tiny: Any, model: Any, start: Any) -> None:
+    server = start(PlantedServer(model))
+    asked = [replace(request, greedy=place == 0) for place, request in enumerate(requests()[:3])]
+    list(client(tiny, server).verbalize(asked, Sampling(0.7, 4)))
+    assert sorted((body["temperature"], "seed" in body) for body in server.bodies) == [(0.0, False), *[(0.7, True)] * 2]
 
 
 def test_a_request_leaves_no_sampling_setting_to_the_servers_defaults(tiny: Any, model: Any, start: Any) -> None:
