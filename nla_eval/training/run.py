@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -195,9 +195,10 @@ class Run:
         return [masked(t, r) if h else t for t, r, h in zip(train.texts, train.recent or (), hide, strict=True)]
 
     def meta(self, role: str, train: torch.Tensor) -> PackMeta:
-        """The sidecar of "av" or "ar", from training activations (N, d_model) and the live tokenizer."""
+        """The sidecar of "av" or "ar", from training activations (N, d_model) and the live tokenizer; that of the pack
+        begun from where there is one, but for the cap of one explanation, which is the configuration's."""
         if start := self.start():
-            return start.meta(role)
+            return replace(start.meta(role), max_new_tokens=self.config.max_new_tokens)
         norms = train.norm(dim=-1)
         tokenizer = self.target.tokenizer
         scale = self.config.injection_scale or round(float(norms.mean()) / 10) * 10.0 or float(norms.mean())

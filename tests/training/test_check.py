@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,6 @@ def test_a_tokenizer_that_splits_every_candidate_is_refused_naming_them(folder: 
 
 def write_adapters(folder: Path, rank: int = 2) -> Path:
     """A pack of adapters for the tiny target as `write_pack` lays one out, with weights that are not zero."""
-    from dataclasses import replace
-
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -162,7 +161,10 @@ def test_a_run_can_begin_with_the_adapters_of_a_pack(folder: Path) -> None:
     torch.testing.assert_close(ours, kept[name])
     start = run.start()
     assert start is not None
-    assert start.meta("av").injection_scale == 3.0
+    config = run.config.model_copy(update={"max_new_tokens": 7})
+    meta = replace(run, config=config).meta("av", torch.ones(4, 16))
+    assert (meta.injection_scale, meta.max_new_tokens) == (3.0, 7)
+    assert replace(meta, max_new_tokens=start.meta("av").max_new_tokens) == start.meta("av")
 
 
 @pytest.mark.parametrize(
