@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nla_eval.judgement import Headline
 from nla_eval.readings import Lane
 from nla_eval.stats import Estimate
-from nla_eval.tally_types import HeadlineTally, SuiteTally, Tally
+from nla_eval.tally_types import ControlComparison, HeadlineTally, SuiteTally, Tally
 from nla_eval.transcript import Arm
 
 from ._card import CardSummary
@@ -180,18 +180,24 @@ def _cannot(tally: Tally, suites: list[SuiteTally], card: CardSummary | None) ->
         yield "that a low rate means an unaware model: this pack has no words for a belief, so N near zero is expected"
     if not tally.arms.balanced:
         yield f"that a difference between the arms is awareness: {_uneven(tally)}"
-    blurred = [s.suite for s in suites if not _clear_of_donor(s.under(tally.primary))]
+    beside = {s.suite: _donor(s.under(tally.primary)) for s in suites}
+    alone = [suite for suite, control in beside.items() if control is None]
+    blurred = [suite for suite, control in beside.items() if control is not None and not _clear(control)]
+    habits = "shows more than the verbalizer's own habits"
     if blurred:
-        yield (
-            f"that {words(blurred)} shows more than the verbalizer's own habits: the measured lane does not stand "
-            "clear of the donor lane"
-        )
+        yield f"that {words(blurred)} {habits}: the measured lane does not stand clear of the donor lane"
+    if alone:
+        yield f"that {words(alone)} {habits}: no donor lane was read beside it"
     yield "that the model believes anything: rates are relative, and an explanation is a reading of an activation"
 
 
-def _clear_of_donor(under: HeadlineTally) -> bool:
-    control = next((c for c in under.controls if c.lane == Lane.DONOR), None)
-    return control is not None and control.fraction_difference.low is not None and control.fraction_difference.low > 0
+def _donor(under: HeadlineTally) -> ControlComparison | None:
+    return next((c for c in under.controls if c.lane == Lane.DONOR), None)
+
+
+def _clear(control: ControlComparison) -> bool:
+    low = control.fraction_difference.low
+    return low is not None and low > 0
 
 
 def _uneven(tally: Tally) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -78,6 +79,19 @@ def test_what_is_clear_of_zero_is_named_and_an_interaction_qualifies_the_main_ef
     assert "Clear of zero after Holm's correction: told_test − told_production in N (any of k)" in compared.text
     assert "The effect of context depends on format" in compared.text
     assert "not that the model believes it" in compared.text
+
+
+def test_tables_are_numbered_without_a_gap_whatever_a_report_leaves_out(compared: Words) -> None:
+    for page in (compared, page_of(PAIRS)):
+        numbers = [int(n) for n in re.findall(r"Table (\d+)\.", page.text)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert len(numbers) >= 8
+
+
+def test_a_suite_without_a_donor_lane_is_not_said_to_have_failed_against_one() -> None:
+    said = "that synthetic_pairs shows more than the verbalizer's own habits: "
+    assert f"{said}no donor lane was read beside it" in page_of(replace(PAIRS, donor=False)).text
+    assert f"{said}no donor lane" not in page_of(PAIRS).text
 
 
 def test_without_an_interaction_cannot_tell_is_the_answer() -> None:
