@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nla_eval.training.pair_files import pairs_data, paraphrase_data
 from nla_eval.training.pair_sets import PairSet, format_set, hint_set, told_set
+from nla_eval.training.pair_tasks import PairRows, between_sides
 from nla_eval.training.paraphrase import LINES
 from nla_eval.training.parts import overlap
 from nla_eval.training.told import told_pairs, told_words
@@ -76,3 +78,18 @@ def test_belief_is_expressed_when_told_positions_speak_of_testing_and_others_do_
     for spared in (6, 1000):
         texts = [(told if s and i % spared else untold) for i, s in enumerate(side)]
         assert told_words(texts, side, np.array(families)).expresses_belief is expresses
+
+
+@pytest.mark.parametrize(("apart", "wanted"), [(0.0, 0.0), (1.0, 0.2), (2.0, 0.5)])
+def test_the_share_of_variance_between_sides_is_the_planted_one(apart: float, wanted: float) -> None:
+    random = np.random.default_rng(0)
+    positive = np.arange(160) % 2 == 0
+    common, noise = np.zeros(64), random.standard_normal((160, 64)) / 8  # noise of variance 1 over all dimensions
+    common[0] = 1000.0  # so that dividing by the norm changes nothing but the scale
+    offset = np.zeros(64)
+    offset[1] = apart
+    activations = (common + noise + np.where(positive[:, None], offset, 0.0)).astype(np.float32)
+    rows = PairRows("planted", activations, [""] * 160, positive, np.arange(160))
+    assert between_sides(rows) == pytest.approx(wanted, abs=0.03)
+    lengths = random.uniform(0.5, 2, (160, 1)).astype(np.float32)
+    assert between_sides(replace(rows, activations=activations * lengths)) == pytest.approx(between_sides(rows))
