@@ -94,7 +94,9 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
     ablated = ablate(subject.engine, held, variants(held, texts, [d.tokens for d in own]), subject.baselines)
     rows = _headline_rows(held, own, ablated, subject.baselines)
     tasks, why = _tasks(held, texts, ablated) if Section.TASKS in sections else ([], {})
-    tasks += [pair_task(p, _texts(draws)) for p, draws in zip(pairs, of_pairs, strict=True)]
+    for sides, draws in zip(pairs, of_pairs, strict=True):
+        said = _texts(draws)
+        tasks.append(pair_task(sides, said, subject.engine.reconstruct(said)))
     record = Record(
         pack=subject.pack,
         target=subject.target,

@@ -24,7 +24,8 @@ from .figures import Figure, Floats, Ints, balanced_share, share
 from .held_out import HeldOut
 from .readers import FOLDS, hits_of_texts, hits_of_vectors, predicted_directions
 
-READERS = ("explanation", "shuffled", "empty", "text_only", "probe")
+READERS = ("explanation", "reconstruction", "shuffled", "empty", "text_only", "probe")
+"""What a classifier goes by; `reconstruction` is the AR's vector of the explanation, in pair sets alone."""
 CHOICES = 10
 RETRIEVAL = 128
 TOPICS = 6

@@ -59,6 +59,7 @@ def test_a_tiny_pack_is_measured_end_to_end_with_every_section(tmp_path: Path) -
     assert record.not_measured.keys() == {"topic"}
     told = next(t for t in record.tasks if t.name == "told")
     assert told.readers["empty"].value == pytest.approx(0.5)
+    assert 0.0 <= told.readers["reconstruction"].value <= 1.0
     assert told.readers["text_only"].value > 0.6, "the notice stands in the text, in a wording never seen"
     assert [c.name for c in record.paraphrase][:3] == ["text", "paraphrase", "paraphrase of another"]
     assert 48 <= record.paraphrase[0].fve_nrm.n <= 50, "a context may end before the first position that is read"

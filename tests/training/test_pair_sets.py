@@ -10,7 +10,7 @@ import pytest
 
 from nla_eval.training.pair_files import pairs_data, paraphrase_data
 from nla_eval.training.pair_sets import PairSet, format_set, hint_set, told_set
-from nla_eval.training.pair_tasks import PairRows, between_sides
+from nla_eval.training.pair_tasks import PairRows, between_sides, pair_task
 from nla_eval.training.paraphrase import LINES
 from nla_eval.training.parts import overlap
 from nla_eval.training.told import told_pairs, told_words
@@ -93,3 +93,16 @@ def test_the_share_of_variance_between_sides_is_the_planted_one(apart: float, wa
     assert between_sides(rows) == pytest.approx(wanted, abs=0.03)
     lengths = random.uniform(0.5, 2, (160, 1)).astype(np.float32)
     assert between_sides(replace(rows, activations=activations * lengths)) == pytest.approx(between_sides(rows))
+
+
+def test_what_only_the_ar_takes_for_alike_is_told_from_its_vectors() -> None:
+    random = np.random.default_rng(1)
+    positive, family = np.arange(120) % 2 == 0, np.arange(120) // 10
+    vectors = random.standard_normal((120, 16)).astype(np.float32)
+    rows = PairRows("planted", vectors, ["a context"] * 120, positive, family)
+    said = [f"word{random.integers(10**9)}" for _ in positive]  # no word twice
+    task = pair_task(rows, said, vectors + 4 * positive[:, None].astype(np.float32))
+    assert task.readers["reconstruction"].value > 0.95
+    assert task.readers["explanation"].value == pytest.approx(0.5, abs=0.15)
+    assert task.readers["probe"].value < 0.65, "the activations are noise"
+    assert task.note.startswith("12 families; the side makes ")
