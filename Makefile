@@ -30,7 +30,7 @@ test-full: $(VENV)/ready $(VENV)/ray
 	@$(MAKE) --no-print-directory $(VLLM)/ready || true
 	@if test -f $(VLLM)/ready; then \
 	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \
-	$(VLLM)/bin/python -m pytest -m full -s tests/engines/test_vllm_local.py tests/engines/test_vllm_server.py; \
+	$(VLLM)/bin/python -m pytest -m full -s tests/engines/test_vllm_local.py tests/engines/test_vllm_server.py tests/training/test_vllm_rollouts.py; \
 	else echo "vLLM could not be installed here, for the reason above; its tests were not run (on Linux, x86_64: try TORCH_INDEX=)"; fi
 
 check: $(VENV)/ready

@@ -10,8 +10,9 @@ CHATML = (
 )
 
 
-def write_tiny_target(folder: Path, context: int = 2048) -> Path:
-    """Write config, tokenizer and random weights (seed 0) into `folder`; a load takes milliseconds."""
+def write_tiny_target(folder: Path, context: int = 2048, head_dim: int = 8) -> Path:
+    """Write config, tokenizer and random weights (seed 0) into `folder`; a load takes milliseconds. vLLM's attention on
+    CPUs has kernels from `head_dim` 32 on."""
     import torch
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -33,6 +34,7 @@ def write_tiny_target(folder: Path, context: int = 2048) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
+        head_dim=head_dim,
         max_position_embeddings=context,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -13,12 +13,12 @@ from tests.tiny_target import write_tiny_target
 _AV, _AR = "Say <c>{injection_char}</c>", "Sum up: <t>{explanation}</t> so:"
 
 
-def write_tiny_pack(folder: Path, *, adapter: bool = False) -> tuple[Target, Pack]:
+def write_tiny_pack(folder: Path, *, adapter: bool = False, head_dim: int = 8) -> tuple[Target, Pack]:
     """Target and pack in `folder`; the AV is a full checkpoint, or a LoRA adapter of the target."""
     import torch
     from safetensors.torch import save_file
 
-    plain = write_tiny_target(folder / "target")
+    plain = write_tiny_target(folder / "target", head_dim=head_dim)
     _write_lively(plain, plain, seed=4)
     target = load_target(str(plain))
     for role in ("av", "ar"):
@@ -28,7 +28,7 @@ def write_tiny_pack(folder: Path, *, adapter: bool = False) -> tuple[Target, Pac
         _write_adapter(target.path, pack / "av")
     else:
         _write_lively(target.path, pack / "av", seed=5)
-    write_tiny_target(pack / "ar")
+    write_tiny_target(pack / "ar", head_dim=head_dim)
     save_file({"weight": torch.eye(16)}, pack / "ar" / "value_head.safetensors")
     meta = _meta(target)
     (pack / "av" / SIDECAR).write_text(meta.to_yaml())

@@ -114,4 +114,4 @@ def test_what_vllm_cannot_do_is_refused_before_the_run(
 @pytest.mark.parametrize("rank", [4, 0])
 def test_the_real_vllm_follows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1"))
-    assert_follows(tiny_models(tmp_path, rank))
+    assert_follows(tiny_models(tmp_path, rank, head_dim=32))

@@ -27,10 +27,10 @@ from tests.engines.tiny_pack import write_tiny_pack
 CAP = 12
 
 
-def tiny_models(folder: Path, rank: int = 4, dtype: torch.dtype = torch.float32) -> Models:
+def tiny_models(folder: Path, rank: int = 4, dtype: torch.dtype = torch.float32, head_dim: int = 8) -> Models:
     """AV and AR of the tiny target with adapters, the same at every call; their files lie below `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    target, pack = write_tiny_pack(Path(tempfile.mkdtemp(dir=folder)))
+    target, pack = write_tiny_pack(Path(tempfile.mkdtemp(dir=folder)), head_dim=head_dim)
     prompt = av_prompt(pack.av, target.tokenizer)
     torch.manual_seed(7)
     av = Verbalizer(target.path, prompt, float(pack.av.injection_scale or 0.0), rank, Loading(dtype))
