@@ -32,6 +32,8 @@ class PairRows:
     contexts: list[str]
     positive: NDArray[np.bool_]
     family: Ints
+    slot: Ints
+    """Which of its transcript's positions each is, from 0: where matched transcripts are compared."""
 
 
 def pair_rows(engine: Engine, tokenizer: Any, pairs: PairSet, min_position: int) -> PairRows:
@@ -42,6 +44,7 @@ def pair_rows(engine: Engine, tokenizer: Any, pairs: PairSet, min_position: int)
     """
     families = {name: i for i, name in enumerate(dict.fromkeys(t.family for t in pairs.transcripts))}
     vectors, contexts, positive, family = [], [], [], []
+    slot: list[int] = []
     for index, made, at, rows in sorted(
         read_at(engine, tokenizer, pairs.transcripts, POLICIES, min_position), key=lambda found: found[0]
     ):
@@ -49,9 +52,12 @@ def pair_rows(engine: Engine, tokenizer: Any, pairs: PairSet, min_position: int)
         contexts += [made.text[: int(made.char_end[p])] for p in at.tolist()]
         positive += [pairs.positive[index]] * len(at)
         family += [families[pairs.transcripts[index].family]] * len(at)
+        slot += range(len(at))
     if len(set(positive)) < 2 or len(set(family)) < 2:
         raise NotEnoughError(f"its prompts end before token {min_position}, the first that the pack reads")
-    return PairRows(pairs.name, np.concatenate(vectors), contexts, np.array(positive), np.array(family, np.int64))
+    return PairRows(
+        pairs.name, np.concatenate(vectors), contexts, np.array(positive), np.array(family, np.int64), np.array(slot)
+    )
 
 
 def pair_task(rows: PairRows, explanations: Sequence[str], reconstructed: NDArray[np.float32]) -> Task:
@@ -84,12 +90,18 @@ def between_sides(rows: PairRows) -> float:
     """Share of the variance of the directions of a pair set's activations that lies between its two sides: what an
     explanation that is paid for reconstruction can earn by saying the side.
 
-    Omega squared of one-way analysis of variance, summed over dimensions (Hays 1963): near 0 for sides that do not
-    differ, where the plain share would be 1 / (n - 1).
+    Omega squared of an analysis of variance with family and slot as blocks, summed over dimensions (Hays 1963): near 0
+    for sides that do not differ, where the plain share would be one over the degrees of freedom.
     """
     unit = rows.activations / np.linalg.norm(rows.activations, axis=1, keepdims=True)
-    sides = [unit[rows.positive], unit[~rows.positive]]
     total = float(((unit - unit.mean(axis=0)) ** 2).sum())
-    within = sum(float(((side - side.mean(axis=0)) ** 2).sum()) for side in sides)
-    mean_square = within / (len(unit) - 2)
-    return max(0.0, (total - within - mean_square) / (total + mean_square))
+    blocks = np.unique(np.stack([rows.family, rows.slot]), axis=1, return_inverse=True)[1]
+    side = rows.positive.astype(float)
+    count = len(np.unique(blocks))
+    for block in range(count):
+        here = blocks == block
+        unit[here] -= unit[here].mean(axis=0)
+        side[here] -= side[here].mean()
+    between = float(((side @ unit) ** 2).sum() / (side @ side))
+    left = (float((unit**2).sum()) - between) / (len(unit) - count - 1)
+    return max(0.0, (between - left) / (total + left))

@@ -80,16 +80,19 @@ def test_belief_is_expressed_when_told_positions_speak_of_testing_and_others_do_
         assert told_words(texts, side, np.array(families)).expresses_belief is expresses
 
 
-@pytest.mark.parametrize(("apart", "wanted"), [(0.0, 0.0), (1.0, 0.2), (2.0, 0.5)])
-def test_the_share_of_variance_between_sides_is_the_planted_one(apart: float, wanted: float) -> None:
+@pytest.mark.parametrize(
+    ("apart", "spread", "wanted"), [(0.0, 0.0, 0.0), (1.0, 0.0, 0.2), (2.0, 0.0, 0.5), (1.0, 4.0, 0.02)]
+)
+def test_the_share_of_variance_between_sides_is_the_planted_one(apart: float, spread: float, wanted: float) -> None:
     random = np.random.default_rng(0)
     positive = np.arange(160) % 2 == 0
     common, noise = np.zeros(64), random.standard_normal((160, 64)) / 8  # noise of variance 1 over all dimensions
     common[0] = 1000.0  # so that dividing by the norm changes nothing but the scale
     offset = np.zeros(64)
     offset[1] = apart
-    activations = (common + noise + np.where(positive[:, None], offset, 0.0)).astype(np.float32)
-    rows = PairRows("planted", activations, [""] * 160, positive, np.arange(160))
+    slots = random.standard_normal((5, 64))[np.arange(160) // 2 % 5] / 8 * spread
+    activations = (common + noise + slots + np.where(positive[:, None], offset, 0.0)).astype(np.float32)
+    rows = PairRows("planted", activations, [""] * 160, positive, np.arange(160) // 10, np.arange(160) // 2 % 5)
     assert between_sides(rows) == pytest.approx(wanted, abs=0.03)
     lengths = random.uniform(0.5, 2, (160, 1)).astype(np.float32)
     assert between_sides(replace(rows, activations=activations * lengths)) == pytest.approx(between_sides(rows))
@@ -99,7 +102,7 @@ def test_what_only_the_ar_takes_for_alike_is_told_from_its_vectors() -> None:
     random = np.random.default_rng(1)
     positive, family = np.arange(120) % 2 == 0, np.arange(120) // 10
     vectors = random.standard_normal((120, 16)).astype(np.float32)
-    rows = PairRows("planted", vectors, ["a context"] * 120, positive, family)
+    rows = PairRows("planted", vectors, ["a context"] * 120, positive, family, np.zeros(120, int))
     said = [f"word{random.integers(10**9)}" for _ in positive]  # no word twice
     task = pair_task(rows, said, vectors + 4 * positive[:, None].astype(np.float32))
     assert task.readers["reconstruction"].value > 0.95
