@@ -5,8 +5,10 @@ reaches the page through autoescaping as text nodes. It computes no statistic.""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -79,17 +81,6 @@ def build_report(
     return path
 
 
-class Numbering:
-    """Numbers of one page's tables, given at first mention: no report skips one where it has nothing to show."""
-
-    def __init__(self) -> None:
-        self.given: dict[str, int] = {}
-
-    def __call__(self, name: str) -> int:
-        """The number of the table called `name`."""
-        return self.given.setdefault(name, len(self.given) + 1)
-
-
 def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
     """The page itself."""
     card = summarise(pack_card)
@@ -108,7 +99,7 @@ def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: M
             silent=silent,
             clear=clear,
             conclusion=conclusion,
-            table=Numbering(),
+            table=defaultdict(count(1).__next__),  # numbers in the order of first mention, so that none is skipped
             grouped=any(suite.under(tally.primary).groups for suite in tally.suites),
             provenance=fmt.flatten(provenance),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

@@ -174,7 +174,7 @@ def same(one: ReadingStore, two: ReadingStore) -> None:
     """Equal content: explanations exactly, norms and scores within 1e-5, activations within a millionth of their norm.
 
     An activation is a sum of every layer before it, so that what float32 rounds away goes with the size of the whole
-    vector (eight of its last bits at most here), however small one component comes out.
+    vector (eight units in its last place at most here), however small one component comes out.
     """
     assert_frame_equal(one.readings(), two.readings(), abs_tol=1e-5, rel_tol=1e-6)
     assert_frame_equal(one.transcripts(), two.transcripts())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Engine
+from ..scores import normalised
 from .figures import Ints, auc
 from .held_out_source import read_at
 from .pair_sets import PairSet
@@ -93,15 +94,14 @@ def between_sides(rows: PairRows) -> float:
     Omega squared of an analysis of variance with family and slot as blocks, summed over dimensions (Hays 1963): near 0
     for sides that do not differ, where the plain share would be one over the degrees of freedom.
     """
-    unit = rows.activations / np.linalg.norm(rows.activations, axis=1, keepdims=True)
+    unit = normalised(rows.activations)
     total = float(((unit - unit.mean(axis=0)) ** 2).sum())
-    blocks = np.unique(np.stack([rows.family, rows.slot]), axis=1, return_inverse=True)[1]
     side = rows.positive.astype(float)
-    count = len(np.unique(blocks))
-    for block in range(count):
-        here = blocks == block
+    blocks = set(zip(rows.family.tolist(), rows.slot.tolist(), strict=True))
+    for family, slot in blocks:
+        here = (rows.family == family) & (rows.slot == slot)
         unit[here] -= unit[here].mean(axis=0)
         side[here] -= side[here].mean()
     between = float(((side @ unit) ** 2).sum() / (side @ side))
-    left = (float((unit**2).sum()) - between) / (len(unit) - count - 1)
+    left = (float((unit**2).sum()) - between) / (len(unit) - len(blocks) - 1)
     return max(0.0, (between - left) / (total + left))

@@ -215,7 +215,7 @@ class Run:
             norm_range=(float(np.quantile(norms.numpy(), 0.01)), float(np.quantile(norms.numpy(), 0.99))),
         )  # fmt: skip
         suffix = check_ar_prompt(made, tokenizer)
-        return PackMeta(**{**made.__dict__, "suffix_ids": suffix})
+        return replace(made, suffix_ids=suffix)
 
     def start(self) -> Start | None:
         """The pack that AV and AR begin with, checked against the target and the ranks; None for the target itself."""
