@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,8 +129,9 @@ class StoreFiles:
         if not self._local:
             return
         for path in Path(self._root, kind).glob(f"{_TEMPORARY}*"):
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # its writer has finished it since it was listed
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    path.unlink()
 
     def _listed(self, kind: str) -> list[Part]:
         folder = f"{self._root}/{kind}"

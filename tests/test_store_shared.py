@@ -243,6 +243,15 @@ def test_leftovers_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
     assert [old.exists(), fresh.exists()] == [False, True]
 
 
+def test_a_part_that_is_finished_while_leftovers_are_looked_for_stops_no_compaction(tmp_path: Path) -> None:
+    store, plain = filled(str(tmp_path / "beside")), filled(str(tmp_path / "plain"))
+    gone = tmp_path / "beside" / "readings" / ".tmp-gone"
+    gone.symlink_to("renamed")  # is listed, and is not there
+    compact(store)
+    gone.unlink()
+    same_content(store, plain)
+
+
 @given(sizes=st.lists(st.integers(1, 120), max_size=30))
 def test_runs_are_neighbours_that_fit_one_part(sizes: list[int]) -> None:
     parts = [Part(f"{i:03d}", size) for i, size in enumerate(sizes)]
