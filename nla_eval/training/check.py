@@ -10,7 +10,7 @@ from ..errors import InputError, NlaEvalError
 from .estimate import checkpoint_bytes, empty_model, whole_bytes
 from .marker import injection_marker
 from .optim import LINEARS
-from .run import AV_TEMPLATE, Run, joint_drawing
+from .run import AV_TEMPLATE, Run, joint_drawing, vllm_drawing
 
 _LEAST_FREE = 1 << 30
 """Bytes a run folder needs beside what is counted: logs, corpus, explanations."""
@@ -35,6 +35,8 @@ def check(run: Run) -> None:
     run.start()
     if run.config.joint.steps:
         joint_drawing(run.config)
+    if run.config.ar_on_samples.samples:
+        vllm_drawing(run.config)
     _check_disk(run, width)
 
 

@@ -149,8 +149,8 @@ class HardwareConfig(Frozen):
     """fsdp: every process of `torchrun` holds a part of the weights (FSDP 2), and capture spreads one copy over all
     accelerators. none: under `torchrun` every process holds all weights and a share of each batch."""
     rollouts: str = Field(default="engine", pattern=r"^(engine|vllm(:.*)?)$")
-    """Who draws in the joint stage: the engine's own decoder, or vLLM in this process, which takes up the AV's weights
-    at every step. Options as for `--engine`: "vllm:gpu_memory_utilization=0.3"."""
+    """Who draws the samples and the joint stage's rollouts: the engine's own decoder, or vLLM in this process, which
+    takes up the AV's weights at every step. Options as for `--engine`: "vllm:gpu_memory_utilization=0.3"."""
 
 
 class TrainConfig(Frozen):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,16 @@ from .ablation import EMPTY, MASKED, REFERENCE, SHUFFLED, TAIL, WHOLE, Ablated, 
 from .figures import Figure, Floats, figure, share
 from .held_out import HeldOut
 from .pair_sets import format_set, hint_set, told_set
-from .pair_tasks import PairRows, pair_rows, pair_task
+from .pair_tasks import PairRows, Spoken, pair_rows, pair_task
 from .paraphrase import paraphrased
 from .record import HeldOutFacts, Record
 from .recurrence import recurrence
 from .tasks import RETRIEVAL, NotEnoughError, Read, Task, held_out_tasks, retrieved, said_next
 from .told import ToldWords, told_words
+
+DRAWS = 8
+"""Explanations of one position that are read together. One greedy explanation says what is likeliest; a run's draws
+say the rest too."""
 
 
 class Section(StrEnum):
@@ -35,6 +40,8 @@ class Section(StrEnum):
 
     TASKS = "tasks"
     PAIRS = "pairs"
+    DRAWS = "draws"
+    """The pair sets read from eight draws a position too; takes `pairs` with it."""
     PARAPHRASE = "paraphrase"
     RECURRENCE = "recurrence"
 
@@ -85,7 +92,7 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
         held: Rows read on the same target and layer.
         sections: What to measure beside round trip and ablation.
     """
-    pairs, unread = _pair_sets(subject) if Section.PAIRS in sections else ([], {})
+    pairs, unread = _pair_sets(subject) if {Section.PAIRS, Section.DRAWS} & set(sections) else ([], {})
     windows = held.windows if Section.RECURRENCE in sections else []
     blocks = [held.activations, *(p.activations for p in pairs), *(w.activations for w in windows)]
     own, *others = greedy(subject.engine, blocks, subject.max_new_tokens)
@@ -94,9 +101,13 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
     ablated = ablate(subject.engine, held, variants(held, texts, [d.tokens for d in own]), subject.baselines)
     rows = _headline_rows(held, own, ablated, subject.baselines)
     tasks, why = _tasks(held, texts, ablated) if Section.TASKS in sections else ([], {})
-    for sides, draws in zip(pairs, of_pairs, strict=True):
-        said = _texts(draws)
-        tasks.append(pair_task(sides, said, subject.engine.reconstruct(said)))
+    several = (
+        drawn(subject.engine, [p.activations for p in pairs], subject.max_new_tokens)
+        if Section.DRAWS in sections
+        else []
+    )
+    for sides, draws, more in zip_longest(pairs, of_pairs, several):
+        tasks.append(pair_task(sides, spoken(subject.engine, [_texts(draws)]), more))
     record = Record(
         pack=subject.pack,
         target=subject.target,
@@ -137,6 +148,27 @@ def greedy(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens
     ]
     found = {d.key: d for d in engine.verbalize([r for block in requests for r in block], sampling)}
     return [[found[r.key] for r in block] for block in requests]
+
+
+def drawn(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens: int) -> list[Spoken]:
+    """What `DRAWS` draws at temperature 1 say of blocks of activations, block by block; one draw of all at a time."""
+    sampling = Sampling(temperature=1.0, max_new_tokens=max_new_tokens)
+    said: list[list[list[str]]] = [[] for _ in blocks]
+    for draw in range(DRAWS):
+        requests = [
+            [VerbalizeRequest(f"{block}-{row}-{draw}", vector) for row, vector in enumerate(vectors)]
+            for block, vectors in enumerate(blocks)
+        ]
+        found = {d.key: d.text for d in engine.verbalize([r for block in requests for r in block], sampling)}
+        for texts, block_requests in zip(said, requests, strict=True):
+            texts.append([found[r.key] for r in block_requests])
+    return [spoken(engine, texts) for texts in said]
+
+
+def spoken(engine: Engine, texts: Sequence[Sequence[str]]) -> Spoken:
+    """(k, n) explanations, k of each of n positions, with what the AR makes of them."""
+    vectors = np.mean([engine.reconstruct(draw) for draw in texts], axis=0)
+    return Spoken([" ".join(of_row) for of_row in zip(*texts, strict=True)], vectors)
 
 
 def _texts(draws: Sequence[Draw]) -> list[str]:

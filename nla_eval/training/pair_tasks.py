@@ -61,27 +61,38 @@ def pair_rows(engine: Engine, tokenizer: Any, pairs: PairSet, min_position: int)
     )
 
 
-def pair_task(rows: PairRows, explanations: Sequence[str], reconstructed: NDArray[np.float32]) -> Task:
-    """AUROC of the side from explanations, from what the AR makes of them, from shuffled ones, nothing, the context's
-    text, and the activation.
+@dataclass(frozen=True)
+class Spoken:
+    """What was said of n positions, in one explanation or in several of each read together."""
+
+    texts: Sequence[str]
+    """(n,)"""
+    vectors: NDArray[np.float32]
+    """(n, d_model) what the AR makes of them, the mean of several."""
+
+
+def pair_task(rows: PairRows, greedy: Spoken, draws: Spoken | None = None) -> Task:
+    """AUROC of the side from explanations, from what the AR makes of them, from several draws, from shuffled ones,
+    nothing, the context's text, and the activation.
 
     Words are counted in the explanations, which few texts in wordings never seen do not favour; the AR's vectors take
     words of like meaning for alike. Where neither tells the sides apart, the explanations do not say them.
 
     Args:
         rows: n positions.
-        explanations: (n,) one for each.
-        reconstructed: (n, d_model) the AR's reading of each.
+        greedy: One explanation of each.
+        draws: Several draws of each.
     """
-    order = np.random.default_rng(0).permutation(len(explanations))
-    readers = {
-        name: auc(scores_of_texts(given, rows.positive, rows.family), rows.positive, rows.family)
-        for name, given in Read(explanations, order, rows.contexts).by_reader().items()
-    }
-    for name, vectors in (("reconstruction", reconstructed), ("probe", rows.activations)):
-        readers[name] = auc(scores_of_vectors(vectors, rows.positive, rows.family), rows.positive, rows.family)
+    order = np.random.default_rng(0).permutation(len(greedy.texts))
+    texts = Read(greedy.texts, order, rows.contexts).by_reader()
+    vectors = {"reconstruction": greedy.vectors, "probe": rows.activations}
+    if draws is not None:
+        texts["draws"], vectors["draws_reconstruction"] = list(draws.texts), draws.vectors
+    scores = {name: scores_of_texts(given, rows.positive, rows.family) for name, given in texts.items()}
+    scores |= {name: scores_of_vectors(given, rows.positive, rows.family) for name, given in vectors.items()}
     return Task(
-        name=rows.name, metric="AUROC", chance=0.5, readers=readers,
+        name=rows.name, metric="AUROC", chance=0.5,
+        readers={name: auc(found, rows.positive, rows.family) for name, found in scores.items()},
         note=f"{len(np.unique(rows.family))} families; the side makes {100 * between_sides(rows):.1f} % of the "
         "activations' variance",
     )  # fmt: skip

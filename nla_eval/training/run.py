@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -17,7 +18,7 @@ import polars as pl
 import torch
 
 from ..engines.base import Sampling, VerbalizeRequest
-from ..engines.decoding import Decoder
+from ..engines.side_by_side import Split
 from ..errors import InputError
 from ..pack_meta import PackMeta
 from ..prompts import av_prompt, check_ar_prompt
@@ -40,6 +41,7 @@ from .marker import injection_marker
 from .optim import restore
 from .parts import masked
 from .resembling import Resembling
+from .rollouts import Rollouts, RolloutSource
 from .round_trip import Models
 from .run_rows import watched
 from .start import Start
@@ -287,20 +289,18 @@ class Run:
         meta = self.meta("av", train.activations)
         model = self.verbalizer(meta)
         restore(model, self.folder / "av.safetensors")
-        lm = model.lm.merge_and_unload() if self.config.av.lora_rank else model.lm
-        merged = lm.eval().requires_grad_(False).to(self.config.hardware.device)
-        decoder = Decoder(merged, self.target.tokenizer, model.prompt, float(meta.injection_scale or 0.0))
         sampling = Sampling(temperature=1.0, max_new_tokens=meta.max_new_tokens)
         parts = []
-        for start in range(0, len(rows), _DRAW_BATCH):
-            kept = self.folder / "samples" / f"{start:07d}.parquet"
-            if not kept.is_file():
-                batch = rows[start : start + _DRAW_BATCH].tolist()
-                requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
-                texts = [draw.text for draw in decoder.draw(requests, sampling)]
-                write_frame(pl.DataFrame({"index": batch, "text": texts}), kept)
-            parts.append(pl.read_parquet(kept))
-            print(f"samples: {start + len(parts[-1])} of {len(rows)}", flush=True)
+        with self._rollouts(model, meta) as rollouts:
+            for start in range(0, len(rows), _DRAW_BATCH):
+                kept = self.folder / "samples" / f"{start:07d}.parquet"
+                if not kept.is_file():
+                    batch = rows[start : start + _DRAW_BATCH].tolist()
+                    requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
+                    texts = [draw.text for draw in rollouts.draw(requests, sampling)]
+                    write_frame(pl.DataFrame({"index": batch, "text": texts}), kept)
+                parts.append(pl.read_parquet(kept))
+                print(f"samples: {start + len(parts[-1])} of {len(rows)}", flush=True)
         return write_frame(pl.concat(parts), out)
 
     def train_ar_on_samples(self) -> None:
@@ -344,10 +344,24 @@ class Run:
             if vllm:
                 vllm.release()
 
+    @contextmanager
+    def _rollouts(self, av: Verbalizer, meta: PackMeta) -> Iterator[RolloutSource]:
+        """Who draws from an AV that does not train any further."""
+        if drawing := vllm_drawing(self.config):
+            vllm = self._vllm_rollouts(drawing, av, meta)
+            try:
+                yield vllm
+            finally:
+                vllm.release()
+        else:
+            split = Split(self.config.joint.workers, self.config.joint.threads)
+            yield Rollouts(av.to(self.config.hardware.device), self.target.tokenizer, split)
+
     def _vllm_rollouts(self, drawing: VllmConfig, av: Verbalizer, meta: PackMeta) -> VllmRollouts:
         from .vllm_rollouts import VllmRollouts
 
-        return VllmRollouts(av, self.target.tokenizer, drawing, self.config.joint.max_new_tokens or meta.max_new_tokens)
+        cap = max(self.config.joint.max_new_tokens or 0, meta.max_new_tokens)
+        return VllmRollouts(av, self.target.tokenizer, drawing, cap)
 
     def warm_start(self, role: str) -> Path:
         """The checkpoint of "av" or "ar" from before the joint stage."""
@@ -361,24 +375,31 @@ class Run:
 
 
 def joint_drawing(config: TrainConfig) -> VllmConfig | None:
-    """How vLLM draws in the joint stage; None where it does not.
-
-    Raises:
-        InputError: Sharded weights, an option that vLLM's engine does not have, or vLLM and several processes.
-        MissingExtraError: vLLM is not installed.
-    """
+    """As `vllm_drawing`, for the joint stage. Raises InputError for sharded weights, and for vLLM and several
+    processes, too."""
     if config.hardware.sharding == "fsdp":
         raise InputError(
             "stage joint holds both models whole in every process; set hardware.sharding to none, or joint.steps to 0"
         )
+    drawing = vllm_drawing(config)
+    if drawing and launched() > 1:
+        raise InputError("hardware.rollouts vllm is for one process; start the joint stage without torchrun")
+    return drawing
+
+
+def vllm_drawing(config: TrainConfig) -> VllmConfig | None:
+    """How vLLM draws; None where the engine's decoder does.
+
+    Raises:
+        InputError: An option that vLLM's engine does not have.
+        MissingExtraError: vLLM is not installed.
+    """
     if config.hardware.rollouts == "engine":
         return None
     from ..engines.vllm_local import require_vllm, vllm_config
 
     options = vllm_config(config.hardware.rollouts)
     require_vllm("hardware.rollouts 'vllm'")
-    if launched() > 1:
-        raise InputError("hardware.rollouts vllm is for one process; start the joint stage without torchrun")
     return options
 
 

@@ -24,8 +24,11 @@ from .figures import Figure, Floats, Ints, balanced_share, share
 from .held_out import HeldOut
 from .readers import FOLDS, hits_of_texts, hits_of_vectors, predicted_directions
 
-READERS = ("explanation", "reconstruction", "shuffled", "empty", "text_only", "probe")
-"""What a classifier goes by; `reconstruction` is the AR's vector of the explanation, in pair sets alone."""
+READERS = (
+    "explanation", "reconstruction", "draws", "draws_reconstruction", "shuffled", "empty", "text_only", "probe",
+)  # fmt: skip
+"""What a classifier goes by. In pair sets alone: `reconstruction`, the AR's vector of the explanation; `draws`, the
+words of several draws at temperature 1; and `draws_reconstruction`, the mean of the AR's vectors of these."""
 CHOICES = 10
 RETRIEVAL = 128
 TOPICS = 6

@@ -15,7 +15,7 @@ from nla_eval.scores import Baselines
 from nla_eval.training.card import card_entries, card_text
 from nla_eval.training.compare import compare_cards, compare_measured
 from nla_eval.training.curves import over_training, save
-from nla_eval.training.evaluate import Measured, Section, Subject, measure, subject_of
+from nla_eval.training.evaluate import DRAWS, Measured, Section, Subject, drawn, measure, subject_of
 from nla_eval.training.folders import whole_folder
 from nla_eval.training.held_out_source import Request, from_source
 from nla_eval.training.record import Record, read_record, write_record
@@ -60,6 +60,7 @@ def test_a_tiny_pack_is_measured_end_to_end_with_every_section(tmp_path: Path) -
     told = next(t for t in record.tasks if t.name == "told")
     assert told.readers["empty"].value == pytest.approx(0.5)
     assert 0.0 <= told.readers["reconstruction"].value <= 1.0
+    assert {"draws", "draws_reconstruction"} <= told.readers.keys()
     assert told.readers["text_only"].value > 0.6, "the notice stands in the text, in a wording never seen"
     assert [c.name for c in record.paraphrase][:3] == ["text", "paraphrase", "paraphrase of another"]
     assert 48 <= record.paraphrase[0].fve_nrm.n <= 50, "a context may end before the first position that is read"
@@ -68,6 +69,14 @@ def test_a_tiny_pack_is_measured_end_to_end_with_every_section(tmp_path: Path) -
     text = card_text(json.loads(json.dumps(card)))
     for shown in ("Hand-written explanations", "suffix_choice", "Words about testing", "recur over"):
         assert shown in text
+
+
+def test_the_draws_of_a_position_stay_together_whatever_their_order() -> None:
+    engine = PlantedReader(says(HELD, TEXTS))
+    halves = [HELD.activations[:25], HELD.activations[25:]]
+    for texts, found in zip((TEXTS[:25], TEXTS[25:]), drawn(engine, halves, 40), strict=True):
+        assert found.texts == [" ".join([t] * DRAWS) for t in texts]
+        assert found.vectors == pytest.approx(engine.reconstruct(texts), abs=1e-5)
 
 
 def test_a_record_is_read_back_equal_and_a_broken_one_is_named(tmp_path: Path) -> None:

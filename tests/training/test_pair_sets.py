@@ -10,7 +10,7 @@ import pytest
 
 from nla_eval.training.pair_files import pairs_data, paraphrase_data
 from nla_eval.training.pair_sets import PairSet, format_set, hint_set, told_set
-from nla_eval.training.pair_tasks import PairRows, between_sides, pair_task
+from nla_eval.training.pair_tasks import PairRows, Spoken, between_sides, pair_task
 from nla_eval.training.paraphrase import LINES
 from nla_eval.training.parts import overlap
 from nla_eval.training.told import told_pairs, told_words
@@ -104,8 +104,23 @@ def test_what_only_the_ar_takes_for_alike_is_told_from_its_vectors() -> None:
     vectors = random.standard_normal((120, 16)).astype(np.float32)
     rows = PairRows("planted", vectors, ["a context"] * 120, positive, family, np.zeros(120, int))
     said = [f"word{random.integers(10**9)}" for _ in positive]  # no word twice
-    task = pair_task(rows, said, vectors + 4 * positive[:, None].astype(np.float32))
+    task = pair_task(rows, Spoken(said, vectors + 4 * positive[:, None].astype(np.float32)))
     assert task.readers["reconstruction"].value > 0.95
     assert task.readers["explanation"].value == pytest.approx(0.5, abs=0.15)
     assert task.readers["probe"].value < 0.65, "the activations are noise"
     assert task.note.startswith("12 families; the side makes ")
+
+
+def test_what_one_explanation_leaves_out_is_read_from_several() -> None:
+    random = np.random.default_rng(2)
+    positive, family = np.arange(120) % 2 == 0, np.arange(120) // 10
+    noise = random.standard_normal((120, 16)).astype(np.float32)
+    rows = PairRows("planted", noise, ["a context"] * 120, positive, family, np.zeros(120, int))
+    silent = ["a word"] * 120
+    telling = [f"a word a word a {'check' if side else 'chat'}" for side in positive.tolist()]
+    task = pair_task(rows, Spoken(silent, noise), Spoken(telling, noise + 4 * positive[:, None].astype(np.float32)))
+    assert task.readers["explanation"].value == pytest.approx(0.5)
+    assert task.readers["reconstruction"].value < 0.65
+    assert task.readers["draws"].value == 1.0
+    assert task.readers["draws_reconstruction"].value > 0.95
+    assert not {"draws", "draws_reconstruction"} & set(pair_task(rows, Spoken(silent, noise)).readers)

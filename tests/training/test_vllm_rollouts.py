@@ -6,8 +6,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
@@ -22,10 +24,11 @@ from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.optim import trainable
 from nla_eval.training.rollouts import Rollouts
 from nla_eval.training.round_trip import Models
-from nla_eval.training.run import joint_drawing
+from nla_eval.training.run import Run, joint_drawing
 from nla_eval.training.vllm_rollouts import VllmRollouts
 from tests.training.planted_vllm import plant
 from tests.training.tiny_pair import CAP, closing_with, requests, tiny_models, tiny_pairs
+from tests.training.tiny_run import settings
 
 INSTALLED = importlib.util.find_spec("vllm") is not None
 
@@ -87,6 +90,22 @@ def test_a_joint_stage_runs_on_what_vllm_draws(tmp_path: Path, monkeypatch: pyte
     assert all(line["av_grad_norm"] > 0 for line in log[1:])
     assert len(planted.instances) == 1
     source.release()
+
+
+def test_samples_are_drawn_by_vllm_and_it_is_let_go(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = pl.read_parquet(trained / "run" / "samples.parquet")
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "run" / "samples.parquet").unlink()
+    shutil.rmtree(tmp_path / "run" / "samples")
+    planted = plant(monkeypatch)
+    config = settings(trained, hardware={"sharding": "fsdp", "rollouts": "vllm"})
+    again = Run(config, tmp_path / "run").samples()
+    assert again["index"].to_list() == drawn["index"].to_list()
+    assert len(planted.instances) == 1
+    assert planted.instances[0].stopped
+    assert not Path(planted.instances[0].model.config._name_or_path).exists(), "written weights are removed"
 
 
 @pytest.mark.skipif(INSTALLED, reason="vllm is installed")
