@@ -23,7 +23,7 @@ AR_SAMPLES = 2.9
 """Samples a second and core, of 37 tokens each."""
 AV_SAMPLES = 1.5
 DRAWS = 2.6
-PACK_HOURS = 0.2
+PACK_HOURS = 0.53
 """Drawing and scoring what the card shows."""
 TRAINED_BYTES = 16
 """Of one weight that trains: itself, its gradient and AdamW's two moments, in float32."""
