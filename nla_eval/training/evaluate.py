@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Draw, Engine, Sampling, VerbalizeRequest
+from ..engines.fitting import release_memory
 from ..engines.hf import TransformersEngine
 from ..readings import StopReason
 from ..scores import Baselines
@@ -167,7 +168,11 @@ def drawn(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens:
 
 def spoken(engine: Engine, texts: Sequence[Sequence[str]]) -> Spoken:
     """(k, n) explanations, k of each of n positions, with what the AR makes of them."""
-    vectors = np.mean([engine.reconstruct(draw) for draw in texts], axis=0)
+    read = []
+    for draw in texts:
+        read.append(engine.reconstruct(draw))
+        release_memory()  # batches of many sizes, whose freed memory would add up
+    vectors = np.mean(read, axis=0)
     return Spoken([" ".join(of_row) for of_row in zip(*texts, strict=True)], vectors)
 
 
