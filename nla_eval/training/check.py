@@ -35,7 +35,7 @@ def check(run: Run) -> None:
     run.start()
     if run.config.joint.steps:
         joint_drawing(run.config)
-    if run.config.ar_on_samples.samples:
+    elif run.config.ar_on_samples.samples:
         vllm_drawing(run.config)
     _check_disk(run, width)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -102,12 +101,10 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
     ablated = ablate(subject.engine, held, variants(held, texts, [d.tokens for d in own]), subject.baselines)
     rows = _headline_rows(held, own, ablated, subject.baselines)
     tasks, why = _tasks(held, texts, ablated) if Section.TASKS in sections else ([], {})
-    several = (
-        drawn(subject.engine, [p.activations for p in pairs], subject.max_new_tokens)
-        if Section.DRAWS in sections
-        else []
-    )
-    for sides, draws, more in zip_longest(pairs, of_pairs, several):
+    several: Sequence[Spoken | None] = [None] * len(pairs)
+    if Section.DRAWS in sections:
+        several = drawn(subject.engine, [p.activations for p in pairs], subject.max_new_tokens)
+    for sides, draws, more in zip(pairs, of_pairs, several, strict=True):
         tasks.append(pair_task(sides, spoken(subject.engine, [_texts(draws)]), more))
     record = Record(
         pack=subject.pack,
@@ -142,28 +139,26 @@ def _pair_sets(subject: Subject) -> tuple[list[PairRows], dict[str, str]]:
 
 def greedy(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens: int) -> list[list[Draw]]:
     """Greedy explanations of blocks of activations, block by block, from one call."""
-    sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
-    requests = [
-        [VerbalizeRequest(f"{block}-{row}", vector) for row, vector in enumerate(vectors)]
-        for block, vectors in enumerate(blocks)
-    ]
-    found = {d.key: d for d in engine.verbalize([r for block in requests for r in block], sampling)}
-    return [[found[r.key] for r in block] for block in requests]
+    return _explained(engine, blocks, Sampling(temperature=0.0, max_new_tokens=max_new_tokens))
 
 
 def drawn(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens: int) -> list[Spoken]:
     """What `DRAWS` draws at temperature 1 say of blocks of activations, block by block; one draw of all at a time."""
     sampling = Sampling(temperature=1.0, max_new_tokens=max_new_tokens)
-    said: list[list[list[str]]] = [[] for _ in blocks]
-    for draw in range(DRAWS):
-        requests = [
-            [VerbalizeRequest(f"{block}-{row}-{draw}", vector) for row, vector in enumerate(vectors)]
-            for block, vectors in enumerate(blocks)
-        ]
-        found = {d.key: d.text for d in engine.verbalize([r for block in requests for r in block], sampling)}
-        for texts, block_requests in zip(said, requests, strict=True):
-            texts.append([found[r.key] for r in block_requests])
-    return [spoken(engine, texts) for texts in said]
+    said = [_explained(engine, blocks, sampling, f"-{draw}") for draw in range(DRAWS)]
+    return [spoken(engine, [_texts(draws) for draws in of_block]) for of_block in zip(*said, strict=True)]
+
+
+def _explained(
+    engine: Engine, blocks: Sequence[NDArray[np.float32]], sampling: Sampling, mark: str = ""
+) -> list[list[Draw]]:
+    """One explanation of every activation, block by block, from one call. Calls with other marks draw other texts."""
+    requests = [
+        [VerbalizeRequest(f"{block}-{row}{mark}", vector) for row, vector in enumerate(vectors)]
+        for block, vectors in enumerate(blocks)
+    ]
+    found = {d.key: d for d in engine.verbalize([r for block in requests for r in block], sampling)}
+    return [[found[r.key] for r in block] for block in requests]
 
 
 def spoken(engine: Engine, texts: Sequence[Sequence[str]]) -> Spoken:

@@ -41,7 +41,7 @@ from .marker import injection_marker
 from .optim import restore
 from .parts import masked
 from .resembling import Resembling
-from .rollouts import Rollouts, RolloutSource
+from .rollouts import Rollouts
 from .round_trip import Models
 from .run_rows import watched
 from .start import Start
@@ -291,7 +291,9 @@ class Run:
         restore(model, self.folder / "av.safetensors")
         sampling = Sampling(temperature=1.0, max_new_tokens=meta.max_new_tokens)
         parts = []
-        with self._rollouts(model, meta) as rollouts:
+        with self._vllm_rollouts(vllm_drawing(self.config), model, meta) as vllm:
+            split = Split(self.config.joint.workers, self.config.joint.threads)
+            rollouts = vllm or Rollouts(model.to(self.config.hardware.device), self.target.tokenizer, split)
             for start in range(0, len(rows), _DRAW_BATCH):
                 kept = self.folder / "samples" / f"{start:07d}.parquet"
                 if not kept.is_file():
@@ -335,33 +337,27 @@ class Run:
         restore(ar, self.warm_start("ar"))
         meta, tokenizer = self.meta("ar", train.activations), self.target.tokenizer
         av, ar = self._placed(av), self._placed(ar)
-        vllm = self._vllm_rollouts(drawing, av, meta) if drawing else None
-        try:
+        with self._vllm_rollouts(drawing, av, meta) as vllm:
             train_joint(
                 Models(av, ar, meta, tokenizer, vllm), train, held, self.config.joint, self.folder, Group.joined()
             )  # fmt: skip
-        finally:
-            if vllm:
-                vllm.release()
 
     @contextmanager
-    def _rollouts(self, av: Verbalizer, meta: PackMeta) -> Iterator[RolloutSource]:
-        """Who draws from an AV that does not train any further."""
-        if drawing := vllm_drawing(self.config):
-            vllm = self._vllm_rollouts(drawing, av, meta)
-            try:
-                yield vllm
-            finally:
-                vllm.release()
-        else:
-            split = Split(self.config.joint.workers, self.config.joint.threads)
-            yield Rollouts(av.to(self.config.hardware.device), self.target.tokenizer, split)
-
-    def _vllm_rollouts(self, drawing: VllmConfig, av: Verbalizer, meta: PackMeta) -> VllmRollouts:
+    def _vllm_rollouts(
+        self, drawing: VllmConfig | None, av: Verbalizer, meta: PackMeta
+    ) -> Iterator[VllmRollouts | None]:
+        """vLLM as it draws from `av`, let go at the end; None where it does not draw."""
+        if drawing is None:
+            yield None
+            return
         from .vllm_rollouts import VllmRollouts
 
         cap = max(self.config.joint.max_new_tokens or 0, meta.max_new_tokens)
-        return VllmRollouts(av, self.target.tokenizer, drawing, cap)
+        vllm = VllmRollouts(av, self.target.tokenizer, drawing, cap)
+        try:
+            yield vllm
+        finally:
+            vllm.release()
 
     def warm_start(self, role: str) -> Path:
         """The checkpoint of "av" or "ar" from before the joint stage."""
