@@ -43,6 +43,9 @@ class CorpusConfig(Frozen):
     """Conversations held out for the card. Bucket 0 belongs to the shipped real-usage suite."""
     token_budget: int = Field(default=420_000, gt=0)
     """Tokens of replayed training conversations, all sources together."""
+    new_to: str | None = None
+    """A pack (its name or folder): conversations that it was not trained on come first, and those it knows only where
+    a source has no others. What goes on with the same conversations begins to learn them by heart."""
     held_out_conversations: int = Field(default=72, gt=0)
     """Of each source as many as its share of these."""
     length_mix: tuple[tuple[int, float], ...] = ((256, 0.55), (640, 0.27), (1536, 0.18))
@@ -185,7 +188,9 @@ class TrainConfig(Frozen):
     references_per_rollout: int = 2
     """Reference explanations in that mixture for each drawn one; with too few the AR forgets the references."""
     rollouts: int = 2_400
-    """Explanations the AV draws for that stage, at temperature 1."""
+    """Explanations the AV draws for that stage."""
+    greedy_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of them drawn greedily, as explanations are read; the others at temperature 1."""
     joint: JointConfig = JointConfig()
     """GRPO on the AV while the AR learns from the same rollouts; begins from `ar_on_samples` where that ran."""
 

@@ -18,6 +18,7 @@ from inspect_ai.model import ChatMessage, ChatMessageSystem
 from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtraError, NlaEvalError
+from ..pack import load_pack
 from ..positions import parse_policy, sample_positions
 from ..redact import redact_messages
 from ..replay import ReplayConfig, replay
@@ -28,6 +29,7 @@ from ..transcript import Arm, Provenance, Transcript
 from .chats import Chat, chats
 from .config import CorpusConfig
 from .files import write_frame
+from .held_out_source import HASHES, trained_on, training_hashes
 
 _FEWEST = 4
 """Positions below which a conversation is not worth its forward pass."""
@@ -59,20 +61,22 @@ def build_corpus(config: CorpusConfig, target: Target, seed: int) -> Iterator[Co
     """
     shares = sum(source.share for source in config.sources)
     taboo = suite_messages()
+    known = _known(config.new_to) if config.new_to else frozenset[str]()
     for number, source in enumerate(config.sources):
         part = source.share / shares
         quota = _Quota(config, round(config.token_budget * part), max(1, round(config.held_out_conversations * part)))
         random = np.random.default_rng([seed, number])
         dropped: Counter[str] = Counter()
-        for chat in chats(source):
-            if quota.met:
-                break
-            made = _conversation(chat, target, _Draw(config, source.name, quota, seed, random, taboo))
-            if isinstance(made, str):
-                dropped[made] += 1
-                continue
-            quota.take(made)
-            yield made
+        for unknown in (known, frozenset[str]()) if known else (known,):
+            for chat in chats(source):
+                if quota.met:
+                    break
+                made = _conversation(chat, target, _Draw(config, source.name, quota, seed, random, taboo, unknown))
+                if isinstance(made, str):
+                    dropped[made] += 1
+                    continue
+                quota.take(made)
+                yield made
         left_out = ", ".join(f"{n} {why}" for why, n in sorted(dropped.items())) or "nothing"
         print(f"corpus {source.name}: {quota}; left out: {left_out}", flush=True)
 
@@ -115,6 +119,7 @@ class _Draw:
     seed: int
     random: np.random.Generator
     taboo: frozenset[str]
+    known: frozenset[str]
 
 
 def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str:
@@ -123,6 +128,8 @@ def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str
     split = draw.quota.split(chat.family)
     if split is None:
         return "of another split, or not needed any more"
+    if split == "train" and not draw.known.isdisjoint(training_hashes(chat.family, "")):
+        return "known to the pack before"
     name = chat.id or chat.family
     if name in draw.quota.names:
         return "taken before"
@@ -150,6 +157,16 @@ def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str
     return Conversation(
         name, draw.kind, chat.family, transcript.digest, split, chat.source, chat.licence, made, positions
     )
+
+
+def _known(pack: str) -> frozenset[str]:
+    """Hashes of what a pack was trained on. Raises InputError when it ships none."""
+    found = trained_on(load_pack(pack).path)
+    if not found:
+        raise InputError(
+            f"corpus.new_to: pack '{pack}' does not say what it was trained on ({HASHES}); leave new_to out"
+        )
+    return found
 
 
 def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int64]:

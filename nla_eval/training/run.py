@@ -4,6 +4,7 @@ stage depends on what; here each leaves its file in the run folder, written whol
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -280,7 +281,8 @@ class Run:
         torch.manual_seed(self.config.seed)
 
     def samples(self) -> pl.DataFrame:
-        """Explanations the AV draws at temperature 1 for training activations: index into the train pairs, text."""
+        """Explanations the AV draws for training activations, `greedy_share` of them greedily and the others at
+        temperature 1: index into the train pairs, text."""
         out = self.folder / "samples.parquet"
         if out.is_file():
             return pl.read_parquet(out)
@@ -298,12 +300,22 @@ class Run:
                 kept = self.folder / "samples" / f"{start:07d}.parquet"
                 if not kept.is_file():
                     batch = rows[start : start + _DRAW_BATCH].tolist()
-                    requests = [VerbalizeRequest(str(i), train.activations[i].numpy(), self.config.seed) for i in batch]
+                    requests = [
+                        VerbalizeRequest(
+                            str(i), train.activations[i].numpy(), self.config.seed, greedy=self._greedily(start + n)
+                        )
+                        for n, i in enumerate(batch)
+                    ]
                     texts = [draw.text for draw in rollouts.draw(requests, sampling)]
                     write_frame(pl.DataFrame({"index": batch, "text": texts}), kept)
                 parts.append(pl.read_parquet(kept))
                 print(f"samples: {start + len(parts[-1])} of {len(rows)}", flush=True)
         return write_frame(pl.concat(parts), out)
+
+    def _greedily(self, number: int) -> bool:
+        """Whether the explanation of that number is drawn greedily: evenly spread."""
+        share = self.config.greedy_share
+        return math.floor((number + 1) * share) > math.floor(number * share)
 
     def train_ar_on_samples(self) -> None:
         """The AR goes on with the AV's own explanations, mixed with `references_per_rollout` times as many references.

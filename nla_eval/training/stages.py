@@ -83,7 +83,7 @@ STAGES = (
         "av", ("explanations",), ("av", "injection_scale", "start_from"), ("av.safetensors", "av.jsonl"), Run.train_av
     ),
     Stage(
-        "samples", ("av",), ("rollouts", "max_new_tokens"), ("samples.parquet", "samples"), Run.samples,
+        "samples", ("av",), ("rollouts", "greedy_share", "max_new_tokens"), ("samples.parquet", "samples"), Run.samples,
         off=lambda c: not c.ar_on_samples.samples,
     ),
     Stage(

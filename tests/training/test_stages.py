@@ -15,8 +15,11 @@ from safetensors.torch import load_file
 
 import nla_eval.training.corpus as corpus_module
 from nla_eval.errors import InputError, NlaEvalError
+from nla_eval.training.corpus import build_corpus
+from nla_eval.training.held_out_source import HASHES, training_hashes
 from nla_eval.training.run import Run
 from nla_eval.training.stages import RECORD, STAGES, Ledger, State, run_stages
+from tests.engines.tiny_pack import write_tiny_pack
 from tests.tiny_target import write_tiny_target
 from tests.training.tiny_run import BEFORE_PACK, settings, write_chats
 
@@ -187,3 +190,37 @@ def test_a_checkpoint_of_zero_samples_is_the_start_itself(trained: Path, tmp_pat
     saved = load_file(tmp_path / "run" / "av.safetensors")
     assert int(saved["seen"]) == 0
     assert all(np.all(saved[k].numpy() == 0) for k in saved if "lora_B" in k)
+
+
+def test_conversations_a_pack_knows_come_after_those_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus_module, "suite_messages", frozenset)
+    _, pack = write_tiny_pack(tmp_path)
+    run = Run(settings(tmp_path), tmp_path / "run")
+    write_chats(tmp_path / "chats.json")
+    corpus = run.config.corpus.model_copy(update={"new_to": str(pack.path)})
+    known = {f"chat{i}" for i in range(40)}
+    hashes = pack.path / HASHES
+    hashes.unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r"corpus\.new_to: pack '.*' does not say what it was trained on"):
+        next(build_corpus(corpus, run.target, 0))
+    hashes.write_text("\n".join(training_hashes(name, "")[0] for name in known))
+    found = [c for c in build_corpus(corpus, run.target, 0) if c.split == "train"]
+    are_known = [c.family in known for c in found]
+    assert are_known == sorted(are_known), "new ones first"
+    assert 0 < sum(are_known) < len(found)
+    few = corpus.model_copy(update={"token_budget": len(found[0].replay) * 3})
+    assert not any(c.family in known for c in build_corpus(few, run.target, 0) if c.split == "train")
+
+
+def test_a_share_of_the_samples_is_drawn_greedily(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run", ignore=shutil.ignore_patterns("samples*"))
+    drawn = {}
+    for share in (0.0, 0.25, 1.0):
+        shutil.rmtree(tmp_path / "run" / "samples", ignore_errors=True)
+        (tmp_path / "run" / "samples.parquet").unlink(missing_ok=True)
+        drawn[share] = Run(settings(trained, greedy_share=share), tmp_path / "run").samples()["text"].to_list()
+    assert len({tuple(texts) for texts in drawn.values()}) == 3
+    for number, text in enumerate(drawn[0.25]):
+        assert text == drawn[1.0 if number % 4 == 3 else 0.0][number]
