@@ -29,7 +29,7 @@ from ..transcript import Arm, Provenance, Transcript
 from .chats import Chat, chats
 from .config import CorpusConfig
 from .files import write_frame
-from .held_out_source import HASHES, trained_on, training_hashes
+from .held_out_source import HASHES, family_hash, trained_on
 
 _FEWEST = 4
 """Positions below which a conversation is not worth its forward pass."""
@@ -67,16 +67,15 @@ def build_corpus(config: CorpusConfig, target: Target, seed: int) -> Iterator[Co
         quota = _Quota(config, round(config.token_budget * part), max(1, round(config.held_out_conversations * part)))
         random = np.random.default_rng([seed, number])
         dropped: Counter[str] = Counter()
-        for unknown in (known, frozenset[str]()) if known else (known,):
-            for chat in chats(source):
-                if quota.met:
-                    break
-                made = _conversation(chat, target, _Draw(config, source.name, quota, seed, random, taboo, unknown))
-                if isinstance(made, str):
-                    dropped[made] += 1
-                    continue
-                quota.take(made)
-                yield made
+        for chat in _new_first(chats(source), known):
+            if quota.met:
+                break
+            made = _conversation(chat, target, _Draw(config, source.name, quota, seed, random, taboo))
+            if isinstance(made, str):
+                dropped[made] += 1
+                continue
+            quota.take(made)
+            yield made
         left_out = ", ".join(f"{n} {why}" for why, n in sorted(dropped.items())) or "nothing"
         print(f"corpus {source.name}: {quota}; left out: {left_out}", flush=True)
 
@@ -119,7 +118,6 @@ class _Draw:
     seed: int
     random: np.random.Generator
     taboo: frozenset[str]
-    known: frozenset[str]
 
 
 def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str:
@@ -128,8 +126,6 @@ def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str
     split = draw.quota.split(chat.family)
     if split is None:
         return "of another split, or not needed any more"
-    if split == "train" and not draw.known.isdisjoint(training_hashes(chat.family, "")):
-        return "known to the pack before"
     name = chat.id or chat.family
     if name in draw.quota.names:
         return "taken before"
@@ -167,6 +163,17 @@ def _known(pack: str) -> frozenset[str]:
             f"corpus.new_to: pack '{pack}' does not say what it was trained on ({HASHES}); leave new_to out"
         )
     return found
+
+
+def _new_first(found: Iterator[Chat], known: frozenset[str]) -> Iterator[Chat]:
+    """In their order those whose family is not among the hashes `known`, then the others, which are held meanwhile."""
+    held_back = []
+    for chat in found:
+        if family_hash(chat.family) in known:
+            held_back.append(chat)
+        else:
+            yield chat
+    yield from held_back
 
 
 def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int64]:

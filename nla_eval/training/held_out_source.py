@@ -70,10 +70,14 @@ class Request:
         )
 
 
+def family_hash(family: str) -> str:
+    """16 hex digits of a family's sha256."""
+    return hashlib.sha256(family.encode()).hexdigest()[:16]
+
+
 def training_hashes(family: str, digest: str) -> tuple[str, str]:
-    """What a pack's `training_hashes.txt` holds of a transcript: 16 hex digits of its family's sha256, and of its
-    content's."""
-    return hashlib.sha256(family.encode()).hexdigest()[:16], digest[:16]
+    """What a pack's `training_hashes.txt` holds of a transcript: `family_hash`, and 16 hex digits of its content's."""
+    return family_hash(family), digest[:16]
 
 
 def trained_on(pack_folder: Path) -> frozenset[str]:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 import nla_eval.training.corpus as corpus_module
 from nla_eval.errors import InputError, NlaEvalError
 from nla_eval.training.corpus import build_corpus
-from nla_eval.training.held_out_source import HASHES, training_hashes
+from nla_eval.training.held_out_source import HASHES, family_hash
 from nla_eval.training.run import Run
 from nla_eval.training.stages import RECORD, STAGES, Ledger, State, run_stages
 from tests.engines.tiny_pack import write_tiny_pack
@@ -205,7 +205,7 @@ def test_conversations_a_pack_knows_come_after_those_it_does_not(
     hashes.unlink(missing_ok=True)
     with pytest.raises(InputError, match=r"corpus\.new_to: pack '.*' does not say what it was trained on"):
         next(build_corpus(corpus, run.target, 0))
-    hashes.write_text("\n".join(training_hashes(name, "")[0] for name in known))
+    hashes.write_text("\n".join(family_hash(name) for name in known))
     found = [c for c in build_corpus(corpus, run.target, 0) if c.split == "train"]
     are_known = [c.family in known for c in found]
     assert are_known == sorted(are_known), "new ones first"
