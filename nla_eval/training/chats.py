@@ -35,7 +35,7 @@ TRAINING_SOURCES: Registry[Callable[[Path | None], Iterator[Chat]]] = Registry("
 
 def chats(source: SourceConfig) -> Iterator[Chat]:
     """The conversations of one configured source. Raises InputError when there is no source of that name."""
-    from . import packages  # noqa: F401  (registers itself)
+    from . import packages, sessions  # noqa: F401  (register themselves)
 
     return TRAINING_SOURCES.get(source.name)(Path(source.path) if source.path else None)
 

@@ -25,11 +25,12 @@ class SourceConfig(Frozen):
     """One kind of training text."""
 
     name: str
-    """Registered training source: "sharegpt" or "installed_packages"."""
+    """Registered training source: "sharegpt", "installed_packages", "repair_sessions" or
+    "desk_sessions"."""
     share: float = Field(default=1.0, gt=0)
     """Part of the token budget, relative to the other sources'."""
     path: str | None = None
-    """File for sources that need one."""
+    """File or folder, for sources that take one."""
 
 
 class CorpusConfig(Frozen):

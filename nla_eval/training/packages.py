@@ -21,6 +21,7 @@ from pathlib import Path
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageTool, ChatMessageUser
 from inspect_ai.tool import ToolCall
 
+from ..errors import InputError
 from .chats import TRAINING_SOURCES, Chat
 from .tracebacks import failures
 
@@ -53,6 +54,9 @@ _SHOWN = 6_000
 """Characters of a file that a tool shows at once."""
 _FILES = 12
 """Source files of one package."""
+_TABLES = (".json", ".csv")
+LISTED = Path(__file__).with_name("corpus_packages.txt")
+"""Packages that the shipped configuration reads, besides those of the environment."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Package:
     readme: str
     files: tuple[Path, ...]
     """Python sources on disk, in a seeded order."""
+    tables: tuple[Path, ...]
+    """JSON and CSV files on disk, in a seeded order."""
     root: Path
 
     @property
@@ -77,21 +83,27 @@ class Package:
 
 @TRAINING_SOURCES.register("installed_packages")
 def installed_packages(path: Path | None = None) -> Iterator[Chat]:
-    """Conversations about all usable packages in turn: the first of each, then the second of each, and so on."""
-    del path
-    streams = [_chats_of(package) for package in packages()]
+    """Conversations about all usable packages in turn: the first of each, then the second of each, and so on. Packages
+    are those of this environment, or those that `pip install --target` put into the folder `path`."""
+    streams = [_chats_of(package) for package in packages(path)]
     for group in zip_longest(failures(), *streams):
         yield from (chat for chat in group if chat is not None)
 
 
-def packages() -> list[Package]:
-    """The usable distributions by name."""
+def packages(path: Path | None = None) -> list[Package]:
+    """The usable distributions by name: of this environment, or of the folder `path`. Raises InputError when that
+    folder holds none."""
     found: dict[str, Package] = {}
-    for distribution in distributions():
+    for distribution in distributions(path=[str(path)]) if path else distributions():
         name = distribution.metadata["Name"] or ""
         licence = permissive_licence(distribution)
         if licence and not _EVALUATIONS.match(name.lower()):
             found[name.lower()] = _package(distribution, name, licence)
+    if path and not found:
+        raise InputError(
+            f"corpus.sources: no package of a permissive licence in '{path}'; fill it with "
+            f"`pip install --no-deps --target {path} -r {LISTED}`"
+        )
     return [found[name] for name in sorted(found)]
 
 
@@ -125,15 +137,17 @@ def _spdx(text: str) -> str:
 
 def _package(distribution: Distribution, name: str, licence: str) -> Package:
     root = Path(str(distribution.locate_file("")))
-    paths = [Path(str(file)) for file in distribution.files or [] if file.suffix == ".py"]
+    paths = [Path(str(file)) for file in distribution.files or [] if file.suffix in (".py", *_TABLES)]
     able = [
         p for p in paths if not {"tests", "test", "testing", "_vendor", "vendor"} & set(p.parts) and ".." not in p.parts
     ]
     able.sort(key=lambda p: hashlib.sha256(f"{name}/{p.as_posix()}".encode()).digest())
+    sources = tuple(p for p in able if p.suffix == ".py")
+    tables = tuple(p for p in able if p.suffix in _TABLES)
     metadata = distribution.metadata
     body = metadata.get_payload() if hasattr(metadata, "get_payload") else ""
     readme = str(metadata["Description"] or body or "")
-    return Package(name, distribution.version, licence, metadata["Summary"] or "", readme, tuple(able), root)
+    return Package(name, distribution.version, licence, metadata["Summary"] or "", readme, sources, tables, root)
 
 
 def _chats_of(package: Package) -> Iterator[Chat]:

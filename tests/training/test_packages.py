@@ -86,6 +86,9 @@ def test_every_failing_program_shows_the_traceback_that_python_gives() -> None:
 
 
 def test_the_sources_of_training_text_are_listed_on_a_miss() -> None:
-    with pytest.raises(Exception, match="unknown training source 'web'; known: installed_packages, sharegpt"):
+    with pytest.raises(
+        Exception,
+        match="unknown training source 'web'; known: desk_sessions, installed_packages, repair_sessions, sharegpt",
+    ):
         list(chats(SourceConfig(name="web")))
     assert "sharegpt" in TRAINING_SOURCES
