@@ -25,8 +25,7 @@ class SourceConfig(Frozen):
     """One kind of training text."""
 
     name: str
-    """Registered training source: "sharegpt", "installed_packages", "repair_sessions" or
-    "desk_sessions"."""
+    """Registered training source: "sharegpt", "installed_packages", "repair_sessions" or "desk_sessions"."""
     share: float = Field(default=1.0, gt=0)
     """Part of the token budget, relative to the other sources'."""
     path: str | None = None

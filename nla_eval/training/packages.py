@@ -56,7 +56,7 @@ _FILES = 12
 """Source files of one package."""
 _TABLES = (".json", ".csv")
 LISTED = Path(__file__).with_name("corpus_packages.txt")
-"""Packages that the shipped configuration reads, besides those of the environment."""
+"""Packages that the shipped configuration reads from a folder."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def packages(path: Path | None = None) -> list[Package]:
     if path and not found:
         raise InputError(
             f"corpus.sources: no package of a permissive licence in '{path}'; fill it with "
-            f"`pip install --no-deps --target {path} -r {LISTED}`"
+            f"`pip install --no-deps --only-binary :all: --target {path} -r {LISTED}`"
         )
     return [found[name] for name in sorted(found)]
 
