@@ -59,15 +59,16 @@ def build_corpus(config: CorpusConfig, target: Target, seed: int) -> Iterator[Co
 
     What cannot be used is counted with its reason; one line per source says so.
     """
+    opened = [chats(source) for source in config.sources]
     shares = sum(source.share for source in config.sources)
     taboo = suite_messages()
     known = _known(config.new_to) if config.new_to else frozenset[str]()
-    for number, source in enumerate(config.sources):
+    for number, (source, found) in enumerate(zip(config.sources, opened, strict=True)):
         part = source.share / shares
         quota = _Quota(config, round(config.token_budget * part), max(1, round(config.held_out_conversations * part)))
         random = np.random.default_rng([seed, number])
         dropped: Counter[str] = Counter()
-        for chat in _new_first(chats(source), known):
+        for chat in _new_first(found, known):
             if quota.met:
                 break
             made = _conversation(chat, target, _Draw(config, source.name, quota, seed, random, taboo))

@@ -48,13 +48,13 @@ _EVALUATIONS = re.compile(
     r"^(nla[-_]eval|inspect[-_].*|lm[-_]eval.*|sharegpt.*|llm[-_]smollm2|petri.*|control[-_]arena.*)$"
 )
 """Packages that carry suites, other training text, or code about evaluating models."""
-_LARGEST = 60_000
+LARGEST = 60_000
 """Characters of a source file beyond which it is not read."""
 _SHOWN = 6_000
 """Characters of a file that a tool shows at once."""
 _FILES = 12
 """Source files of one package."""
-_TABLES = (".json", ".csv")
+_TABLE_SUFFIXES = (".json", ".csv")
 LISTED = Path(__file__).with_name("corpus_packages.txt")
 """Packages that the shipped configuration reads from a folder."""
 
@@ -85,8 +85,12 @@ class Package:
 def installed_packages(path: Path | None = None) -> Iterator[Chat]:
     """Conversations about all usable packages in turn: the first of each, then the second of each, and so on. Packages
     are those of this environment, or those that `pip install --target` put into the folder `path`."""
-    streams = [_chats_of(package) for package in packages(path)]
-    for group in zip_longest(failures(), *streams):
+    return by_turns(failures(), *map(_chats_of, packages(path)))
+
+
+def by_turns(*streams: Iterator[Chat]) -> Iterator[Chat]:
+    """The first of each stream, then the second of each, and so on."""
+    for group in zip_longest(*streams):
         yield from (chat for chat in group if chat is not None)
 
 
@@ -137,13 +141,13 @@ def _spdx(text: str) -> str:
 
 def _package(distribution: Distribution, name: str, licence: str) -> Package:
     root = Path(str(distribution.locate_file("")))
-    paths = [Path(str(file)) for file in distribution.files or [] if file.suffix in (".py", *_TABLES)]
+    paths = [Path(str(file)) for file in distribution.files or [] if file.suffix in (".py", *_TABLE_SUFFIXES)]
     able = [
         p for p in paths if not {"tests", "test", "testing", "_vendor", "vendor"} & set(p.parts) and ".." not in p.parts
     ]
     able.sort(key=lambda p: hashlib.sha256(f"{name}/{p.as_posix()}".encode()).digest())
     sources = tuple(p for p in able if p.suffix == ".py")
-    tables = tuple(p for p in able if p.suffix in _TABLES)
+    tables = tuple(p for p in able if p.suffix in _TABLE_SUFFIXES)
     metadata = distribution.metadata
     body = metadata.get_payload() if hasattr(metadata, "get_payload") else ""
     readme = str(metadata["Description"] or body or "")
@@ -152,7 +156,7 @@ def _package(distribution: Distribution, name: str, licence: str) -> Package:
 
 def _chats_of(package: Package) -> Iterator[Chat]:
     """One conversation for each of up to `_FILES` files that have something to talk about; the README comes third."""
-    about = _chat(package, "README", _about_readme(package))
+    about = chat_of(package, "README", _about_readme(package))
     made = 0
     for path in package.files:
         if made == _FILES:
@@ -165,12 +169,13 @@ def _chats_of(package: Package) -> Iterator[Chat]:
         messages = next((m for kind in tries if (m := kind(path.as_posix(), module))), None)
         if messages:
             made += 1
-            yield _chat(package, path.as_posix(), messages)
+            yield chat_of(package, path.as_posix(), messages)
             if made == 2 and len(package.readme) > 400 and package.summary:
                 yield about
 
 
-def _chat(package: Package, place: str, messages: list[ChatMessage]) -> Chat:
+def chat_of(package: Package, place: str, messages: list[ChatMessage]) -> Chat:
+    """A conversation about a package, named by a place in it."""
     family = f"package-{package.name.lower()}"
     return Chat(family, messages, package.source, package.licence, id=f"{family}/{place}", prose=False)
 
@@ -185,7 +190,7 @@ class _Module:
 def _module(path: Path) -> _Module | None:
     try:
         source = path.read_text(encoding="utf-8")
-        tree = ast.parse(source) if 300 < len(source) < _LARGEST else None
+        tree = ast.parse(source) if 300 < len(source) < LARGEST else None
     except (OSError, ValueError, SyntaxError, RecursionError):
         return None
     if tree is None:
@@ -206,7 +211,7 @@ def _about_readme(package: Package) -> list[ChatMessage]:
     return [
         _system(package.name),
         ChatMessageUser(content=_one_of(_README, package.name).format(name=package.name)),
-        *_tool("read_file", {"path": "README.md"}, package.readme[:_SHOWN]),
+        *tool_step("read_file", {"path": "README.md"}, package.readme[:_SHOWN]),
         ChatMessageAssistant(content=f"{package.name} {package.version}: {package.summary}"),
     ]
 
@@ -222,8 +227,8 @@ def _explained(path: str, module: _Module) -> list[ChatMessage]:
     return [
         _system(path),
         ChatMessageUser(content=_one_of(_EXPLAIN, path).format(name=function.name, path=path)),
-        *_tool("bash", {"command": f"grep -nE '^ *(def|class) ' {path}"}, found[:1500], "Let me find it first."),
-        *_tool("read_file", {"path": path, "start_line": start + 1}, shown),
+        *tool_step("bash", {"command": f"grep -nE '^ *(def|class) ' {path}"}, found[:1500], "Let me find it first."),
+        *tool_step("read_file", {"path": path, "start_line": start + 1}, shown),
         ChatMessageAssistant(content=f"`{_signature(function)}`\n\n" + "\n\n".join(about[:3])),
     ]
 
@@ -253,8 +258,8 @@ def _edited(path: str, module: _Module) -> list[ChatMessage] | None:
     return [
         _system(path),
         ChatMessageUser(content=_one_of(_RESTORE, path).format(name=function.name, path=path)),
-        *_tool("read_file", {"path": path}, before + kept),
-        *_tool("insert_lines", edit, f"{path}: {len(gone.splitlines())} lines inserted"),
+        *tool_step("read_file", {"path": path}, before + kept),
+        *tool_step("insert_lines", edit, f"{path}: {len(gone.splitlines())} lines inserted"),
         ChatMessageAssistant(content=f"Done. `{function.name}` in {path} is complete again:\n\n```python\n{gone}\n```"),
     ]
 
@@ -328,9 +333,11 @@ def _signature(function: ast.FunctionDef) -> str:
     return f"{function.name}({ast.unparse(function.args)}){returns}"
 
 
-def _tool(name: str, arguments: Mapping[str, object], result: str, said: str = "") -> list[ChatMessage]:
-    """A call and its result."""
-    call = ToolCall(id=f"call-{name}", function=name, arguments=dict(arguments))
+def tool_step(
+    name: str, arguments: Mapping[str, object], result: str, said: str = "", number: int | None = None
+) -> list[ChatMessage]:
+    """A call and its result; the call's id ends in `number`, or else in the tool's name."""
+    call = ToolCall(id=f"call-{name if number is None else number}", function=name, arguments=dict(arguments))
     return [
         ChatMessageAssistant(content=said, tool_calls=[call]),
         ChatMessageTool(content=result, function=name, tool_call_id=call.id),

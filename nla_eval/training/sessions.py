@@ -13,24 +13,20 @@ import json
 import re
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageTool, ChatMessageUser
-from inspect_ai.tool import ToolCall
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
 from .chats import TRAINING_SOURCES, Chat
-from .packages import Package, packages
+from .packages import LARGEST, Package, by_turns, chat_of, packages, tool_step
 
 _PHRASES = Path(__file__).with_name("session_phrases.yaml")
-_LARGEST = 60_000
-"""Characters of a source file beyond which it is not read."""
 _LARGEST_TABLE = 4_000_000
 """Bytes of a table beyond which it is not read."""
 _ROW = 1_500
@@ -48,27 +44,13 @@ _AROUND = 30
 @TRAINING_SOURCES.register("repair_sessions")
 def repair_sessions(path: Path | None = None) -> Iterator[Chat]:
     """Sessions that mend a file, of all usable packages in turn: those installed, or those in the folder `path`."""
-    return _by_turns(path, _repairs)
+    return by_turns(*map(_repairs, packages(path)))
 
 
 @TRAINING_SOURCES.register("desk_sessions")
 def desk_sessions(path: Path | None = None) -> Iterator[Chat]:
     """Sessions about records, of all usable packages that carry tables in turn; `path` as above."""
-    return _by_turns(path, _desks)
-
-
-def _by_turns(
-    path: Path | None, sessions: Callable[[Package], Iterator[tuple[str, list[ChatMessage]]]]
-) -> Iterator[Chat]:
-    """The first session of each package, then the second of each, and so on."""
-    found = packages(path)
-    for group in zip_longest(*map(sessions, found)):
-        for package, made in zip(found, group, strict=True):
-            if made is not None:
-                place, messages = made
-                family = f"package-{package.name.lower()}"
-                name = f"{family}/{place}"
-                yield Chat(family, messages, package.source, package.licence, id=name, prose=False)
+    return by_turns(*map(_desks, packages(path)))
 
 
 class _Script:
@@ -94,11 +76,7 @@ class _Script:
         self.messages.append(ChatMessageAssistant(content=text.strip()))
 
     def call(self, tool: str, arguments: Mapping[str, object], result: str, said: str = "") -> None:
-        made = ToolCall(id=f"call-{len(self.messages)}", function=tool, arguments=dict(arguments))
-        self.messages += [
-            ChatMessageAssistant(content=said.strip(), tool_calls=[made]),
-            ChatMessageTool(content=result, function=tool, tool_call_id=made.id),
-        ]
+        self.messages += tool_step(tool, arguments, result, said.strip(), len(self.messages))
 
 
 @cache
@@ -107,7 +85,7 @@ def _phrases() -> dict[str, list[str]]:
     return read
 
 
-def _repairs(package: Package) -> Iterator[tuple[str, list[ChatMessage]]]:
+def _repairs(package: Package) -> Iterator[Chat]:
     made = 0
     for path in package.files:
         if made == _REPAIRS:
@@ -119,13 +97,13 @@ def _repairs(package: Package) -> Iterator[tuple[str, list[ChatMessage]]]:
         messages = repaired(path.as_posix(), source)
         if messages:
             made += 1
-            yield f"repair/{path.as_posix()}", messages
+            yield chat_of(package, f"repair/{path.as_posix()}", messages)
 
 
 def repaired(path: str, source: str) -> list[ChatMessage] | None:
     """A session in which an agent finds the one line of `source` that was broken and puts it back; None where no line
     can be broken so that the file no longer compiles."""
-    if not 600 < len(source) < _LARGEST:
+    if not 600 < len(source) < LARGEST:
         return None
     script = _Script(path)
     broken = _broken(source, path, script.random)
@@ -151,28 +129,26 @@ def _broken(source: str, path: str, random: np.random.Generator) -> tuple[int, s
     """(line number, source with that line broken, Python's message): the first of some random lines whose breaking
     Python names."""
     lines = source.splitlines()
-    if _compiles(source, path) is not True:
+    if _failure(source, path):
         return None
     able = [i for i, line in enumerate(lines) if 8 < len(line.strip()) < 120 and re.search(r"(:|[)\]}])$", line)]
     for index in random.permutation(able)[:8] if able else []:
         text = "\n".join([*lines[:index], lines[index][:-1], *lines[index + 1 :]]) + "\n"
-        error = _compiles(text, path)
+        error = _failure(text, path)
         if isinstance(error, SyntaxError) and error.lineno and abs(error.lineno - int(index) - 1) <= 3:
             return int(index) + 1, text, "".join(traceback.format_exception_only(error)).rstrip()
     return None
 
 
-def _compiles(source: str, path: str) -> SyntaxError | bool:
-    """True, or why not; False where the compiler itself gives up."""
+def _failure(source: str, path: str) -> Exception | None:
+    """Why a source does not compile: a SyntaxError, or whatever the compiler gives up with."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             compile(source, path, "exec", dont_inherit=True)
-    except SyntaxError as err:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
         return err
-    except (ValueError, RecursionError, MemoryError):
-        return False
-    return True
+    return None
 
 
 def _window(path: str, text: str, line: int, around: int = _AROUND) -> str:
@@ -194,7 +170,7 @@ class Table:
     rows: tuple[dict[str, Any], ...]
 
 
-def _desks(package: Package) -> Iterator[tuple[str, list[ChatMessage]]]:
+def _desks(package: Package) -> Iterator[Chat]:
     made = 0
     for path in package.tables:
         if made == _TABLES:
@@ -206,7 +182,7 @@ def _desks(package: Package) -> Iterator[tuple[str, list[ChatMessage]]]:
                 place = f"desk/{path.as_posix()}/{table.name}/{number}"
                 messages = desk_session(place, table)
                 if messages:
-                    yield place, messages
+                    yield chat_of(package, place, messages)
 
 
 def tables_of(path: Path) -> list[Table]:
