@@ -23,9 +23,9 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from ._tool_calls import tool_calls
 from .engines.base import Captured, CaptureRequest
 from .errors import InputError, NlaEvalError
+from .replay.tool_calls import tool_calls
 from .runtime import Runtime, RuntimeSettings, runtime_for
 from .transcript import Arm, Provenance, Transcript
 
@@ -146,7 +146,7 @@ class NLATargetAPI(ModelAPI):
     ) -> GenerateRequest:
         """In the worker thread: what the target is asked to continue."""
         from ._generation import GenerateRequest
-        from .replay import ReplayConfig, replay
+        from .replay.replay import ReplayConfig, replay
 
         target = self.runtime.target
         prompt = Transcript(

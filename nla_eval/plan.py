@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from .engines.base import CaptureRequest, Sampling
 from .errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
 from .lanes import ENGINE_LANES, Site, lanes_in, token_class
-from .positions import parse_policy, sample_positions
 from .progress import Meter, Progress, silent
 from .readings import Lane
-from .replay import ReplayConfig, replay
-from .replay_types import WINDOW_POLICIES, Channel, Replay
+from .replay.positions import parse_policy, sample_positions
+from .replay.replay import ReplayConfig, replay
+from .replay.types import WINDOW_POLICIES, Channel, Replay
 from .store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
 from .transcript import Arm, Transcript
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from .judgement import Headline
 from .readings import StopReason
-from .replay_types import FOREIGN_CALLS
+from .replay.types import FOREIGN_CALLS
 from .stats import Resampling, cluster_ratio, implied_any_of_k, units_needed, upper_bound, wilson
 from .stats.balance import UNBALANCED, pooled_deviation, standardised_difference
 from .tally_frames import Unit, Verdicts

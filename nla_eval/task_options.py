@@ -11,9 +11,9 @@ from .errors import InputError
 from .lanes import ENGINE_LANES
 from .matching import Measure, parse_measures
 from .on_policy import AnswerSettings
-from .positions import parse_policy
 from .readings import Lane
-from .replay_types import WINDOW_POLICIES
+from .replay.positions import parse_policy
+from .replay.types import WINDOW_POLICIES
 
 
 class TaskOptions(BaseModel):

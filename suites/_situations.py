@@ -14,8 +14,8 @@ from nla_eval.suites._content import OWN, chat, read_folder
 from nla_eval.suites._repository import Effect, Repository
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nla_eval._tool_calls import ID_LENGTH
 from nla_eval.errors import InputError
+from nla_eval.replay.tool_calls import ID_LENGTH
 from nla_eval.sources import message_id
 from nla_eval.transcript import Arm, Transcript
 

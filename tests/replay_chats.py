@@ -19,8 +19,8 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall, ToolInfo, ToolParam, ToolParams
 from transformers import PreTrainedTokenizerBase
 
-from nla_eval.replay import ReplayConfig
-from nla_eval.replay_types import Channel, Replay
+from nla_eval.replay.replay import ReplayConfig
+from nla_eval.replay.types import Channel, Replay
 from nla_eval.transcript import Arm, Provenance, Transcript
 
 Tokenizer = PreTrainedTokenizerBase

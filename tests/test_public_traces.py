@@ -27,10 +27,10 @@ from nla_eval.errors import StoreError
 from nla_eval.judgement import Outcome
 from nla_eval.pack import PUBLIC_PAIRS, Pack
 from nla_eval.pack_meta import DEFAULT_MIN_POSITION, PUBLIC_VARIANCE
-from nla_eval.positions import parse_policy, sample_positions
 from nla_eval.prompts import parse_explanation
 from nla_eval.readings import SCHEMA, Lane, StopReason
-from nla_eval.replay_types import Channel, Replay, Window
+from nla_eval.replay.positions import parse_policy, sample_positions
+from nla_eval.replay.types import Channel, Replay, Window
 from nla_eval.store_rows import from_disk, to_disk
 
 TEMPLATE_IDS = {

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, MissingExtraError, NlaEvalError
 from ..pack import load_pack
-from ..positions import parse_policy, sample_positions
 from ..redact import redact_messages
-from ..replay import ReplayConfig, replay
-from ..replay_types import Channel, Replay
+from ..replay.positions import parse_policy, sample_positions
+from ..replay.replay import ReplayConfig, replay
+from ..replay.types import Channel, Replay
 from ..suite import family_bucket
 from ..target import Target
 from ..transcript import Arm, Provenance, Transcript

@@ -24,8 +24,8 @@ from ..engines.loading import ADAPTER
 from ..engines.self_test import VECTORS, KnownVectors, write_known
 from ..pack import PACKS, Pack, load_pack
 from ..pack_meta import SIDECAR, PackMeta
-from ..positions import parse_policy, sample_positions
-from ..replay import ReplayConfig, replay
+from ..replay.positions import parse_policy, sample_positions
+from ..replay.replay import ReplayConfig, replay
 from .card import card_entries, write_card
 from .estimate import said_bytes, whole_bytes
 from .evaluate import Measured, measure, subject_of

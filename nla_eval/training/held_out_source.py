@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from ..engines.base import CaptureRequest, Engine
 from ..engines.loading import load_lm
 from ..errors import InputError
-from ..positions import parse_policy, sample_positions
-from ..replay import ReplayConfig, replay
-from ..replay_types import Channel, Replay
+from ..replay.positions import parse_policy, sample_positions
+from ..replay.replay import ReplayConfig, replay
+from ..replay.types import Channel, Replay
 from ..sources import SOURCES, Skipped, SourceOptions
 from ..suite import family_bucket
 from ..target import Target

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
-from ..replay import ReplayConfig, replay
-from ..replay_types import Channel
+from ..replay.replay import ReplayConfig, replay
+from ..replay.types import Channel
 from ..scores import Baselines
 from .ablation import Condition, condition, mse_nrm
 from .figures import Ints

@@ -28,8 +28,8 @@ from replay_chats import (
 )
 
 from nla_eval.errors import TemplateError
-from nla_eval.replay import replay
-from nla_eval.replay_types import Channel
+from nla_eval.replay.replay import replay
+from nla_eval.replay.types import Channel
 
 # -- look-alikes and strange text --------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool,
 from inspect_ai.tool import ToolInfo
 from transformers import PreTrainedTokenizerBase
 
-from ._tool_calls import ID_LENGTH
-from .errors import TemplateError
-from .prompts import TEMPLATE_DATE
-from .replay_types import Channel
-from .transcript import Transcript, content_parts
+from ..errors import TemplateError
+from ..prompts import TEMPLATE_DATE
+from ..transcript import Transcript, content_parts
+from .tool_calls import ID_LENGTH
+from .types import Channel
 
 _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _TEXT_CHANNEL = {

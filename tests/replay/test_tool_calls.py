@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from inspect_ai.tool import ToolInfo
 
-from nla_eval._tool_calls import tool_calls
+from nla_eval.replay.tool_calls import tool_calls
 
 TOOLS = [ToolInfo(name="run", description="d"), ToolInfo(name="read", description="d")]
 

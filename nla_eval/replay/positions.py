@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .registry import Registry
-from .replay_types import Channel, Replay
+from ..errors import InputError
+from ..registry import Registry
+from .types import Channel, Replay
 
 Positions = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .replay_types import Replay, Window
+from .types import Replay, Window
 
 _PER_TOKEN = ("token_ids", "message", "channel", "turn", "char_start", "char_end", "special")
 

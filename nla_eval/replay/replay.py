@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from ._align import Alignment, Span, align
-from ._render import Plan, plans, render_messages, template_source
-from ._window import head_of, placed, tails
-from .errors import InputError, TemplateError
-from .replay_types import WINDOW_POLICIES, Channel, Replay, Window
-from .transcript import Transcript
+from ..errors import InputError, TemplateError
+from ..transcript import Transcript
+from .align import Alignment, Span, align
+from .template import Plan, plans, render_messages, template_source
+from .types import WINDOW_POLICIES, Channel, Replay, Window
+from .window import head_of, placed, tails
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from ._render import Piece, Plan
-from .errors import TemplateError
-from .replay_types import Channel
+from ..errors import TemplateError
+from .template import Piece, Plan
+from .types import Channel
 
 _MAX_RENDERS = 96
 """Bound on the renders spent on isolating pieces that the template treats differently once marked."""

@@ -20,9 +20,9 @@ from inspect_ai.tool import ToolCall
 from transformers import PreTrainedTokenizerBase
 
 from nla_eval.errors import InputError
-from nla_eval.positions import POLICIES, Policy, parse_policy, sample_positions
-from nla_eval.replay import ReplayConfig, replay
-from nla_eval.replay_types import Channel, Replay, Window
+from nla_eval.replay.positions import POLICIES, Policy, parse_policy, sample_positions
+from nla_eval.replay.replay import ReplayConfig, replay
+from nla_eval.replay.types import Channel, Replay, Window
 from nla_eval.transcript import Arm, Provenance, Transcript
 
 EVERY = ["uniform_response(5)", "stratified(7)", "boundaries", "all", "last"]

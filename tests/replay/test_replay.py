@@ -9,8 +9,8 @@ from inspect_ai.model import ChatMessage
 from replay_chats import LONG, Tokenizer, TokenizerWith, assert_tiles, assistant, characters, system, transcript, user
 
 from nla_eval.errors import InputError, TemplateError
-from nla_eval.replay import ReplayConfig, replay, tokens_by_channel
-from nla_eval.replay_types import Channel
+from nla_eval.replay.replay import ReplayConfig, replay, tokens_by_channel
+from nla_eval.replay.types import Channel
 
 # -- spans on the default target --------------------------------------------------------------------------------------
 

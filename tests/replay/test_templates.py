@@ -34,8 +34,8 @@ from replay_chats import (
     user,
 )
 
-from nla_eval.replay import ReplayConfig, replay
-from nla_eval.replay_types import FOREIGN_CALLS, Channel, Replay
+from nla_eval.replay.replay import ReplayConfig, replay
+from nla_eval.replay.types import FOREIGN_CALLS, Channel, Replay
 from nla_eval.tally_arms import arms_of
 
 

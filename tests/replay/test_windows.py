@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from inspect_ai.model import ChatMessage
 from replay_chats import LONG, Tokenizer, assistant, call, characters, result, system, transcript, user
 
-from nla_eval._window import tails
 from nla_eval.errors import InputError
-from nla_eval.positions import parse_policy, sample_positions
-from nla_eval.replay import ReplayConfig, replay
-from nla_eval.replay_types import Channel
+from nla_eval.replay.positions import parse_policy, sample_positions
+from nla_eval.replay.replay import ReplayConfig, replay
+from nla_eval.replay.types import Channel
+from nla_eval.replay.window import tails
 
 TURNS = [
     m for n in range(6) for m in (user(f"Question {n}: {'what now ' * 9}"), assistant(f"Answer {n} {'so be it ' * 9}"))
