@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .plan import PlannedRun, Prepared
 from .progress import duration
 from .reading import Spent
-from .store import ReadingStore
+from .store.store import ReadingStore
 from .target import cache_dir
 
 _FILE = "rates.json"

@@ -23,7 +23,7 @@ from .errors import InputError
 from .judgement import Classifier
 from .matching import MatchedArm
 from .readings import KEY, SCHEMA, StopReason
-from .store import TRANSCRIPT_SCHEMA, ReadingStore
+from .store.store import TRANSCRIPT_SCHEMA, ReadingStore
 from .suite import get_suite, suite_names
 from .tally_frames import Frames
 from .transcript import content_digest

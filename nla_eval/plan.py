@@ -22,7 +22,7 @@ from .readings import Lane
 from .replay.positions import parse_policy, sample_positions
 from .replay.replay import ReplayConfig, replay
 from .replay.types import WINDOW_POLICIES, Channel, Replay
-from .store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
+from .store.store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
 from .transcript import Arm, Transcript
 
 _CONTEXT_CHARS = 240

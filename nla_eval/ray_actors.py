@@ -35,7 +35,7 @@ from .stages import (
     score_stage,
     verbalize_stage,
 )
-from .store import ReadingKey, ReadingStore, StoredActivations
+from .store.store import ReadingKey, ReadingStore, StoredActivations
 
 In = TypeVar("In")
 Out = TypeVar("Out")

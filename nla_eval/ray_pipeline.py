@@ -30,7 +30,7 @@ from .ray_actors import (
 from .reading import ReadResult, Scores, run_facts
 from .readings import Lane
 from .stages import failed_readings
-from .store import ReadingKey, ReadingStore, reading_key
+from .store.store import ReadingKey, ReadingStore, reading_key
 
 T = TypeVar("T")
 

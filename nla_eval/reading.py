@@ -44,7 +44,7 @@ from .stages import (
     score_stage,
     verbalize_stage,
 )
-from .store import ReadingStore, StoredActivations, reading_key
+from .store.store import ReadingStore, StoredActivations, reading_key
 from .transcript import Arm, Transcript
 
 __all__ = [

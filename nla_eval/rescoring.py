@@ -13,7 +13,7 @@ import polars as pl
 from .lanes import ControlLanes, Site
 from .readings import Lane, Reading, StopReason
 from .stages import Unscored, Vectors, draft_of
-from .store import ReadingKey, ReadingStore, reading_key
+from .store.store import ReadingKey, ReadingStore, reading_key
 
 _NORM_TOLERANCE = 1e-3
 """Relative; a stand-in whose norm is further from the recorded one is another vector."""

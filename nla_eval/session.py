@@ -23,7 +23,7 @@ from .readings import Lane, Reading, StopReason
 from .runtime import Runtime
 from .scores import normalised
 from .stages import Draft, Drawn, Scoring, ShuffleReference, draft_of, failed_readings, score_stage, verbalize_stage
-from .store import ReadingStore, StoredActivations, StoreIdentity
+from .store.store import ReadingStore, StoredActivations, StoreIdentity
 from .transcript import Arm, Transcript
 
 _BANK_LANES = (Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN)

@@ -16,7 +16,7 @@ from .lanes import ControlLanes, Site, token_class
 from .plan import Prepared, fault_line, transcript_fault
 from .readings import Lane, Reading, StopReason
 from .scores import ARScores, normalised
-from .store import StoredActivations, StoreIdentity, TranscriptRow
+from .store.store import StoredActivations, StoreIdentity, TranscriptRow
 from .transcript import Arm
 
 Vectors = NDArray[np.float32]

@@ -23,7 +23,7 @@ from nla_eval.awareness import _WORK, awareness, awareness_task, first_user_line
 from nla_eval.errors import InputError
 from nla_eval.readings import Lane, Reading, StopReason
 from nla_eval.state import NLAState
-from nla_eval.store import ReadingStore
+from nla_eval.store.store import ReadingStore
 from nla_eval.suite import Suite
 from nla_eval.task_options import TaskOptions
 from nla_eval.transcript import Arm

@@ -14,7 +14,7 @@ import pytest
 import nla_eval.runtime as runtime_module
 from nla_eval.cli import main
 from nla_eval.frames import flat, gather
-from nla_eval.store import ReadingStore
+from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm
 from tests import planted_task
 from tests.fakes import CUE, PlantedEngine
@@ -212,7 +212,7 @@ def test_a_disk_that_fills_up_is_one_line_and_the_same_command_goes_on(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("nla_eval.store_files.os.fsync", filling)
+        patch.setattr("nla_eval.store.files.os.fsync", filling)
         assert nla_eval(monkeypatch, *args) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nla-eval: ")]
     assert len(told) == 1

@@ -11,7 +11,7 @@ from nla_eval.cost import Rates, Setting, bytes_line, expected, plan_table, reme
 from nla_eval.engines.base import Sampling
 from nla_eval.plan import PlannedRun, ReadingPlan, plan_run
 from nla_eval.reading import Bench, Spent, read
-from nla_eval.store import ReadingStore
+from nla_eval.store.store import ReadingStore
 from tests.fakes import PlantedEngine, both_arms, plain_scores
 from tests.test_reading import INSTRUMENT, PLAN, TARGET
 

@@ -18,7 +18,7 @@ from nla_eval.design import Design
 from nla_eval.errors import InputError
 from nla_eval.frames import _designs, as_scored, gather, judged
 from nla_eval.matching import Balance, MatchedArm, Measure
-from nla_eval.store import Fact, ReadingStore
+from nla_eval.store.store import Fact, ReadingStore
 from nla_eval.tally import TallyOptions, tally
 from nla_eval.transcript import Arm
 from tests.planted_task import planted_suite

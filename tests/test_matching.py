@@ -16,7 +16,7 @@ from nla_eval.errors import InputError
 from nla_eval.matching import MatchedArm, Measure, match, parse_measures
 from nla_eval.plan import ReadingPlan
 from nla_eval.runtime import RuntimeSettings
-from nla_eval.store import Fact
+from nla_eval.store.store import Fact
 from nla_eval.suite import get_suite
 from nla_eval.transcript import Arm, Provenance, Transcript
 from tests import planted_task  # noqa: F401  (registers the engine "planted")

@@ -32,7 +32,7 @@ from nla_eval.reading import Bench, ReadResult, Scores, read
 from nla_eval.readings import Lane, StopReason
 from nla_eval.runtime import RuntimeSettings
 from nla_eval.scores import ar_scores
-from nla_eval.store import ReadingStore
+from nla_eval.store.store import ReadingStore
 from nla_eval.target import load_target
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import both_arms

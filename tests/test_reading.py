@@ -36,7 +36,7 @@ from nla_eval.reading import (
     verbalize_stage,
 )
 from nla_eval.readings import Lane, StopReason
-from nla_eval.store import ReadingStore
+from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm, Transcript, content_digest
 from tests.fakes import AWARE, ByteTarget, PlantedEngine, TinyPack, both_arms, chat, plain_scores
 

@@ -16,7 +16,7 @@ from ..plan import Instrument, ReadingPlan, plan_run
 from ..reading import Bench, kept, read
 from ..readings import Lane
 from ..stages import Scorer
-from ..store import ReadingStore
+from ..store.store import ReadingStore
 from ..transcript import Arm, Provenance, Transcript
 from .figures import Figure
 

@@ -25,7 +25,7 @@ from ..readings import Lane
 from ..runtime import Runtime, RuntimeSettings, runtime_for
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
-from ..store import ActivationStorage, Fact, ReadingStore
+from ..store.store import ActivationStorage, Fact, ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import InputError
-from ..store import ReadingStore
-from ..store_compact import compact
+from ..store.compact import compact
+from ..store.store import ReadingStore
 
 
 def run_compact(url: str, part_mib: int) -> None:

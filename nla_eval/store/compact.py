@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from .errors import InputError
+from ..errors import InputError
+from .files import Part, PartGoneError
+from .rows import KINDS, resolved
 from .store import ReadingStore
-from .store_files import Part, PartGoneError
-from .store_rows import KINDS, resolved
 
 PART_BYTES = 64 << 20
 """Merged parts are about this large on disk; parts of at least half of it are left as they are."""

@@ -16,10 +16,10 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import StoreError
-from .readings import KEY, SCHEMA, Reading, StopReason
-from .store_files import Part, PartGoneError, StoreFiles
-from .store_rows import (
+from ..errors import StoreError
+from ..readings import KEY, SCHEMA, Reading, StopReason
+from .files import Part, PartGoneError, StoreFiles
+from .rows import (
     FACT_SCHEMA,
     KINDS,
     MESSAGE_SCHEMA,

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from .errors import MissingExtraError, StoreError
+from ..errors import MissingExtraError, StoreError
 
 T = TypeVar("T")
 

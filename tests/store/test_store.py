@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
 from nla_eval.readings import SCHEMA, Lane, Reading, StopReason
-from nla_eval.store import ReadingStore, StoredActivations, StoreIdentity, TranscriptRow
-from nla_eval.store_rows import from_disk, to_disk
+from nla_eval.store.rows import from_disk, to_disk
+from nla_eval.store.store import ReadingStore, StoredActivations, StoreIdentity, TranscriptRow
 
 IDENTITY = StoreIdentity(
     pack="tiny@1", target="t0", layer=2, d_model=3, policy="last", seed=0, temperature=1.0, max_new_tokens=8
@@ -138,7 +138,7 @@ def test_a_write_that_dies_before_the_rename_leaves_the_store_as_it_was(
     def die(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("nla_eval.store_files.os.replace", die)
+    monkeypatch.setattr("nla_eval.store.files.os.replace", die)
     with pytest.raises(StoreError, match="disk full"):
         store.append([reading(6)])
     assert store.readings()["position"].to_list() == [5]
@@ -294,7 +294,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_finished(
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr("nla_eval.store_files.os.fsync", full)
+        patch.setattr("nla_eval.store.files.os.fsync", full)
         with pytest.raises(StoreError, match=f"(?i){says}.*free some room and run the same command again") as caught:
             store.append([reading(6)])
     assert "\n" not in str(caught.value)
@@ -308,7 +308,7 @@ def test_a_part_that_the_kernel_cuts_short_is_never_seen(tmp_path: Path) -> None
     """A real short write: the file size limit of a process ends it in the middle of a part."""
     store = ReadingStore.create(str(tmp_path), IDENTITY)
     code = (
-        "import resource, sys\nfrom tests.test_store import *\n"
+        "import resource, sys\nfrom tests.store.test_store import *\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "store = ReadingStore.open(sys.argv[1])\nstore.append([reading(5)] * 1)\n"
         "store.append([reading(p, explanation=os.urandom(99).hex()) for p in range(99)])\n"

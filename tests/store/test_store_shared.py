@@ -19,11 +19,11 @@ from polars.testing import assert_frame_equal
 
 from nla_eval.errors import StoreError
 from nla_eval.readings import StopReason
-from nla_eval.store import ReadingStore, StoredActivations
-from nla_eval.store_compact import compact, runs_of
-from nla_eval.store_files import Part, StoreFiles
-from nla_eval.store_rows import Fact
-from tests.test_store import IDENTITY, reading, row
+from nla_eval.store.compact import compact, runs_of
+from nla_eval.store.files import Part, StoreFiles
+from nla_eval.store.rows import Fact
+from nla_eval.store.store import ReadingStore, StoredActivations
+from tests.store.test_store import IDENTITY, reading, row
 
 ROOT = Path(__file__).resolve().parent.parent
 BUCKET = "readings"
@@ -57,7 +57,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def process(code: str, *args: str) -> subprocess.Popen[str]:
     """Another Python process on the same store."""
-    head = "import os, signal, sys\nfrom tests.test_store import *\nfrom nla_eval.store_compact import compact\n"
+    head = "import os, signal, sys\nfrom tests.store.test_store import *\nfrom nla_eval.store.compact import compact\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *args],
         cwd=ROOT,
@@ -196,7 +196,7 @@ def test_a_part_that_came_after_the_manifest_keeps_a_compacted_store_unfinished(
 
 
 KILLED = """
-from nla_eval.store_files import StoreFiles
+from nla_eval.store.files import StoreFiles
 how = sys.argv[2]
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from .errors import StoreError
-from .readings import KEY, SCHEMA, StopReason
+from ..errors import StoreError
+from ..readings import KEY, SCHEMA, StopReason
 
 ActivationStorage = Literal["float32", "float16", "bfloat16", "none"]
 """How a store keeps activations. bfloat16 is kept as its bits (UInt16): parquet has no such number."""
