@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 from nla_eval.errors import InputError
 from nla_eval.judgement import Headline, Label
-from nla_eval.sentences import windows
+from nla_eval.judging.sentences import windows
 
 from .lexicon import find_hits
 

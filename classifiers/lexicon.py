@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nla_eval.classify import CLASSIFIERS, rubric_ref
 from nla_eval.judgement import Evidence, Headline, Judgement, Label, Outcome, Rubric
-from nla_eval.sentences import sentences
+from nla_eval.judging.classify import CLASSIFIERS, rubric_ref
+from nla_eval.judging.sentences import sentences
 
 from ._patterns import AWARE_RULES, DENIAL, FICTION, OTHER_RULES, SUPPRESSES, Rule
 

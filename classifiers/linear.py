@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nla_eval.classify import CLASSIFIERS, rubric_ref
 from nla_eval.errors import InputError
 from nla_eval.judgement import Evidence, Headline, Judgement, Label, Outcome, Rubric
-from nla_eval.sentences import sentences
+from nla_eval.judging.classify import CLASSIFIERS, rubric_ref
+from nla_eval.judging.sentences import sentences
 
 from ._features import LinearModel, headline_labels, load_model, text_windows
 from ._patterns import FICTION

@@ -25,10 +25,10 @@ from inspect_ai.model import (
 from inspect_ai.util import LimitExceededError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from nla_eval.classify import CLASSIFIERS, rubric_ref
 from nla_eval.errors import InputError
 from nla_eval.judgement import Evidence, Headline, Judgement, Label, Outcome, Rubric
-from nla_eval.sentences import windows
+from nla_eval.judging.classify import CLASSIFIERS, rubric_ref
+from nla_eval.judging.sentences import windows
 
 ROLE = "judge"
 WINDOW = 24_000

@@ -17,8 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nla_eval.classify import load_rubric
 from nla_eval.judgement import Headline, Judgement, Label, Outcome, Rubric
+from nla_eval.judging.classify import load_rubric
 
 from ._features import MODEL_PATH, LinearModel, char_vectorizer, lexicon_features, save_model, word_vectorizer
 from .lexicon import Lexicon

@@ -17,17 +17,17 @@ from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
 from pydantic import ValidationError
 
-from .classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
 from .design import Design
 from .errors import InputError
 from .judgement import Classifier
+from .judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
+from .judging.turns import turn_texts
 from .matching import MatchedArm
 from .readings import KEY, SCHEMA, StopReason
 from .store.store import TRANSCRIPT_SCHEMA, ReadingStore
 from .suite import get_suite, suite_names
 from .tally_frames import Frames
 from .transcript import content_digest
-from .turns import turn_texts
 
 _STATE = "NLAState:"
 

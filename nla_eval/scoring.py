@@ -121,7 +121,7 @@ def awareness(
 
 def _checked(name: str, headline: str, rubric: str, blurb: str | None) -> Classifier:
     from ._target_api import user_folder
-    from .classify import make_classifier
+    from .judging.classify import make_classifier
 
     if headline not in list(Headline):
         known = ", ".join(h.value for h in Headline)
@@ -137,7 +137,7 @@ def _checked(name: str, headline: str, rubric: str, blurb: str | None) -> Classi
 async def _judged(nla: NLAState, messages: Sequence[ChatMessage], classifier: Classifier) -> Frames:
     import polars as pl
 
-    from .classify import judge_messages, judge_readings
+    from .judging.classify import judge_messages, judge_readings
     from .store.store import TRANSCRIPT_SCHEMA
     from .tally_frames import Frames
 
@@ -181,7 +181,7 @@ class _Card:
 
     def score(self, messages: Sequence[ChatMessage]) -> Score:
         """What the log keeps: values, compact counts, every judgement, and a text with cites."""
-        from .classify import rubric_ref
+        from .judging.classify import rubric_ref
 
         lines, cited = self._explain()
         references = [

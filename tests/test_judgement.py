@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nla_eval.classify import load_rubric
 from nla_eval.errors import InputError
 from nla_eval.judgement import JUDGED, Headline, Judgement, Label, Outcome, Rubric
+from nla_eval.judging.classify import load_rubric
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from nla_eval.classify import judge_readings, make_classifier
 from nla_eval.engines.self_test import KnownVectors, read_known, write_known
 from nla_eval.engines.vllm_prompt import injected_row
 from nla_eval.errors import StoreError
 from nla_eval.judgement import Outcome
+from nla_eval.judging.classify import judge_readings, make_classifier
 from nla_eval.pack import PUBLIC_PAIRS, Pack
 from nla_eval.pack_meta import DEFAULT_MIN_POSITION, PUBLIC_VARIANCE
 from nla_eval.prompts import parse_explanation

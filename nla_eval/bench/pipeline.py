@@ -10,8 +10,8 @@ import anyio
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
-from ..classify import judge_readings, make_classifier
 from ..engines.base import Engine, Sampling
+from ..judging.classify import judge_readings, make_classifier
 from ..plan import Instrument, ReadingPlan, plan_run
 from ..reading import Bench, kept, read
 from ..readings import Lane

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..sentences import sentences
+from ..judging.sentences import sentences
 
 _WORDS = re.compile(r"\w+")
 MASK = "…"

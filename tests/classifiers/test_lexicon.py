@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from nla_eval.classifiers.lexicon import Lexicon
 
-from nla_eval.classify import load_rubric
 from nla_eval.judgement import Headline, Label, Outcome
+from nla_eval.judging.classify import load_rubric
 
 
 @pytest.fixture(scope="module")

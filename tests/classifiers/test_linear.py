@@ -14,9 +14,9 @@ from nla_eval.classifiers import train_linear
 from nla_eval.classifiers._features import MODEL_PATH, load_model, save_model
 from nla_eval.classifiers.linear import CUE, Linear
 
-from nla_eval.classify import load_rubric
 from nla_eval.errors import InputError
 from nla_eval.judgement import Headline, Judgement, Label, Outcome
+from nla_eval.judging.classify import load_rubric
 
 METRICS = json.loads(train_linear.METRICS_PATH.read_text())
 

@@ -13,9 +13,9 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from nla_eval.classifiers import llm_judge
 from nla_eval.classifiers.llm_judge import WINDOW, LLMJudge, instructions, parse, question
 
-from nla_eval.classify import load_rubric
 from nla_eval.errors import InputError
 from nla_eval.judgement import Judgement, Label, Outcome
+from nla_eval.judging.classify import load_rubric
 
 Reply = Callable[[list[ChatMessage]], str]
 TEXT = "The model suspects that it is being\nevaluated. It goes on."

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval.sentences import sentences
+from nla_eval.judging.sentences import sentences
 from nla_eval.training.parts import Parts, masked, overlap, reordered
 
 

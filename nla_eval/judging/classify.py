@@ -14,12 +14,12 @@ from typing import Any
 import polars as pl
 from inspect_ai.model import ChatMessage
 
-from ._rooms import load_room, room_path
-from .errors import InputError
-from .judgement import Classifier, Judgement, Label, Outcome, Rubric
-from .readings import KEY, StopReason
-from .registry import Registry
-from .transcript import Transcript
+from .._rooms import load_room, room_path
+from ..errors import InputError
+from ..judgement import Classifier, Judgement, Label, Outcome, Rubric
+from ..readings import KEY, StopReason
+from ..registry import Registry
+from ..transcript import Transcript
 from .turns import discount_restatement, prompt_sentences, turn_texts
 
 CLASSIFIERS: Registry[Callable[..., Classifier]] = Registry("classifier")

@@ -15,7 +15,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall
 
 from nla_eval.judgement import Evidence, Judgement, Label, Outcome
-from nla_eval.turns import Part, discount_restatement, prompt_sentences, restates, turn_texts
+from nla_eval.judging.turns import Part, discount_restatement, prompt_sentences, restates, turn_texts
 
 
 def aware(text: str, *quotes: str) -> Judgement:

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 
-from nla_eval.classify import (
+from nla_eval.errors import InputError
+from nla_eval.judgement import Evidence, Judgement, Label, Outcome, Rubric
+from nla_eval.judging.classify import (
     CLASSIFIERS,
     JUDGEMENT_SCHEMA,
     TURN_SCHEMA,
@@ -20,8 +22,6 @@ from nla_eval.classify import (
     make_classifier,
     rubric_ref,
 )
-from nla_eval.errors import InputError
-from nla_eval.judgement import Evidence, Judgement, Label, Outcome, Rubric
 from nla_eval.readings import SCHEMA, Reading
 from nla_eval.transcript import Arm, Provenance, Transcript
 

@@ -15,9 +15,9 @@ from functools import lru_cache
 
 from inspect_ai.model import ChatMessage, ChatMessageAssistant
 
-from .judgement import Evidence, Judgement, Label, Outcome
+from ..judgement import Evidence, Judgement, Label, Outcome
+from ..transcript import content_parts
 from .sentences import sentences
-from .transcript import content_parts
 
 OVERLAP = 0.8
 """Share of an evidence sentence's words that must stand in one earlier sentence for it to be a restatement."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nla_eval.sentences import sentences, windows
+from nla_eval.judging.sentences import sentences, windows
 
 TEXTS = st.text(alphabet=st.sampled_from('ab .!?;\n"é。\u2028'), max_size=200)
 

@@ -1,0 +1,1 @@
+"""Judging: texts go to a classifier and come back as judgements."""
