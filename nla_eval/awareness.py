@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 
 from ._target_api import MAX_CONNECTIONS, StagedReplay, log_replay, target_api, user_folder
 from ._view import readings_table
+from .dataset.choices import ReadingChoices
+from .dataset.matching import Matched, Measure, match, parse_measures
 from .errors import InputError, NlaEvalError
-from .matching import Matched, Measure, match, parse_measures
 from .on_policy import Answer, AnswerSettings, answered, book_for
 from .sources import Skipped
 from .sources import read as read_source
 from .state import NLAState
 from .suite import AnswersBy, Suite, get_suite, task
-from .suite_data import ReadingChoices
 from .task_options import TaskOptions
 from .transcript import Arm, Transcript
 

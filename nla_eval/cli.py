@@ -75,7 +75,7 @@ def read(
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
     from .commands.read import ReadRequest, plan_of, run, scores_of
-    from .matching import parse_measures
+    from .dataset.matching import parse_measures
     from .runtime import RuntimeSettings, runtime_for
 
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)

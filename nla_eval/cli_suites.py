@@ -102,8 +102,8 @@ def suite_add(
 def _request(given: dict[str, Any]) -> SourceRequest:
     """What the options that both commands have come to; each choice has the name of its option."""
     from .commands.suites import SourceRequest
-    from .families import THRESHOLD
-    from .suite_data import ReadingChoices
+    from .dataset.choices import ReadingChoices
+    from .dataset.families import THRESHOLD
 
     roles = dict(_pair(role) for role in given["role"] or ())
     same = ReadingChoices.model_fields.keys() - {"roles"}

@@ -17,12 +17,12 @@ from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
 from pydantic import ValidationError
 
-from .design import Design
+from .dataset.design import Design
+from .dataset.matching import MatchedArm
 from .errors import InputError
 from .judgement import Classifier
 from .judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
 from .judging.turns import turn_texts
-from .matching import MatchedArm
 from .readings import KEY, SCHEMA, StopReason
 from .store.store import TRANSCRIPT_SCHEMA, ReadingStore
 from .suite import get_suite, suite_names

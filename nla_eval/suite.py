@@ -20,9 +20,9 @@ from inspect_ai.tool import Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ._rooms import load_room
-from .design import Design
+from .dataset.choices import SuiteData, transcripts_of
+from .dataset.design import Design
 from .errors import InputError
-from .suite_data import SuiteData, transcripts_of
 from .transcript import Arm, Transcript
 
 BUCKETS = 10

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from .design import Design
+from .dataset.design import Design
+from .dataset.matching import MatchedArm
 from .errors import InputError
 from .judgement import JUDGED, Headline, Label, Outcome
-from .matching import MatchedArm
 from .readings import KEY, SCHEMA, StopReason
 
 TURN_KEY = ("transcript_digest", "message", "part")

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .dataset.matching import MatchedArm
 from .judgement import Evidence, Headline, Outcome
-from .matching import MatchedArm
 from .stats import Bounds, Contrast, Estimate, KPoint, PairTable, PermutationTest
 
 

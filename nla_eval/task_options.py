@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ._target_api import user_folder
+from .dataset.matching import Measure, parse_measures
 from .errors import InputError
 from .lanes import ENGINE_LANES
-from .matching import Measure, parse_measures
 from .on_policy import AnswerSettings
 from .readings import Lane
 from .replay.positions import parse_policy

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from inspect_ai.model import ChatMessage
 
-from nla_eval.redact import redact_messages
+from nla_eval.dataset.redact import redact_messages
 from nla_eval.sources import Item
 from nla_eval.suite import held_out
 from nla_eval.transcript import Transcript

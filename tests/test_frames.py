@@ -13,11 +13,11 @@ from inspect_ai.model import get_model
 
 import nla_eval.runtime as runtime_module
 from nla_eval.awareness import awareness_task
-from nla_eval.design import Design
+from nla_eval.dataset.design import Design
+from nla_eval.dataset.matching import Balance, MatchedArm, Measure
 from nla_eval.errors import InputError
 from nla_eval.frames import _designs, as_scored, gather, judged
 from nla_eval.judging.classify import make_classifier
-from nla_eval.matching import Balance, MatchedArm, Measure
 from nla_eval.store.store import Fact, ReadingStore
 from nla_eval.tally import TallyOptions, tally
 from nla_eval.transcript import Arm

@@ -9,7 +9,7 @@ import pytest
 from planted import CELLS, DESIGNS, PAIRS, Arm, planted_frames
 from pydantic import ValidationError
 
-from nla_eval.design import Design
+from nla_eval.dataset.design import Design
 from nla_eval.stats import Resampling
 from nla_eval.tally import Frames, TallyOptions, tally
 from nla_eval.tally_types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally

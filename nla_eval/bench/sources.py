@@ -96,7 +96,7 @@ def _ours(reader: str) -> Callable[[Path], int]:
 
 
 def _inspect(path: Path) -> int:
-    from ..overview import overview
+    from ..dataset.overview import overview
     from ..sources import SourceOptions, read
     from ..transcript import Arm
 

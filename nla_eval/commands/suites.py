@@ -16,14 +16,14 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from ..dataset.choices import ReadingChoices, SuiteData, content_hash
+from ..dataset.overview import Overview, overview
 from ..errors import InputError
-from ..overview import Overview, overview
 from ..printable import one_line
 from ..sources import read as read_source
 from ..sources import source_of
 from ..sources.hub import SCHEME, HubPlace, pinned
 from ..suite import SLUG, AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
-from ..suite_data import ReadingChoices, SuiteData, content_hash
 from ..transcript import Arm
 
 _MODULE = '''"""Made by `nla-eval suite add`: everything about this suite is in the card beside it."""

@@ -17,9 +17,9 @@ import polars as pl
 from inspect_ai.model import ChatMessage, ChatMessageSystem
 from numpy.typing import NDArray
 
+from ..dataset.redact import redact_messages
 from ..errors import InputError, MissingExtraError, NlaEvalError
 from ..pack import load_pack
-from ..redact import redact_messages
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay

@@ -9,7 +9,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 from nla_eval.suites._usage import BANDS, longest_prompt, looks_english
 from nla_eval.suites.real_usage import PER_BAND
 
-from nla_eval.redact import redact
+from nla_eval.dataset.redact import redact
 from nla_eval.suite import get_suite, held_out
 from nla_eval.transcript import Transcript
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
-from nla_eval.families import Families, families_of
+from nla_eval.dataset.families import Families, families_of
 from nla_eval.transcript import Arm, Provenance, Transcript
 
 WORDS = [f"word{number}" for number in range(500)]

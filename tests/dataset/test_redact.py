@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, ContentImage, ContentReasoning, ContentText
 from inspect_ai.tool import ToolCall
 
-from nla_eval.redact import redact, redact_messages
+from nla_eval.dataset.redact import redact, redact_messages
 
 MASKED = [
     ("write to jane.doe+x@mail.example.co.uk today", "write to [email] today"),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .transcript import Transcript, content_parts
+from ..transcript import Transcript, content_parts
 
 if TYPE_CHECKING:
     from datasketch import MinHash

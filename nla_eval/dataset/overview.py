@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
 
+from ..sources import Item, Skipped
+from ..transcript import Transcript, content_parts
 from .families import THRESHOLD, Families
 from .languages import language_of
 from .redact import redact_messages
-from .sources import Item, Skipped
-from .transcript import Transcript, content_parts
 
 SHARES = (0, 5, 25, 50, 75, 95, 100)
 """Percentiles of the lengths."""

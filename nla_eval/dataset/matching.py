@@ -18,9 +18,9 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from .errors import InputError
+from ..errors import InputError
+from ..transcript import Arm, Transcript, content_parts
 from .languages import language_of
-from .transcript import Arm, Transcript, content_parts
 
 
 class Measure(StrEnum):
@@ -53,7 +53,7 @@ class Balance:
     @property
     def even(self) -> bool:
         """Whether the difference that is left is at most `stats.balance.UNBALANCED`."""
-        from .stats.balance import UNBALANCED
+        from ..stats.balance import UNBALANCED
 
         return self.after is not None and abs(self.after) <= UNBALANCED
 
@@ -201,7 +201,7 @@ def _expect_enough(wanted: _Facts, donors: _Facts) -> None:
 
 def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
     """Donors by language, in an order drawn by the seed, so that ties fall otherwise for another seed."""
-    from .stats import nearest_pairs  # scipy takes a second to import, and every Inspect command imports this module
+    from ..stats import nearest_pairs  # scipy takes a second to import, and every Inspect command imports this module
 
     both = np.concatenate([wanted.scaled, donors.scaled])
     deviation = both.std(axis=0)
@@ -217,7 +217,7 @@ def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
 
 
 def _balance(wanted: _Facts, donors: _Facts, chosen: Sequence[int]) -> Iterable[Balance]:
-    from .stats import pooled_deviation, standardised_difference
+    from ..stats import pooled_deviation, standardised_difference
 
     columns = {name: (values, donors.shown[name]) for name, values in wanted.shown.items()}
     for language in sorted(set(wanted.languages) - {""}):

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import InputError
+from ..errors import InputError
+from ..sources import SOURCES, Branches, Place, Skipped, SourceOptions, files_below
+from ..transcript import Arm, Transcript
 from .families import THRESHOLD, Families, families_of
 from .redact import redact_messages
-from .sources import SOURCES, Branches, Place, Skipped, SourceOptions, files_below
-from .transcript import Arm, Transcript
 
 _CHUNK = 1 << 20
 

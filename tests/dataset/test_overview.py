@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nla_eval.commands.suites import SourceRequest, lines_of, run_inspect, understood
-from nla_eval.overview import Overview, overview
+from nla_eval.dataset.choices import ReadingChoices
+from nla_eval.dataset.overview import Overview, overview
 from nla_eval.printable import one_line
 from nla_eval.sources import Skipped
-from nla_eval.suite_data import ReadingChoices
 from tests.sources.fixtures import FIXTURES
 
 BY_NAME = {fixture.name: fixture for fixture in FIXTURES}
