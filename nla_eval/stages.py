@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from .engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
 from .lanes import ControlLanes, Site, token_class
+from .models.scores import ARScores, normalised
 from .plan import Prepared, fault_line, transcript_fault
 from .readings import Lane, Reading, StopReason
-from .scores import ARScores, normalised
 from .store.store import StoredActivations, StoreIdentity, TranscriptRow
 from .transcript import Arm
 

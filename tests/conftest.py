@@ -11,7 +11,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from nla_eval.errors import MissingExtraError
-from nla_eval.target import load_target
+from nla_eval.models.target import load_target
 
 pytest.register_assert_rewrite("replay_chats")  # what its checks find is shown, as in a test
 

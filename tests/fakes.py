@@ -14,8 +14,8 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 from numpy.typing import NDArray
 
 from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
+from nla_eval.models.scores import Baselines, ar_scores
 from nla_eval.readings import StopReason
-from nla_eval.scores import Baselines, ar_scores
 from nla_eval.transcript import Arm, Provenance, Transcript
 
 CHATML = (

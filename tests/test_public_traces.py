@@ -25,9 +25,9 @@ from nla_eval.engines.vllm_prompt import injected_row
 from nla_eval.errors import StoreError
 from nla_eval.judgement import Outcome
 from nla_eval.judging.classify import judge_readings, make_classifier
-from nla_eval.pack import PUBLIC_PAIRS, Pack
-from nla_eval.pack_meta import DEFAULT_MIN_POSITION, PUBLIC_VARIANCE
-from nla_eval.prompts import parse_explanation
+from nla_eval.models.pack import PUBLIC_PAIRS, Pack
+from nla_eval.models.pack_meta import DEFAULT_MIN_POSITION, PUBLIC_VARIANCE
+from nla_eval.models.prompts import parse_explanation
 from nla_eval.readings import SCHEMA, Lane, StopReason
 from nla_eval.replay.positions import parse_policy, sample_positions
 from nla_eval.replay.types import Channel, Replay, Window

@@ -24,16 +24,16 @@ from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, Verb
 from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.errors import InputError, MissingExtraError, NlaEvalError, StoreError
-from nla_eval.pack import load_pack
+from nla_eval.models.pack import load_pack
+from nla_eval.models.scores import ar_scores
+from nla_eval.models.target import load_target
 from nla_eval.plan import Instrument, PlannedRun, ReadingPlan, plan_run
 from nla_eval.ray_actors import Weights
 from nla_eval.ray_pipeline import RayBench, Stage, Stages, parse_stages, read_on_ray
 from nla_eval.reading import Bench, ReadResult, Scores, read
 from nla_eval.readings import Lane, StopReason
 from nla_eval.runtime import RuntimeSettings
-from nla_eval.scores import ar_scores
 from nla_eval.store.store import ReadingStore
-from nla_eval.target import load_target
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import both_arms
 

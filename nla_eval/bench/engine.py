@@ -18,8 +18,8 @@ from ..engines.hf import TransformersEngine
 from ..engines.loading import load_av, load_lm
 from ..engines.side_by_side import Split
 from ..engines.vllm_local import VllmConfig, VllmEngine
-from ..pack import Pack
-from ..target import Target
+from ..models.pack import Pack
+from ..models.target import Target
 from .figures import Figure, race, ratio
 
 _PEAK_SIZE = 2048

@@ -57,12 +57,12 @@ def _main(short: int, long: int, target: str, pack: str | None) -> None:
     from ..engines.config import EngineConfig
     from ..engines.fitting import release_memory
     from ..engines.loading import load_trunk
-    from ..target import load_target
+    from ..models.target import load_target
 
     if pack == "-":
         path, layer, vocabulary = Path(target), 1, 256
     else:
-        from ..pack import default_pack, load_pack
+        from ..models.pack import default_pack, load_pack
 
         found = load_target(target)
         path, layer = found.path, (load_pack(pack) if pack else default_pack()).layer

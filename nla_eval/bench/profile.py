@@ -13,8 +13,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from ..engines.side_by_side import Split
-from ..pack import default_pack, load_pack
-from ..target import load_target
+from ..models.pack import default_pack, load_pack
+from ..models.target import load_target
 from .engine import EngineBench, Load, threads
 
 ROWS = 10

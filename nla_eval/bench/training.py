@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..dtypes import dtype_name
 from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.decoding import Decoder
-from ..pack import Pack
-from ..prompts import av_prompt
-from ..target import Target
+from ..models.dtypes import dtype_name
+from ..models.pack import Pack
+from ..models.prompts import av_prompt
+from ..models.target import Target
 from ..training.ar import Pairs, Reconstructor, encode, mse_nrm
 from ..training.av import Verbalizer
 from ..training.grpo import advantages

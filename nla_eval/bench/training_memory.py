@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import yaml
 
-from ..dtypes import dtype_name
 from ..errors import InputError
+from ..models.dtypes import dtype_name
 from ..training.config import load_config
 from ..training.loading import dtype_of
 from ..training.stages import NAMES

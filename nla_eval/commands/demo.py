@@ -37,7 +37,7 @@ class DemoRequest:
 
 def run(request: DemoRequest) -> None:
     """Read, evaluate, report. Prints each stage with its time, the table of rates and the report's path."""
-    from ..pack import default_pack, load_pack
+    from ..models.pack import default_pack, load_pack
 
     started = time.monotonic()
     pack = load_pack(request.settings.pack) if request.settings.pack else default_pack()

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..dtypes import checked_dtype, torch_dtype
 from ..errors import InputError, PackError
-from ..pack import Pack, default_pack, load_pack
-from ..target import load_target
+from ..models.dtypes import checked_dtype, torch_dtype
+from ..models.pack import Pack, default_pack, load_pack
+from ..models.target import load_target
 
 if TYPE_CHECKING:
     from .pack_measure import MeasureRequest
@@ -74,8 +74,8 @@ def with_judgements(pack: Pack, card: Mapping[str, Any], sheet: Path) -> Mapping
 
 def keep_card(pack: Pack, card: Mapping[str, Any]) -> None:
     """Write card.json and CARD.md, each whole or not at all, and the pack's checksums where it has them."""
+    from ..models.pack_check import SUMS, write_sums
     from ..training.card import write_card
-    from ..training.pack_check import SUMS, write_sums
 
     write_card(card, pack.path)
     if (pack.path / SUMS).is_file():
@@ -112,7 +112,7 @@ def verify(name: str | None, target: str, dtype: str) -> None:
     """
     from ..engines.config import EngineConfig
     from ..engines.hf import TransformersEngine
-    from ..training.pack_check import check_files
+    from ..models.pack_check import check_files
 
     dtype = checked_dtype(dtype)
     pack, loaded = pack_of(name), load_target(target)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dtypes import checked_dtype, torch_dtype
 from ..errors import InputError
-from ..target import load_target
+from ..models.dtypes import checked_dtype, torch_dtype
+from ..models.target import load_target
 from .pack import pack_of
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dtypes import checked_dtype, torch_dtype
 from ..errors import InputError
-from ..pack import Pack
-from ..target import Target, load_target
+from ..models.dtypes import checked_dtype, torch_dtype
+from ..models.pack import Pack
+from ..models.target import Target, load_target
 from .console import wide_console
 from .pack import card_of, pack_of
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ..cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..dataset.matching import Measure, match
-from ..dtypes import dtype_name, torch_dtype
 from ..engines.base import Sampling
 from ..errors import InputError
+from ..models.dtypes import dtype_name, torch_dtype
 from ..plan import PlannedRun, ReadingPlan, plan_run
 from ..progress import Lines, Progress
 from ..reading import Bench, ReadResult, Scores, kept, read

@@ -99,7 +99,7 @@ def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged) -
 
 def _card(request: ReportRequest, gathered: Gathered) -> Mapping[str, Any] | None:
     """The card of the pack asked for, or of the one the readings were made with where it is at hand."""
-    from ..pack import load_pack
+    from ..models.pack import load_pack
     from .pack import card_by_id, card_of
 
     if request.pack is not None:

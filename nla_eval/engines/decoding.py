@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from ..prompts import CLOSE_TAG, AVPrompt, parse_explanation
+from ..models.prompts import CLOSE_TAG, AVPrompt, parse_explanation
 from ..readings import StopReason
 from .base import Draw, Sampling, VerbalizeRequest
 from .fitting import halved, release_memory

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import PackError
-from ..pack import Pack
-from ..prompts import ar_ids
-from ..target import Target
+from ..models.pack import Pack
+from ..models.prompts import ar_ids
+from ..models.target import Target
 from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from .capture import capture
 from .config import EngineConfig

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from ..errors import PackError
-from ..pack import Pack
-from ..scores import normalised
+from ..models.pack import Pack
+from ..models.scores import normalised
 from .base import CaptureRequest, Sampling, VerbalizeRequest
 
 if TYPE_CHECKING:

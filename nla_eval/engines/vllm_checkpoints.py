@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ..errors import InputError, NlaEvalError
-from ..pack import DEFAULT_PACK, Pack, load_pack
-from ..target import DEFAULT_TARGET, Target, cache_dir, load_target
+from ..models.pack import DEFAULT_PACK, Pack, load_pack
+from ..models.target import DEFAULT_TARGET, Target, cache_dir, load_target
 from .loading import ADAPTER, load_av
 
 _COMPLETE = "complete.json"

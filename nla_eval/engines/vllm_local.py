@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load
 
-from ..dtypes import dtype_name
 from ..errors import InputError, MissingExtraError
-from ..pack import Pack
-from ..target import Target
+from ..models.dtypes import dtype_name
+from ..models.pack import Pack
+from ..models.target import Target
 from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from .capture import checked, request_fault
 from .config import EngineConfig

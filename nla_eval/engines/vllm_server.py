@@ -20,9 +20,9 @@ import torch
 from pydantic import Field
 
 from ..errors import InputError
-from ..pack import Pack
-from ..prompts import CLOSE_TAG
-from ..target import Target
+from ..models.pack import Pack
+from ..models.prompts import CLOSE_TAG
+from ..models.target import Target
 from .base import Draw, Sampling, VerbalizeRequest
 from .config import EngineConfig
 from .hf import TransformersEngine

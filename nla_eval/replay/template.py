@@ -17,7 +17,7 @@ from inspect_ai.tool import ToolInfo
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import TemplateError
-from ..prompts import TEMPLATE_DATE
+from ..models.prompts import TEMPLATE_DATE
 from ..transcript import Transcript, content_parts
 from .tool_calls import ID_LENGTH
 from .types import Channel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from ..engines.base import Engine
-from ..scores import Baselines, normalised
+from ..models.scores import Baselines, normalised
 from .explain import RECENT
 from .figures import Figure, Floats, Ints, difference, figure
 from .held_out import HeldOut

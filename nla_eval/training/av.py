@@ -15,7 +15,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import DynamicCache
 
 from ..engines.loading import load_lm
-from ..prompts import AVPrompt
+from ..models.prompts import AVPrompt
 from .ar import Pairs
 from .config import OptimConfig
 from .loading import Loading

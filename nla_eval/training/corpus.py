@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from ..dataset.redact import redact_messages
 from ..errors import InputError, MissingExtraError, NlaEvalError
-from ..pack import load_pack
+from ..models.pack import load_pack
+from ..models.target import Target
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
 from ..suite import family_bucket
-from ..target import Target
 from ..transcript import Arm, Provenance, Transcript
 from .chats import Chat, chats
 from .config import CorpusConfig

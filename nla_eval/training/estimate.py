@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..engines.loading import trunk_config
-from ..target import Target
+from ..models.target import Target
 from .config import TrainConfig
 from .loading import dtype_of
 

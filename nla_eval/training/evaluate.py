@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from ..engines.base import Draw, Engine, Sampling, VerbalizeRequest
 from ..engines.fitting import release_memory
 from ..engines.hf import TransformersEngine
+from ..models.scores import Baselines
 from ..readings import StopReason
-from ..scores import Baselines
 from .ablation import EMPTY, MASKED, REFERENCE, SHUFFLED, TAIL, WHOLE, Ablated, Condition, ablate, variants
 from .figures import Figure, Floats, figure, share
 from .held_out import HeldOut

@@ -22,8 +22,9 @@ from ..engines.config import EngineConfig
 from ..engines.hf import TransformersEngine
 from ..engines.loading import ADAPTER
 from ..engines.self_test import VECTORS, KnownVectors, write_known
-from ..pack import PACKS, Pack, load_pack
-from ..pack_meta import SIDECAR, PackMeta
+from ..models.pack import PACKS, Pack, load_pack
+from ..models.pack_check import write_sums
+from ..models.pack_meta import SIDECAR, PackMeta
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from .card import card_entries, write_card
@@ -35,7 +36,6 @@ from .held_out_source import HASHES, trained_on, training_hashes
 from .joint_state import core_hours
 from .loading import dtype_of
 from .optim import restore
-from .pack_check import write_sums
 from .regurgitation import longest_shared_run
 from .run import Run
 from .run_rows import MONITOR, of_run, windows_of_run

@@ -14,7 +14,7 @@ import torch
 from sklearn.linear_model import RidgeCV
 
 from ..engines.loading import load_embedding
-from ..scores import Baselines
+from ..models.scores import Baselines
 from .ar import mse_nrm
 from .explanation_parts import parse_part
 from .parts import masked

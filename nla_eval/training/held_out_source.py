@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from ..engines.base import CaptureRequest, Engine
 from ..engines.loading import load_lm
 from ..errors import InputError
+from ..models.target import Target
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
 from ..sources import SOURCES, Skipped, SourceOptions
 from ..suite import family_bucket
-from ..target import Target
 from ..transcript import Arm, Transcript
 from .explain import shown_token
 from .figures import Ints

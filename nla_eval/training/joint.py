@@ -25,8 +25,8 @@ from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.fitting import release_memory
 from ..engines.side_by_side import Split
 from ..errors import NlaEvalError
+from ..models.scores import Baselines
 from ..readings import StopReason
-from ..scores import Baselines
 from .ar import Pairs
 from .av import answer_ids
 from .group import Group

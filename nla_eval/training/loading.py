@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..dtypes import torch_dtype
+from ..models.dtypes import torch_dtype
 from .config import HardwareConfig
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Engine
-from ..scores import normalised
+from ..models.scores import normalised
 from .figures import Ints, auc
 from .held_out_source import read_at
 from .pair_sets import PairSet

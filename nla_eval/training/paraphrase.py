@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
+from ..models.scores import Baselines
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel
-from ..scores import Baselines
 from .ablation import Condition, condition, mse_nrm
 from .figures import Ints
 from .pair_files import paraphrase_data, written_transcript

@@ -12,7 +12,7 @@ import torch
 
 from ..engines.fitting import slices
 from ..engines.side_by_side import Split, in_order
-from ..pack_meta import PackMeta
+from ..models.pack_meta import PackMeta
 from .ar import Reconstructor, encode, mse_nrm
 from .av import Prefix, Verbalizer, teacher_forced
 from .grpo import clipped_surrogate, k3

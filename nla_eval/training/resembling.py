@@ -12,7 +12,7 @@ import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ..engines.loading import load_embedding
-from ..target import Target
+from ..models.target import Target
 from .explain import Moment, Vocabulary
 from .parts import words_of
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from ..engines.base import Sampling, VerbalizeRequest
-from ..pack_meta import PackMeta
+from ..models.pack_meta import PackMeta
+from ..models.scores import Baselines
 from ..readings import StopReason
-from ..scores import Baselines
 from .ar import Pairs, Reconstructor
 from .av import Verbalizer
 from .group import Group

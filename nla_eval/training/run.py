@@ -21,11 +21,11 @@ import torch
 from ..engines.base import Sampling, VerbalizeRequest
 from ..engines.side_by_side import Split
 from ..errors import InputError
-from ..pack_meta import PackMeta
-from ..prompts import av_prompt, check_ar_prompt
-from ..scores import Baselines
+from ..models.pack_meta import PackMeta
+from ..models.prompts import av_prompt, check_ar_prompt
+from ..models.scores import Baselines
+from ..models.target import Target, load_target
 from ..suite import family_bucket
-from ..target import Target, load_target
 from .activations import CaptureJob, capture_all
 from .ar import Pairs, Reconstructor, train_ar
 from .av import Verbalizer, train_av

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, load_reconstructor
 from ..errors import PackError
-from ..pack import Pack, load_pack
-from ..pack_meta import PackMeta
-from ..target import Target
+from ..models.pack import Pack, load_pack
+from ..models.pack_meta import PackMeta
+from ..models.target import Target
 from .ar import Reconstructor
 from .av import Verbalizer
 

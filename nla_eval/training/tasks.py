@@ -19,7 +19,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
-from ..scores import normalised
+from ..models.scores import normalised
 from .figures import Figure, Floats, Ints, balanced_share, share
 from .held_out import HeldOut
 from .readers import FOLDS, hits_of_texts, hits_of_vectors, predicted_directions

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, NlaEvalError
-from ..scores import Baselines
+from ..models.scores import Baselines
 from .ar import Pairs, Reconstructor, mse_nrm, predict, train_ar
 from .card import shown
 from .config import ExplanationConfig, formats, load_config

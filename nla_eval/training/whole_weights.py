@@ -15,9 +15,9 @@ from transformers import AutoConfig, AutoTokenizer
 
 from ..engines.loading import VALUE_HEAD, cast_weights, load_cut_lm
 from ..errors import PackError
-from ..pack_meta import PackMeta
-from ..prompts import check_ar_prompt
-from ..target import Target
+from ..models.pack_meta import PackMeta
+from ..models.prompts import check_ar_prompt
+from ..models.target import Target
 
 SHARD = "5GB"
 

@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
-from nla_eval.target import Target, load_target
+from nla_eval.models.target import Target, load_target
 from tests.engines.public_tokenizers import GEMMA_MARKER, QWEN_MARKER, write_gemma, write_llama, write_qwen
 
 WIDTH, INNER, HEADS, GROUPS = 32, 48, 4, 2

@@ -18,7 +18,7 @@ from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.one_step import GROUPED
 from nla_eval.engines.side_by_side import Split
 from nla_eval.errors import NlaEvalError
-from nla_eval.prompts import AVPrompt
+from nla_eval.models.prompts import AVPrompt
 from tests.engines.tiny_pack import write_tiny_pack
 
 NOISY = Sampling(temperature=1.0, max_new_tokens=14)

@@ -13,10 +13,10 @@ from transformers import AutoTokenizer
 from nla_eval.engines.base import Draw, Sampling, VerbalizeRequest
 from nla_eval.engines.decoding import Decoder
 from nla_eval.engines.loading import load_av, load_reconstructor
-from nla_eval.pack import Pack, load_pack
-from nla_eval.prompts import ar_text, av_prompt, check_ar_prompt
+from nla_eval.models.pack import Pack, load_pack
+from nla_eval.models.prompts import ar_text, av_prompt, check_ar_prompt
+from nla_eval.models.scores import Baselines, ar_scores
 from nla_eval.readings import StopReason
-from nla_eval.scores import Baselines, ar_scores
 
 NEAR_TIE = 0.05
 """Greedy ids may part where the two best logits are closer than this: another attention kernel rounds otherwise."""

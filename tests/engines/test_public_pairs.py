@@ -27,11 +27,11 @@ from nla_eval.engines.loading import load_lm
 from nla_eval.engines.side_by_side import Split
 from nla_eval.engines.vllm_prompt import PromptEmbeddings
 from nla_eval.errors import PackError
-from nla_eval.pack import PUBLIC_PAIRS, Pack, load_pack
-from nla_eval.pack_meta import read_meta
+from nla_eval.models.pack import PUBLIC_PAIRS, Pack, load_pack
+from nla_eval.models.pack_meta import read_meta
+from nla_eval.models.prompts import ar_ids
+from nla_eval.models.target import load_target
 from nla_eval.plan import Instrument, ReadingPlan, prepare
-from nla_eval.prompts import ar_ids
-from nla_eval.target import load_target
 from nla_eval.training.public_format import export
 from nla_eval.transcript import Arm, Provenance, Transcript
 from tests.engines.plain_forward import embedded, logits, states

@@ -23,9 +23,9 @@ from nla_eval.engines.vllm_checkpoints import av_checkpoint, cut_checkpoint, cut
 from nla_eval.engines.vllm_local import VllmConfig, VllmEngine, vllm_config
 from nla_eval.engines.vllm_prompt import PromptEmbeddings, injected_row, injection_scale
 from nla_eval.errors import InputError, MissingExtraError, NlaEvalError
-from nla_eval.pack import Pack, default_pack
+from nla_eval.models.pack import Pack, default_pack
+from nla_eval.models.target import Target, load_target
 from nla_eval.readings import StopReason
-from nla_eval.target import Target, load_target
 from tests.engines.tiny_pack import write_tiny_pack
 
 INSTALLED = importlib.util.find_spec("vllm") is not None

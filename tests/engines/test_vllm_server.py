@@ -27,10 +27,10 @@ from nla_eval.engines.vllm_checkpoints import av_checkpoint
 from nla_eval.engines.vllm_dispatch import ServerError
 from nla_eval.engines.vllm_server import ServerConfig, VllmServerEngine, server_config, server_engine
 from nla_eval.errors import InputError, NlaEvalError, PackError
-from nla_eval.pack import Pack, default_pack
+from nla_eval.models.pack import Pack, default_pack
+from nla_eval.models.target import Target, load_target
 from nla_eval.readings import StopReason
 from nla_eval.runtime import Runtime, RuntimeSettings
-from nla_eval.target import Target, load_target
 from tests.engines.planted_server import PlantedServer, serving
 from tests.engines.tiny_pack import write_tiny_pack
 

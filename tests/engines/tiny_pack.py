@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from nla_eval.pack import Pack, load_pack
-from nla_eval.pack_meta import SIDECAR, PackMeta
-from nla_eval.target import Target, load_target
+from nla_eval.models.pack import Pack, load_pack
+from nla_eval.models.pack_meta import SIDECAR, PackMeta
+from nla_eval.models.target import Target, load_target
 from tests.tiny_target import write_tiny_target
 
 _AV, _AR = "Say <c>{injection_char}</c>", "Sum up: <t>{explanation}</t> so:"

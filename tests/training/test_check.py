@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import nla_eval.training.check as check_module
 from nla_eval.errors import InputError, NlaEvalError, PackError
-from nla_eval.target import load_target
+from nla_eval.models.target import load_target
 from nla_eval.training.check import check
 from nla_eval.training.config import TrainConfig
 from nla_eval.training.marker import injection_marker
@@ -117,8 +117,8 @@ def write_adapters(folder: Path, rank: int = 2) -> Path:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    from nla_eval.pack_meta import SIDECAR, PackMeta
-    from nla_eval.prompts import av_prompt, check_ar_prompt
+    from nla_eval.models.pack_meta import SIDECAR, PackMeta
+    from nla_eval.models.prompts import av_prompt, check_ar_prompt
     from nla_eval.training.ar import Reconstructor
     from nla_eval.training.av import Verbalizer
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from nla_eval.errors import MissingExtraError
-from nla_eval.pack import default_pack
+from nla_eval.models.pack import default_pack
 from nla_eval.suite import Needs, get_suite, suite_names
 
 HASHES = "training_hashes.txt"

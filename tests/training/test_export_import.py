@@ -19,9 +19,9 @@ from nla_eval.engines.base import Sampling, VerbalizeRequest
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_trunk
 from nla_eval.errors import InputError, PackError
-from nla_eval.pack import Pack, load_pack
-from nla_eval.pack_meta import SIDECAR
-from nla_eval.target import Target, load_target
+from nla_eval.models.pack import Pack, load_pack
+from nla_eval.models.pack_meta import SIDECAR
+from nla_eval.models.target import Target, load_target
 from nla_eval.training.public_format import export, import_, merge
 from nla_eval.training.whole_weights import Writing
 from tests.engines.tiny_pack import write_tiny_pack

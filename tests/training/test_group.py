@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nla_eval.pack import load_pack
-from nla_eval.prompts import av_prompt
-from nla_eval.target import Target, load_target
+from nla_eval.models.pack import load_pack
+from nla_eval.models.prompts import av_prompt
+from nla_eval.models.target import Target, load_target
 from nla_eval.training.ar import Pairs, Reconstructor, train_ar
 from nla_eval.training.av import Verbalizer, train_av
 from nla_eval.training.config import HardwareConfig, OptimConfig

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import nla_eval.engines.decoding as decoding
-import nla_eval.prompts as prompts
+import nla_eval.models.prompts as prompts
 from nla_eval.training.group import Group
 from nla_eval.training.joint import train_joint
 from nla_eval.training.joint_config import JointConfig

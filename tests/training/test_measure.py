@@ -11,7 +11,7 @@ import pytest
 
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.errors import InputError
-from nla_eval.scores import Baselines
+from nla_eval.models.scores import Baselines
 from nla_eval.training.card import card_entries, card_text
 from nla_eval.training.compare import compare_cards, compare_measured
 from nla_eval.training.curves import over_training, save

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import nla_eval.engines.decoding as decoding
-import nla_eval.prompts as prompts
+import nla_eval.models.prompts as prompts
 from nla_eval.engines.base import Sampling, VerbalizeRequest
 from nla_eval.engines.side_by_side import Split
-from nla_eval.prompts import av_prompt
+from nla_eval.models.prompts import av_prompt
 from nla_eval.training.ar import Pairs, Reconstructor
 from nla_eval.training.av import Verbalizer
 from nla_eval.training.loading import Loading

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .errors import PackError
+from ..errors import PackError
 from .pack_meta import PackMeta, read_meta
 from .prompts import AVPrompt, ar_ids, av_prompt, check_ar_prompt, own_tokenizer
 from .scores import Baselines

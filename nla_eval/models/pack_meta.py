@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from .errors import PackError
+from ..errors import PackError
 
 SIDECAR = "nla_meta.yaml"
 SCHEMA_VERSION = 2
@@ -195,7 +195,7 @@ class _Reader:
             min_position=DEFAULT_MIN_POSITION if begins is None else int(begins),
             max_new_tokens=int(self.find("nla_eval.max_new_tokens") or 200),
             baseline_variance=self.find("nla_eval.baseline_variance") or PUBLIC_VARIANCE.get((d_model, layer)),
-            target=self.find("nla_eval.target"),
+            target=self.find("nla_eval.models.target"),
             target_hash=self.find("nla_eval.target_hash"),
             expresses_belief=self.find("nla_eval.expresses_belief"),
             norm_range=(float(norms[0]), float(norms[1])) if norms else None,

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 
 from ..engines.loading import ADAPTER, VALUE_HEAD
 from ..errors import PackError
-from ..pack import Pack
-from ..target import Target
+from .pack import Pack
+from .target import Target
 
 SUMS = "SHA256SUMS"
 """One line per file, as `sha256sum` writes and checks it."""

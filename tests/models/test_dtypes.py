@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nla_eval.dtypes import DTYPES, dtype_name, torch_dtype
+from nla_eval.models.dtypes import DTYPES, dtype_name, torch_dtype
 
 
 @pytest.mark.parametrize(("device", "found"), [("cuda", torch.bfloat16), ("cpu", torch.float32), (None, torch.float32)])

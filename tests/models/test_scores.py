@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval.scores import Baselines, ar_scores, normalised
+from nla_eval.models.scores import Baselines, ar_scores, normalised
 
 
 def vectors(n: int, seed: int = 0) -> np.ndarray:

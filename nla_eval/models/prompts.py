@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from .errors import PackError
+from ..errors import PackError
 from .pack_meta import MIN_SUFFIX_TOKENS, PackMeta
 
 TEMPLATE_DATE = date(2024, 7, 26)

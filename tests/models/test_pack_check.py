@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from nla_eval.engines.loading import ADAPTER, VALUE_HEAD
 from nla_eval.errors import PackError
-from nla_eval.pack import Pack, load_pack
-from nla_eval.target import Target
-from nla_eval.training.pack_check import check_files, write_sums
+from nla_eval.models.pack import Pack, load_pack
+from nla_eval.models.pack_check import check_files, write_sums
+from nla_eval.models.target import Target
 from tests.training.test_export_import import adapter_pack
 
 Damage = Callable[[Pack], None]
@@ -106,6 +106,6 @@ def test_a_card_measured_on_other_weights_is_found(tmp_path: Path) -> None:
 
 def test_a_pack_of_adapters_may_not_outgrow_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target, pack = adapter_pack(tmp_path)
-    monkeypatch.setattr("nla_eval.training.pack_check.LARGEST", 1000)
+    monkeypatch.setattr("nla_eval.models.pack_check.LARGEST", 1000)
     with pytest.raises(PackError, match="lower the rank"):
         lines(pack, target)

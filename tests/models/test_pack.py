@@ -10,9 +10,9 @@ import yaml
 from transformers import PreTrainedTokenizerBase
 
 from nla_eval.errors import PackError
-from nla_eval.pack import load_pack
-from nla_eval.pack_meta import read_meta
-from nla_eval.prompts import av_prompt, check_ar_prompt, parse_explanation
+from nla_eval.models.pack import load_pack
+from nla_eval.models.pack_meta import read_meta
+from nla_eval.models.prompts import av_prompt, check_ar_prompt, parse_explanation
 
 SIDECARS = Path(__file__).resolve().parent / "data" / "sidecars"
 
