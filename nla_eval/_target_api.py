@@ -30,7 +30,7 @@ from .runtime import Runtime, RuntimeSettings, runtime_for
 from .transcript import Arm, Provenance, Transcript
 
 if TYPE_CHECKING:
-    from ._generation import GenerateRequest
+    from .engines.generation import GenerateRequest
 
 _COUNTS = ("best_of", "num_choices")
 
@@ -145,7 +145,7 @@ class NLATargetAPI(ModelAPI):
         self, messages: list[ChatMessage], tools: list[ToolInfo], config: GenerateConfig, seed: int
     ) -> GenerateRequest:
         """In the worker thread: what the target is asked to continue."""
-        from ._generation import GenerateRequest
+        from .engines.generation import GenerateRequest
         from .replay.replay import ReplayConfig, replay
 
         target = self.runtime.target

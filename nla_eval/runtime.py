@@ -18,9 +18,9 @@ from .models.dtypes import checked_dtype, torch_dtype
 from .registry import Registry
 
 if TYPE_CHECKING:
-    from ._generation import Generated, GenerateRequest
     from .engines.base import Engine
     from .engines.config import EngineConfig
+    from .engines.generation import Generated, GenerateRequest
     from .engines.recorded import Recording
     from .models.pack import Pack
     from .models.target import Target
@@ -137,7 +137,7 @@ class TransformersKind:
         """The causal language model with its head."""
         import torch
 
-        from ._generation import Generator
+        from .engines.generation import Generator
         from .engines.loading import load_lm
         from .engines.one_step import GROUPED
         from .engines.packed import pack_linears
@@ -231,7 +231,7 @@ class Runtime:
 
     async def generate(self, request: GenerateRequest) -> Generated:
         """Continue one prompt with the target's own words."""
-        from ._generation import DECODE_FACTOR
+        from .engines.generation import DECODE_FACTOR
 
         cost = len(request.token_ids) + request.max_new_tokens
         most = DECODE_FACTOR * self.settings.max_batch_tokens

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nla_eval._generation import Generated, GenerateRequest
+from nla_eval.engines.generation import Generated, GenerateRequest
 from nla_eval.runtime import ENGINES, RuntimeSettings
 from nla_eval.suite import Suite, SuiteCard, register
 from nla_eval.transcript import Arm, Transcript

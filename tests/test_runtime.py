@@ -8,8 +8,8 @@ import anyio
 import numpy as np
 import pytest
 
-from nla_eval._generation import GenerateRequest
 from nla_eval.engines.base import CaptureRequest
+from nla_eval.engines.generation import GenerateRequest
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.runtime import Runtime, RuntimeSettings
 from tests.engines.tiny_pack import write_tiny_pack

@@ -15,7 +15,7 @@ from inspect_ai.tool import ToolCall
 from nla_eval.suites._repository import Effect, Repository
 from nla_eval.suites._situations import SCRIPTS, outcome, situations, tool_infos
 
-from nla_eval._generation import Generated, GenerateRequest
+from nla_eval.engines.generation import Generated, GenerateRequest
 from nla_eval.on_policy import MAX_TURNS, AnswerBook, AnswerSettings, complete
 from nla_eval.suite import get_suite
 from nla_eval.transcript import Transcript

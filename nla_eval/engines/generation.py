@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .engines.fitting import slices
-from .engines.one_step import GROUPED, roomy_cache, worth_compacting
-from .engines.ragged import GroupCache, RaggedCache
-from .engines.recorded import Tap
-from .engines.side_by_side import Split, in_order
+from .fitting import slices
+from .one_step import GROUPED, roomy_cache, worth_compacting
+from .ragged import GroupCache, RaggedCache
+from .recorded import Tap
+from .side_by_side import Split, in_order
 
 Stop = Literal["stop", "max_tokens"]
 

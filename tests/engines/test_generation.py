@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval._generation import GenerateRequest, Generator, choose_token
 from nla_eval.engines.fitting import slices
+from nla_eval.engines.generation import GenerateRequest, Generator, choose_token
 from nla_eval.engines.one_step import GROUPED
 from nla_eval.engines.recorded import Tap
 from tests.tiny_target import write_tiny_target
