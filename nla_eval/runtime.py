@@ -161,7 +161,7 @@ class VllmServerKind(TransformersKind):
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
         """Proves itself through the servers."""
-        from .engines.vllm_server import server_engine
+        from .engines.vllm.server import server_engine
 
         return server_engine(settings.engine, target, pack, engine_config(settings))
 
@@ -175,7 +175,7 @@ class VllmKind(TransformersKind):
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
         """Proves itself before it is used."""
-        from .engines.vllm_local import local_engine
+        from .engines.vllm.local import local_engine
 
         return local_engine(settings.engine, target, pack, engine_config(settings))
 

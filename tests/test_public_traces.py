@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from nla_eval.engines.self_test import KnownVectors, read_known, write_known
-from nla_eval.engines.vllm_prompt import injected_row
+from nla_eval.engines.vllm.prompt import injected_row
 from nla_eval.errors import StoreError
 from nla_eval.judgement import Outcome
 from nla_eval.judging.classify import judge_readings, make_classifier

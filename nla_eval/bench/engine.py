@@ -17,7 +17,7 @@ from ..engines.config import EngineConfig
 from ..engines.hf import TransformersEngine
 from ..engines.loading import load_av, load_lm
 from ..engines.side_by_side import Split
-from ..engines.vllm_local import VllmConfig, VllmEngine
+from ..engines.vllm.local import VllmConfig, VllmEngine
 from ..models.pack import Pack
 from ..models.target import Target
 from .figures import Figure, race, ratio

@@ -49,7 +49,7 @@ from .start import Start
 from .writers import WRITERS, Request, Writer, WriterContext
 
 if TYPE_CHECKING:
-    from ..engines.vllm_local import VllmConfig
+    from ..engines.vllm.local import VllmConfig
     from .vllm_rollouts import VllmRollouts
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
@@ -404,7 +404,7 @@ def vllm_drawing(config: TrainConfig) -> VllmConfig | None:
     """
     if config.hardware.rollouts == "engine":
         return None
-    from ..engines.vllm_local import require_vllm, vllm_config
+    from ..engines.vllm.local import require_vllm, vllm_config
 
     options = vllm_config(config.hardware.rollouts)
     require_vllm("hardware.rollouts 'vllm'")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..engines.base import Draw, Sampling, VerbalizeRequest
-from ..engines.vllm_local import VllmConfig, require_vllm, started, stopped
-from ..engines.vllm_prompt import draw_settings, end_tokens, finished_draw, mixed_prompt
+from ..engines.vllm.local import VllmConfig, require_vllm, started, stopped
+from ..engines.vllm.prompt import draw_settings, end_tokens, finished_draw, mixed_prompt
 from .av import Verbalizer
 from .merged import plain_weights
 from .optim import base_of

@@ -25,7 +25,7 @@ from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_lm
 from nla_eval.engines.side_by_side import Split
-from nla_eval.engines.vllm_prompt import PromptEmbeddings
+from nla_eval.engines.vllm.prompt import PromptEmbeddings
 from nla_eval.errors import PackError
 from nla_eval.models.pack import PUBLIC_PAIRS, Pack, load_pack
 from nla_eval.models.pack_meta import read_meta

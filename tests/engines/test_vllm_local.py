@@ -18,10 +18,10 @@ from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, Verb
 from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_trunk
-from nla_eval.engines.vllm_capture import places
-from nla_eval.engines.vllm_checkpoints import av_checkpoint, cut_checkpoint, cut_lists
-from nla_eval.engines.vllm_local import VllmConfig, VllmEngine, vllm_config
-from nla_eval.engines.vllm_prompt import PromptEmbeddings, injected_row, injection_scale
+from nla_eval.engines.vllm.capture import places
+from nla_eval.engines.vllm.checkpoints import av_checkpoint, cut_checkpoint, cut_lists
+from nla_eval.engines.vllm.local import VllmConfig, VllmEngine, vllm_config
+from nla_eval.engines.vllm.prompt import PromptEmbeddings, injected_row, injection_scale
 from nla_eval.errors import InputError, MissingExtraError, NlaEvalError
 from nla_eval.models.pack import Pack, default_pack
 from nla_eval.models.target import Target, load_target

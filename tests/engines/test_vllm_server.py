@@ -23,9 +23,9 @@ from nla_eval.engines.base import Draw, Sampling, VerbalizeRequest
 from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_av
-from nla_eval.engines.vllm_checkpoints import av_checkpoint
-from nla_eval.engines.vllm_dispatch import ServerError
-from nla_eval.engines.vllm_server import ServerConfig, VllmServerEngine, server_config, server_engine
+from nla_eval.engines.vllm.checkpoints import av_checkpoint
+from nla_eval.engines.vllm.dispatch import ServerError
+from nla_eval.engines.vllm.server import ServerConfig, VllmServerEngine, server_config, server_engine
 from nla_eval.errors import InputError, NlaEvalError, PackError
 from nla_eval.models.pack import Pack, default_pack
 from nla_eval.models.target import Target, load_target

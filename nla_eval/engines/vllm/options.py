@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from ..errors import InputError
+from ...errors import InputError
 
 T = TypeVar("T")
 _OPTION = re.compile(r"([a-z_]+)=(.*)", re.DOTALL)

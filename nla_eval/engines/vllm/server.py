@@ -19,16 +19,16 @@ import httpx
 import torch
 from pydantic import Field
 
-from ..errors import InputError
-from ..models.pack import Pack
-from ..models.prompts import CLOSE_TAG
-from ..models.target import Target
-from .base import Draw, Sampling, VerbalizeRequest
-from .config import EngineConfig
-from .hf import TransformersEngine
-from .vllm_dispatch import Dispatch, Parcel, Patience, ServerError, Unavailable
-from .vllm_options import engine_words, options_as
-from .vllm_prompt import PromptEmbeddings, draw_seed, failed_draw, finished_draw, parted, stop_tokens
+from ...errors import InputError
+from ...models.pack import Pack
+from ...models.prompts import CLOSE_TAG
+from ...models.target import Target
+from ..base import Draw, Sampling, VerbalizeRequest
+from ..config import EngineConfig
+from ..hf import TransformersEngine
+from .dispatch import Dispatch, Parcel, Patience, ServerError, Unavailable
+from .options import engine_words, options_as
+from .prompt import PromptEmbeddings, draw_seed, failed_draw, finished_draw, parted, stop_tokens
 
 KEY_VARIABLE = "VLLM_API_KEY"
 """vLLM's own variable: where it is set, its value is sent as the bearer token."""

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from transformers import AutoConfig, GenerationConfig
 
-from ..errors import PackError
-from ..models.pack import Pack
-from ..models.prompts import CLOSE_TAG, AVPrompt, parse_explanation
-from ..models.target import Target
-from ..readings import StopReason
-from .base import Draw, Sampling, VerbalizeRequest
-from .decoding import Decoder
-from .loading import ADAPTER, load_av, load_trunk
+from ...errors import PackError
+from ...models.pack import Pack
+from ...models.prompts import CLOSE_TAG, AVPrompt, parse_explanation
+from ...models.target import Target
+from ...readings import StopReason
+from ..base import Draw, Sampling, VerbalizeRequest
+from ..decoding import Decoder
+from ..loading import ADAPTER, load_av, load_trunk
 
 
 class PromptEmbeddings:

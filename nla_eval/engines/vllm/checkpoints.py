@@ -16,10 +16,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ..errors import InputError, NlaEvalError
-from ..models.pack import DEFAULT_PACK, Pack, load_pack
-from ..models.target import DEFAULT_TARGET, Target, cache_dir, load_target
-from .loading import ADAPTER, load_av
+from ...errors import InputError, NlaEvalError
+from ...models.pack import DEFAULT_PACK, Pack, load_pack
+from ...models.target import DEFAULT_TARGET, Target, cache_dir, load_target
+from ..loading import ADAPTER, load_av
 
 _COMPLETE = "complete.json"
 _INDEX = "model.safetensors.index.json"
@@ -103,7 +103,7 @@ def _kept(name: str, layer: int) -> bool:
 
 def main() -> None:
     """Print the folder of a pack's AV as a full checkpoint, merging its adapter the first time."""
-    parser = argparse.ArgumentParser(prog="python -m nla_eval.engines.vllm_checkpoints", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nla_eval.engines.vllm.checkpoints", description=main.__doc__)
     parser.add_argument("--target", default=DEFAULT_TARGET)
     parser.add_argument("--pack", default=DEFAULT_PACK)
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ..errors import NlaEvalError
+from ...errors import NlaEvalError
 
 Row = TypeVar("Row")
 Answer = TypeVar("Answer")
