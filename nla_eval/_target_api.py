@@ -25,8 +25,8 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 
 from .engines.base import Captured, CaptureRequest
 from .errors import InputError, NlaEvalError
+from .pipeline.runtime import Runtime, RuntimeSettings, runtime_for
 from .replay.tool_calls import tool_calls
-from .runtime import Runtime, RuntimeSettings, runtime_for
 from .transcript import Arm, Provenance, Transcript
 
 if TYPE_CHECKING:

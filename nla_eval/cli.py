@@ -76,7 +76,7 @@ def read(
     """Read transcripts into a store. Stopped and started again, it resumes."""
     from .commands.read import ReadRequest, plan_of, run, scores_of
     from .dataset.matching import parse_measures
-    from .runtime import RuntimeSettings, runtime_for
+    from .pipeline.runtime import RuntimeSettings, runtime_for
 
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     cap = runtime_for(settings).pack.max_new_tokens if max_new_tokens is None else max_new_tokens
@@ -118,7 +118,7 @@ def demo(
 ) -> None:
     """Measure both shipped suites end to end and write a report. Stopped and started again, it resumes."""
     from .commands.demo import DemoRequest, run
-    from .runtime import RuntimeSettings
+    from .pipeline.runtime import RuntimeSettings
 
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), limit, policy))
 

@@ -175,7 +175,7 @@ async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
 
 
 def _add_store(url: str, pile: _Pile) -> None:
-    from .reading import kept_messages
+    from .pipeline.reading import kept_messages
 
     store = ReadingStore.open(url)
     pile.readings.append(store.readings())

@@ -15,14 +15,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .engines.base import Captured, CaptureRequest, Sampling
-from .lanes import ControlLanes, lanes_in
 from .models.scores import normalised
-from .plan import Prepared, ReadingPlan, prepare
+from .pipeline.lanes import ControlLanes, lanes_in
+from .pipeline.plan import Prepared, ReadingPlan, prepare
+from .pipeline.reading import kept, store_controls
+from .pipeline.runtime import Runtime
+from .pipeline.stages import (
+    Draft,
+    Drawn,
+    Scoring,
+    ShuffleReference,
+    draft_of,
+    failed_readings,
+    score_stage,
+    verbalize_stage,
+)
 from .provenance import versions
-from .reading import kept, store_controls
 from .readings import Lane, Reading, StopReason
-from .runtime import Runtime
-from .stages import Draft, Drawn, Scoring, ShuffleReference, draft_of, failed_readings, score_stage, verbalize_stage
 from .store.store import ReadingStore, StoredActivations, StoreIdentity
 from .transcript import Arm, Transcript
 

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ._target_api import user_folder
 from .dataset.matching import Measure, parse_measures
 from .errors import InputError
-from .lanes import ENGINE_LANES
 from .on_policy import AnswerSettings
+from .pipeline.lanes import ENGINE_LANES
 from .readings import Lane
 from .replay.positions import parse_policy
 from .replay.types import WINDOW_POLICIES

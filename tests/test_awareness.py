@@ -16,7 +16,7 @@ from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import get_model
 
-import nla_eval.runtime as runtime_module
+import nla_eval.pipeline.runtime as runtime_module
 from nla_eval._target_api import target_api
 from nla_eval._view import cell, readings_table
 from nla_eval.awareness import _WORK, awareness, awareness_task, first_user_line

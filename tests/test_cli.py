@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import nla_eval.runtime as runtime_module
+import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.cli import main
 from nla_eval.frames import flat, gather
 from nla_eval.store.store import ReadingStore
@@ -54,7 +54,7 @@ def chats(path: Path, count: int, cue: str = "") -> str:
 @pytest.fixture(autouse=True)
 def rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted engine's rates are not for the user's cache."""
-    monkeypatch.setattr("nla_eval.cost.cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr("nla_eval.pipeline.cost.cache_dir", lambda: tmp_path / "cache")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import read_eval_log, write_eval_log
 from inspect_ai.model import get_model
 
-import nla_eval.runtime as runtime_module
+import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.awareness import awareness_task
 from nla_eval.dataset.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure

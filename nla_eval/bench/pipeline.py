@@ -12,10 +12,10 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
 from ..engines.base import Engine, Sampling
 from ..judging.classify import judge_readings, make_classifier
-from ..plan import Instrument, ReadingPlan, plan_run
-from ..reading import Bench, kept, read
+from ..pipeline.plan import Instrument, ReadingPlan, plan_run
+from ..pipeline.reading import Bench, kept, read
+from ..pipeline.stages import Scorer
 from ..readings import Lane
-from ..stages import Scorer
 from ..store.store import ReadingStore
 from ..transcript import Arm, Provenance, Transcript
 from .figures import Figure

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ..engines.base import Sampling
 from ..errors import NlaEvalError
-from ..plan import ReadingPlan
+from ..pipeline.plan import ReadingPlan
+from ..pipeline.runtime import RuntimeSettings, release
 from ..progress import peak_bytes
-from ..runtime import RuntimeSettings, release
 from .read import ReadRequest
 from .read import run as read
 from .report import ReportRequest

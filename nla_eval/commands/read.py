@@ -13,16 +13,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from ..cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..dataset.matching import Measure, match
 from ..engines.base import Sampling
 from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
-from ..plan import PlannedRun, ReadingPlan, plan_run
+from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
+from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
+from ..pipeline.reading import Bench, ReadResult, Scores, kept, read
+from ..pipeline.runtime import Runtime, RuntimeSettings, runtime_for
 from ..progress import Lines, Progress
-from ..reading import Bench, ReadResult, Scores, kept, read
 from ..readings import Lane
-from ..runtime import Runtime, RuntimeSettings, runtime_for
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
 from ..store.store import ActivationStorage, Fact, ReadingStore
@@ -30,7 +30,7 @@ from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
 
 if TYPE_CHECKING:
-    from ..ray_pipeline import Stages
+    from ..pipeline.ray import Stages
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def _stages(request: ReadRequest) -> Stages | None:
     """Where the work goes; None for this process."""
     if request.ray is None:
         return None
-    from ..ray_pipeline import parse_stages
+    from ..pipeline.ray import parse_stages
 
     if request.scores is not Scores.NEW:
         raise InputError(f"--ray scores what it reads; run --scores {request.scores} without it")
@@ -130,8 +130,8 @@ def _stages(request: ReadRequest) -> Stages | None:
 
 
 def _on_ray(request: ReadRequest, planned: PlannedRun, stages: Stages, progress: Progress) -> ReadResult:
-    from ..ray_actors import weights_of
-    from ..ray_pipeline import RayBench, read_on_ray
+    from ..pipeline.ray import RayBench, read_on_ray
+    from ..pipeline.ray_actors import weights_of
 
     settings = request.settings
     pack = None if settings.pack is None else _everywhere(settings.pack)

@@ -14,8 +14,8 @@ from nla_eval.awareness import awareness_task
 from nla_eval.commands.read import ReadRequest, _transcripts
 from nla_eval.dataset.matching import MatchedArm, Measure, match, parse_measures
 from nla_eval.errors import InputError
-from nla_eval.plan import ReadingPlan
-from nla_eval.runtime import RuntimeSettings
+from nla_eval.pipeline.plan import ReadingPlan
+from nla_eval.pipeline.runtime import RuntimeSettings
 from nla_eval.store.store import Fact
 from nla_eval.suite import get_suite
 from nla_eval.transcript import Arm, Provenance, Transcript

@@ -31,7 +31,7 @@ from nla_eval.models.pack import PUBLIC_PAIRS, Pack, load_pack
 from nla_eval.models.pack_meta import read_meta
 from nla_eval.models.prompts import ar_ids
 from nla_eval.models.target import load_target
-from nla_eval.plan import Instrument, ReadingPlan, prepare
+from nla_eval.pipeline.plan import Instrument, ReadingPlan, prepare
 from nla_eval.training.public_format import export
 from nla_eval.transcript import Arm, Provenance, Transcript
 from tests.engines.plain_forward import embedded, logits, states

@@ -29,8 +29,8 @@ from nla_eval.engines.vllm.server import ServerConfig, VllmServerEngine, server_
 from nla_eval.errors import InputError, NlaEvalError, PackError
 from nla_eval.models.pack import Pack, default_pack
 from nla_eval.models.target import Target, load_target
+from nla_eval.pipeline.runtime import Runtime, RuntimeSettings
 from nla_eval.readings import StopReason
-from nla_eval.runtime import Runtime, RuntimeSettings
 from tests.engines.planted_server import PlantedServer, serving
 from tests.engines.tiny_pack import write_tiny_pack
 

@@ -15,12 +15,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .engines.base import Engine, Sampling
-from .errors import NlaEvalError
+from ..engines.base import Engine, Sampling
+from ..errors import NlaEvalError
+from ..readings import Lane, Reading
+from ..store.store import ReadingKey, ReadingStore, StoredActivations
 from .lanes import ControlLanes, Site
 from .plan import Prepared
 from .reading import Activations, stored_activations
-from .readings import Lane, Reading
 from .runtime import RuntimeSettings, runtime_for
 from .stages import (
     Draft,
@@ -35,7 +36,6 @@ from .stages import (
     score_stage,
     verbalize_stage,
 )
-from .store.store import ReadingKey, ReadingStore, StoredActivations
 
 In = TypeVar("In")
 Out = TypeVar("Out")

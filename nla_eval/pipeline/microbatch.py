@@ -15,7 +15,7 @@ import anyio
 from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from .errors import NlaEvalError
+from ..errors import NlaEvalError
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")

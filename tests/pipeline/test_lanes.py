@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nla_eval.errors import InputError
-from nla_eval.lanes import ActivationMoments, DonorPool, MatchLevel, Site, TokenClass, position_bin, token_class
+from nla_eval.pipeline.lanes import (
+    ActivationMoments,
+    DonorPool,
+    MatchLevel,
+    Site,
+    TokenClass,
+    position_bin,
+    token_class,
+)
 from nla_eval.transcript import Arm
 
 

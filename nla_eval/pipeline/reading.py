@@ -20,12 +20,14 @@ from inspect_ai.model import ChatMessage
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from .engines.base import Captured, Engine
+from ..engines.base import Captured, Engine
+from ..progress import Meter, Progress, silent
+from ..provenance import versions
+from ..readings import Lane, Reading
+from ..store.store import ReadingStore, StoredActivations, reading_key
+from ..transcript import Arm, Transcript
 from .lanes import ControlLanes, Site, token_class
 from .plan import Instrument, PlannedRun, Prepared, ReadingPlan, plan_run, prepare, prepare_replay
-from .progress import Meter, Progress, silent
-from .provenance import versions
-from .readings import Lane, Reading
 from .rescoring import lacking_scores, with_injected
 from .stages import (
     Draft,
@@ -44,8 +46,6 @@ from .stages import (
     score_stage,
     verbalize_stage,
 )
-from .store.store import ReadingStore, StoredActivations, reading_key
-from .transcript import Arm, Transcript
 
 __all__ = [
     "Bench",
@@ -261,7 +261,7 @@ class _Run:
 
     def _capture(self, missing: Sequence[Prepared]) -> set[str]:
         """Capture `missing`, storing as it goes; the digests of those that failed, which get their ERROR row."""
-        from .engines.fitting import release_memory
+        from ..engines.fitting import release_memory
 
         if not missing:
             return set()

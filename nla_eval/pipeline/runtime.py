@@ -12,18 +12,18 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from .errors import InputError, NlaEvalError, PackError
+from ..errors import InputError, NlaEvalError, PackError
+from ..models.dtypes import checked_dtype, torch_dtype
+from ..registry import Registry
 from .microbatch import MicroBatcher, Work
-from .models.dtypes import checked_dtype, torch_dtype
-from .registry import Registry
 
 if TYPE_CHECKING:
-    from .engines.base import Engine
-    from .engines.config import EngineConfig
-    from .engines.generation import Generated, GenerateRequest
-    from .engines.recorded import Recording
-    from .models.pack import Pack
-    from .models.target import Target
+    from ..engines.base import Engine
+    from ..engines.config import EngineConfig
+    from ..engines.generation import Generated, GenerateRequest
+    from ..engines.recorded import Recording
+    from ..models.pack import Pack
+    from ..models.target import Target
     from .plan import Instrument
     from .stages import Scorer
 
@@ -101,21 +101,21 @@ class TransformersKind:
     @staticmethod
     def target(settings: RuntimeSettings) -> Target:
         """By name, folder or hub id."""
-        from .models.target import load_target
+        from ..models.target import load_target
 
         return load_target(settings.target)
 
     @staticmethod
     def pack(settings: RuntimeSettings, target: Target) -> Pack:
         """By name, folder or released pair; None takes the shipped one that was trained on the target."""
-        from .models.pack import load_pack
+        from ..models.pack import load_pack
 
         return load_pack(settings.pack) if settings.pack else shipped_pack(target)
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
         """Proves itself before it is used: a pack that fails its checks or its self-test reads nothing."""
-        from .engines.hf import TransformersEngine
+        from ..engines.hf import TransformersEngine
 
         if ":" in settings.engine:
             raise InputError(f"engine 'transformers' takes no options, given was '{settings.engine}'")
@@ -126,7 +126,7 @@ class TransformersKind:
     @staticmethod
     def scorer(pack: Pack) -> Scorer:
         """Against the pack's own baselines."""
-        from .models.scores import ar_scores
+        from ..models.scores import ar_scores
 
         return partial(ar_scores, baselines=pack.baselines)
 
@@ -137,12 +137,12 @@ class TransformersKind:
         """The causal language model with its head."""
         import torch
 
-        from .engines.generation import Generator
-        from .engines.loading import load_lm
-        from .engines.one_step import GROUPED
-        from .engines.packed import pack_linears
-        from .engines.recorded import Tap
-        from .engines.side_by_side import measured_split
+        from ..engines.generation import Generator
+        from ..engines.loading import load_lm
+        from ..engines.one_step import GROUPED
+        from ..engines.packed import pack_linears
+        from ..engines.recorded import Tap
+        from ..engines.side_by_side import measured_split
 
         model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
         if torch.cuda.is_available():
@@ -161,7 +161,7 @@ class VllmServerKind(TransformersKind):
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
         """Proves itself through the servers."""
-        from .engines.vllm.server import server_engine
+        from ..engines.vllm.server import server_engine
 
         return server_engine(settings.engine, target, pack, engine_config(settings))
 
@@ -175,7 +175,7 @@ class VllmKind(TransformersKind):
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
         """Proves itself before it is used."""
-        from .engines.vllm.local import local_engine
+        from ..engines.vllm.local import local_engine
 
         return local_engine(settings.engine, target, pack, engine_config(settings))
 
@@ -184,7 +184,7 @@ def engine_config(settings: RuntimeSettings) -> EngineConfig:
     """How transformers runs what it runs."""
     import torch
 
-    from .engines.config import EngineConfig
+    from ..engines.config import EngineConfig
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return EngineConfig(torch_dtype(settings.dtype), device, batch_tokens=settings.max_batch_tokens)
@@ -192,8 +192,8 @@ def engine_config(settings: RuntimeSettings) -> EngineConfig:
 
 def shipped_pack(target: Target) -> Pack:
     """The pack in this package that was trained on `target`. Raises PackError where there is none."""
-    from .models.pack import DEFAULT_PACK, PACKS, load_pack
-    from .models.target import DEFAULT_TARGET
+    from ..models.pack import DEFAULT_PACK, PACKS, load_pack
+    from ..models.target import DEFAULT_TARGET
 
     if target.name == DEFAULT_TARGET:
         return load_pack(DEFAULT_PACK)
@@ -231,7 +231,7 @@ class Runtime:
 
     async def generate(self, request: GenerateRequest) -> Generated:
         """Continue one prompt with the target's own words."""
-        from .engines.generation import DECODE_FACTOR
+        from ..engines.generation import DECODE_FACTOR
 
         cost = len(request.token_ids) + request.max_new_tokens
         most = DECODE_FACTOR * self.settings.max_batch_tokens
@@ -266,7 +266,7 @@ class Runtime:
     @cached_property
     def engine(self) -> Engine:
         """The engine with its weights; what the generator has read is not captured again."""
-        from .engines.recorded import RecordedEngine
+        from ..engines.recorded import RecordedEngine
 
         self._set_threads()
         engine = self._kind.engine(self.settings, self.target, self.pack)
@@ -276,7 +276,7 @@ class Runtime:
     @cached_property
     def recording(self) -> Recording:
         """What the generator's answers brought of the pack's block."""
-        from .engines.recorded import Recording
+        from ..engines.recorded import Recording
 
         return Recording()
 
@@ -295,7 +295,7 @@ class Runtime:
 
     def drop_generator(self) -> None:
         """Free the language model once every answer is written; what it recorded stays."""
-        from .engines.fitting import release_memory
+        from ..engines.fitting import release_memory
 
         if self.__dict__.pop("generator", None) is not None:
             release_memory()

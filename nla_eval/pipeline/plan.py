@@ -14,16 +14,16 @@ import numpy as np
 from inspect_ai.model import ChatMessageAssistant
 from numpy.typing import NDArray
 
-from .engines.base import CaptureRequest, Sampling
-from .errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
+from ..engines.base import CaptureRequest, Sampling
+from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
+from ..progress import Meter, Progress, silent
+from ..readings import Lane
+from ..replay.positions import parse_policy, sample_positions
+from ..replay.replay import ReplayConfig, replay
+from ..replay.types import WINDOW_POLICIES, Channel, Replay
+from ..store.store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
+from ..transcript import Arm, Transcript
 from .lanes import ENGINE_LANES, Site, lanes_in, token_class
-from .progress import Meter, Progress, silent
-from .readings import Lane
-from .replay.positions import parse_policy, sample_positions
-from .replay.replay import ReplayConfig, replay
-from .replay.types import WINDOW_POLICIES, Channel, Replay
-from .store.store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
-from .transcript import Arm, Transcript
 
 _CONTEXT_CHARS = 240
 

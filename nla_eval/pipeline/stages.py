@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
+from ..engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
+from ..models.scores import ARScores, normalised
+from ..readings import Lane, Reading, StopReason
+from ..store.store import StoredActivations, StoreIdentity, TranscriptRow
+from ..transcript import Arm
 from .lanes import ControlLanes, Site, token_class
-from .models.scores import ARScores, normalised
 from .plan import Prepared, fault_line, transcript_fault
-from .readings import Lane, Reading, StopReason
-from .store.store import StoredActivations, StoreIdentity, TranscriptRow
-from .transcript import Arm
 
 Vectors = NDArray[np.float32]
 

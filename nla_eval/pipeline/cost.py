@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .models.target import cache_dir
+from ..models.target import cache_dir
+from ..progress import duration
+from ..store.store import ReadingStore
 from .plan import PlannedRun, Prepared
-from .progress import duration
 from .reading import Spent
-from .store.store import ReadingStore
 
 _FILE = "rates.json"
 _LEAST_SECONDS = 1.0

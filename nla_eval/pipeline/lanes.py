@@ -16,9 +16,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .readings import Lane
-from .transcript import Arm
+from ..errors import InputError
+from ..readings import Lane
+from ..transcript import Arm
 
 ENGINE_LANES = (Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN, Lane.NO_INJECTION)
 """Lanes that the verbalizer runs; the others are read from text or from the raw activation elsewhere."""

@@ -14,10 +14,9 @@ from polars.testing import assert_frame_equal
 
 from nla_eval.engines.base import Sampling
 from nla_eval.errors import InputError, PackError, StoreError
-from nla_eval.lanes import ControlLanes
-from nla_eval.plan import transcript_fault
-from nla_eval.progress import Event
-from nla_eval.reading import (
+from nla_eval.pipeline.lanes import ControlLanes
+from nla_eval.pipeline.plan import transcript_fault
+from nla_eval.pipeline.reading import (
     Bench,
     Instrument,
     ReadingPlan,
@@ -35,6 +34,7 @@ from nla_eval.reading import (
     store_controls,
     verbalize_stage,
 )
+from nla_eval.progress import Event
 from nla_eval.readings import Lane, StopReason
 from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm, Transcript, content_digest

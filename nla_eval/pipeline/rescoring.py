@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import polars as pl
 
+from ..readings import Lane, Reading, StopReason
+from ..store.store import ReadingKey, ReadingStore, reading_key
 from .lanes import ControlLanes, Site
-from .readings import Lane, Reading, StopReason
 from .stages import Unscored, Vectors, draft_of
-from .store.store import ReadingKey, ReadingStore, reading_key
 
 _NORM_TOLERANCE = 1e-3
 """Relative; a stand-in whose norm is further from the recorded one is another vector."""

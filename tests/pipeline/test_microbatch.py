@@ -12,7 +12,7 @@ import pytest
 from anyio.abc import TaskGroup
 
 from nla_eval.errors import InputError
-from nla_eval.microbatch import BatchError, MicroBatcher, Work
+from nla_eval.pipeline.microbatch import BatchError, MicroBatcher, Work
 
 BACKENDS = [
     "asyncio",

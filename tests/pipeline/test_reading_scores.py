@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
-from nla_eval.plan import Instrument, ReadingPlan
-from nla_eval.reading import Bench, ReadResult, Scores, plan_run, read
+from nla_eval.pipeline.plan import Instrument, ReadingPlan
+from nla_eval.pipeline.reading import Bench, ReadResult, Scores, plan_run, read
 from nla_eval.readings import Lane
 from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm, Transcript
 from tests.fakes import PlantedEngine, TinyPack, both_arms, chat, plain_scores
-from tests.test_reading import INSTRUMENT, PLAN, TARGET, same
+from tests.pipeline.test_reading import INSTRUMENT, PLAN, TARGET, same
 
 SCORES = ["cos", "mse_nrm", "fve_nrm", "fve_meannorm", "matched_minus_shuffled"]
 

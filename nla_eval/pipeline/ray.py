@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
-from .errors import InputError, MissingExtraError, NlaEvalError
+from ..errors import InputError, MissingExtraError, NlaEvalError
+from ..progress import Meter, Progress, silent
+from ..readings import Lane
+from ..store.store import ReadingKey, ReadingStore, reading_key
 from .lanes import DonorPool
 from .plan import PlannedRun, Prepared, fault_line
-from .progress import Meter, Progress, silent
 from .ray_actors import (
     CaptureActor,
     LanesActor,
@@ -28,9 +30,7 @@ from .ray_actors import (
     unpacked,
 )
 from .reading import ReadResult, Scores, run_facts
-from .readings import Lane
 from .stages import failed_readings
-from .store.store import ReadingKey, ReadingStore, reading_key
 
 T = TypeVar("T")
 

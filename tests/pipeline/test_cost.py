@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nla_eval.cost import Rates, Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from nla_eval.engines.base import Sampling
-from nla_eval.plan import PlannedRun, ReadingPlan, plan_run
-from nla_eval.reading import Bench, Spent, read
+from nla_eval.pipeline.cost import Rates, Setting, bytes_line, expected, plan_table, remember, remembered, work_of
+from nla_eval.pipeline.plan import PlannedRun, ReadingPlan, plan_run
+from nla_eval.pipeline.reading import Bench, Spent, read
 from nla_eval.store.store import ReadingStore
 from tests.fakes import PlantedEngine, both_arms, plain_scores
-from tests.test_reading import INSTRUMENT, PLAN, TARGET
+from tests.pipeline.test_reading import INSTRUMENT, PLAN, TARGET
 
 SETTING = Setting("t0", "tiny@1", "transformers", "float32", 2)
 

@@ -27,12 +27,12 @@ from nla_eval.errors import InputError, MissingExtraError, NlaEvalError, StoreEr
 from nla_eval.models.pack import load_pack
 from nla_eval.models.scores import ar_scores
 from nla_eval.models.target import load_target
-from nla_eval.plan import Instrument, PlannedRun, ReadingPlan, plan_run
-from nla_eval.ray_actors import Weights
-from nla_eval.ray_pipeline import RayBench, Stage, Stages, parse_stages, read_on_ray
-from nla_eval.reading import Bench, ReadResult, Scores, read
+from nla_eval.pipeline.plan import Instrument, PlannedRun, ReadingPlan, plan_run
+from nla_eval.pipeline.ray import RayBench, Stage, Stages, parse_stages, read_on_ray
+from nla_eval.pipeline.ray_actors import Weights
+from nla_eval.pipeline.reading import Bench, ReadResult, Scores, read
+from nla_eval.pipeline.runtime import RuntimeSettings
 from nla_eval.readings import Lane, StopReason
-from nla_eval.runtime import RuntimeSettings
 from nla_eval.store.store import ReadingStore
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import both_arms
