@@ -23,7 +23,7 @@ from .readings import SCHEMA, Lane
 from .state import NLAState
 
 if TYPE_CHECKING:
-    from .tally_frames import Frames, Unit, Verdicts
+    from .tally.frames import Frames, Unit, Verdicts
 
 JUDGED_SHARE = 0.9
 """Share of planned judgements without which a transcript without an aware one is indeterminate."""
@@ -139,7 +139,7 @@ async def _judged(nla: NLAState, messages: Sequence[ChatMessage], classifier: Cl
 
     from .judging.classify import judge_messages, judge_readings
     from .store.store import TRANSCRIPT_SCHEMA
-    from .tally_frames import Frames
+    from .tally.frames import Frames
 
     readings = pl.DataFrame(nla.readings, schema=SCHEMA)
     row = {name: nla.transcript.get(name) for name in TRANSCRIPT_SCHEMA}
@@ -166,7 +166,7 @@ class _Card:
 
     @classmethod
     def of(cls, frames: Frames, classifier: Classifier, headline: Headline) -> _Card:
-        from .tally_frames import lane_units, spoken, verdicts
+        from .tally.frames import lane_units, spoken, verdicts
 
         found = verdicts(frames, classifier.rubric.headlines)
         return cls(
@@ -233,7 +233,7 @@ class _Card:
 
     def _outcomes(self, rows: Any) -> dict[str, int]:
         """Counts of outcomes under the headline, in the order of `Outcome`; zeros are left out."""
-        from .tally_frames import outcome_under
+        from .tally.frames import outcome_under
 
         if rows.is_empty():
             return {}
@@ -244,7 +244,7 @@ class _Card:
         """Markdown lines and the messages they cite."""
         import polars as pl
 
-        from .tally_frames import column
+        from .tally.frames import column
 
         aware = pl.col(column(self.headline))
         unit = self.measured

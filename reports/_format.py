@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from nla_eval.judgement import Evidence
 from nla_eval.stats import Bounds, Estimate
-from nla_eval.tally_types import VariantMeasure
+from nla_eval.tally.types import VariantMeasure
 
 MISSING = "–"
 _MINUS = "−"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nla_eval.judgement import Headline
 from nla_eval.readings import Lane
 from nla_eval.stats import Estimate
-from nla_eval.tally_types import ControlComparison, HeadlineTally, SuiteTally, Tally
+from nla_eval.tally.types import ControlComparison, HeadlineTally, SuiteTally, Tally
 from nla_eval.transcript import Arm
 
 from ._card import CardSummary

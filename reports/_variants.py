@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nla_eval.tally_types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
+from nla_eval.tally.types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 
 from ._format import difference, difference_interval, words
 

@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from nla_eval.errors import InputError
 from nla_eval.judgement import Outcome
 from nla_eval.readings import Lane
-from nla_eval.report_registry import REPORTS
-from nla_eval.tally_types import Tally
+from nla_eval.tally.report_registry import REPORTS
+from nla_eval.tally.types import Tally
 
 from . import _format as fmt
 from ._card import summarise

@@ -13,8 +13,8 @@ import pytest
 
 import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.cli import main
-from nla_eval.frames import flat, gather
 from nla_eval.store.store import ReadingStore
+from nla_eval.tally.gather import flat, gather
 from nla_eval.transcript import Arm
 from tests import planted_task
 from tests.fakes import CUE, PlantedEngine

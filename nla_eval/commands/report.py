@@ -11,12 +11,12 @@ from typing import Any
 
 from .._rooms import load_room
 from ..errors import InputError
-from ..frames import Gathered, as_scored, gather, judged
 from ..judgement import Classifier, Rubric
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..provenance import versions
-from ..report_registry import REPORTS
-from ..tally import Frames, TallyOptions, tally
+from ..tally.gather import Gathered, as_scored, gather, judged
+from ..tally.report_registry import REPORTS
+from ..tally.tally import Frames, TallyOptions, tally
 from .summary import show
 
 

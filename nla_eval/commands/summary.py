@@ -6,8 +6,8 @@ from rich.table import Table
 
 from ..readings import Lane
 from ..stats import Estimate
-from ..tally import Tally
-from ..tally_types import HeadlineTally
+from ..tally.tally import Tally
+from ..tally.types import HeadlineTally
 from .console import wide_console
 
 _LANES = (Lane.MEASURED, Lane.DONOR)

@@ -36,7 +36,7 @@ from replay_chats import (
 
 from nla_eval.replay.replay import ReplayConfig, replay
 from nla_eval.replay.types import FOREIGN_CALLS, Channel, Replay
-from nla_eval.tally_arms import arms_of
+from nla_eval.tally.arms import arms_of
 
 
 @dataclass(frozen=True)

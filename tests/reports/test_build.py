@@ -15,9 +15,9 @@ from planted import SHOWCASE, Arm, Text, planted_frames
 
 from nla_eval._rooms import load_room
 from nla_eval.errors import InputError
-from nla_eval.report_registry import REPORTS
 from nla_eval.stats import Resampling
-from nla_eval.tally import Frames, Tally, TallyOptions, tally
+from nla_eval.tally.report_registry import REPORTS
+from nla_eval.tally.tally import Frames, Tally, TallyOptions, tally
 
 QUICK = TallyOptions(how=Resampling(resamples=100, seed=3))
 PROVENANCE = {

@@ -14,8 +14,8 @@ from planted import CELLS, DESIGNS, PAIRS, SHOWCASE, Arm, planted_frames
 from nla_eval.dataset.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure
 from nla_eval.stats import Estimate, Resampling
-from nla_eval.tally import TallyOptions, tally
-from nla_eval.tally_types import VariantMeasure
+from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.types import VariantMeasure
 
 QUICK = TallyOptions(how=Resampling(resamples=100, seed=3))
 SILENT = replace(PAIRS, variants=tuple((name, 0.0) for name, _ in PAIRS.variants))

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from .registry import Registry
-from .tally_types import Tally
+from ..registry import Registry
+from .types import Tally
 
 
 class ReportBuilder(Protocol):

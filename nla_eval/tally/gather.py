@@ -17,17 +17,17 @@ from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
 from pydantic import ValidationError
 
-from .dataset.design import Design
-from .dataset.matching import MatchedArm
-from .errors import InputError
-from .judgement import Classifier
-from .judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
-from .judging.turns import turn_texts
-from .readings import KEY, SCHEMA, StopReason
-from .store.store import TRANSCRIPT_SCHEMA, ReadingStore
-from .suite import get_suite, suite_names
-from .tally_frames import Frames
-from .transcript import content_digest
+from ..dataset.design import Design
+from ..dataset.matching import MatchedArm
+from ..errors import InputError
+from ..judgement import Classifier
+from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
+from ..judging.turns import turn_texts
+from ..readings import KEY, SCHEMA, StopReason
+from ..store.store import TRANSCRIPT_SCHEMA, ReadingStore
+from ..suite import get_suite, suite_names
+from ..transcript import content_digest
+from .frames import Frames
 
 _STATE = "NLAState:"
 
@@ -175,7 +175,7 @@ async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
 
 
 def _add_store(url: str, pile: _Pile) -> None:
-    from .pipeline.reading import kept_messages
+    from ..pipeline.reading import kept_messages
 
     store = ReadingStore.open(url)
     pile.readings.append(store.readings())

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from nla_eval.dataset.design import Design
 from nla_eval.stats import Resampling
-from nla_eval.tally import Frames, TallyOptions, tally
-from nla_eval.tally_types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
+from nla_eval.tally.tally import Frames, TallyOptions, tally
+from nla_eval.tally.types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 
 QUICK = TallyOptions(how=Resampling(resamples=200, seed=3))
 SILENT = replace(PAIRS, variants=tuple((name, 0.0) for name, _ in PAIRS.variants))

@@ -16,10 +16,10 @@ from nla_eval.awareness import awareness_task
 from nla_eval.dataset.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure
 from nla_eval.errors import InputError
-from nla_eval.frames import _designs, as_scored, gather, judged
 from nla_eval.judging.classify import make_classifier
 from nla_eval.store.store import Fact, ReadingStore
-from nla_eval.tally import TallyOptions, tally
+from nla_eval.tally.gather import _designs, as_scored, gather, judged
+from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.transcript import Arm
 from tests.planted_task import planted_suite
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .dataset.matching import MatchedArm
-from .judgement import Evidence, Headline, Outcome
-from .stats import Bounds, Contrast, Estimate, KPoint, PairTable, PermutationTest
+from ..dataset.matching import MatchedArm
+from ..judgement import Evidence, Headline, Outcome
+from ..stats import Bounds, Contrast, Estimate, KPoint, PairTable, PermutationTest
 
 
 class Frozen(BaseModel):

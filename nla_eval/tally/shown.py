@@ -12,11 +12,11 @@ from typing import Any
 
 import polars as pl
 
-from .judgement import Evidence, Headline, Outcome
-from .readings import KEY, Lane
-from .tally_frames import Verdicts, column, outcome_under
-from .tally_types import ShownReading, ShownTurn
-from .transcript import Arm
+from ..judgement import Evidence, Headline, Outcome
+from ..readings import KEY, Lane
+from ..transcript import Arm
+from .frames import Verdicts, column, outcome_under
+from .types import ShownReading, ShownTurn
 
 EXCERPT = 400
 """Characters of a judged turn that are shown."""

@@ -10,14 +10,14 @@ from statistics import fmean, median
 
 import polars as pl
 
-from .judgement import Headline
-from .readings import StopReason
-from .replay.types import FOREIGN_CALLS
-from .stats import Resampling, cluster_ratio, implied_any_of_k, units_needed, upper_bound, wilson
-from .stats.balance import UNBALANCED, pooled_deviation, standardised_difference
-from .tally_frames import Unit, Verdicts
-from .tally_types import ArmProfile, Arms, Certification, Imbalance, LaneScores, Spread
-from .transcript import Arm
+from ..judgement import Headline
+from ..readings import StopReason
+from ..replay.types import FOREIGN_CALLS
+from ..stats import Resampling, cluster_ratio, implied_any_of_k, units_needed, upper_bound, wilson
+from ..stats.balance import UNBALANCED, pooled_deviation, standardised_difference
+from ..transcript import Arm
+from .frames import Unit, Verdicts
+from .types import ArmProfile, Arms, Certification, Imbalance, LaneScores, Spread
 
 SHARE_LIMIT = 0.1
 """Shares that differ by more than this are called unbalanced."""

@@ -11,11 +11,11 @@ from statistics import median
 
 import polars as pl
 
-from .dataset.design import Design
-from .errors import InputError
-from .judgement import Headline, Label, Outcome
-from .readings import Lane
-from .stats import (
+from ..dataset.design import Design
+from ..errors import InputError
+from ..judgement import Headline, Label, Outcome
+from ..readings import Lane
+from ..stats import (
     Estimate,
     PermutationTest,
     Resampling,
@@ -36,10 +36,11 @@ from .stats import (
     unverbalized_bounds,
     wilson,
 )
-from .tally_arms import arms_of, certify, lane_scores
-from .tally_frames import Frames, Unit, Verdicts, draws_of, lane_units, mean_scores, outcome_under, spoken, verdicts
-from .tally_shown import choose
-from .tally_types import (
+from ..transcript import Arm
+from .arms import arms_of, certify, lane_scores
+from .frames import Frames, Unit, Verdicts, draws_of, lane_units, mean_scores, outcome_under, spoken, verdicts
+from .shown import choose
+from .types import (
     ArmComparison,
     ControlComparison,
     FirstAware,
@@ -53,8 +54,7 @@ from .tally_types import (
     VariantMeasure,
     VariantTally,
 )
-from .tally_variants import Outcomes, compare
-from .transcript import Arm
+from .variants import Outcomes, compare
 
 __all__ = ["Frames", "Tally", "TallyOptions", "tally"]
 

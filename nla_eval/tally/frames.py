@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from .dataset.design import Design
-from .dataset.matching import MatchedArm
-from .errors import InputError
-from .judgement import JUDGED, Headline, Label, Outcome
-from .readings import KEY, SCHEMA, StopReason
+from ..dataset.design import Design
+from ..dataset.matching import MatchedArm
+from ..errors import InputError
+from ..judgement import JUDGED, Headline, Label, Outcome
+from ..readings import KEY, SCHEMA, StopReason
 
 TURN_KEY = ("transcript_digest", "message", "part")
 VERDICT_COLUMNS = ("outcome", "labels", "score", "evidence", "classifier", "rubric")
