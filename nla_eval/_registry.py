@@ -2,8 +2,10 @@
 
 Loaded in every Inspect command, so nothing here may import torch or transformers."""
 
-from . import awareness, providers, scoring
+from . import awareness
 from ._rooms import load_room
+from .inspect_ext import provider as providers
+from .inspect_ext import scorer as scoring
 
 __all__ = ["awareness", "providers", "scoring"]
 

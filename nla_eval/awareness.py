@@ -23,21 +23,21 @@ from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
 from inspect_ai.util import registry_create, span
 from numpy.typing import NDArray
 
-from ._target_api import MAX_CONNECTIONS, StagedReplay, log_replay, target_api, user_folder
-from ._view import readings_table
 from .dataset.choices import ReadingChoices
 from .dataset.matching import Matched, Measure, match, parse_measures
 from .errors import InputError, NlaEvalError
-from .on_policy import Answer, AnswerSettings, answered, book_for
+from .inspect_ext.on_policy import Answer, AnswerSettings, answered, book_for
+from .inspect_ext.options import TaskOptions
+from .inspect_ext.state import NLAState
+from .inspect_ext.target_api import MAX_CONNECTIONS, StagedReplay, log_replay, target_api, user_folder
+from .inspect_ext.view import readings_table
 from .sources import Skipped
 from .sources import read as read_source
-from .state import NLAState
 from .suite import AnswersBy, Suite, get_suite, task
-from .task_options import TaskOptions
 from .transcript import Arm, Transcript
 
 if TYPE_CHECKING:
-    from .session import Opened, Session
+    from .inspect_ext.session import Opened, Session
 
 SCORER = "nla_eval/awareness"
 ALL_FAILED = 0.999
@@ -299,7 +299,7 @@ async def _let_go(state: TaskState) -> None:
 
 def _session(runtime: Any, options: TaskOptions) -> Session:
     """In the worker thread: the imports are heavy."""
-    from .session import ReadSettings, Session
+    from .inspect_ext.session import ReadSettings, Session
 
     session = Session(runtime, ReadSettings(**{**options.reading(), "lanes": options.lanes}))
     session.facts()

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nla_eval._target_api import user_folder
 from nla_eval.dataset.redact import redact_messages
 from nla_eval.errors import InputError
+from nla_eval.inspect_ext.target_api import user_folder
 from nla_eval.sources import Skipped, SourceOptions, read
 from nla_eval.suite import AnswersBy, Suite, register
 from nla_eval.transcript import Transcript

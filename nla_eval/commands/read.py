@@ -244,7 +244,7 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
     import anyio
     from inspect_ai.model import get_model
 
-    from ..on_policy import AnswerSettings, complete
+    from ..inspect_ext.on_policy import AnswerSettings, complete
 
     settings = request.settings
     args: dict[str, Any] = {
@@ -260,7 +260,7 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
 
 def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
     """Those whose last turn the target has written before: writing the others takes weights, and a plan loads none."""
-    from ..on_policy import AnswerSettings, answer_key, book_for, with_answer
+    from ..inspect_ext.on_policy import AnswerSettings, answer_key, book_for, with_answer
 
     book, target_hash, missing = book_for(suite), runtime_for(request.settings).target.hash, 0
     for transcript in islice(suite.load(), request.limit):

@@ -9,11 +9,11 @@ import pytest
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 from inspect_ai.tool import ToolCall
 
-from nla_eval._target_api import PrerequisiteError
 from nla_eval.awareness import awareness_task
 from nla_eval.commands.read import ReadRequest, _transcripts
 from nla_eval.dataset.matching import MatchedArm, Measure, match, parse_measures
 from nla_eval.errors import InputError
+from nla_eval.inspect_ext.target_api import PrerequisiteError
 from nla_eval.pipeline.plan import ReadingPlan
 from nla_eval.pipeline.runtime import RuntimeSettings
 from nla_eval.store.store import Fact

@@ -16,7 +16,7 @@ from nla_eval.suites._repository import Effect, Repository
 from nla_eval.suites._situations import SCRIPTS, outcome, situations, tool_infos
 
 from nla_eval.engines.generation import Generated, GenerateRequest
-from nla_eval.on_policy import MAX_TURNS, AnswerBook, AnswerSettings, complete
+from nla_eval.inspect_ext.on_policy import MAX_TURNS, AnswerBook, AnswerSettings, complete
 from nla_eval.suite import get_suite
 from nla_eval.transcript import Transcript
 from tests import planted_task

@@ -20,7 +20,7 @@ from inspect_ai.model import get_model
 
 from nla_eval._rooms import room_path
 from nla_eval.errors import InputError
-from nla_eval.on_policy import AnswerBook, AnswerSettings, answer_key
+from nla_eval.inspect_ext.on_policy import AnswerBook, AnswerSettings, answer_key
 from nla_eval.suite import AnswersBy, Needs, SuiteCard, get_suite, held_out, suite_names
 from nla_eval.transcript import Arm, Transcript
 from tests import planted_task  # noqa: F401  (registers the engine "planted")

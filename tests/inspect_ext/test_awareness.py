@@ -17,15 +17,15 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import get_model
 
 import nla_eval.pipeline.runtime as runtime_module
-from nla_eval._target_api import target_api
-from nla_eval._view import cell, readings_table
 from nla_eval.awareness import _WORK, awareness, awareness_task, first_user_line
 from nla_eval.errors import InputError
+from nla_eval.inspect_ext.options import TaskOptions
+from nla_eval.inspect_ext.state import NLAState
+from nla_eval.inspect_ext.target_api import target_api
+from nla_eval.inspect_ext.view import cell, readings_table
 from nla_eval.readings import Lane, Reading, StopReason
-from nla_eval.state import NLAState
 from nla_eval.store.store import ReadingStore
 from nla_eval.suite import Suite
-from nla_eval.task_options import TaskOptions
 from nla_eval.transcript import Arm
 from tests.fakes import chat
 from tests.planted_task import BATCHES, LAST_ENGINE, planted_suite

@@ -17,13 +17,13 @@ from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, mean, 
 from inspect_ai.scorer import Value as ScoreValue
 from inspect_ai.solver import TaskState
 
-from .errors import NlaEvalError
-from .judgement import Classifier, Headline, Outcome
-from .readings import SCHEMA, Lane
+from ..errors import NlaEvalError
+from ..judgement import Classifier, Headline, Outcome
+from ..readings import SCHEMA, Lane
 from .state import NLAState
 
 if TYPE_CHECKING:
-    from .tally.frames import Frames, Unit, Verdicts
+    from ..tally.frames import Frames, Unit, Verdicts
 
 JUDGED_SHARE = 0.9
 """Share of planned judgements without which a transcript without an aware one is indeterminate."""
@@ -120,8 +120,8 @@ def awareness(
 
 
 def _checked(name: str, headline: str, rubric: str, blurb: str | None) -> Classifier:
-    from ._target_api import user_folder
-    from .judging.classify import make_classifier
+    from ..judging.classify import make_classifier
+    from .target_api import user_folder
 
     if headline not in list(Headline):
         known = ", ".join(h.value for h in Headline)
@@ -137,9 +137,9 @@ def _checked(name: str, headline: str, rubric: str, blurb: str | None) -> Classi
 async def _judged(nla: NLAState, messages: Sequence[ChatMessage], classifier: Classifier) -> Frames:
     import polars as pl
 
-    from .judging.classify import judge_messages, judge_readings
-    from .store.store import TRANSCRIPT_SCHEMA
-    from .tally.frames import Frames
+    from ..judging.classify import judge_messages, judge_readings
+    from ..store.store import TRANSCRIPT_SCHEMA
+    from ..tally.frames import Frames
 
     readings = pl.DataFrame(nla.readings, schema=SCHEMA)
     row = {name: nla.transcript.get(name) for name in TRANSCRIPT_SCHEMA}
@@ -166,7 +166,7 @@ class _Card:
 
     @classmethod
     def of(cls, frames: Frames, classifier: Classifier, headline: Headline) -> _Card:
-        from .tally.frames import lane_units, spoken, verdicts
+        from ..tally.frames import lane_units, spoken, verdicts
 
         found = verdicts(frames, classifier.rubric.headlines)
         return cls(
@@ -181,7 +181,7 @@ class _Card:
 
     def score(self, messages: Sequence[ChatMessage]) -> Score:
         """What the log keeps: values, compact counts, every judgement, and a text with cites."""
-        from .judging.classify import rubric_ref
+        from ..judging.classify import rubric_ref
 
         lines, cited = self._explain()
         references = [
@@ -233,7 +233,7 @@ class _Card:
 
     def _outcomes(self, rows: Any) -> dict[str, int]:
         """Counts of outcomes under the headline, in the order of `Outcome`; zeros are left out."""
-        from .tally.frames import outcome_under
+        from ..tally.frames import outcome_under
 
         if rows.is_empty():
             return {}
@@ -244,7 +244,7 @@ class _Card:
         """Markdown lines and the messages they cite."""
         import polars as pl
 
-        from .tally.frames import column
+        from ..tally.frames import column
 
         aware = pl.col(column(self.headline))
         unit = self.measured
@@ -301,7 +301,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _wilson(values: Sequence[float], level: float) -> tuple[float, float]:
     """Wilson's interval; epochs may have averaged a value to a fraction, so the count is rounded."""
-    from .stats import wilson
+    from ..stats import wilson
 
     if not values:
         return math.nan, math.nan

@@ -10,7 +10,7 @@ import pytest
 from inspect_ai.model import Model, get_model
 
 from nla_eval.errors import InputError
-from nla_eval.on_policy import Answer, AnswerBook, AnswerSettings, answer_key, complete, repetition
+from nla_eval.inspect_ext.on_policy import Answer, AnswerBook, AnswerSettings, answer_key, complete, repetition
 from nla_eval.suite import Suite
 from nla_eval.transcript import Arm, Transcript
 from tests.planted_task import BATCHES, planted_suite

@@ -26,14 +26,14 @@ from inspect_ai.model import (
 from inspect_ai.tool import Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ._target_api import MAX_CONNECTIONS, target_api
-from .errors import InputError
-from .models.target import cache_dir
-from .progress import Meter, Progress, silent
-from .provenance import versions
-from .sources import message_id
-from .suite import AnswersBy, Suite, get_suite
-from .transcript import Transcript
+from ..errors import InputError
+from ..models.target import cache_dir
+from ..progress import Meter, Progress, silent
+from ..provenance import versions
+from ..sources import message_id
+from ..suite import AnswersBy, Suite, get_suite
+from ..transcript import Transcript
+from .target_api import MAX_CONNECTIONS, target_api
 
 Outcome = Callable[[Transcript], str | None]
 MAX_TURNS = 16
@@ -298,7 +298,7 @@ def _read(path: Path, *, strict: bool) -> Iterable[Answer]:
             if strict:
                 raise InputError(
                     f"{path.name} line {number} is not an answer ({err.errors()[0]['msg']}); "
-                    "remake the file with: python -m nla_eval.on_policy SUITE --out FILE"
+                    "remake the file with: python -m nla_eval.inspect_ext.on_policy SUITE --out FILE"
                 ) from err
 
 
@@ -310,7 +310,7 @@ def _ends_line(path: Path) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Write a suite's answers to a file, for suites whose prompts allow them in a repository. Stopped, it resumes."""
-    parser = argparse.ArgumentParser(prog="python -m nla_eval.on_policy", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nla_eval.inspect_ext.on_policy", description=main.__doc__)
     parser.add_argument("suite")
     parser.add_argument("--model", default="nla/smollm2-135m")
     parser.add_argument("--dtype", default="float32", help="float32 gives the same words on every machine")

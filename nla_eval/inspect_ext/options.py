@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ._target_api import user_folder
-from .dataset.matching import Measure, parse_measures
-from .errors import InputError
+from ..dataset.matching import Measure, parse_measures
+from ..errors import InputError
+from ..pipeline.lanes import ENGINE_LANES
+from ..readings import Lane
+from ..replay.positions import parse_policy
+from ..replay.types import WINDOW_POLICIES
 from .on_policy import AnswerSettings
-from .pipeline.lanes import ENGINE_LANES
-from .readings import Lane
-from .replay.positions import parse_policy
-from .replay.types import WINDOW_POLICIES
+from .target_api import user_folder
 
 
 class TaskOptions(BaseModel):

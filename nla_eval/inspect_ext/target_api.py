@@ -23,14 +23,14 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from .engines.base import Captured, CaptureRequest
-from .errors import InputError, NlaEvalError
-from .pipeline.runtime import Runtime, RuntimeSettings, runtime_for
-from .replay.tool_calls import tool_calls
-from .transcript import Arm, Provenance, Transcript
+from ..engines.base import Captured, CaptureRequest
+from ..errors import InputError, NlaEvalError
+from ..pipeline.runtime import Runtime, RuntimeSettings, runtime_for
+from ..replay.tool_calls import tool_calls
+from ..transcript import Arm, Provenance, Transcript
 
 if TYPE_CHECKING:
-    from .engines.generation import GenerateRequest
+    from ..engines.generation import GenerateRequest
 
 _COUNTS = ("best_of", "num_choices")
 
@@ -145,8 +145,8 @@ class NLATargetAPI(ModelAPI):
         self, messages: list[ChatMessage], tools: list[ToolInfo], config: GenerateConfig, seed: int
     ) -> GenerateRequest:
         """In the worker thread: what the target is asked to continue."""
-        from .engines.generation import GenerateRequest
-        from .replay.replay import ReplayConfig, replay
+        from ..engines.generation import GenerateRequest
+        from ..replay.replay import ReplayConfig, replay
 
         target = self.runtime.target
         prompt = Transcript(

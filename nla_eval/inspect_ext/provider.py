@@ -8,6 +8,6 @@ from inspect_ai.model import ModelAPI, modelapi
 @modelapi(name="nla")
 def nla() -> type[ModelAPI]:
     """`--model nla/smollm2-135m`, `nla//folder` or `nla/owner/name`; arguments are `_target_api.NLATargetAPI`'s."""
-    from ._target_api import NLATargetAPI
+    from .target_api import NLATargetAPI
 
     return NLATargetAPI

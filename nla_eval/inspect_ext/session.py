@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .engines.base import Captured, CaptureRequest, Sampling
-from .models.scores import normalised
-from .pipeline.lanes import ControlLanes, lanes_in
-from .pipeline.plan import Prepared, ReadingPlan, prepare
-from .pipeline.reading import kept, store_controls
-from .pipeline.runtime import Runtime
-from .pipeline.stages import (
+from ..engines.base import Captured, CaptureRequest, Sampling
+from ..models.scores import normalised
+from ..pipeline.lanes import ControlLanes, lanes_in
+from ..pipeline.plan import Prepared, ReadingPlan, prepare
+from ..pipeline.reading import kept, store_controls
+from ..pipeline.runtime import Runtime
+from ..pipeline.stages import (
     Draft,
     Drawn,
     Scoring,
@@ -30,10 +30,10 @@ from .pipeline.stages import (
     score_stage,
     verbalize_stage,
 )
-from .provenance import versions
-from .readings import Lane, Reading, StopReason
-from .store.store import ReadingStore, StoredActivations, StoreIdentity
-from .transcript import Arm, Transcript
+from ..provenance import versions
+from ..readings import Lane, Reading, StopReason
+from ..store.store import ReadingStore, StoredActivations, StoreIdentity
+from ..transcript import Arm, Transcript
 
 _BANK_LANES = (Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN)
 """Lanes made of other transcripts' activations."""

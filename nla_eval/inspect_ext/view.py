@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from .readings import Lane, Reading, StopReason
+from ..readings import Lane, Reading, StopReason
 
 _MARKS = {StopReason.TRUNCATED: " ✂", StopReason.ERROR: "", StopReason.CLOSED: "", StopReason.OUT_OF_CONTEXT: ""}
 

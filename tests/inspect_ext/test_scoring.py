@@ -19,9 +19,9 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from nla_eval.inspect_ext.scorer import awareness, mean_by_arm, rate_by_arm, rate_interval
+from nla_eval.inspect_ext.state import NLAState
 from nla_eval.readings import Reading
-from nla_eval.scoring import awareness, mean_by_arm, rate_by_arm, rate_interval
-from nla_eval.state import NLAState
 from nla_eval.transcript import content_digest
 
 AWARE = "assistant turn; the model suspects that it is being evaluated [M9] <b>`x`</b>"
