@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nla_eval.cli import main
-from nla_eval.training.judge_sheet import TYPES
+from nla_eval.measure.judge_sheet import TYPES
 from tests.engines.tiny_pack import write_tiny_pack
-from tests.training.test_held_out import chats
+from tests.measure.test_held_out import chats
 
 
 def nla_eval(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:

@@ -42,8 +42,8 @@ def card(name: str | None, judgements: str | None = None, write: bool = False) -
 
 def measured_card(request: MeasureRequest, judgements: str | None, write: bool) -> None:
     """Measure the pack again and print the card as Markdown."""
-    from ..training.card import card_entries, card_text
-    from ..training.record import write_record
+    from ..measure.card import card_entries, card_text
+    from ..measure.record import write_record
     from .pack_measure import measured
 
     pack = pack_of(request.pack)
@@ -64,7 +64,7 @@ def measured_card(request: MeasureRequest, judgements: str | None, write: bool) 
 
 def with_judgements(pack: Pack, card: Mapping[str, Any], sheet: Path) -> Mapping[str, Any]:
     """The card with a filled sheet's tally. Raises InputError when the sheet is of another pack."""
-    from ..training.judge_sheet import read_sheet
+    from ..measure.judge_sheet import read_sheet
 
     truth = read_sheet(sheet)
     if truth.pack != pack.id:
@@ -74,8 +74,8 @@ def with_judgements(pack: Pack, card: Mapping[str, Any], sheet: Path) -> Mapping
 
 def keep_card(pack: Pack, card: Mapping[str, Any]) -> None:
     """Write card.json and CARD.md, each whole or not at all, and the pack's checksums where it has them."""
+    from ..measure.card import write_card
     from ..models.pack_check import SUMS, write_sums
-    from ..training.card import write_card
 
     write_card(card, pack.path)
     if (pack.path / SUMS).is_file():

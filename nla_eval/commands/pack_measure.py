@@ -17,9 +17,9 @@ from .pack import card_of, pack_of
 
 if TYPE_CHECKING:
     from ..engines.hf import TransformersEngine
-    from ..training.compare import Comparison
-    from ..training.evaluate import Measured, Section
-    from ..training.held_out import HeldOut
+    from ..measure.compare import Comparison
+    from ..measure.evaluate import Measured, Section
+    from ..measure.held_out import HeldOut
 
 _HELD_OUT_BUCKET = 1
 """The tenth of the training source that runs hold out, where a card does not say."""
@@ -50,7 +50,7 @@ class MeasureRequest:
 
     def sections(self) -> tuple[Section, ...]:
         """What to measure. Raises InputError naming what is unknown."""
-        from ..training.evaluate import Section
+        from ..measure.evaluate import Section
 
         if self.only is None:
             return tuple(Section)
@@ -62,7 +62,7 @@ class MeasureRequest:
 
 def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
     """Measure one pack. Raises InputError for rows it cannot use, PackError for a pack that does not work."""
-    from ..training.evaluate import measure, subject_of
+    from ..measure.evaluate import measure, subject_of
 
     sections = request.sections()
     pack, target = pack_of(request.pack), load_target(request.target)
@@ -74,7 +74,7 @@ def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
 
 def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: int | None = None) -> HeldOut:
     """Held-out rows as the request names them, without what the pack was trained on."""
-    from ..training.held_out_source import Request, from_source, trained_on
+    from ..measure.held_out_source import Request, from_source, trained_on
 
     if request.rows < 2:
         raise InputError(f"--rows {request.rows}; expected at least 2")
@@ -103,7 +103,7 @@ def compare(first: str, second: str, request: MeasureRequest | None) -> None:
 
 
 def _from_cards(first: str, second: str) -> Comparison:
-    from ..training.compare import compare_cards
+    from ..measure.compare import compare_cards
 
     cards = []
     for pack in (pack_of(first), pack_of(second)):
@@ -115,8 +115,8 @@ def _from_cards(first: str, second: str) -> Comparison:
 
 
 def _measured_both(first: str, second: str, request: MeasureRequest) -> Comparison:
-    from ..training.compare import compare_measured
-    from ..training.evaluate import measure, subject_of
+    from ..measure.compare import compare_measured
+    from ..measure.evaluate import measure, subject_of
 
     target, packs = load_target(request.target), [pack_of(first), pack_of(second)]
     for pack in packs:
@@ -136,7 +136,7 @@ def print_comparison(found: Comparison) -> None:
     """One row per figure: both values with intervals, and the second minus the first."""
     from rich.table import Table
 
-    from ..training.card import shown
+    from ..measure.card import shown
 
     table = Table(box=None, pad_edge=False)
     for name in ("figure", "first", "second", "second - first", "n"):
@@ -152,8 +152,8 @@ def print_comparison(found: Comparison) -> None:
 
 def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
     """Write a sheet of `request.rows` explanations with their contexts, to be judged by hand."""
-    from ..training.evaluate import greedy
-    from ..training.judge_sheet import TYPES, VERDICTS, write_sheet
+    from ..measure.evaluate import greedy
+    from ..measure.judge_sheet import TYPES, VERDICTS, write_sheet
 
     pack, target = pack_of(request.pack), load_target(request.target)
     pack.check_target(target)
@@ -168,8 +168,8 @@ def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
 
 def curve(records: Sequence[str], out: str) -> None:
     """Plot records over training into a PNG or SVG file."""
-    from ..training.curves import over_training, save
-    from ..training.record import read_record
+    from ..measure.curves import over_training, save
+    from ..measure.record import read_record
 
     save(over_training([read_record(Path(r)) for r in records]), Path(out))
     print(out)

@@ -13,11 +13,11 @@ from pathlib import Path
 import polars as pl
 
 from ..errors import InputError
-from .curves import over_training, save
-from .evaluate import Section, measure, subject_of
+from ..measure.curves import over_training, save
+from ..measure.evaluate import Section, measure, subject_of
+from ..measure.record import Record, read_record, write_record
 from .export import Weights, engine_of, held_out, warm_start_hours, write_checkpoint
 from .joint_state import core_hours, snapshots
-from .record import Record, read_record, write_record
 from .run import Run
 
 RECORDS = "records"

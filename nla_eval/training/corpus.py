@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..dataset.redact import redact_messages
 from ..errors import InputError, MissingExtraError, NlaEvalError
+from ..measure.held_out_source import HASHES, family_hash, trained_on
 from ..models.pack import load_pack
 from ..models.target import Target
 from ..replay.positions import parse_policy, sample_positions
@@ -29,7 +30,6 @@ from ..transcript import Arm, Provenance, Transcript
 from .chats import Chat, chats
 from .config import CorpusConfig
 from .files import write_frame
-from .held_out_source import HASHES, family_hash, trained_on
 
 _FEWEST = 4
 """Positions below which a conversation is not worth its forward pass."""

@@ -25,6 +25,7 @@ from ..engines.base import Draw, Sampling, VerbalizeRequest
 from ..engines.fitting import release_memory
 from ..engines.side_by_side import Split
 from ..errors import NlaEvalError
+from ..measure.parts import masked
 from ..models.scores import Baselines
 from ..readings import StopReason
 from .ar import Pairs
@@ -35,7 +36,6 @@ from .joint_config import JointConfig
 from .joint_plan import learning_rate, masked_groups, reward, rows_of
 from .joint_state import JointState, Learner
 from .optim import trainable
-from .parts import masked
 from .passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
 from .rollouts import Rollouts
 from .round_trip import Models, RoundTrip

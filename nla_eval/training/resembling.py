@@ -12,9 +12,9 @@ import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ..engines.loading import load_embedding
+from ..measure.parts import words_of
 from ..models.target import Target
 from .explain import Moment, Vocabulary
-from .parts import words_of
 
 _LOOKED_AT = 60
 """Nearest words looked at; most of a word's nearest are its own forms."""

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 
 from ..engines.base import Sampling, VerbalizeRequest
+from ..measure.parts import masked
+from ..measure.tasks import said_next
 from ..models.pack_meta import PackMeta
 from ..models.scores import Baselines
 from ..readings import StopReason
 from .ar import Pairs, Reconstructor
 from .av import Verbalizer
 from .group import Group
-from .parts import masked
 from .passes import Layout, Scored, texts_pass
 from .rollouts import RolloutSource
-from .tasks import said_next
 
 
 @dataclass(frozen=True)

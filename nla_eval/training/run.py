@@ -21,6 +21,7 @@ import torch
 from ..engines.base import Sampling, VerbalizeRequest
 from ..engines.side_by_side import Split
 from ..errors import InputError
+from ..measure.parts import masked
 from ..models.pack_meta import PackMeta
 from ..models.prompts import av_prompt, check_ar_prompt
 from ..models.scores import Baselines
@@ -40,7 +41,6 @@ from .joint_state import latest_weights
 from .loading import Loading, dtype_of
 from .marker import injection_marker
 from .optim import restore
-from .parts import masked
 from .resembling import Resembling
 from .rollouts import Rollouts
 from .round_trip import Models

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
+from ..measure.held_out import Around, HeldOut, Window, neighbours
 from .activations import merged
-from .held_out import Around, HeldOut, Window, neighbours
 
 MONITOR = 128
 """Held-out positions looked at during training; the card uses the others."""

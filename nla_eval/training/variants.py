@@ -23,16 +23,16 @@ import numpy as np
 import torch
 
 from ..errors import InputError, NlaEvalError
+from ..measure.card import shown
+from ..measure.figures import Figure, figure
+from ..measure.parts import masked
 from ..models.scores import Baselines
 from .ar import Pairs, Reconstructor, mse_nrm, predict, train_ar
-from .card import shown
 from .config import ExplanationConfig, formats, load_config
 from .explain import Vocabulary
 from .explanation_parts import Piece, joined, pieces
-from .figures import Figure, figure
 from .files import write_text
 from .format_probe import FormatProbe
-from .parts import masked
 from .run import Run
 from .writers import Request
 

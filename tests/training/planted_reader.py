@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
+from nla_eval.measure.held_out import HeldOut
 from nla_eval.readings import StopReason
-from nla_eval.training.held_out import HeldOut
 
 WIDTH = 64
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nla_eval.judging.sentences import sentences
-from nla_eval.training.parts import Parts, masked, overlap, reordered
+from nla_eval.measure.parts import Parts, masked, overlap, reordered
 
 
 @pytest.mark.parametrize(

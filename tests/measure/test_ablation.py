@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nla_eval.measure.ablation import BARE, MASKED, TAIL, Ablated, ablate, variants
 from nla_eval.models.scores import Baselines
-from nla_eval.training.ablation import BARE, MASKED, TAIL, Ablated, ablate, variants
 from tests.training.planted_reader import PlantedReader, planted_rows
 
 WORDS = [f"w{i}" for i in range(300)]

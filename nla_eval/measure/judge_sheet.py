@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..training.files import written
 from .figures import Figure, proportion
-from .files import written
 from .held_out import HeldOut
 
 TYPES = {

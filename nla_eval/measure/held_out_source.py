@@ -24,8 +24,8 @@ from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
 from ..sources import SOURCES, Skipped, SourceOptions
 from ..suite import family_bucket
+from ..training.explain import shown_token
 from ..transcript import Arm, Transcript
-from .explain import shown_token
 from .figures import Ints
 from .held_out import Around, HeldOut, Window, neighbours
 

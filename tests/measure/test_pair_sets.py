@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nla_eval.training.pair_files import pairs_data, paraphrase_data
-from nla_eval.training.pair_sets import PairSet, format_set, hint_set, told_set
-from nla_eval.training.pair_tasks import PairRows, Spoken, between_sides, pair_task
-from nla_eval.training.paraphrase import LINES
-from nla_eval.training.parts import overlap
-from nla_eval.training.told import told_pairs, told_words
+from nla_eval.measure.pair_files import pairs_data, paraphrase_data
+from nla_eval.measure.pair_sets import PairSet, format_set, hint_set, told_set
+from nla_eval.measure.pair_tasks import PairRows, Spoken, between_sides, pair_task
+from nla_eval.measure.paraphrase import LINES
+from nla_eval.measure.parts import overlap
+from nla_eval.measure.told import told_pairs, told_words
 
 SETS = [told_set(), hint_set(), format_set()]
 

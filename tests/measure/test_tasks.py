@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nla_eval.training.figures import auc, balanced_share, difference, figure
-from nla_eval.training.readers import hits_of_texts, scores_of_texts, scores_of_vectors
-from nla_eval.training.recurrence import recurrence
-from nla_eval.training.tasks import Read, followed, held_out_tasks, retrieved, said_next, suffix_choice
+from nla_eval.measure.figures import auc, balanced_share, difference, figure
+from nla_eval.measure.readers import hits_of_texts, scores_of_texts, scores_of_vectors
+from nla_eval.measure.recurrence import recurrence
+from nla_eval.measure.tasks import Read, followed, held_out_tasks, retrieved, said_next, suffix_choice
 from tests.training.planted_reader import planted_rows
 
 TOPICS = ("bread oven flour", "engine wheel brake", "violin melody chord", "tax invoice ledger", "orbit planet comet")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nla_eval.errors import InputError
-from nla_eval.training.judge_sheet import TYPES, read_sheet, write_sheet
+from nla_eval.measure.judge_sheet import TYPES, read_sheet, write_sheet
 from tests.training.planted_reader import planted_rows
 
 HELD = planted_rows([f"text {i}" for i in range(60)], [f"context {i} stop" for i in range(60)], per_conversation=3)

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
+from ..training.files import write_text
 from .ablation import Condition
 from .figures import Figure
-from .files import write_text
 from .recurrence import Recurrence
 from .tasks import Task
 from .told import ToldWords

@@ -11,19 +11,19 @@ import pytest
 
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.errors import InputError
+from nla_eval.measure.card import card_entries, card_text
+from nla_eval.measure.compare import compare_cards, compare_measured
+from nla_eval.measure.curves import over_training, save
+from nla_eval.measure.evaluate import DRAWS, Measured, Section, Subject, drawn, measure, subject_of
+from nla_eval.measure.held_out_source import Request, from_source
+from nla_eval.measure.record import Record, read_record, write_record
+from nla_eval.measure.regurgitation import longest_shared_run
 from nla_eval.models.scores import Baselines
-from nla_eval.training.card import card_entries, card_text
-from nla_eval.training.compare import compare_cards, compare_measured
-from nla_eval.training.curves import over_training, save
-from nla_eval.training.evaluate import DRAWS, Measured, Section, Subject, drawn, measure, subject_of
 from nla_eval.training.folders import whole_folder
-from nla_eval.training.held_out_source import Request, from_source
-from nla_eval.training.record import Record, read_record, write_record
-from nla_eval.training.regurgitation import longest_shared_run
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import ByteTarget
+from tests.measure.test_held_out import chats
 from tests.training.planted_reader import PlantedReader, planted_rows, says
-from tests.training.test_held_out import chats
 
 CONTEXTS = [f"word{i} word{i + 1} word{i + 2} stop" for i in range(60)]
 TEXTS = [f"kind {i % 7}; next: end\nafter: {c}\nabout: theme{i}" for i, c in enumerate(CONTEXTS)]

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..training.files import write_text
 from .ablation import CONSTANT, EMPTY, REFERENCE, REFERENCE_MASKED, SHUFFLED, Condition
 from .figures import Figure
-from .files import write_text
 from .record import Record
 from .tasks import READERS, Task
 
