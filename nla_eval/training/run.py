@@ -27,12 +27,12 @@ from ..models.prompts import av_prompt, check_ar_prompt
 from ..models.scores import Baselines
 from ..models.target import Target, load_target
 from ..suite import family_bucket
-from .activations import CaptureJob, capture_all
 from .ar import Pairs, Reconstructor, train_ar
 from .av import Verbalizer, train_av
-from .chats import chats
 from .config import OptimConfig, TrainConfig
-from .corpus import build_corpus, write_corpus
+from .data.activations import CaptureJob, capture_all
+from .data.chats import chats
+from .data.corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
 from .group import Group, launched, placed, reads_weights

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..engines.base import CaptureRequest, Engine
 from ..errors import InputError
 from ..measure.held_out import Around, HeldOut, Window, neighbours
-from .activations import merged
+from .data.activations import merged
 
 MONITOR = 128
 """Held-out positions looked at during training; the card uses the others."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import nla_eval.training.activations as activations_module
-import nla_eval.training.corpus as corpus_module
+import nla_eval.training.data.activations as activations_module
+import nla_eval.training.data.corpus as corpus_module
 import nla_eval.training.stages as stages_module
 from nla_eval.training.run import Run
 from nla_eval.training.stages import run_stages

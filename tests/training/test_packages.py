@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nla_eval.training.chats import TRAINING_SOURCES, chats
 from nla_eval.training.config import SourceConfig
-from nla_eval.training.packages import packages, permissive_licence
-from nla_eval.training.tracebacks import failures
+from nla_eval.training.data.chats import TRAINING_SOURCES, chats
+from nla_eval.training.data.packages import packages, permissive_licence
+from nla_eval.training.data.tracebacks import failures
 
 
 class Named:

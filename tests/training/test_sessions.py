@@ -11,10 +11,10 @@ import pytest
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
 
 from nla_eval.errors import InputError
-from nla_eval.training.chats import chats
 from nla_eval.training.config import SourceConfig
-from nla_eval.training.packages import packages
-from nla_eval.training.sessions import Table, desk_session, repaired, tables_of
+from nla_eval.training.data.chats import chats
+from nla_eval.training.data.packages import packages
+from nla_eval.training.data.sessions import Table, desk_session, repaired, tables_of
 
 FUNCTION = (
     "def function_{}(first, second):\n    if first > second:\n        return [first, second]\n    return (second - 1)"

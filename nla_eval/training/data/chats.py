@@ -9,10 +9,10 @@ from pathlib import Path
 
 from inspect_ai.model import ChatMessage
 
-from ..registry import Registry
-from ..sources import SourceOptions, sharegpt
-from ..transcript import Arm, Transcript
-from .config import SourceConfig
+from ...registry import Registry
+from ...sources import SourceOptions, sharegpt
+from ...transcript import Arm, Transcript
+from ..config import SourceConfig
 
 
 @dataclass(frozen=True)

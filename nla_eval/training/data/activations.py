@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import DynamicCache
 
-from ..engines.loading import load_lm
-from ..engines.one_step import GROUPED
-from ..engines.ragged import RaggedCache, empty_room
-from ..errors import NlaEvalError
-from .files import written
+from ...engines.loading import load_lm
+from ...engines.one_step import GROUPED
+from ...engines.ragged import RaggedCache, empty_room
+from ...errors import NlaEvalError
+from ..files import written
 
 TOP = 8
 """Next tokens kept per position, likeliest first."""

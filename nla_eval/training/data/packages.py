@@ -21,7 +21,7 @@ from pathlib import Path
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageTool, ChatMessageUser
 from inspect_ai.tool import ToolCall
 
-from ..errors import InputError
+from ...errors import InputError
 from .chats import TRAINING_SOURCES, Chat
 from .tracebacks import failures
 

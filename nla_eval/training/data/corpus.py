@@ -17,19 +17,19 @@ import polars as pl
 from inspect_ai.model import ChatMessage, ChatMessageSystem
 from numpy.typing import NDArray
 
-from ..dataset.redact import redact_messages
-from ..errors import InputError, MissingExtraError, NlaEvalError
-from ..measure.held_out_source import HASHES, family_hash, trained_on
-from ..models.pack import load_pack
-from ..models.target import Target
-from ..replay.positions import parse_policy, sample_positions
-from ..replay.replay import ReplayConfig, replay
-from ..replay.types import Channel, Replay
-from ..suite import family_bucket
-from ..transcript import Arm, Provenance, Transcript
+from ...dataset.redact import redact_messages
+from ...errors import InputError, MissingExtraError, NlaEvalError
+from ...measure.held_out_source import HASHES, family_hash, trained_on
+from ...models.pack import load_pack
+from ...models.target import Target
+from ...replay.positions import parse_policy, sample_positions
+from ...replay.replay import ReplayConfig, replay
+from ...replay.types import Channel, Replay
+from ...suite import family_bucket
+from ...transcript import Arm, Provenance, Transcript
+from ..config import CorpusConfig
+from ..files import write_frame
 from .chats import Chat, chats
-from .config import CorpusConfig
-from .files import write_frame
 
 _FEWEST = 4
 """Positions below which a conversation is not worth its forward pass."""
@@ -191,7 +191,7 @@ def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int6
 def suite_messages() -> frozenset[str]:
     """Hashes of the long messages of every suite at hand. Those whose package or hub is out of reach are named in one
     line each; those of a user's own files have none of their own."""
-    from ..suite import Needs, get_suite, suite_names
+    from ...suite import Needs, get_suite, suite_names
 
     found: set[str] = set()
     for suite in map(get_suite, suite_names()):

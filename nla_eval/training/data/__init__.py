@@ -1,0 +1,1 @@
+"""What packs are trained on: conversations, corpus, activations."""
