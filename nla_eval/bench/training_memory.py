@@ -19,7 +19,7 @@ import yaml
 from ..errors import InputError
 from ..models.dtypes import dtype_name
 from ..training.config import load_config
-from ..training.loading import dtype_of
+from ..training.models.loading import dtype_of
 from ..training.stages import NAMES
 from .figures import Figure
 

@@ -11,7 +11,7 @@ from ..models.target import load_target
 from .pack import pack_of
 
 if TYPE_CHECKING:
-    from ..training.whole_weights import Writing
+    from ..training.models.whole_weights import Writing
 
 
 def export(name: str | None, out: str, format_: str, target: str, dtype: str) -> None:
@@ -42,6 +42,6 @@ def merge(name: str | None, out: str, target: str, dtype: str) -> None:
 
 
 def _writing(dtype: str) -> Writing:
-    from ..training.whole_weights import Writing
+    from ..training.models.whole_weights import Writing
 
     return Writing(dtype=torch_dtype(checked_dtype(dtype)))

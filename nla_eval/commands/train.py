@@ -14,7 +14,7 @@ from rich.table import Table
 from ..errors import InputError
 from ..training.config import TrainConfig, load_config
 from ..training.estimate import Take, takes
-from ..training.group import Group
+from ..training.models.group import Group
 from ..training.run import Run
 from ..training.stages import Ledger, State, run_stages
 

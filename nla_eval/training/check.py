@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import InputError, NlaEvalError
 from .estimate import checkpoint_bytes, empty_model, whole_bytes
-from .marker import injection_marker
-from .optim import LINEARS
+from .models.marker import injection_marker
+from .models.optim import LINEARS
 from .run import AV_TEMPLATE, Run, joint_drawing, vllm_drawing
 
 _LEAST_FREE = 1 << 30

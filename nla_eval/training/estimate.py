@@ -14,7 +14,7 @@ import torch
 from ..engines.loading import trunk_config
 from ..models.target import Target
 from .config import TrainConfig
-from .loading import dtype_of
+from .models.loading import dtype_of
 
 MEASURED_PARAMETERS = 135e6
 CAPTURE_TOKENS = 244.0

@@ -36,11 +36,9 @@ from ..replay.replay import ReplayConfig, replay
 from .estimate import said_bytes, whole_bytes
 from .folders import whole_folder
 from .joint_state import core_hours
-from .loading import dtype_of
-from .optim import restore
-from .run import Run
-from .run_rows import MONITOR, of_run, windows_of_run
-from .whole_weights import (
+from .models.loading import dtype_of
+from .models.optim import restore
+from .models.whole_weights import (
     Writing,
     check_read_back,
     trained_lm,
@@ -49,6 +47,8 @@ from .whole_weights import (
     write_reconstructor,
     write_tokenizer,
 )
+from .run import Run
+from .run_rows import MONITOR, of_run, windows_of_run
 
 CARD_POSITIONS = 256
 WINDOWS = 12

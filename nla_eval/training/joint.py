@@ -28,15 +28,15 @@ from ..errors import NlaEvalError
 from ..measure.parts import masked
 from ..models.scores import Baselines
 from ..readings import StopReason
-from .ar import Pairs
-from .av import answer_ids
-from .group import Group
-from .grpo import Floats, advantages, k3, widest
 from .joint_config import JointConfig
 from .joint_plan import learning_rate, masked_groups, reward, rows_of
 from .joint_state import JointState, Learner
-from .optim import trainable
-from .passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
+from .models.ar import Pairs
+from .models.av import answer_ids
+from .models.group import Group
+from .models.grpo import Floats, advantages, k3, widest
+from .models.optim import trainable
+from .models.passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
 from .rollouts import Rollouts
 from .round_trip import Models, RoundTrip
 

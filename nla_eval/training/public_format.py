@@ -26,7 +26,7 @@ from ..models.pack_check import write_sums
 from ..models.pack_meta import SIDECAR, PackMeta
 from ..models.target import Target
 from .folders import whole_folder
-from .whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
+from .models.whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
 
 FORMATS = ("public",)
 _BESIDE = (SELF_TEST, HASHES)

@@ -21,9 +21,9 @@ from ..engines.loading import frozen
 from ..engines.one_step import GROUPED
 from ..engines.packed import pack_linears
 from ..engines.side_by_side import Split, streamed
-from .av import Verbalizer
-from .merged import changing
-from .optim import base_of
+from .models.av import Verbalizer
+from .models.merged import changing
+from .models.optim import base_of
 
 
 class RolloutSource(Protocol):

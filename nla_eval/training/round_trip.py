@@ -16,10 +16,10 @@ from ..measure.tasks import said_next
 from ..models.pack_meta import PackMeta
 from ..models.scores import Baselines
 from ..readings import StopReason
-from .ar import Pairs, Reconstructor
-from .av import Verbalizer
-from .group import Group
-from .passes import Layout, Scored, texts_pass
+from .models.ar import Pairs, Reconstructor
+from .models.av import Verbalizer
+from .models.group import Group
+from .models.passes import Layout, Scored, texts_pass
 from .rollouts import RolloutSource
 
 

@@ -27,25 +27,25 @@ from ..models.prompts import av_prompt, check_ar_prompt
 from ..models.scores import Baselines
 from ..models.target import Target, load_target
 from ..suite import family_bucket
-from .ar import Pairs, Reconstructor, train_ar
-from .av import Verbalizer, train_av
 from .config import OptimConfig, TrainConfig
 from .data.activations import CaptureJob, capture_all
 from .data.chats import chats
 from .data.corpus import build_corpus, write_corpus
 from .explain import Vocabulary, expects, moments
 from .files import write_frame, write_text
-from .group import Group, launched, placed, reads_weights
 from .joint import train_joint
 from .joint_state import latest_weights
-from .loading import Loading, dtype_of
-from .marker import injection_marker
-from .optim import restore
+from .models.ar import Pairs, Reconstructor, train_ar
+from .models.av import Verbalizer, train_av
+from .models.group import Group, launched, placed, reads_weights
+from .models.loading import Loading, dtype_of
+from .models.marker import injection_marker
+from .models.optim import restore
+from .models.start import Start
 from .resembling import Resembling
 from .rollouts import Rollouts
 from .round_trip import Models
 from .run_rows import watched
-from .start import Start
 from .writers import WRITERS, Request, Writer, WriterContext
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 from ..errors import InputError, NlaEvalError
 from .config import TrainConfig
 from .files import write_text
-from .group import Group, launched
+from .models.group import Group, launched
 from .run import Run
 
 RECORD = "stages.json"

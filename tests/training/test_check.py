@@ -17,9 +17,9 @@ from nla_eval.errors import InputError, NlaEvalError, PackError
 from nla_eval.models.target import load_target
 from nla_eval.training.check import check
 from nla_eval.training.config import TrainConfig
-from nla_eval.training.marker import injection_marker
+from nla_eval.training.models.marker import injection_marker
+from nla_eval.training.models.start import Start
 from nla_eval.training.run import AR_TEMPLATE, AV_TEMPLATE, Run
-from nla_eval.training.start import Start
 from tests.tiny_target import write_tiny_target
 
 
@@ -119,8 +119,8 @@ def write_adapters(folder: Path, rank: int = 2) -> Path:
 
     from nla_eval.models.pack_meta import SIDECAR, PackMeta
     from nla_eval.models.prompts import av_prompt, check_ar_prompt
-    from nla_eval.training.ar import Reconstructor
-    from nla_eval.training.av import Verbalizer
+    from nla_eval.training.models.ar import Reconstructor
+    from nla_eval.training.models.av import Verbalizer
 
     target = load_target(str(folder / "target"))
     marker = injection_marker(target.tokenizer, AV_TEMPLATE)
@@ -147,7 +147,7 @@ def write_adapters(folder: Path, rank: int = 2) -> Path:
 
 
 def test_a_run_can_begin_with_the_adapters_of_a_pack(folder: Path) -> None:
-    from nla_eval.training.ar import Reconstructor
+    from nla_eval.training.models.ar import Reconstructor
 
     pack = write_adapters(folder)
     run = run_of(folder, start_from=str(pack), ar={"samples": 0, "lora_rank": 2}, av={"samples": 0, "lora_rank": 2})

@@ -22,8 +22,8 @@ from nla_eval.errors import InputError, PackError
 from nla_eval.models.pack import Pack, load_pack
 from nla_eval.models.pack_meta import SIDECAR
 from nla_eval.models.target import Target, load_target
+from nla_eval.training.models.whole_weights import Writing
 from nla_eval.training.public_format import export, import_, merge
-from nla_eval.training.whole_weights import Writing
 from tests.engines.tiny_pack import write_tiny_pack
 
 TEXTS = ["a walk by the sea", "", "user turn 1; next: the\nafter: go to\nabout: trips"]

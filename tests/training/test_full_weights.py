@@ -20,12 +20,12 @@ from nla_eval.engines.loading import ADAPTER
 from nla_eval.errors import PackError
 from nla_eval.models.pack import load_pack
 from nla_eval.models.pack_check import check_files
-from nla_eval.training.ar import predict
 from nla_eval.training.check import check
 from nla_eval.training.config import HardwareConfig
 from nla_eval.training.estimate import takes
 from nla_eval.training.export import Weights, write_checkpoint
-from nla_eval.training.optim import restore
+from nla_eval.training.models.ar import predict
+from nla_eval.training.models.optim import restore
 from nla_eval.training.run import Run
 from nla_eval.training.stages import run_stages
 from tests.training.conftest import Inline

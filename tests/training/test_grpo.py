@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval.training.grpo import advantages, clipped_surrogate, k3, widest
+from nla_eval.training.models.grpo import advantages, clipped_surrogate, k3, widest
 
 REWARDS = np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0], [0.0, 0.0, 6.0]])
 

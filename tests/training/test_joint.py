@@ -22,7 +22,7 @@ from nla_eval.training.joint import train_joint
 from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.joint_plan import masked_groups, reward, rows_of
 from nla_eval.training.joint_state import JointState, Learner, core_hours, latest_weights
-from nla_eval.training.optim import restore, trainable
+from nla_eval.training.models.optim import restore, trainable
 from nla_eval.training.rollouts import Rollouts
 from tests.training.tiny_pair import CAP, closing_with, tiny_models, tiny_pairs
 

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 import nla_eval.engines.decoding as decoding
 import nla_eval.models.prompts as prompts
-from nla_eval.training.group import Group
 from nla_eval.training.joint import train_joint
 from nla_eval.training.joint_config import JointConfig
+from nla_eval.training.models.group import Group
 from tests.training.processes import together
 from tests.training.tiny_pair import CAP, closing_with, tiny_models, tiny_pairs
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from nla_eval.errors import NlaEvalError
 from nla_eval.training.config import OptimConfig
-from nla_eval.training.optim import Stage, learning_rate, restore, run_stage, trainable
+from nla_eval.training.models.optim import Stage, learning_rate, restore, run_stage, trainable
 
 CONFIG = OptimConfig(samples=40, batch=4, lr=0.05)
 

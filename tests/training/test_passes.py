@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from nla_eval.engines.side_by_side import Split
-from nla_eval.training.ar import encode, mse_nrm
-from nla_eval.training.optim import trainable
-from nla_eval.training.passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
+from nla_eval.training.models.ar import encode, mse_nrm
+from nla_eval.training.models.optim import trainable
+from nla_eval.training.models.passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
 from nla_eval.training.round_trip import Models
 from tests.training.tiny_pair import tiny_models, tiny_pairs
 

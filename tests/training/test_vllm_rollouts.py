@@ -21,7 +21,7 @@ from nla_eval.errors import InputError, MissingExtraError
 from nla_eval.training.config import TrainConfig
 from nla_eval.training.joint import train_joint
 from nla_eval.training.joint_config import JointConfig
-from nla_eval.training.optim import trainable
+from nla_eval.training.models.optim import trainable
 from nla_eval.training.rollouts import Rollouts
 from nla_eval.training.round_trip import Models
 from nla_eval.training.run import Run, joint_drawing

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..models.dtypes import torch_dtype
-from .config import HardwareConfig
+from ...models.dtypes import torch_dtype
+from ..config import HardwareConfig
 
 
 def dtype_of(hardware: HardwareConfig) -> torch.dtype:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..engines.loading import load_trunk
-from ..models.pack_meta import PackMeta
-from ..models.prompts import ar_ids
-from .config import OptimConfig
+from ...engines.loading import load_trunk
+from ...models.pack_meta import PackMeta
+from ...models.prompts import ar_ids
+from ..config import OptimConfig
 from .loading import Loading
 from .optim import Stage, base_of, run_stage, trainable, with_lora
 

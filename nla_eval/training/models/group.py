@@ -16,8 +16,8 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
-from ..errors import InputError
-from .config import HardwareConfig
+from ...errors import InputError
+from ..config import HardwareConfig
 from .loading import dtype_of
 
 T = TypeVar("T")

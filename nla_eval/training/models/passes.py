@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..engines.fitting import slices
-from ..engines.side_by_side import Split, in_order
-from ..models.pack_meta import PackMeta
+from ...engines.fitting import slices
+from ...engines.side_by_side import Split, in_order
+from ...models.pack_meta import PackMeta
 from .ar import Reconstructor, encode, mse_nrm
 from .av import Prefix, Verbalizer, teacher_forced
 from .grpo import clipped_surrogate, k3

@@ -14,10 +14,10 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import DynamicCache
 
-from ..engines.loading import load_lm
-from ..models.prompts import AVPrompt
+from ...engines.loading import load_lm
+from ...models.prompts import AVPrompt
+from ..config import OptimConfig
 from .ar import Pairs
-from .config import OptimConfig
 from .loading import Loading
 from .optim import Stage, base_of, run_stage, trainable, with_lora
 

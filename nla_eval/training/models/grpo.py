@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .joint_config import AdvantageScale
+from ..joint_config import AdvantageScale
 
 Floats = NDArray[np.float64]
 Kept = NDArray[np.bool_]

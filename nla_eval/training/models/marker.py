@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
+from ...errors import InputError
 
 CANDIDATES = ("─", "㈜", "㈎", "㈠", "※", "§", "¤", "†", "◆", "█", "¶", "~", "^")
 """Tried in this order: rare in text, yet in most vocabularies. The released pairs use enclosed CJK characters."""

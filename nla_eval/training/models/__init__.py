@@ -1,0 +1,1 @@
+"""AR and AV in training: losses, optimiser, passes and weights."""
