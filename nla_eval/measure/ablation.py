@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..engines.base import Engine
 from ..models.scores import Baselines, normalised
-from ..training.explain import RECENT
+from ..training.explanations.explain import RECENT
 from .figures import Figure, Floats, Ints, difference, figure
 from .held_out import HeldOut
 from .parts import Parts, masked, reordered

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..training.explain import RECENT
+from ..training.explanations.explain import RECENT
 from .figures import Ints
 
 AHEAD = 60

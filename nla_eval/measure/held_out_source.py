@@ -24,7 +24,7 @@ from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
 from ..sources import SOURCES, Skipped, SourceOptions
 from ..suite import family_bucket
-from ..training.explain import shown_token
+from ..training.explanations.explain import shown_token
 from ..transcript import Arm, Transcript
 from .figures import Ints
 from .held_out import Around, HeldOut, Window, neighbours

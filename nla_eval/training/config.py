@@ -85,7 +85,7 @@ class ExplanationConfig(Frozen):
 
     @model_validator(mode="after")
     def _checked(self) -> ExplanationConfig:
-        from .explanation_parts import parse_part
+        from .explanations.explanation_parts import parse_part
 
         for line in self.lines:
             for part in line:
@@ -97,7 +97,7 @@ class ExplanationConfig(Frozen):
 
     def most(self, part: str) -> int:
         """The size that `part` has in the format, 0 without it."""
-        from .explanation_parts import largest
+        from .explanations.explanation_parts import largest
 
         return largest(self.lines, part)
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeCV
 from ..engines.loading import load_embedding
 from ..measure.parts import masked
 from ..models.scores import Baselines
-from .explanation_parts import parse_part
+from .explanations.explanation_parts import parse_part
 from .models.ar import mse_nrm
 
 if TYPE_CHECKING:

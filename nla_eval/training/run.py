@@ -31,7 +31,8 @@ from .config import OptimConfig, TrainConfig
 from .data.activations import CaptureJob, capture_all
 from .data.chats import chats
 from .data.corpus import build_corpus, write_corpus
-from .explain import Vocabulary, expects, moments
+from .explanations.explain import Vocabulary, expects, moments
+from .explanations.resembling import Resembling
 from .files import write_frame, write_text
 from .joint import train_joint
 from .joint_state import latest_weights
@@ -42,7 +43,6 @@ from .models.loading import Loading, dtype_of
 from .models.marker import injection_marker
 from .models.optim import restore
 from .models.start import Start
-from .resembling import Resembling
 from .rollouts import Rollouts
 from .round_trip import Models
 from .run_rows import watched

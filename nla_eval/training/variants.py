@@ -28,8 +28,8 @@ from ..measure.figures import Figure, figure
 from ..measure.parts import masked
 from ..models.scores import Baselines
 from .config import ExplanationConfig, formats, load_config
-from .explain import Vocabulary
-from .explanation_parts import Piece, joined, pieces
+from .explanations.explain import Vocabulary
+from .explanations.explanation_parts import Piece, joined, pieces
 from .files import write_text
 from .format_probe import FormatProbe
 from .models.ar import Pairs, Reconstructor, mse_nrm, predict, train_ar

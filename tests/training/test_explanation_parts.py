@@ -6,8 +6,8 @@ import pytest
 
 from nla_eval.errors import InputError
 from nla_eval.training.config import ExplanationConfig, formats
-from nla_eval.training.explain import Vocabulary
-from nla_eval.training.explanation_parts import PARTS, explain, joined, largest, parse_part, pieces
+from nla_eval.training.explanations.explain import Vocabulary
+from nla_eval.training.explanations.explanation_parts import PARTS, explain, joined, largest, parse_part, pieces
 from tests.training.test_explain import CHAT, moment, vocabulary
 
 

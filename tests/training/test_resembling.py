@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nla_eval.training.explain import Moment, Vocabulary
-from nla_eval.training.explanation_parts import explain
-from nla_eval.training.resembling import Resembling
+from nla_eval.training.explanations.explain import Moment, Vocabulary
+from nla_eval.training.explanations.explanation_parts import explain
+from nla_eval.training.explanations.resembling import Resembling
 
 PLACES = {
     "coach": (1.0, 0.0),

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ...registry import Registry
 from ..config import TrainConfig
-from ..explain import Moment, Vocabulary
+from ..explanations.explain import Moment, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..explanation_parts import explain
+from ..explanations.explanation_parts import explain
 from .base import WRITERS, Request, WriterContext, Written
 
 

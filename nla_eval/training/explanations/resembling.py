@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from ..engines.loading import load_embedding
-from ..measure.parts import words_of
-from ..models.target import Target
+from ...engines.loading import load_embedding
+from ...measure.parts import words_of
+from ...models.target import Target
 from .explain import Moment, Vocabulary
 
 _LOOKED_AT = 60

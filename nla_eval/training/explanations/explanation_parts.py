@@ -15,8 +15,8 @@ from functools import cached_property
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from ..errors import InputError
-from ..registry import Registry
+from ...errors import InputError
+from ...registry import Registry
 from .explain import WORD, Moment, Vocabulary, expected, is_mark, messages_of, now, with_named_marks, without_marks
 
 _LEFT_OUT = frozenset({"http", "https", "html", "www", "com", "like", "just"})

@@ -1,0 +1,1 @@
+"""Warm-start explanations: what is known of a position, put into sentences."""
