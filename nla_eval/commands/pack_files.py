@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def export(name: str | None, out: str, format_: str, target: str, dtype: str) -> None:
     """Write a pack in another format to a new folder. Raises InputError for a format it does not know."""
-    from ..training.public_format import FORMATS
-    from ..training.public_format import export as write
+    from ..training.pack.public_format import FORMATS
+    from ..training.pack.public_format import export as write
 
     if format_ not in FORMATS:
         raise InputError(f"unknown format '{format_}'; known: {', '.join(FORMATS)}")
@@ -27,7 +27,7 @@ def export(name: str | None, out: str, format_: str, target: str, dtype: str) ->
 
 def import_(source: str, out: str, target: str, baseline_variance: float | None) -> None:
     """Take a folder in the public format in as a pack."""
-    from ..training.public_format import import_ as take
+    from ..training.pack.public_format import import_ as take
 
     made = take(source, load_target(target), Path(out), baseline_variance)
     print(f"pack {made.id} in {out}; next: nla-eval pack verify {out} --target {target}")
@@ -35,7 +35,7 @@ def import_(source: str, out: str, target: str, baseline_variance: float | None)
 
 def merge(name: str | None, out: str, target: str, dtype: str) -> None:
     """Fold a pack's adapters into whole checkpoints."""
-    from ..training.public_format import merge as fold
+    from ..training.pack.public_format import merge as fold
 
     made = fold(pack_of(name), load_target(target), Path(out), _writing(dtype))
     print(f"pack {made.id} in {out}, without adapters")

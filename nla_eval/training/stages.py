@@ -58,7 +58,7 @@ class Stage:
 
 
 def _pack(run: Run) -> None:
-    from .export import write_pack
+    from .pack.export import write_pack
 
     made = write_pack(run)
     write_text(json.dumps({"pack": made.name}), run.folder / "pack.json")

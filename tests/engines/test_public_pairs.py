@@ -32,7 +32,7 @@ from nla_eval.models.pack_meta import read_meta
 from nla_eval.models.prompts import ar_ids
 from nla_eval.models.target import load_target
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, prepare
-from nla_eval.training.public_format import export
+from nla_eval.training.pack.public_format import export
 from nla_eval.transcript import Arm, Provenance, Transcript
 from tests.engines.plain_forward import embedded, logits, states
 from tests.engines.public_pairs import FAMILIES, WIDTH, Written, released_sidecar, write_public_pair

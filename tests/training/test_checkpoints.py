@@ -22,7 +22,7 @@ STEPS = (2, 4)
 @pytest.fixture
 def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The tiny run with two snapshots of a joint stage: its own warm start, as if it had been trained on."""
-    monkeypatch.setattr("nla_eval.training.export.MONITOR", 8)
+    monkeypatch.setattr("nla_eval.training.pack.export.MONITOR", 8)
     folder = tmp_path / "run"
     shutil.copytree(trained / "run", folder)
     for step in STEPS:

@@ -23,7 +23,7 @@ from nla_eval.models.pack import Pack, load_pack
 from nla_eval.models.pack_meta import SIDECAR
 from nla_eval.models.target import Target, load_target
 from nla_eval.training.models.whole_weights import Writing
-from nla_eval.training.public_format import export, import_, merge
+from nla_eval.training.pack.public_format import export, import_, merge
 from tests.engines.tiny_pack import write_tiny_pack
 
 TEXTS = ["a walk by the sea", "", "user turn 1; next: the\nafter: go to\nabout: trips"]
@@ -127,7 +127,7 @@ def test_a_stopped_export_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyt
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nla_eval.training.public_format._write_ar", stop)
+    monkeypatch.setattr("nla_eval.training.pack.public_format._write_ar", stop)
     (tmp_path / "out").mkdir()
     with pytest.raises(KeyboardInterrupt):
         export(pack, target, tmp_path / "out" / "public")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import nla_eval.training.export as export_module
+import nla_eval.training.pack.export as export_module
 from nla_eval.engines.base import Sampling, VerbalizeRequest
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import ADAPTER
@@ -23,9 +23,9 @@ from nla_eval.models.pack_check import check_files
 from nla_eval.training.check import check
 from nla_eval.training.config import HardwareConfig
 from nla_eval.training.estimate import takes
-from nla_eval.training.export import Weights, write_checkpoint
 from nla_eval.training.models.ar import predict
 from nla_eval.training.models.optim import restore
+from nla_eval.training.pack.export import Weights, write_checkpoint
 from nla_eval.training.run import Run
 from nla_eval.training.stages import run_stages
 from tests.training.conftest import Inline

@@ -17,16 +17,16 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from ..engines.loading import ADAPTER, VALUE_HEAD, load_av, load_cut_lm
-from ..engines.self_test import FILE as SELF_TEST
-from ..errors import InputError, PackError
-from ..measure.held_out_source import HASHES
-from ..models.pack import Pack, load_pack
-from ..models.pack_check import write_sums
-from ..models.pack_meta import SIDECAR, PackMeta
-from ..models.target import Target
-from .folders import whole_folder
-from .models.whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
+from ...engines.loading import ADAPTER, VALUE_HEAD, load_av, load_cut_lm
+from ...engines.self_test import FILE as SELF_TEST
+from ...errors import InputError, PackError
+from ...measure.held_out_source import HASHES
+from ...models.pack import Pack, load_pack
+from ...models.pack_check import write_sums
+from ...models.pack_meta import SIDECAR, PackMeta
+from ...models.target import Target
+from ..folders import whole_folder
+from ..models.whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
 
 FORMATS = ("public",)
 _BESIDE = (SELF_TEST, HASHES)

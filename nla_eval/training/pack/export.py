@@ -17,28 +17,28 @@ from numpy.typing import NDArray
 from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from ..engines.base import CaptureRequest
-from ..engines.config import EngineConfig
-from ..engines.hf import TransformersEngine
-from ..engines.loading import ADAPTER
-from ..engines.self_test import VECTORS, KnownVectors, write_known
-from ..measure.card import card_entries, write_card
-from ..measure.evaluate import Measured, measure, subject_of
-from ..measure.held_out import HeldOut
-from ..measure.held_out_source import HASHES, trained_on, training_hashes
-from ..measure.regurgitation import longest_shared_run
-from ..measure.told import told_pairs
-from ..models.pack import PACKS, Pack, load_pack
-from ..models.pack_check import write_sums
-from ..models.pack_meta import SIDECAR, PackMeta
-from ..replay.positions import parse_policy, sample_positions
-from ..replay.replay import ReplayConfig, replay
-from .estimate import said_bytes, whole_bytes
-from .folders import whole_folder
-from .joint_state import core_hours
-from .models.loading import dtype_of
-from .models.optim import restore
-from .models.whole_weights import (
+from ...engines.base import CaptureRequest
+from ...engines.config import EngineConfig
+from ...engines.hf import TransformersEngine
+from ...engines.loading import ADAPTER
+from ...engines.self_test import VECTORS, KnownVectors, write_known
+from ...measure.card import card_entries, write_card
+from ...measure.evaluate import Measured, measure, subject_of
+from ...measure.held_out import HeldOut
+from ...measure.held_out_source import HASHES, trained_on, training_hashes
+from ...measure.regurgitation import longest_shared_run
+from ...measure.told import told_pairs
+from ...models.pack import PACKS, Pack, load_pack
+from ...models.pack_check import write_sums
+from ...models.pack_meta import SIDECAR, PackMeta
+from ...replay.positions import parse_policy, sample_positions
+from ...replay.replay import ReplayConfig, replay
+from ..estimate import said_bytes, whole_bytes
+from ..folders import whole_folder
+from ..joint_state import core_hours
+from ..models.loading import dtype_of
+from ..models.optim import restore
+from ..models.whole_weights import (
     Writing,
     check_read_back,
     trained_lm,
@@ -47,8 +47,8 @@ from .models.whole_weights import (
     write_reconstructor,
     write_tokenizer,
 )
-from .run import Run
-from .run_rows import MONITOR, of_run, windows_of_run
+from ..run import Run
+from ..run_rows import MONITOR, of_run, windows_of_run
 
 CARD_POSITIONS = 256
 WINDOWS = 12

@@ -1,0 +1,1 @@
+"""From a run's checkpoints to a pack, and to checkpoints in the public format."""
