@@ -19,17 +19,17 @@ from ..models.dtypes import dtype_name
 from ..models.pack import Pack
 from ..models.prompts import av_prompt
 from ..models.target import Target
-from ..training.joint import train_joint
+from ..training.joint.plan import reward
+from ..training.joint.round_trip import Models
+from ..training.joint.stage import train_joint
+from ..training.joint.state import Learner
 from ..training.joint_config import JointConfig
-from ..training.joint_plan import reward
-from ..training.joint_state import Learner
 from ..training.models.ar import Pairs, Reconstructor, encode, mse_nrm
 from ..training.models.av import Verbalizer
 from ..training.models.grpo import advantages
 from ..training.models.loading import Loading
 from ..training.models.optim import trainable
 from ..training.models.start import Start, adapter_rank
-from ..training.round_trip import Models
 from .figures import Figure, ratio
 
 _ROWS = 8

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..measure.curves import over_training, save
 from ..measure.evaluate import Section, measure, subject_of
 from ..measure.record import Record, read_record, write_record
-from .joint_state import core_hours, snapshots
+from .joint.state import core_hours, snapshots
 from .pack.export import Weights, engine_of, held_out, warm_start_hours, write_checkpoint
 from .run import Run
 

@@ -34,8 +34,10 @@ from .data.corpus import build_corpus, write_corpus
 from .explanations.explain import Vocabulary, expects, moments
 from .explanations.resembling import Resembling
 from .files import write_frame, write_text
-from .joint import train_joint
-from .joint_state import latest_weights
+from .joint.rollouts import Rollouts
+from .joint.round_trip import Models
+from .joint.stage import train_joint
+from .joint.state import latest_weights
 from .models.ar import Pairs, Reconstructor, train_ar
 from .models.av import Verbalizer, train_av
 from .models.group import Group, launched, placed, reads_weights
@@ -43,14 +45,12 @@ from .models.loading import Loading, dtype_of
 from .models.marker import injection_marker
 from .models.optim import restore
 from .models.start import Start
-from .rollouts import Rollouts
-from .round_trip import Models
 from .run_rows import watched
 from .writers import WRITERS, Request, Writer, WriterContext
 
 if TYPE_CHECKING:
     from ..engines.vllm.local import VllmConfig
-    from .vllm_rollouts import VllmRollouts
+    from .joint.vllm_rollouts import VllmRollouts
 
 AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{injection_char}</concept>"
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
@@ -362,7 +362,7 @@ class Run:
         if drawing is None:
             yield None
             return
-        from .vllm_rollouts import VllmRollouts
+        from .joint.vllm_rollouts import VllmRollouts
 
         cap = max(self.config.joint.max_new_tokens or 0, meta.max_new_tokens)
         vllm = VllmRollouts(av, self.target.tokenizer, drawing, cap)

@@ -49,7 +49,7 @@ def run_of(trained: Path, folder: Path, **changes: Any) -> Run:
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages in this process, and memory not given back after every phase of a step: both only take time here."""
-    monkeypatch.setattr("nla_eval.training.joint.release_memory", lambda: None)
+    monkeypatch.setattr("nla_eval.training.joint.stage.release_memory", lambda: None)
     monkeypatch.setattr("nla_eval.training.stages.multiprocessing.get_context", lambda _: Inline)
 
 
@@ -83,7 +83,7 @@ def test_the_joint_stage_moves_embeddings_blocks_and_head(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     """Planted: the second sample of a group earns more than the first; a random model closes none."""
-    monkeypatch.setattr("nla_eval.training.joint.reward", lambda draw, *_: float(draw.key.rsplit("|")[-1]))
+    monkeypatch.setattr("nla_eval.training.joint.stage.reward", lambda draw, *_: float(draw.key.rsplit("|")[-1]))
     run = run_of(trained, tmp_path / "run")
     run = replace(
         run, config=run.config.model_copy(update={"hardware": HardwareConfig.model_validate({"dtype": dtype})})

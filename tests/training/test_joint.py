@@ -13,17 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import nla_eval.training.joint as joint
-import nla_eval.training.joint_state as joint_state
+import nla_eval.training.joint.stage as joint
+import nla_eval.training.joint.state as joint_state
 from nla_eval.engines.base import Draw, Sampling, VerbalizeRequest
 from nla_eval.errors import NlaEvalError
 from nla_eval.readings import StopReason
-from nla_eval.training.joint import train_joint
+from nla_eval.training.joint.plan import masked_groups, reward, rows_of
+from nla_eval.training.joint.rollouts import Rollouts
+from nla_eval.training.joint.stage import train_joint
+from nla_eval.training.joint.state import JointState, Learner, core_hours, latest_weights
 from nla_eval.training.joint_config import JointConfig
-from nla_eval.training.joint_plan import masked_groups, reward, rows_of
-from nla_eval.training.joint_state import JointState, Learner, core_hours, latest_weights
 from nla_eval.training.models.optim import restore, trainable
-from nla_eval.training.rollouts import Rollouts
 from tests.training.tiny_pair import CAP, closing_with, tiny_models, tiny_pairs
 
 Setting = dict[str, Any]

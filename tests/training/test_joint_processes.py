@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 import nla_eval.engines.decoding as decoding
 import nla_eval.models.prompts as prompts
-from nla_eval.training.joint import train_joint
+from nla_eval.training.joint.stage import train_joint
 from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.models.group import Group
 from tests.training.processes import together

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from nla_eval.engines.side_by_side import Split
+from nla_eval.training.joint.round_trip import Models
 from nla_eval.training.models.ar import encode, mse_nrm
 from nla_eval.training.models.optim import trainable
 from nla_eval.training.models.passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
-from nla_eval.training.round_trip import Models
 from tests.training.tiny_pair import tiny_models, tiny_pairs
 
 WRITTEN = ((5, 9, 70, 71), (80, 81, 3), (40, 41, 42, 43, 44, 45, 46), (9,))

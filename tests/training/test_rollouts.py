@@ -9,10 +9,10 @@ import torch
 
 from nla_eval.engines.base import Sampling
 from nla_eval.engines.side_by_side import Split
+from nla_eval.training.joint.rollouts import Rollouts
+from nla_eval.training.joint.round_trip import Models
 from nla_eval.training.models.merged import plain_weights
 from nla_eval.training.models.optim import trainable
-from nla_eval.training.rollouts import Rollouts
-from nla_eval.training.round_trip import Models
 from tests.training.tiny_pair import CAP, requests, tiny_models, tiny_pairs
 
 

@@ -13,19 +13,19 @@ import polars as pl
 import pytest
 import torch
 
-import nla_eval.training.joint as joint
+import nla_eval.training.joint.stage as joint
 from nla_eval.engines.base import Sampling
 from nla_eval.engines.side_by_side import Split
 from nla_eval.engines.vllm.local import VllmConfig
 from nla_eval.errors import InputError, MissingExtraError
 from nla_eval.training.config import TrainConfig
-from nla_eval.training.joint import train_joint
+from nla_eval.training.joint.rollouts import Rollouts
+from nla_eval.training.joint.round_trip import Models
+from nla_eval.training.joint.stage import train_joint
+from nla_eval.training.joint.vllm_rollouts import VllmRollouts
 from nla_eval.training.joint_config import JointConfig
 from nla_eval.training.models.optim import trainable
-from nla_eval.training.rollouts import Rollouts
-from nla_eval.training.round_trip import Models
 from nla_eval.training.run import Run, joint_drawing
-from nla_eval.training.vllm_rollouts import VllmRollouts
 from tests.training.planted_vllm import plant
 from tests.training.tiny_pair import CAP, closing_with, requests, tiny_models, tiny_pairs
 from tests.training.tiny_run import settings

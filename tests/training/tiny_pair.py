@@ -17,11 +17,11 @@ import nla_eval.models.prompts as prompts
 from nla_eval.engines.base import Sampling, VerbalizeRequest
 from nla_eval.engines.side_by_side import Split
 from nla_eval.models.prompts import av_prompt
+from nla_eval.training.joint.rollouts import Rollouts
+from nla_eval.training.joint.round_trip import Models
 from nla_eval.training.models.ar import Pairs, Reconstructor
 from nla_eval.training.models.av import Verbalizer
 from nla_eval.training.models.loading import Loading
-from nla_eval.training.rollouts import Rollouts
-from nla_eval.training.round_trip import Models
 from tests.engines.tiny_pack import write_tiny_pack
 
 CAP = 12

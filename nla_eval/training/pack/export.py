@@ -35,7 +35,7 @@ from ...replay.positions import parse_policy, sample_positions
 from ...replay.replay import ReplayConfig, replay
 from ..estimate import said_bytes, whole_bytes
 from ..folders import whole_folder
-from ..joint_state import core_hours
+from ..joint.state import core_hours
 from ..models.loading import dtype_of
 from ..models.optim import restore
 from ..models.whole_weights import (

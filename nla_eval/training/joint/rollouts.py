@@ -15,15 +15,15 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from ..engines.base import Draw, Sampling, VerbalizeRequest
-from ..engines.decoding import Decoder
-from ..engines.loading import frozen
-from ..engines.one_step import GROUPED
-from ..engines.packed import pack_linears
-from ..engines.side_by_side import Split, streamed
-from .models.av import Verbalizer
-from .models.merged import changing
-from .models.optim import base_of
+from ...engines.base import Draw, Sampling, VerbalizeRequest
+from ...engines.decoding import Decoder
+from ...engines.loading import frozen
+from ...engines.one_step import GROUPED
+from ...engines.packed import pack_linears
+from ...engines.side_by_side import Split, streamed
+from ..models.av import Verbalizer
+from ..models.merged import changing
+from ..models.optim import base_of
 
 
 class RolloutSource(Protocol):

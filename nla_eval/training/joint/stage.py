@@ -21,24 +21,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..engines.base import Draw, Sampling, VerbalizeRequest
-from ..engines.fitting import release_memory
-from ..engines.side_by_side import Split
-from ..errors import NlaEvalError
-from ..measure.parts import masked
-from ..models.scores import Baselines
-from ..readings import StopReason
-from .joint_config import JointConfig
-from .joint_plan import learning_rate, masked_groups, reward, rows_of
-from .joint_state import JointState, Learner
-from .models.ar import Pairs
-from .models.av import answer_ids
-from .models.group import Group
-from .models.grpo import Floats, advantages, k3, widest
-from .models.optim import trainable
-from .models.passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
+from ...engines.base import Draw, Sampling, VerbalizeRequest
+from ...engines.fitting import release_memory
+from ...engines.side_by_side import Split
+from ...errors import NlaEvalError
+from ...measure.parts import masked
+from ...models.scores import Baselines
+from ...readings import StopReason
+from ..joint_config import JointConfig
+from ..models.ar import Pairs
+from ..models.av import answer_ids
+from ..models.group import Group
+from ..models.grpo import Floats, advantages, k3, widest
+from ..models.optim import trainable
+from ..models.passes import Answer, Layout, Objective, Scored, answers_pass, texts_pass
+from .plan import learning_rate, masked_groups, reward, rows_of
 from .rollouts import Rollouts
 from .round_trip import Models, RoundTrip
+from .state import JointState, Learner
 
 _SILENT_STEPS = 3
 """Steps in a row without one closed explanation after which the stage gives up."""

@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..errors import NlaEvalError
-from .files import write_text, written
-from .folders import whole_folder
+from ...errors import NlaEvalError
+from ..files import write_text, written
+from ..folders import whole_folder
 
 BETAS = (0.9, 0.98)
 _LARGE = 256 << 20

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..engines.base import Sampling, VerbalizeRequest
-from ..measure.parts import masked
-from ..measure.tasks import said_next
-from ..models.pack_meta import PackMeta
-from ..models.scores import Baselines
-from ..readings import StopReason
-from .models.ar import Pairs, Reconstructor
-from .models.av import Verbalizer
-from .models.group import Group
-from .models.passes import Layout, Scored, texts_pass
+from ...engines.base import Sampling, VerbalizeRequest
+from ...measure.parts import masked
+from ...measure.tasks import said_next
+from ...models.pack_meta import PackMeta
+from ...models.scores import Baselines
+from ...readings import StopReason
+from ..models.ar import Pairs, Reconstructor
+from ..models.av import Verbalizer
+from ..models.group import Group
+from ..models.passes import Layout, Scored, texts_pass
 from .rollouts import RolloutSource
 
 

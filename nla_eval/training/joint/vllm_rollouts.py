@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..engines.base import Draw, Sampling, VerbalizeRequest
-from ..engines.vllm.local import VllmConfig, require_vllm, started, stopped
-from ..engines.vllm.prompt import draw_settings, end_tokens, finished_draw, mixed_prompt
-from .models.av import Verbalizer
-from .models.merged import plain_weights
-from .models.optim import base_of
-from .models.whole_weights import SHARD
+from ...engines.base import Draw, Sampling, VerbalizeRequest
+from ...engines.vllm.local import VllmConfig, require_vllm, started, stopped
+from ...engines.vllm.prompt import draw_settings, end_tokens, finished_draw, mixed_prompt
+from ..models.av import Verbalizer
+from ..models.merged import plain_weights
+from ..models.optim import base_of
+from ..models.whole_weights import SHARD
 
 _MEMORY = Path("/dev/shm")
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..engines.base import Draw
-from ..measure.parts import repeated
-from ..readings import StopReason
-from .joint_config import JointConfig
+from ...engines.base import Draw
+from ...measure.parts import repeated
+from ...readings import StopReason
+from ..joint_config import JointConfig
 
 
 def rows_of(step: int, count: int, rows: int, seed: Sequence[int]) -> list[int]:
