@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..training.files import written
+from ..files import written
 from .figures import Figure, proportion
 from .held_out import HeldOut
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
-from ..training.files import write_text
+from ..files import write_text
 from .ablation import Condition
 from .figures import Figure
 from .recurrence import Recurrence

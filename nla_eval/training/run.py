@@ -21,6 +21,7 @@ import torch
 from ..engines.base import Sampling, VerbalizeRequest
 from ..engines.side_by_side import Split
 from ..errors import InputError
+from ..files import write_frame, write_text
 from ..measure.parts import masked
 from ..models.pack_meta import PackMeta
 from ..models.prompts import av_prompt, check_ar_prompt
@@ -33,7 +34,6 @@ from .data.chats import chats
 from .data.corpus import build_corpus, write_corpus
 from .explanations.explain import Vocabulary, expects, moments
 from .explanations.resembling import Resembling
-from .files import write_frame, write_text
 from .joint.rollouts import Rollouts
 from .joint.round_trip import Models
 from .joint.stage import train_joint

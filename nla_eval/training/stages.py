@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, NlaEvalError
+from ..files import write_text
 from .config import TrainConfig
-from .files import write_text
 from .models.group import Group, launched
 from .run import Run
 

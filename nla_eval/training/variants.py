@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, NlaEvalError
+from ..files import write_text
 from ..measure.card import shown
 from ..measure.figures import Figure, figure
 from ..measure.parts import masked
@@ -30,7 +31,6 @@ from ..models.scores import Baselines
 from .config import ExplanationConfig, formats, load_config
 from .explanations.explain import Vocabulary
 from .explanations.explanation_parts import Piece, joined, pieces
-from .files import write_text
 from .format_probe import FormatProbe
 from .models.ar import Pairs, Reconstructor, mse_nrm, predict, train_ar
 from .run import Run

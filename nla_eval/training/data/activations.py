@@ -26,7 +26,7 @@ from ...engines.loading import load_lm
 from ...engines.one_step import GROUPED
 from ...engines.ragged import RaggedCache, empty_room
 from ...errors import NlaEvalError
-from ..files import written
+from ...files import written
 
 TOP = 8
 """Next tokens kept per position, likeliest first."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...dataset.redact import redact_messages
 from ...errors import InputError, MissingExtraError, NlaEvalError
+from ...files import write_frame
 from ...measure.held_out_source import HASHES, family_hash, trained_on
 from ...models.pack import load_pack
 from ...models.target import Target
@@ -28,7 +29,6 @@ from ...replay.types import Channel, Replay
 from ...suite import family_bucket
 from ...transcript import Arm, Provenance, Transcript
 from ..config import CorpusConfig
-from ..files import write_frame
 from .chats import Chat, chats
 
 _FEWEST = 4

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ...errors import NlaEvalError
+from ...files import written
 from ..config import OptimConfig
-from ..files import written
 from .group import Group, part_of, whole
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ..errors import NlaEvalError
+from .errors import NlaEvalError
 
 
 @contextmanager
