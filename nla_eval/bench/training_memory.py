@@ -38,7 +38,16 @@ def peak() -> dict[str, Figure]:
         config = Path(folder) / "config.yaml"
         config.write_text(yaml.safe_dump(shorter()))
         stages = [word for stage in NAMES if stage != "pack" for word in ("--stage", stage)]
-        train = [sys.executable, "-u", "-m", "nla_eval.cli", "train", str(config), "--run-folder", f"{folder}/run"]
+        train = [
+            sys.executable,
+            "-u",
+            "-m",
+            "nla_eval.commands.cli",
+            "train",
+            str(config),
+            "--run-folder",
+            f"{folder}/run",
+        ]
         most = watched([*train, *stages], Path(folder) / "output")
     said = dtype_name(dtype_of(load_config(CONFIG).hardware))
     return {KEY: Figure(most / 1e6, how=f"AR, AV, samples and 2 joint steps; 60,000 tokens of corpus, {said}")}

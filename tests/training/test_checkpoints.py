@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nla_eval.cli import app
+from nla_eval.commands.cli import app
 from nla_eval.errors import InputError
 from nla_eval.training import checkpoints as made
 from nla_eval.training.checkpoints import Checkpoint, checkpoints, measured, plotted

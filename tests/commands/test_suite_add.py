@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from nla_eval import suite
 from nla_eval.awareness import awareness
-from nla_eval.cli import app
+from nla_eval.commands.cli import app
 from nla_eval.commands.suites import available
 from nla_eval.errors import InputError
 from nla_eval.suite import AnswersBy, SuiteCard, suite_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nla_eval.cli import main
+from nla_eval.commands.cli import main
 from nla_eval.measure.judge_sheet import TYPES
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.measure.test_held_out import chats

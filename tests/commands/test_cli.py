@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import nla_eval.pipeline.runtime as runtime_module
-from nla_eval.cli import main
+from nla_eval.commands.cli import main
 from nla_eval.store.store import ReadingStore
 from nla_eval.tally.gather import flat, gather
 from nla_eval.transcript import Arm
@@ -279,7 +279,7 @@ def test_suites_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 def test_starting_the_command_imports_neither_torch_nor_inspect() -> None:
     heavy = ("torch", "transformers", "inspect_ai", "polars")
-    code = f"import sys, nla_eval.cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, nla_eval.commands.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

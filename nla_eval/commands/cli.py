@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from .cli_packs import Dtype, Target, packs
-from .cli_suites import suites
-from .errors import NlaEvalError
+from ..errors import NlaEvalError
+from .cli_pack import Dtype, Target, packs
+from .cli_suite import suites
 
 app = typer.Typer(
     name="nla-eval",
@@ -74,9 +74,9 @@ def read(
     ] = None,
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
-    from .commands.read import ReadRequest, plan_of, run, scores_of
-    from .dataset.matching import parse_measures
-    from .pipeline.runtime import RuntimeSettings, runtime_for
+    from ..dataset.matching import parse_measures
+    from ..pipeline.runtime import RuntimeSettings, runtime_for
+    from .read import ReadRequest, plan_of, run, scores_of
 
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     cap = runtime_for(settings).pack.max_new_tokens if max_new_tokens is None else max_new_tokens
@@ -101,7 +101,7 @@ def report(
     builder: Annotated[str, typer.Option("--format", help="Kind of report.")] = "html",
 ) -> None:
     """Judge readings and turns, tally them, and write one report. Needs no weights."""
-    from .commands.report import ReportRequest, run
+    from .report import ReportRequest, run
 
     run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder))
 
@@ -117,8 +117,8 @@ def demo(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
     """Measure both shipped suites end to end and write a report. Stopped and started again, it resumes."""
-    from .commands.demo import DemoRequest, run
-    from .pipeline.runtime import RuntimeSettings
+    from ..pipeline.runtime import RuntimeSettings
+    from .demo import DemoRequest, run
 
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), limit, policy))
 
@@ -129,7 +129,7 @@ def store_compact(
     part_mib: Annotated[int, typer.Option(help="About how large merged parts become, in MiB.")] = 64,
 ) -> None:
     """Merge small parts into few large ones. Others may read and write the store meanwhile."""
-    from .commands.store import run_compact
+    from .store import run_compact
 
     run_compact(store, part_mib)
 
@@ -156,7 +156,7 @@ def train(
 ) -> None:
     """Train a pack. Stopped and started again, it resumes; a changed setting runs its stage and those after it
     again."""
-    from .commands.train import TrainRequest, run
+    from .train import TrainRequest, run
 
     run(TrainRequest(config, run_folder, stage, writer, from_pack, plan_only, measure))
 

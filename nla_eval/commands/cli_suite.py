@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import InputError
+from ..errors import InputError
 
 if TYPE_CHECKING:
-    from .commands.suites import SourceRequest
+    from .suites import SourceRequest
 
 suites = typer.Typer(no_args_is_help=True, help="What there is to read, and making suites of data you have.")
 
@@ -39,7 +39,7 @@ Redact = Annotated[bool, typer.Option("--redact", help="Mask e-mail addresses, p
 @suites.command("list")
 def suite_list() -> None:
     """List the suites with arm, size, families, licence and whether they can be read here."""
-    from .commands.suites import run_list
+    from .suites import run_list
 
     run_list()
 
@@ -64,7 +64,7 @@ def suite_inspect(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show what is understood of a place: counts, roles, lengths, tools, languages, samples, and what is left out."""
-    from .commands.suites import run_inspect
+    from .suites import run_inspect
 
     run_inspect(_request(context.params), as_json=as_json)
 
@@ -94,16 +94,16 @@ def suite_add(
     redact: Redact = False,
 ) -> None:
     """Make a suite of data you have: a card, pinned by hash or commit, and a task file for inspect eval."""
-    from .commands.suites import CardRequest, run_add
+    from .suites import CardRequest, run_add
 
     run_add(_request(context.params), CardRequest(name, arm, licence, title, into, force))
 
 
 def _request(given: dict[str, Any]) -> SourceRequest:
     """What the options that both commands have come to; each choice has the name of its option."""
-    from .commands.suites import SourceRequest
-    from .dataset.choices import ReadingChoices
-    from .dataset.families import THRESHOLD
+    from ..dataset.choices import ReadingChoices
+    from ..dataset.families import THRESHOLD
+    from .suites import SourceRequest
 
     roles = dict(_pair(role) for role in given["role"] or ())
     same = ReadingChoices.model_fields.keys() - {"roles"}

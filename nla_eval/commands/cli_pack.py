@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import InputError
+from ..errors import InputError
 
 packs = typer.Typer(no_args_is_help=True, help="Trained NLAs.")
 
@@ -29,7 +29,7 @@ def pack_verify(
     dtype: Dtype = "auto",
 ) -> None:
     """Load a pack on its target and run its self-test; it fails closed."""
-    from .commands.pack import verify
+    from .pack import verify
 
     verify(pack, target, dtype)
 
@@ -55,8 +55,8 @@ def pack_card(
     dtype: Dtype = "auto",
 ) -> None:
     """Print what was measured of a pack, or measure it again."""
-    from .commands.pack import card, measured_card
-    from .commands.pack_measure import MeasureRequest
+    from .pack import card, measured_card
+    from .pack_measure import MeasureRequest
 
     wanted = {
         "--run": run, "--source": source, "--only": only, "--record": record, "--step": step, "--core-hours": core_hours
@@ -86,7 +86,7 @@ def pack_compare(
     dtype: Dtype = "auto",
 ) -> None:
     """Print the figures of two packs side by side, with differences and intervals."""
-    from .commands.pack_measure import MeasureRequest, compare
+    from .pack_measure import MeasureRequest, compare
 
     if not measure and (run or source):
         raise InputError("--run and --source say what to measure; add --measure")
@@ -105,7 +105,7 @@ def pack_judge_sheet(
     dtype: Dtype = "auto",
 ) -> None:
     """Write a sheet of explanations beside their contexts, for `pack card --judgements`."""
-    from .commands.pack_measure import MeasureRequest, judge_sheet
+    from .pack_measure import MeasureRequest, judge_sheet
 
     judge_sheet(MeasureRequest(pack, target, dtype, run, source, rows), out, seed)
 
@@ -116,7 +116,7 @@ def pack_curve(
     out: Annotated[str, typer.Option(help=".png or .svg file.")] = "training.png",
 ) -> None:
     """Plot what was measured of checkpoints over training."""
-    from .commands.pack_measure import curve
+    from .pack_measure import curve
 
     curve(records, out)
 
@@ -130,7 +130,7 @@ def pack_export(
     dtype: Weights = "float32",
 ) -> None:
     """Write a pack's adapters and target as whole checkpoints in the public NLA format."""
-    from .commands.pack_files import export
+    from .pack_files import export
 
     export(pack, out, format_, target, dtype)
 
@@ -145,7 +145,7 @@ def pack_import(
     ] = None,
 ) -> None:
     """Take a pair in the public NLA format in as a pack of its target."""
-    from .commands.pack_files import import_
+    from .pack_files import import_
 
     import_(folder, out, target, baseline_variance)
 
@@ -158,6 +158,6 @@ def pack_merge(
     dtype: Weights = "float32",
 ) -> None:
     """Fold a pack's adapters into plain weights."""
-    from .commands.pack_files import merge
+    from .pack_files import merge
 
     merge(pack, out, target, dtype)
