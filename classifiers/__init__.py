@@ -1,1 +1,1 @@
-"""Rubrics and the classifiers that judge under them. Import through `nla_eval.judging.classify`, which discovers this room."""
+"""Rubrics and the classifiers that judge under them. `nla_eval.judging.classify` discovers this room."""

@@ -1,16 +1,19 @@
 """Files of a run or a pack are written beside their place and renamed into it, so that a stopped run or a full disk
-leaves the old file or none, never half of one. Whole folders: see `folders`."""
+leaves the old file or none, never half of one. Folders are written whole in the same way."""
 
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
-from .errors import NlaEvalError
+from .errors import InputError, NlaEvalError
 
 
 @contextmanager
@@ -50,3 +53,32 @@ def write_text(text: str, out: Path) -> None:
     """Write a text file in UTF-8."""
     with written(out) as part:
         part.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `final`; it takes that name when the block ends without an error.
+
+    Args:
+        final: The folder to be made.
+        replace: Whether an existing one gives way, at the last moment.
+
+    Raises:
+        InputError: `final` exists and is not to be replaced, or its parent cannot be written.
+    """
+    if final.exists() and not replace:
+        raise InputError(f"'{final}' exists already; name another folder, or remove it")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}-"))
+    except OSError as err:
+        raise InputError(f"cannot write beside '{final}': {err.strerror}; name another folder") from err
+    made = scratch / final.name
+    made.mkdir()
+    try:
+        yield made
+        if final.exists():
+            final.rename(scratch / "replaced")
+        os.replace(made, final)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -15,7 +15,7 @@ import polars as pl
 
 from nla_eval.dataset.design import Design
 from nla_eval.readings import SCHEMA
-from nla_eval.tally.tally import Frames
+from nla_eval.tally.frames import Frames
 
 PACK = "synthetic-planted@0000000000000000"
 RUBRIC = "strict@0123456789abcdef"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nla_eval.engines.generation import Generated, GenerateRequest
-from nla_eval.pipeline.runtime import ENGINES, RuntimeSettings
+from nla_eval.engines.kinds import ENGINES, RuntimeSettings
 from nla_eval.suite import Suite, SuiteCard, register
 from nla_eval.transcript import Arm, Transcript
 from tests.fakes import ByteTarget, PlantedEngine, TinyPack, chat, plain_scores

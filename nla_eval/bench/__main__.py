@@ -41,11 +41,12 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
 
     import torch
 
+    from ..engines.kinds import RuntimeSettings
     from ..models.dtypes import torch_dtype
     from ..models.pack import default_pack, load_pack
     from ..models.target import load_target
     from ..pipeline.plan import Instrument
-    from ..pipeline.runtime import RuntimeSettings, runtime_for
+    from ..pipeline.runtime import runtime_for
     from . import large_files, sources, training_memory
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth

@@ -12,10 +12,11 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
 from ..engines.base import Engine, Sampling
 from ..judging.classify import judge_readings, make_classifier
+from ..models.scores import Scorer
 from ..pipeline.plan import Instrument, ReadingPlan, plan_run
-from ..pipeline.reading import Bench, kept, read
-from ..pipeline.stages import Scorer
+from ..pipeline.reading import Bench, read
 from ..readings import Lane
+from ..store.conversations import kept
 from ..store.store import ReadingStore
 from ..transcript import Arm, Provenance, Transcript
 from .figures import Figure

@@ -42,7 +42,7 @@ def peak() -> dict[str, Figure]:
             sys.executable,
             "-u",
             "-m",
-            "nla_eval.commands.cli",
+            "nla_eval",
             "train",
             str(config),
             "--run-folder",

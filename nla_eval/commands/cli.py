@@ -75,7 +75,8 @@ def read(
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
     from ..dataset.matching import parse_measures
-    from ..pipeline.runtime import RuntimeSettings, runtime_for
+    from ..engines.kinds import RuntimeSettings
+    from ..pipeline.runtime import runtime_for
     from .read import ReadRequest, plan_of, run, scores_of
 
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
@@ -117,7 +118,7 @@ def demo(
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
     """Measure both shipped suites end to end and write a report. Stopped and started again, it resumes."""
-    from ..pipeline.runtime import RuntimeSettings
+    from ..engines.kinds import RuntimeSettings
     from .demo import DemoRequest, run
 
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), limit, policy))

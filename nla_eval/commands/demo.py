@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..engines.base import Sampling
+from ..engines.kinds import RuntimeSettings
 from ..errors import NlaEvalError
 from ..pipeline.plan import ReadingPlan
-from ..pipeline.runtime import RuntimeSettings, release
+from ..pipeline.runtime import release
 from ..progress import peak_bytes
 from .read import ReadRequest
 from .read import run as read

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError, PackError
+from ..errors import InputError
 from ..models.dtypes import checked_dtype, torch_dtype
-from ..models.pack import Pack, default_pack, load_pack
 from ..models.target import load_target
+from .pack_cards import card_of, keep_card, pack_of, with_judgements
 
 if TYPE_CHECKING:
     from .pack_measure import MeasureRequest
@@ -60,48 +60,6 @@ def measured_card(request: MeasureRequest, judgements: str | None, write: bool) 
     if write:
         keep_card(pack, found)
     print(card_text(found))
-
-
-def with_judgements(pack: Pack, card: Mapping[str, Any], sheet: Path) -> Mapping[str, Any]:
-    """The card with a filled sheet's tally. Raises InputError when the sheet is of another pack."""
-    from ..measure.judge_sheet import read_sheet
-
-    truth = read_sheet(sheet)
-    if truth.pack != pack.id:
-        raise InputError(f"judgements {sheet.name} are of pack {truth.pack}, this is {pack.id}; judge its explanations")
-    return {**card, "claims": truth.as_dict()}
-
-
-def keep_card(pack: Pack, card: Mapping[str, Any]) -> None:
-    """Write card.json and CARD.md, each whole or not at all, and the pack's checksums where it has them."""
-    from ..measure.card import write_card
-    from ..models.pack_check import SUMS, write_sums
-
-    write_card(card, pack.path)
-    if (pack.path / SUMS).is_file():
-        write_sums(pack.path)
-
-
-def pack_of(name: str | None) -> Pack:
-    """The pack of that name, or the one that ships."""
-    return default_pack() if name is None else load_pack(name)
-
-
-def card_of(pack: Pack) -> Mapping[str, Any] | None:
-    """A pack's card, or None when it has none. Raises PackError when it is not JSON."""
-    try:
-        return pack.card
-    except ValueError as err:
-        raise PackError(f"card.json of pack '{pack.name}' is not JSON; restore it, or delete it") from err
-
-
-def card_by_id(pack_id: str) -> Mapping[str, Any] | None:
-    """The card of the pack that readings name, or None when that very pack is not at hand or has no card."""
-    try:
-        pack = load_pack(pack_id.partition("@")[0])
-    except PackError:
-        return None
-    return card_of(pack) if pack.id == pack_id else None
 
 
 def verify(name: str | None, target: str, dtype: str) -> None:

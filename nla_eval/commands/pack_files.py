@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..models.dtypes import checked_dtype, torch_dtype
 from ..models.target import load_target
-from .pack import pack_of
+from .pack_cards import pack_of
 
 if TYPE_CHECKING:
     from ..training.models.whole_weights import Writing

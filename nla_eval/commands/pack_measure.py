@@ -13,7 +13,7 @@ from ..models.dtypes import checked_dtype, torch_dtype
 from ..models.pack import Pack
 from ..models.target import Target, load_target
 from .console import wide_console
-from .pack import card_of, pack_of
+from .pack_cards import card_of, pack_of
 
 if TYPE_CHECKING:
     from ..engines.hf import TransformersEngine
@@ -74,7 +74,8 @@ def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
 
 def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: int | None = None) -> HeldOut:
     """Held-out rows as the request names them, without what the pack was trained on."""
-    from ..measure.held_out_source import Request, from_source, trained_on
+    from ..measure.held_out_source import Request, from_source
+    from ..models.trained_on import trained_on
 
     if request.rows < 2:
         raise InputError(f"--rows {request.rows}; expected at least 2")

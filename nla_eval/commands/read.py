@@ -15,17 +15,20 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from ..dataset.matching import Measure, match
 from ..engines.base import Sampling
+from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
-from ..pipeline.reading import Bench, ReadResult, Scores, kept, read
-from ..pipeline.runtime import Runtime, RuntimeSettings, runtime_for
+from ..pipeline.reading import Bench, ReadResult, Scores, read
+from ..pipeline.runtime import Runtime, runtime_for
 from ..progress import Lines, Progress
 from ..readings import Lane
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
-from ..store.store import ActivationStorage, Fact, ReadingStore
+from ..store.conversations import kept
+from ..store.rows import ActivationStorage, Fact
+from ..store.store import ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
 

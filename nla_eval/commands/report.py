@@ -14,9 +14,10 @@ from ..errors import InputError
 from ..judgement import Classifier, Rubric
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..provenance import versions
+from ..tally.frames import Frames
 from ..tally.gather import Gathered, as_scored, gather, judged
 from ..tally.report_registry import REPORTS
-from ..tally.tally import Frames, TallyOptions, tally
+from ..tally.tally import TallyOptions, tally
 from .summary import show
 
 
@@ -100,7 +101,7 @@ def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged) -
 def _card(request: ReportRequest, gathered: Gathered) -> Mapping[str, Any] | None:
     """The card of the pack asked for, or of the one the readings were made with where it is at hand."""
     from ..models.pack import load_pack
-    from .pack import card_by_id, card_of
+    from .pack_cards import card_by_id, card_of
 
     if request.pack is not None:
         card = card_of(load_pack(request.pack))

@@ -6,8 +6,7 @@ from rich.table import Table
 
 from ..readings import Lane
 from ..stats import Estimate
-from ..tally.tally import Tally
-from ..tally.types import HeadlineTally
+from ..tally.types import HeadlineTally, Tally
 from .console import wide_console
 
 _LANES = (Lane.MEASURED, Lane.DONOR)

@@ -3,7 +3,6 @@ prefix, reconstruct in right-padded batches. Weights load on first use of each p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -124,8 +123,3 @@ class TransformersEngine:
         from .self_test import self_test
 
         return self_test(self)
-
-
-def binomial_tail(successes: int, trials: int, chance: float) -> float:
-    """P(X >= successes) for X ~ Binomial(trials, chance)."""
-    return sum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(successes, trials + 1))

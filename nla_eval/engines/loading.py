@@ -18,9 +18,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from ..errors import PackError
+from ..models.pack_meta import ADAPTER, VALUE_HEAD
 
-ADAPTER = "adapter_model.safetensors"
-VALUE_HEAD = "value_head.safetensors"
 _ROWS = 2048
 _TEXT_NAMES = {
     r"^language_model\.lm_head\.": "lm_head.",

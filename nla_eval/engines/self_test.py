@@ -6,9 +6,10 @@ chance; the text without injection differs. Any failure is a PackError."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,8 @@ from safetensors.numpy import load_file, save_file
 from ..errors import PackError
 from ..models.pack import Pack
 from ..models.scores import normalised
-from .base import CaptureRequest, Sampling, VerbalizeRequest
-
-if TYPE_CHECKING:
-    from .hf import TransformersEngine
+from ..models.target import Target
+from .base import CaptureRequest, Engine, Sampling, VerbalizeRequest
 
 FILE = "self_test.safetensors"
 VECTORS = 20
@@ -49,6 +48,13 @@ _SENTENCES = (
     "If you want to learn a new language, practise a little every day and speak with native",
     "The train to Edinburgh leaves from platform nine at half past",
 )
+
+
+class PackEngine(Engine, Protocol):
+    """An engine that says which target and pack it runs."""
+
+    target: Target
+    pack: Pack
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def read_known(pack: Pack) -> KnownVectors | None:
     return KnownVectors(split, data["positions"], data["vectors"].astype(np.float32))
 
 
-def self_test(engine: TransformersEngine) -> str:
+def self_test(engine: PackEngine) -> str:
     """Run every check; one line of findings. Raises PackError naming the check that failed."""
     known = read_known(engine.pack)
     captured = _capture(engine, known)
@@ -104,7 +110,7 @@ def self_test(engine: TransformersEngine) -> str:
     return _check_retrieval(engine, texts, captured)
 
 
-def _capture(engine: TransformersEngine, known: KnownVectors | None) -> NDArray[np.float32]:
+def _capture(engine: PackEngine, known: KnownVectors | None) -> NDArray[np.float32]:
     if known is None:
         ids = _built_in(engine.target.tokenizer, engine.pack.min_position)
         at = np.array([len(i) - 1 for i in ids], np.int64)
@@ -148,16 +154,13 @@ def _check_norms(pack: Pack, captured: NDArray[np.float32]) -> None:
         raise PackError(f"activation norms are around {median:.0f}, the pack was trained on {low:.0f} to {high:.0f}")
 
 
-def _explain(
-    engine: TransformersEngine, vectors: Sequence[NDArray[np.float32] | None], sampling: Sampling
-) -> list[str]:
+def _explain(engine: PackEngine, vectors: Sequence[NDArray[np.float32] | None], sampling: Sampling) -> list[str]:
     requests = [VerbalizeRequest(f"self-test-{i}", v) for i, v in enumerate(vectors)]
     drawn = {d.key: d.text for d in engine.verbalize(requests, sampling)}
     return [drawn[r.key] for r in requests]
 
 
-def _check_retrieval(engine: TransformersEngine, texts: list[str], vectors: NDArray[np.float32]) -> str:
-    from .hf import binomial_tail
+def _check_retrieval(engine: PackEngine, texts: list[str], vectors: NDArray[np.float32]) -> str:
 
     centre = normalised(vectors).mean(axis=0)
     ours, theirs = normalised(engine.reconstruct(texts)) - centre, normalised(vectors) - centre
@@ -169,3 +172,8 @@ def _check_retrieval(engine: TransformersEngine, texts: list[str], vectors: NDAr
             f"(p = {p:.2g}, needed < {_P_MAX}); AV and AR do not work together on this target"
         )
     return f"self-test passed: {hits}/{len(texts)} vectors retrieved from their explanations (p = {p:.1g})"
+
+
+def binomial_tail(successes: int, trials: int, chance: float) -> float:
+    """P(X >= successes) for X ~ Binomial(trials, chance)."""
+    return sum(math.comb(trials, k) * chance**k * (1 - chance) ** (trials - k) for k in range(successes, trials + 1))

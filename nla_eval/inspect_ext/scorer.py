@@ -138,7 +138,7 @@ async def _judged(nla: NLAState, messages: Sequence[ChatMessage], classifier: Cl
     import polars as pl
 
     from ..judging.classify import judge_messages, judge_readings
-    from ..store.store import TRANSCRIPT_SCHEMA
+    from ..store.rows import TRANSCRIPT_SCHEMA
     from ..tally.frames import Frames
 
     readings = pl.DataFrame(nla.readings, schema=SCHEMA)

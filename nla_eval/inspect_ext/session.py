@@ -18,7 +18,6 @@ from ..engines.base import Captured, CaptureRequest, Sampling
 from ..models.scores import normalised
 from ..pipeline.lanes import ControlLanes, lanes_in
 from ..pipeline.plan import Prepared, ReadingPlan, prepare
-from ..pipeline.reading import kept, store_controls
 from ..pipeline.runtime import Runtime
 from ..pipeline.stages import (
     Draft,
@@ -30,8 +29,10 @@ from ..pipeline.stages import (
     score_stage,
     verbalize_stage,
 )
+from ..pipeline.stored import store_controls
 from ..provenance import versions
 from ..readings import Lane, Reading, StopReason
+from ..store.conversations import kept
 from ..store.store import ReadingStore, StoredActivations, StoreIdentity
 from ..transcript import Arm, Transcript
 

@@ -24,8 +24,9 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from ..engines.base import Captured, CaptureRequest
+from ..engines.kinds import RuntimeSettings
 from ..errors import InputError, NlaEvalError
-from ..pipeline.runtime import Runtime, RuntimeSettings, runtime_for
+from ..pipeline.runtime import Runtime, runtime_for
 from ..replay.tool_calls import tool_calls
 from ..transcript import Arm, Provenance, Transcript
 

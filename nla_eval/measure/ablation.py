@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ..engines.base import Engine
 from ..models.scores import Baselines, normalised
-from ..training.explanations.explain import RECENT
 from .figures import Figure, Floats, Ints, difference, figure
 from .held_out import HeldOut
 from .parts import Parts, masked, reordered
+from .shown_tokens import RECENT
 
 MOST_PARTS = 6
 WHOLE = "whole"

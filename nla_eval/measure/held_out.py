@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..training.explanations.explain import RECENT
 from .figures import Ints
+from .shown_tokens import RECENT
 
 AHEAD = 60
 """Tokens of the true continuation."""

@@ -5,7 +5,6 @@ left out by hash and counted, as is whatever else cannot be read."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,16 @@ from ..engines.base import CaptureRequest, Engine
 from ..engines.loading import load_lm
 from ..errors import InputError
 from ..models.target import Target
+from ..models.trained_on import training_hashes
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
 from ..sources import SOURCES, Skipped, SourceOptions
 from ..suite import family_bucket
-from ..training.explanations.explain import shown_token
 from ..transcript import Arm, Transcript
 from .figures import Ints
 from .held_out import Around, HeldOut, Window, neighbours
-
-HASHES = "training_hashes.txt"
+from .shown_tokens import shown_token
 
 
 @dataclass(frozen=True)
@@ -68,22 +66,6 @@ class Request:
             f"no held-out source '{self.source}'; give a .jsonl or .eval file, SOURCE:PATH, or one of "
             f"{', '.join(SOURCES)}"
         )
-
-
-def family_hash(family: str) -> str:
-    """16 hex digits of a family's sha256."""
-    return hashlib.sha256(family.encode()).hexdigest()[:16]
-
-
-def training_hashes(family: str, digest: str) -> tuple[str, str]:
-    """What a pack's `training_hashes.txt` holds of a transcript: `family_hash`, and 16 hex digits of its content's."""
-    return family_hash(family), digest[:16]
-
-
-def trained_on(pack_folder: Path) -> frozenset[str]:
-    """Hashes of the families and contents a pack was trained on; empty when the pack ships none."""
-    file = pack_folder / HASHES
-    return frozenset(file.read_text().split()) if file.is_file() else frozenset()
 
 
 def from_source(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PackError
 from .pack_meta import PackMeta, read_meta
@@ -19,8 +19,11 @@ from .prompts import AVPrompt, ar_ids, av_prompt, check_ar_prompt, own_tokenizer
 from .scores import Baselines
 from .target import Target
 
+if TYPE_CHECKING:
+    from .target import Target
+
 DEFAULT_PACK = "smollm2-135m-l20"
-PACKS = Path(__file__).resolve().parent / "packs"
+PACKS = Path(__file__).resolve().parents[1] / "packs"
 _HASHED = ("*.safetensors", "nla_meta.yaml", "adapter_config.json")
 _WHOLE_FILE_LIMIT = 64 << 20
 
@@ -211,3 +214,20 @@ def _content(file: Path) -> bytes:
         head = handle.read(1 << 20)
         handle.seek(-(1 << 20), 2)
         return str(size).encode() + head + handle.read()
+
+
+def shipped_pack(target: Target) -> Pack:
+    """The pack in this package that was trained on `target`. Raises PackError where there is none."""
+    from ..models.pack import DEFAULT_PACK, PACKS, load_pack
+    from ..models.target import DEFAULT_TARGET
+
+    if target.name == DEFAULT_TARGET:
+        return load_pack(DEFAULT_PACK)
+    packs = (load_pack(folder.name) for folder in sorted(PACKS.glob("*/")))
+    found = next((pack for pack in packs if pack.av.target_hash == target.hash), None)
+    if found is None:
+        raise PackError(
+            f"no shipped pack belongs to target '{target.name}' ({target.hash}); name one (--pack, or -M pack= in "
+            "Inspect), or train one with nla-eval train"
+        )
+    return found

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..engines.loading import ADAPTER, VALUE_HEAD
 from ..errors import PackError
 from .pack import Pack
+from .pack_meta import ADAPTER, VALUE_HEAD
 from .target import Target
 
 SUMS = "SHA256SUMS"

@@ -200,3 +200,9 @@ class _Reader:
             expresses_belief=self.find("nla_eval.expresses_belief"),
             norm_range=(float(norms[0]), float(norms[1])) if norms else None,
         )  # fmt: skip
+
+
+ADAPTER = "adapter_model.safetensors"
+
+
+VALUE_HEAD = "value_head.safetensors"

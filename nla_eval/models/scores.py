@@ -4,6 +4,7 @@ Both vectors are L2-normalised first, so mse_nrm = 2 (1 - cos), as the public NL
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,3 +59,10 @@ def ar_scores(reconstructed: Rows, activations: Rows, baselines: Baselines) -> A
     n = len(cos)
     others = (predicted @ actual.sum(axis=0) - cos) / (n - 1) if n > 1 else np.full(n, np.nan)
     return ARScores(cos, mse, 1.0 - mse / baselines.variance, 1.0 - mse / baselines.meannorm, cos - others)
+
+
+Vectors = NDArray[np.float32]
+
+
+Scorer = Callable[[Vectors, Vectors], ARScores]
+"""(reconstructed (n, d), activations (n, d)) -> scores against the pack's baselines."""

@@ -21,7 +21,8 @@ from ..readings import Lane
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import WINDOW_POLICIES, Channel, Replay
-from ..store.store import ActivationStorage, ReadingKey, StoreIdentity, TranscriptRow
+from ..store.rows import ActivationStorage, TranscriptRow
+from ..store.store import ReadingKey, StoreIdentity
 from ..transcript import Arm, Transcript
 from .lanes import ENGINE_LANES, Site, lanes_in, token_class
 

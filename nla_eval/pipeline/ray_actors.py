@@ -16,17 +16,17 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from ..engines.base import Engine, Sampling
+from ..engines.kinds import RuntimeSettings
 from ..errors import NlaEvalError
+from ..models.scores import Scorer
 from ..readings import Lane, Reading
 from ..store.store import ReadingKey, ReadingStore, StoredActivations
 from .lanes import ControlLanes, Site
 from .plan import Prepared
-from .reading import Activations, stored_activations
-from .runtime import RuntimeSettings, runtime_for
+from .runtime import runtime_for
 from .stages import (
     Draft,
     Drawn,
-    Scorer,
     Scoring,
     ShuffleReference,
     capture_stage,
@@ -36,6 +36,7 @@ from .stages import (
     score_stage,
     verbalize_stage,
 )
+from .stored import Activations, stored_activations
 
 In = TypeVar("In")
 Out = TypeVar("Out")

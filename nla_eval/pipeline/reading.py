@@ -5,85 +5,42 @@ It knows nothing of suites, rubrics or Inspect."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import islice
-from typing import TypeVar
-
-import numpy as np
-from inspect_ai.model import ChatMessage
-from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from ..engines.base import Captured, Engine
+from ..models.scores import Scorer
 from ..progress import Meter, Progress, silent
 from ..provenance import versions
 from ..readings import Lane, Reading
+from ..store.conversations import TRANSCRIPTS_PER_PART
+from ..store.flush import flushed
 from ..store.store import ReadingStore, StoredActivations, reading_key
-from ..transcript import Arm, Transcript
-from .lanes import ControlLanes, Site, token_class
-from .plan import Instrument, PlannedRun, Prepared, ReadingPlan, plan_run, prepare, prepare_replay
+from .lanes import ControlLanes, Site
+from .plan import PlannedRun, Prepared
 from .rescoring import lacking_scores, with_injected
 from .stages import (
     Draft,
     Drawn,
-    Scorer,
     Scoring,
     ShuffleReference,
-    capture_stage,
     captured_stream,
     draft_of,
-    drafts_of,
     drawn_stream,
     failed_readings,
     finite_activations,
     rescore_stage,
     score_stage,
-    verbalize_stage,
 )
+from .stored import Activations, by_site, stored_activations
 
-__all__ = [
-    "Bench",
-    "Draft",
-    "Drawn",
-    "Instrument",
-    "PlannedRun",
-    "Prepared",
-    "ReadResult",
-    "ReadingPlan",
-    "Scores",
-    "Scoring",
-    "ShuffleReference",
-    "Spent",
-    "capture_stage",
-    "drafts_of",
-    "failed_readings",
-    "kept",
-    "kept_messages",
-    "plan_run",
-    "prepare",
-    "prepare_replay",
-    "read",
-    "run_facts",
-    "score_stage",
-    "store_controls",
-    "stored_activations",
-    "verbalize_stage",
-]
-
-Activations = dict[tuple[str, int], NDArray[np.float32]]
-"""The activation (d_model,) of each site, by (transcript digest, position)."""
-
-T = TypeVar("T")
-_MESSAGES: TypeAdapter[list[ChatMessage]] = TypeAdapter(list[ChatMessage])
 _CHUNK = 4096
 _ROWS_PER_PART = 1024
-_TRANSCRIPTS_PER_PART = 64
 
 
 @dataclass(frozen=True)
@@ -177,29 +134,6 @@ def run_facts(run: PlannedRun, levels: Mapping[str, int]) -> dict[str, str]:
     return {**versions(), **facts, **{f"donors_{level}": str(count) for level, count in sorted(levels.items())}}
 
 
-def kept(transcripts: Iterable[Transcript], store: ReadingStore) -> Iterator[Transcript]:
-    """Pass transcripts on while the store keeps their messages, so that turns can be judged from the store alone."""
-    for batch in _flushed(transcripts, _TRANSCRIPTS_PER_PART, float("inf")):
-        store.append_messages({t.digest: _messages_json(t) for t in batch})
-        yield from batch
-
-
-def kept_messages(store: ReadingStore) -> dict[str, list[ChatMessage]]:
-    """The conversations a store kept, by transcript digest."""
-    return {digest: _MESSAGES.validate_python(json.loads(text)) for digest, text in store.messages().items()}
-
-
-def store_controls(store: ReadingStore) -> ControlLanes:
-    """Control lanes over the activations of a store, for callers whose own transcripts are not in it."""
-    return ControlLanes(_stored_sites(store), stored_activations(store), store.identity.seed)
-
-
-def stored_activations(store: ReadingStore, digests: Collection[str] | None = None) -> Activations:
-    """The activations of a store, of all transcripts or of those named."""
-    stored = store.activations(digests).items()
-    return {site: row for digest, kept in stored for site, row in _by_site(digest, kept).items()}
-
-
 class _Run:
     """One call of `read`: what it planned, what it has done so far."""
 
@@ -269,9 +203,9 @@ class _Run:
         meter = Meter(self.progress, "capture", len(missing), "transcripts")
         failed: set[str] = set()
         tokens = 0
-        for batch in _flushed(
+        for batch in flushed(
             captured_stream(engine, (p.request for p in missing)),
-            _TRANSCRIPTS_PER_PART,
+            TRANSCRIPTS_PER_PART,
             self.bench.flush_seconds,
         ):
             keep: dict[str, StoredActivations] = {}
@@ -293,7 +227,7 @@ class _Run:
         """Remember a transcript's activations as the store would give them back; those not finite are not stored."""
         finite = finite_activations(prepared, captured)
         kept = replace(finite, activations=self.store.rounded(finite.activations))
-        self.activations.update(_by_site(prepared.digest, kept))
+        self.activations.update(by_site(prepared.digest, kept))
         return kept
 
     def _reference(self, sites: Sequence[Site]) -> ShuffleReference | None:
@@ -310,7 +244,7 @@ class _Run:
         engine, began = self.engine, time.monotonic()
         while chunk := list(islice(drafts, _CHUNK)):
             stream = _metered(drawn_stream(engine, chunk, self.identity, self.run.plan.sampling), meter)
-            for batch in _flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
+            for batch in flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
                 wanted = None if self.scores is Scores.NONE else scoring
                 self._append(score_stage(engine, batch, self.identity, wanted))
         self.spent = replace(self.spent, drawn=pending, draw_seconds=time.monotonic() - began)
@@ -339,45 +273,11 @@ class _Run:
                             yield draft_of(site, lane, draw, controls)
 
 
-def _messages_json(transcript: Transcript) -> str:
-    # json.dumps escapes lone surrogates, which pydantic's own writer refuses.
-    return json.dumps([m.model_dump(mode="json", exclude_none=True) for m in transcript.messages])
-
-
-def _by_site(digest: str, kept: StoredActivations) -> Activations:
-    return {(digest, int(position)): row for position, row in zip(kept.positions, kept.activations, strict=True)}
-
-
 def _sorted(sites: Iterable[Site]) -> list[Site]:
     return sorted(sites, key=lambda site: site.key)
-
-
-def _flushed(stream: Iterable[T], size: int, seconds: float) -> Iterator[list[T]]:
-    """Lists of what `stream` yields, cut at `size` items or once `seconds` have passed."""
-    batch: list[T] = []
-    began = time.monotonic()
-    for item in stream:
-        batch.append(item)
-        if len(batch) >= size or time.monotonic() - began >= seconds:
-            yield batch
-            batch, began = [], time.monotonic()
-    if batch:
-        yield batch
 
 
 def _metered(stream: Iterable[Drawn], meter: Meter) -> Iterator[Drawn]:
     for drawn in stream:
         meter.advance()
         yield drawn
-
-
-def _stored_sites(store: ReadingStore) -> Iterator[Site]:
-    rows = store.readings().unique(subset=["transcript_digest", "position"], keep="first", maintain_order=True)
-    joined = rows.join(store.transcripts().select("transcript_digest", "arm", "family"), on="transcript_digest")
-    for r in joined.filter(joined["position"] >= 0).iter_rows(named=True):
-        before = r["context"][: -len(r["token"])] if r["token"] else r["context"]
-        yield Site(
-            r["transcript_digest"], r["transcript_id"], r["suite"], Arm(r["arm"]), r["family"], r["position"],
-            r["message"], r["role"], r["channel"], r["turn"], r["token"], r["context"],
-            token_class(r["token"], before[-1:]),
-        )  # fmt: skip

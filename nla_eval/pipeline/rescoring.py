@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 import polars as pl
 
+from ..models.scores import Vectors
 from ..readings import Lane, Reading, StopReason
 from ..store.store import ReadingKey, ReadingStore, reading_key
 from .lanes import ControlLanes, Site
-from .stages import Unscored, Vectors, draft_of
+from .stages import Unscored, draft_of
 
 _NORM_TOLERANCE = 1e-3
 """Relative; a stand-in whose norm is further from the recorded one is another vector."""

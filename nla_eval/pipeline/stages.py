@@ -5,25 +5,20 @@ fixed references. Nothing here knows of stores, suites or rubrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
-from ..models.scores import ARScores, normalised
+from ..models.scores import Scorer, Vectors, normalised
 from ..readings import Lane, Reading, StopReason
-from ..store.store import StoredActivations, StoreIdentity, TranscriptRow
+from ..store.rows import TranscriptRow
+from ..store.store import StoredActivations, StoreIdentity
 from ..transcript import Arm
 from .lanes import ControlLanes, Site, token_class
 from .plan import Prepared, fault_line, transcript_fault
-
-Vectors = NDArray[np.float32]
-
-
-Scorer = Callable[[Vectors, Vectors], ARScores]
-"""(reconstructed (n, d), activations (n, d)) -> scores against the pack's baselines."""
 
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
 _REAL_LANES = (Lane.MEASURED, Lane.DONOR)

@@ -24,7 +24,8 @@ from ..judgement import Classifier
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
 from ..judging.turns import turn_texts
 from ..readings import KEY, SCHEMA, StopReason
-from ..store.store import TRANSCRIPT_SCHEMA, ReadingStore
+from ..store.rows import TRANSCRIPT_SCHEMA
+from ..store.store import ReadingStore
 from ..suite import get_suite, suite_names
 from ..transcript import content_digest
 from .frames import Frames
@@ -175,7 +176,7 @@ async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
 
 
 def _add_store(url: str, pile: _Pile) -> None:
-    from ..pipeline.reading import kept_messages
+    from ..store.conversations import kept_messages
 
     store = ReadingStore.open(url)
     pile.readings.append(store.readings())

@@ -12,11 +12,11 @@ from inspect_ai.tool import ToolCall
 from nla_eval.awareness import awareness_task
 from nla_eval.commands.read import ReadRequest, _transcripts
 from nla_eval.dataset.matching import MatchedArm, Measure, match, parse_measures
+from nla_eval.engines.kinds import RuntimeSettings
 from nla_eval.errors import InputError
 from nla_eval.inspect_ext.target_api import PrerequisiteError
 from nla_eval.pipeline.plan import ReadingPlan
-from nla_eval.pipeline.runtime import RuntimeSettings
-from nla_eval.store.store import Fact
+from nla_eval.store.rows import Fact
 from nla_eval.suite import get_suite
 from nla_eval.transcript import Arm, Provenance, Transcript
 from tests import planted_task  # noqa: F401  (registers the engine "planted")

@@ -22,6 +22,7 @@ import torch
 from nla_eval.engines.base import Draw, Sampling, VerbalizeRequest
 from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
+from nla_eval.engines.kinds import RuntimeSettings
 from nla_eval.engines.loading import load_av
 from nla_eval.engines.vllm.checkpoints import av_checkpoint
 from nla_eval.engines.vllm.dispatch import ServerError
@@ -29,7 +30,7 @@ from nla_eval.engines.vllm.server import ServerConfig, VllmServerEngine, server_
 from nla_eval.errors import InputError, NlaEvalError, PackError
 from nla_eval.models.pack import Pack, default_pack
 from nla_eval.models.target import Target, load_target
-from nla_eval.pipeline.runtime import Runtime, RuntimeSettings
+from nla_eval.pipeline.runtime import Runtime
 from nla_eval.readings import StopReason
 from tests.engines.planted_server import PlantedServer, serving
 from tests.engines.tiny_pack import write_tiny_pack

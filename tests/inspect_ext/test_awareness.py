@@ -17,10 +17,11 @@ from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import get_model
 
 import nla_eval.pipeline.runtime as runtime_module
-from nla_eval.awareness import _WORK, awareness, awareness_task, first_user_line
+from nla_eval.awareness import awareness, awareness_task, first_user_line
 from nla_eval.errors import InputError
 from nla_eval.inspect_ext.options import TaskOptions
 from nla_eval.inspect_ext.state import NLAState
+from nla_eval.inspect_ext.steps import _WORK
 from nla_eval.inspect_ext.target_api import target_api
 from nla_eval.inspect_ext.view import cell, readings_table
 from nla_eval.readings import Lane, Reading, StopReason

@@ -11,6 +11,7 @@ import pytest
 
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.errors import InputError
+from nla_eval.files import whole_folder
 from nla_eval.measure.card import card_entries, card_text
 from nla_eval.measure.compare import compare_cards, compare_measured
 from nla_eval.measure.curves import over_training, save
@@ -19,7 +20,6 @@ from nla_eval.measure.held_out_source import Request, from_source
 from nla_eval.measure.record import Record, read_record, write_record
 from nla_eval.measure.regurgitation import longest_shared_run
 from nla_eval.models.scores import Baselines
-from nla_eval.training.folders import whole_folder
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import ByteTarget
 from tests.measure.test_held_out import chats

@@ -14,7 +14,7 @@ from nla_eval.models.pack import load_pack
 from nla_eval.models.pack_meta import read_meta
 from nla_eval.models.prompts import av_prompt, check_ar_prompt, parse_explanation
 
-SIDECARS = Path(__file__).resolve().parent / "data" / "sidecars"
+SIDECARS = Path(__file__).resolve().parents[1] / "data" / "sidecars"
 
 
 def rewritten(tmp_path: Path, role: str, change: dict[str, Any]) -> Path:

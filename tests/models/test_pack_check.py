@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from nla_eval.engines.loading import ADAPTER, VALUE_HEAD
 from nla_eval.errors import PackError
 from nla_eval.models.pack import Pack, load_pack
 from nla_eval.models.pack_check import check_files, write_sums
+from nla_eval.models.pack_meta import ADAPTER, VALUE_HEAD
 from nla_eval.models.target import Target
 from tests.training.test_export_import import adapter_pack
 

@@ -23,6 +23,7 @@ from nla_eval.commands.read import run as read_command
 from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
+from nla_eval.engines.kinds import RuntimeSettings
 from nla_eval.errors import InputError, MissingExtraError, NlaEvalError, StoreError
 from nla_eval.models.pack import load_pack
 from nla_eval.models.scores import ar_scores
@@ -31,13 +32,12 @@ from nla_eval.pipeline.plan import Instrument, PlannedRun, ReadingPlan, plan_run
 from nla_eval.pipeline.ray import RayBench, Stage, Stages, parse_stages, read_on_ray
 from nla_eval.pipeline.ray_actors import Weights
 from nla_eval.pipeline.reading import Bench, ReadResult, Scores, read
-from nla_eval.pipeline.runtime import RuntimeSettings
 from nla_eval.readings import Lane, StopReason
 from nla_eval.store.store import ReadingStore
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import both_arms
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HALF = Stage(workers=1, cpus=0.25)
 STAGES = Stages(replace(HALF, workers=2), replace(HALF, workers=2), HALF, transcripts_per_unit=2, readings_per_unit=10)
 PLAN = ReadingPlan(

@@ -15,27 +15,13 @@ from polars.testing import assert_frame_equal
 from nla_eval.engines.base import Sampling
 from nla_eval.errors import InputError, PackError, StoreError
 from nla_eval.pipeline.lanes import ControlLanes
-from nla_eval.pipeline.plan import transcript_fault
-from nla_eval.pipeline.reading import (
-    Bench,
-    Instrument,
-    ReadingPlan,
-    ReadResult,
-    Scoring,
-    capture_stage,
-    drafts_of,
-    failed_readings,
-    kept,
-    kept_messages,
-    plan_run,
-    prepare,
-    read,
-    score_stage,
-    store_controls,
-    verbalize_stage,
-)
+from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run, prepare, transcript_fault
+from nla_eval.pipeline.reading import Bench, ReadResult, read
+from nla_eval.pipeline.stages import Scoring, capture_stage, drafts_of, failed_readings, score_stage, verbalize_stage
+from nla_eval.pipeline.stored import store_controls
 from nla_eval.progress import Event
 from nla_eval.readings import Lane, StopReason
+from nla_eval.store.conversations import kept, kept_messages
 from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm, Transcript, content_digest
 from tests.fakes import AWARE, ByteTarget, PlantedEngine, TinyPack, both_arms, chat, plain_scores

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
-from nla_eval.pipeline.plan import Instrument, ReadingPlan
-from nla_eval.pipeline.reading import Bench, ReadResult, Scores, plan_run, read
+from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run
+from nla_eval.pipeline.reading import Bench, ReadResult, Scores, read
 from nla_eval.readings import Lane
 from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm, Transcript

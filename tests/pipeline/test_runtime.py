@@ -11,7 +11,8 @@ import pytest
 from nla_eval.engines.base import CaptureRequest
 from nla_eval.engines.generation import GenerateRequest
 from nla_eval.engines.hf import TransformersEngine
-from nla_eval.pipeline.runtime import Runtime, RuntimeSettings
+from nla_eval.engines.kinds import RuntimeSettings
+from nla_eval.pipeline.runtime import Runtime
 from tests.engines.tiny_pack import write_tiny_pack
 
 

@@ -16,8 +16,10 @@ from planted import SHOWCASE, Arm, Text, planted_frames
 from nla_eval._rooms import load_room
 from nla_eval.errors import InputError
 from nla_eval.stats import Resampling
+from nla_eval.tally.frames import Frames
 from nla_eval.tally.report_registry import REPORTS
-from nla_eval.tally.tally import Frames, Tally, TallyOptions, tally
+from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.types import Tally
 
 QUICK = TallyOptions(how=Resampling(resamples=100, seed=3))
 PROVENANCE = {

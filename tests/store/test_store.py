@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
 from nla_eval.readings import SCHEMA, Lane, Reading, StopReason
-from nla_eval.store.rows import from_disk, to_disk
-from nla_eval.store.store import ReadingStore, StoredActivations, StoreIdentity, TranscriptRow
+from nla_eval.store.rows import TranscriptRow, from_disk, to_disk
+from nla_eval.store.store import ReadingStore, StoredActivations, StoreIdentity
 
 IDENTITY = StoreIdentity(
     pack="tiny@1", target="t0", layer=2, d_model=3, policy="last", seed=0, temperature=1.0, max_new_tokens=8
@@ -313,7 +313,7 @@ def test_a_part_that_the_kernel_cuts_short_is_never_seen(tmp_path: Path) -> None
         "store = ReadingStore.open(sys.argv[1])\nstore.append([reading(5)] * 1)\n"
         "store.append([reading(p, explanation=os.urandom(99).hex()) for p in range(99)])\n"
     )
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root, capture_output=True, text=True)
     assert "StoreError: store cannot write" in done.stderr.splitlines()[-1]
     assert "free some room" in done.stderr.splitlines()[-1]

@@ -25,7 +25,7 @@ from nla_eval.store.rows import Fact
 from nla_eval.store.store import ReadingStore, StoredActivations
 from tests.store.test_store import IDENTITY, reading, row
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "readings"
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 

@@ -17,7 +17,8 @@ from nla_eval.dataset.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure
 from nla_eval.errors import InputError
 from nla_eval.judging.classify import make_classifier
-from nla_eval.store.store import Fact, ReadingStore
+from nla_eval.store.rows import Fact
+from nla_eval.store.store import ReadingStore
 from nla_eval.tally.gather import _designs, as_scored, gather, judged
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.transcript import Arm

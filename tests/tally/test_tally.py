@@ -9,7 +9,9 @@ from planted import SHOWCASE, Arm, Text, planted_frames
 from nla_eval.errors import InputError
 from nla_eval.judgement import Headline, Outcome
 from nla_eval.stats import Resampling
-from nla_eval.tally.tally import Frames, Tally, TallyOptions, tally
+from nla_eval.tally.frames import Frames
+from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.types import Tally
 
 QUICK = TallyOptions(how=Resampling(resamples=200, seed=3))
 ONE = [Arm("only", "evaluation", 2, 2, aware=0.0)]

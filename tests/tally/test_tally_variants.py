@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from nla_eval.dataset.design import Design
 from nla_eval.stats import Resampling
-from nla_eval.tally.tally import Frames, TallyOptions, tally
+from nla_eval.tally.frames import Frames
+from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 
 QUICK = TallyOptions(how=Resampling(resamples=200, seed=3))

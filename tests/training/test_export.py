@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nla_eval.measure.held_out_source import HASHES
+from nla_eval.models.trained_on import HASHES
 from nla_eval.training.pack.export import _write_hashes, facts_of_run
 from nla_eval.training.run import Run
 from tests.training.tiny_run import settings

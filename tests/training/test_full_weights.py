@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 import nla_eval.training.pack.export as export_module
 from nla_eval.engines.base import Sampling, VerbalizeRequest
 from nla_eval.engines.hf import TransformersEngine
-from nla_eval.engines.loading import ADAPTER
 from nla_eval.errors import PackError
 from nla_eval.models.pack import load_pack
 from nla_eval.models.pack_check import check_files
+from nla_eval.models.pack_meta import ADAPTER
 from nla_eval.training.check import check
 from nla_eval.training.config import HardwareConfig
 from nla_eval.training.estimate import takes

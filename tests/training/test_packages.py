@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from nla_eval.training.config import SourceConfig
-from nla_eval.training.data.chats import TRAINING_SOURCES, chats
+from nla_eval.training.data.base import TRAINING_SOURCES
+from nla_eval.training.data.chats import chats
 from nla_eval.training.data.packages import packages, permissive_licence
 from nla_eval.training.data.tracebacks import failures
 

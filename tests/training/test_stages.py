@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 import nla_eval.training.data.corpus as corpus_module
 from nla_eval.errors import InputError, NlaEvalError
-from nla_eval.measure.held_out_source import HASHES, family_hash
+from nla_eval.models.trained_on import HASHES, family_hash
 from nla_eval.training.data.corpus import build_corpus
 from nla_eval.training.run import Run
 from nla_eval.training.stages import RECORD, STAGES, Ledger, State, run_stages

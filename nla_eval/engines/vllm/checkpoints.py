@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 
 from ...errors import InputError, NlaEvalError
 from ...models.pack import DEFAULT_PACK, Pack, load_pack
+from ...models.pack_meta import ADAPTER
 from ...models.target import DEFAULT_TARGET, Target, cache_dir, load_target
-from ..loading import ADAPTER, load_av
+from ..loading import load_av
 
 _COMPLETE = "complete.json"
 _INDEX = "model.safetensors.index.json"

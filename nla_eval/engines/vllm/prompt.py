@@ -16,12 +16,13 @@ from transformers import AutoConfig, GenerationConfig
 
 from ...errors import PackError
 from ...models.pack import Pack
+from ...models.pack_meta import ADAPTER
 from ...models.prompts import CLOSE_TAG, AVPrompt, parse_explanation
 from ...models.target import Target
 from ...readings import StopReason
 from ..base import Draw, Sampling, VerbalizeRequest
 from ..decoding import Decoder
-from ..loading import ADAPTER, load_av, load_trunk
+from ..loading import load_av, load_trunk
 
 
 class PromptEmbeddings:

@@ -3,34 +3,13 @@ by), messages, and where they come from. It knows no tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from inspect_ai.model import ChatMessage
-
-from ...registry import Registry
 from ...sources import SourceOptions, sharegpt
 from ...transcript import Arm, Transcript
 from ..config import SourceConfig
-
-
-@dataclass(frozen=True)
-class Chat:
-    """One conversation to train on."""
-
-    family: str
-    messages: list[ChatMessage]
-    source: str
-    """Package and version, or a file's name."""
-    licence: str = "unknown"
-    id: str = ""
-    """Unique in its source; the family where there is one conversation of each."""
-    prose: bool = True
-    """Whether it is in a natural language throughout, and so can be told to be English by its words."""
-
-
-TRAINING_SOURCES: Registry[Callable[[Path | None], Iterator[Chat]]] = Registry("training source")
+from .base import TRAINING_SOURCES, Chat
 
 
 def chats(source: SourceConfig) -> Iterator[Chat]:

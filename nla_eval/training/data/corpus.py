@@ -20,16 +20,17 @@ from numpy.typing import NDArray
 from ...dataset.redact import redact_messages
 from ...errors import InputError, MissingExtraError, NlaEvalError
 from ...files import write_frame
-from ...measure.held_out_source import HASHES, family_hash, trained_on
 from ...models.pack import load_pack
 from ...models.target import Target
+from ...models.trained_on import HASHES, family_hash, trained_on
 from ...replay.positions import parse_policy, sample_positions
 from ...replay.replay import ReplayConfig, replay
 from ...replay.types import Channel, Replay
 from ...suite import family_bucket
 from ...transcript import Arm, Provenance, Transcript
 from ..config import CorpusConfig
-from .chats import Chat, chats
+from .base import Chat
+from .chats import chats
 
 _FEWEST = 4
 """Positions below which a conversation is not worth its forward pass."""

@@ -22,7 +22,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSyste
 from inspect_ai.tool import ToolCall
 
 from ...errors import InputError
-from .chats import TRAINING_SOURCES, Chat
+from .base import TRAINING_SOURCES, Chat
 from .tracebacks import failures
 
 _PERMISSIVE = frozenset(

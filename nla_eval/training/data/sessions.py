@@ -23,7 +23,7 @@ import numpy as np
 import yaml
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
-from .chats import TRAINING_SOURCES, Chat
+from .base import TRAINING_SOURCES, Chat
 from .packages import LARGEST, Package, by_turns, chat_of, packages, tool_step
 
 _PHRASES = Path(__file__).with_name("session_phrases.yaml")

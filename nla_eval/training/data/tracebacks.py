@@ -13,7 +13,7 @@ import yaml
 from inspect_ai.model import ChatMessageAssistant, ChatMessageSystem, ChatMessageTool, ChatMessageUser
 from inspect_ai.tool import ToolCall
 
-from .chats import Chat
+from .base import Chat
 
 PROGRAMS = Path(__file__).with_name("failing_programs.yaml")
 

@@ -13,20 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...measure.shown_tokens import _MARKS, RECENT, role_of, shown_token, without_marks
+
 WORD = re.compile(r"[A-Za-z][a-z'’]+|[A-Za-z]+")
-_ROLE_MARKS = (
-    r"<\|im_start\|>(\w+)\n?",
-    r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*",
-    r"<start_of_turn>(\w+)\n?",
-)
-"""How ChatML (SmolLM2, Qwen), Llama 3 and Gemma open a message."""
-_MARKS = re.compile("|".join([*_ROLE_MARKS, r"<end_of_turn>\n?", r"<\|im_end\|>\n?", r"<\|[a-z_]+\|>"]))
 _LETTERS = re.compile(r"[A-Za-z]+\Z")
 _LONGEST_WORD = 30
-_LONGEST_RULE = 4
-"""Characters shown of a row of dots or dashes."""
-RECENT = 30
-"""Tokens of context that count as recent: a word of theirs in an explanation may be a copy."""
 
 
 @dataclass(frozen=True)
@@ -105,26 +96,6 @@ def messages_of(text: str) -> list[tuple[str, str]]:
     return [(role, without_marks(words)) for role, words in found if role or words.strip()]
 
 
-def role_of(mark: re.Match[str]) -> str | None:
-    """The role that a turn mark opens, or None for one that ends a message."""
-    return next((group for group in mark.groups() if group), None)
-
-
-def without_marks(text: str) -> str:
-    """`text` with turn marks as spaces."""
-    return _MARKS.sub(" ", text)
-
-
-def with_named_marks(text: str) -> str:
-    """`text` with turn marks as [role] and [end]."""
-    return _MARKS.sub(lambda m: f" [{role_of(m) or 'end'}] ", text)
-
-
-def is_mark(word: str) -> bool:
-    """Whether a word of `with_named_marks` is a turn mark."""
-    return word.startswith("[") and word.endswith("]")
-
-
 def expected(moment: Moment) -> list[str]:
     """The target's likeliest next tokens as shown, best first; look-alikes are named once, broken characters never."""
     shown = dict.fromkeys(shown_token(t, moment.joined) for t in moment.next_tokens if "\ufffd" not in t)
@@ -140,18 +111,6 @@ def now(moment: Moment) -> str:
     """The final token as shown."""
     before = moment.text[: len(moment.text) - len(moment.token)]
     return shown_token(moment.token, before[-1:].isalnum())
-
-
-def shown_token(token: str, joined: bool) -> str:
-    """A token as a word: one that goes on a word (`joined`: text before it ends in a letter or digit) gets a hyphen,
-    whitespace and turn marks get names."""
-    if mark := _MARKS.fullmatch(token):
-        return f"[{role_of(mark) or 'end'}]"
-    if not token.strip():
-        return "newline" if "\n" in token else "space"
-    if len(token.strip()) > _LONGEST_RULE and not any(c.isalnum() for c in token):
-        return token.strip()[:_LONGEST_RULE]
-    return f"-{token.strip()}" if joined and token[0].isalpha() else token.strip()
 
 
 def moments(

@@ -16,8 +16,9 @@ from functools import cached_property
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ...errors import InputError
+from ...measure.shown_tokens import is_mark, with_named_marks, without_marks
 from ...registry import Registry
-from .explain import WORD, Moment, Vocabulary, expected, is_mark, messages_of, now, with_named_marks, without_marks
+from .explain import WORD, Moment, Vocabulary, expected, messages_of, now
 
 _LEFT_OUT = frozenset({"http", "https", "html", "www", "com", "like", "just"})
 _SPEC = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*(\d+)\s*\))?\s*")

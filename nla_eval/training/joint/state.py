@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ...errors import NlaEvalError
-from ...files import write_text, written
-from ..folders import whole_folder
+from ...files import whole_folder, write_text, written
 
 BETAS = (0.9, 0.98)
 _LARGE = 256 << 20

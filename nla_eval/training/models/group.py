@@ -108,7 +108,7 @@ def placed(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConf
     if hardware.sharding == "fsdp":
         if launched() == 1:
             raise InputError(
-                "hardware.sharding is fsdp: start this stage with torchrun --nproc-per-node N -m nla_eval.commands.cli train"
+                "hardware.sharding is fsdp: start this stage with torchrun --nproc-per-node N -m nla_eval train"
             )
         _shard(model, blocks, hardware)
     elif hardware.device == "cuda":

@@ -13,10 +13,10 @@ import torch
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
-from ...engines.loading import ADAPTER, VALUE_HEAD, load_av, load_reconstructor
+from ...engines.loading import load_av, load_reconstructor
 from ...errors import PackError
 from ...models.pack import Pack, load_pack
-from ...models.pack_meta import PackMeta
+from ...models.pack_meta import ADAPTER, VALUE_HEAD, PackMeta
 from ...models.target import Target
 from .ar import Reconstructor
 from .av import Verbalizer

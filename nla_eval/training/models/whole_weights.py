@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoTokenizer
 
-from ...engines.loading import VALUE_HEAD, cast_weights, load_cut_lm
+from ...engines.loading import cast_weights, load_cut_lm
 from ...errors import PackError
-from ...models.pack_meta import PackMeta
+from ...models.pack_meta import VALUE_HEAD, PackMeta
 from ...models.prompts import check_ar_prompt
 from ...models.target import Target
 

@@ -20,21 +20,20 @@ from safetensors.torch import save_file
 from ...engines.base import CaptureRequest
 from ...engines.config import EngineConfig
 from ...engines.hf import TransformersEngine
-from ...engines.loading import ADAPTER
 from ...engines.self_test import VECTORS, KnownVectors, write_known
+from ...files import whole_folder
 from ...measure.card import card_entries, write_card
 from ...measure.evaluate import Measured, measure, subject_of
 from ...measure.held_out import HeldOut
-from ...measure.held_out_source import HASHES, trained_on, training_hashes
 from ...measure.regurgitation import longest_shared_run
 from ...measure.told import told_pairs
 from ...models.pack import PACKS, Pack, load_pack
 from ...models.pack_check import write_sums
-from ...models.pack_meta import SIDECAR, PackMeta
+from ...models.pack_meta import ADAPTER, SIDECAR, PackMeta
+from ...models.trained_on import HASHES, trained_on, training_hashes
 from ...replay.positions import parse_policy, sample_positions
 from ...replay.replay import ReplayConfig, replay
 from ..estimate import said_bytes, whole_bytes
-from ..folders import whole_folder
 from ..joint.state import core_hours
 from ..models.loading import dtype_of
 from ..models.optim import restore

@@ -17,15 +17,15 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from ...engines.loading import ADAPTER, VALUE_HEAD, load_av, load_cut_lm
+from ...engines.loading import load_av, load_cut_lm
 from ...engines.self_test import FILE as SELF_TEST
 from ...errors import InputError, PackError
-from ...measure.held_out_source import HASHES
+from ...files import whole_folder
 from ...models.pack import Pack, load_pack
 from ...models.pack_check import write_sums
-from ...models.pack_meta import SIDECAR, PackMeta
+from ...models.pack_meta import ADAPTER, SIDECAR, VALUE_HEAD, PackMeta
 from ...models.target import Target
-from ..folders import whole_folder
+from ...models.trained_on import HASHES
 from ..models.whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
 
 FORMATS = ("public",)

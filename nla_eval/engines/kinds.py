@@ -1,0 +1,177 @@
+"""Which engines there are, and how each loads its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import InputError
+from ..models.dtypes import checked_dtype, torch_dtype
+from ..registry import Registry
+
+if TYPE_CHECKING:
+    from ..models.pack import Pack
+    from ..models.scores import Scorer
+    from ..models.target import Target
+    from .base import Engine
+    from .config import EngineConfig
+    from .generation import Generated, GenerateRequest
+from ..models.pack import shipped_pack
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """What distinguishes one set of weights from another."""
+
+    target: str
+    """A target's name, absolute folder or hub id."""
+    pack: str | None = None
+    """A pack's name or absolute folder; None for the one that belongs to the target."""
+    dtype: str = "auto"
+    """"auto" is bfloat16 where the processor has it, else float32."""
+    threads: int | None = None
+    """CPU threads of the worker; None leaves torch's choice."""
+    max_batch_tokens: int = 8192
+    """Bound on the padded tokens of one forward."""
+    engine: str = "transformers"
+    """Which engine runs the weights, with its options behind a colon: "vllm-server:http://host:8000"."""
+
+    def __post_init__(self) -> None:
+        checked_dtype(self.dtype)
+        if not isinstance(self.engine, str):
+            raise InputError(f"engine is {self.engine!r}; part its words by spaces, not commas, and quote them")
+        for name, value in (("threads", self.threads), ("max_batch_tokens", self.max_batch_tokens)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
+
+
+class EngineKind(Protocol):
+    """How one kind of engine loads what it runs. Called in the worker thread."""
+
+    records: bool
+    """Whether what its generator computes at a token stands for what its engine would capture there."""
+
+    def target(self, settings: RuntimeSettings) -> Target:
+        """The target with its tokenizer; no weights."""
+        ...
+
+    def pack(self, settings: RuntimeSettings, target: Target) -> Pack:
+        """The pack's facts; no weights."""
+        ...
+
+    def engine(self, settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
+        """Weights of blocks 0..K and of the pack."""
+        ...
+
+    def scorer(self, pack: Pack) -> Scorer:
+        """AR scores against the pack's baselines."""
+        ...
+
+    def generator(
+        self, settings: RuntimeSettings, target: Target, tapped: int | None
+    ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """The whole language model, for turns the target writes itself; answers may bring the output of a block."""
+        ...
+
+
+ENGINES: Registry[EngineKind] = Registry("engine")
+
+
+@ENGINES.register("transformers")
+class TransformersKind:
+    """PyTorch through transformers: the default."""
+
+    records = True
+
+    @staticmethod
+    def target(settings: RuntimeSettings) -> Target:
+        """By name, folder or hub id."""
+        from ..models.target import load_target
+
+        return load_target(settings.target)
+
+    @staticmethod
+    def pack(settings: RuntimeSettings, target: Target) -> Pack:
+        """By name, folder or released pair; None takes the shipped one that was trained on the target."""
+        from ..models.pack import load_pack
+
+        return load_pack(settings.pack) if settings.pack else shipped_pack(target)
+
+    @staticmethod
+    def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
+        """Proves itself before it is used: a pack that fails its checks or its self-test reads nothing."""
+        from ..engines.hf import TransformersEngine
+
+        if ":" in settings.engine:
+            raise InputError(f"engine 'transformers' takes no options, given was '{settings.engine}'")
+        engine = TransformersEngine(target, pack, engine_config(settings))
+        engine.self_test()
+        return engine
+
+    @staticmethod
+    def scorer(pack: Pack) -> Scorer:
+        """Against the pack's own baselines."""
+        from ..models.scores import ar_scores
+
+        return partial(ar_scores, baselines=pack.baselines)
+
+    @staticmethod
+    def generator(
+        settings: RuntimeSettings, target: Target, tapped: int | None
+    ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """The causal language model with its head."""
+        import torch
+
+        from ..engines.generation import Generator
+        from ..engines.loading import load_lm
+        from ..engines.one_step import GROUPED
+        from ..engines.packed import pack_linears
+        from ..engines.recorded import Tap
+        from ..engines.side_by_side import measured_split
+
+        model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
+        if torch.cuda.is_available():
+            model, split = model.to("cuda"), None
+        else:
+            split = measured_split(model, torch.get_num_threads())
+            pack_linears(model)
+        tap = None if tapped is None else Tap(model.get_decoder().layers[tapped])
+        return Generator(model, target.tokenizer, settings.max_batch_tokens, split, tap)
+
+
+@ENGINES.register("vllm-server")
+class VllmServerKind(TransformersKind):
+    """The AV on vLLM servers, the rest through transformers: `vllm-server:URL[,URL...][,option=value...]`."""
+
+    @staticmethod
+    def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
+        """Proves itself through the servers."""
+        from ..engines.vllm.server import server_engine
+
+        return server_engine(settings.engine, target, pack, engine_config(settings))
+
+
+@ENGINES.register("vllm")
+class VllmKind(TransformersKind):
+    """AV and capture by vLLM in this process, the AR through transformers: `vllm[:option=value,...]`."""
+
+    records = False
+
+    @staticmethod
+    def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
+        """Proves itself before it is used."""
+        from ..engines.vllm.local import local_engine
+
+        return local_engine(settings.engine, target, pack, engine_config(settings))
+
+
+def engine_config(settings: RuntimeSettings) -> EngineConfig:
+    """How transformers runs what it runs."""
+    import torch
+
+    from ..engines.config import EngineConfig
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return EngineConfig(torch_dtype(settings.dtype), device, batch_tokens=settings.max_batch_tokens)
