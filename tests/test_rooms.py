@@ -108,7 +108,7 @@ def breaks(found: Imports) -> list[str]:
     for module, targets in found.items():
         for target in targets - {FACE}:
             here, there = room_of(module), room_of(target)
-            if here != there and not FLOOR.get(here, -1) < FLOOR.get(there, -1):
+            if here != there and (not here or not FLOOR[here] < FLOOR.get(there, -1)):
                 wrong.append(f"{module} imports {target}")
     return sorted(wrong)
 
