@@ -13,7 +13,7 @@ from typing import Any
 
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool, ContentReasoning, ContentText
 from inspect_ai.tool import ToolInfo
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Arm(StrEnum):
@@ -22,6 +22,31 @@ class Arm(StrEnum):
     EVALUATION = "evaluation"
     DEPLOYMENT = "deployment"
     MONITOR = "monitor"
+
+
+class Author(StrEnum):
+    """Who wrote an assistant turn (METHOD.md 4.14). Only turns of the target count as verbalized."""
+
+    TARGET = "target"
+    """The target, in this run."""
+    LOGGED = "logged"
+    """The target, in a log that was read."""
+    RECORDED = "recorded"
+    """Another model, or nobody says who: recorded words."""
+    GIVEN = "given"
+    """Nobody in this conversation: a prefill, a few-shot answer, an injected turn."""
+    AGENT = "agent"
+    """Another agent of the same log: a sub-agent, or whoever took over at a hand-off."""
+
+
+class TurnFacts(BaseModel):
+    """What is known of one assistant turn beside its words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    author: Author = Author.RECORDED
+    stop: str | None = None
+    """Why it ended, in Inspect's terms ("stop", "max_tokens", "content_filter", ...); None where nothing says."""
 
 
 class Provenance(BaseModel):
@@ -61,6 +86,15 @@ class Transcript(BaseModel):
     """Which wording of the family this is (plain, prod, told, ...)."""
     provenance: Provenance
     metadata: dict[str, str] = Field(default_factory=dict)
+    turn_facts: tuple[TurnFacts, ...] = ()
+    """Of each assistant message, in order. Empty: recorded words whose ends nobody knows."""
+
+    @model_validator(mode="after")
+    def _one_for_each_turn(self) -> Transcript:
+        turns = sum(message.role == "assistant" for message in self.messages)
+        if self.turn_facts and len(self.turn_facts) != turns:
+            raise ValueError(f"{len(self.turn_facts)} turn_facts for {turns} assistant messages; one for each expected")
+        return self
 
     @property
     def digest(self) -> str:

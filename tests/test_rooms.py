@@ -105,8 +105,8 @@ def room_of(module: str) -> str:
 def breaks(found: Imports) -> list[str]:
     """Imports that do not lead to a lower floor, or that are not of the table."""
     wrong = []
-    for module, targets in found.items():
-        for target in targets - {FACE}:
+    for module in found.keys() - {FACE}:
+        for target in found[module] - {FACE}:
             here, there = room_of(module), room_of(target)
             if here != there and (not here or not FLOOR[here] < FLOOR.get(there, -1)):
                 wrong.append(f"{module} imports {target}")
