@@ -129,7 +129,7 @@ def _fields(tree: _Tree, path: list[Mapping[str, Any]], options: SourceOptions) 
     messages = [{"role": message.get("role"), "content": message.get("text")} for message in path]
     return Fields(
         id=transcript_id,
-        messages=chat_messages(messages, transcript_id, {**_ROLES, **options.roles}),
+        messages=chat_messages(messages, transcript_id, {**_ROLES, **options.roles}, options.notes),
         family=tree.id,
         metadata={
             "language": tree.messages[0].get("lang"),

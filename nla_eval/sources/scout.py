@@ -45,12 +45,14 @@ def _fields(row: Mapping[str, Any], options: SourceOptions) -> Fields:
         raise RecordError(f"'messages' is not the JSON of Inspect's messages ({error.error_count()} errors)") from None
     opened = {key: _opened(value) for key, value in row.items() if key != "messages" and key != "events"}
     family = lookup(opened, options.family_key or "task_id")
+    task_set = None if options.family_key else row.get("task_set")
     outcome = lookup(opened, options.outcome_key) if options.outcome_key else None
     facts = ("task_set", "task_id", "task_repeat", "agent", "error")
     return Fields(
         id=transcript_id,
         messages=messages,
-        family=transcript_id if family is None else as_text(family),
+        family=transcript_id if family is None else "/".join(as_text(v) for v in (task_set, family) if v is not None),
+        family_from="the record itself" if family is None else f"'{options.family_key or 'task_id'}' of the row",
         model=None if row.get("model") is None else as_text(row["model"]),
         outcome=None if outcome is None else as_text(outcome),
         tools=_tools(messages, row.get("events")),

@@ -44,7 +44,7 @@ def _fields(record: Any, number: int, options: SourceOptions) -> Fields:
     transcript_id = str(record.get("id") or f"record-{number}")
     return Fields(
         id=transcript_id,
-        messages=chat_messages(turns, transcript_id, options.roles),
+        messages=chat_messages(turns, transcript_id, options.roles, options.notes),
         family=transcript_id.rsplit("_", 1)[0],
     )
 

@@ -75,7 +75,9 @@ def _fields(path: Path, run: Mapping[str, Any], agent: str, messages: list[Any],
     model = lookup(run, "info.config.model.model_name") or lookup(run, "replay_config.agent.model.name")
     return Fields(
         id=transcript_id,
-        messages=chat_messages([_shaped(m) for m in messages], transcript_id, {"exit": "user", **options.roles}),
+        messages=chat_messages(
+            [_shaped(m) for m in messages], transcript_id, {"exit": "user", **options.roles}, options.notes
+        ),
         family=name if instance is None else as_text(instance),
         model=None if model is None else as_text(model),
         outcome=None if outcome is None else as_text(outcome),
