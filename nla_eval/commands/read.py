@@ -35,6 +35,9 @@ from ..transcript import Arm, Transcript
 if TYPE_CHECKING:
     from ..pipeline.ray import Stages
 
+_SHOWN = 8
+"""Keys that were not read, in a line about them."""
+
 
 @dataclass(frozen=True)
 class ReadRequest:
@@ -254,7 +257,10 @@ def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]
         else:
             yield item
     if skipped:
-        print(f"{options.suite}: {len(skipped)} records left out, first: {skipped[0]}", file=sys.stderr)
+        first = next((row for row in skipped if not row.foreign), skipped[0])
+        print(f"{options.suite}: {len(skipped)} records left out, first: {first}", file=sys.stderr)
+    if options.notes.unread:
+        print(f"{options.suite}: keys not read: {options.notes.unread_line(_SHOWN)}", file=sys.stderr)
 
 
 def _of_suite(suite: Suite, request: ReadRequest, unwritten: dict[str, int]) -> Iterator[Transcript]:

@@ -20,8 +20,8 @@ from ..dataset.choices import ReadingChoices, SuiteData, content_hash
 from ..dataset.overview import Overview, overview
 from ..errors import InputError
 from ..printable import one_line
+from ..sources import SourceNotes, source_of
 from ..sources import read as read_source
-from ..sources import source_of
 from ..sources.hub import SCHEME, HubPlace, pinned
 from ..suite import SLUG, AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
 from ..transcript import Arm
@@ -184,16 +184,7 @@ def _notes(found: Overview) -> Iterator[str]:
     """What else a reader of the card must know: the reader's own counts, and keys that held text and were not read."""
     yield from (f"{one_line(what).capitalize()}: {count}" for what, count in found.counts.items())
     if found.unread:
-        yield f"Keys not read: {_unread(found, _MOST)}"
-
-
-def _unread(found: Overview, most: int) -> str:
-    """Keys that held text and were not read, with how often and how much."""
-    shown = [
-        f"{one_line(name)} in {held.times}" + (f" ({held.characters:,} characters)" if held.characters else "")
-        for name, held in list(found.unread.items())[:most]
-    ]
-    return ", ".join(shown) + (f" and {len(found.unread) - most} more" if len(found.unread) > most else "")
+        yield f"Keys not read: {SourceNotes(found.unread).unread_line(_MOST)}"
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -219,7 +210,7 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     for row in found.dropped:
         yield f"  left out {row.count}: {one_line(row.reason)} (first: {one_line(row.first)})"
     if found.unread:
-        yield f"keys not read: {_unread(found, _FEW)}"
+        yield f"keys not read: {SourceNotes(found.unread).unread_line(_FEW)}"
     for what, count in found.counts.items():
         yield f"{one_line(what)}: {count}"
     yield f"messages {_counts(found.roles)}"

@@ -141,6 +141,8 @@ def transcripts(
             yield make_transcript(fields_of(record), options, source)
         except RecordError as error:
             yield Skipped(record.where, str(error))
+        except RecursionError:
+            yield Skipped(record.where, "nested too deeply")
 
 
 def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Transcript:

@@ -9,7 +9,7 @@ from ._thinking import KEYS as THINKING
 
 ANSWERS = (
     *("completion", "response", "output", "answer", "model_response", "assistant_response"),
-    *("model_output", "generation", "reply"),
+    *("model_output", "generation", "reply", "prediction", "generated_text", "choices"),
 )
 """Where the answer to the messages, or to the prompt, is looked for, in this order."""
 SYSTEMS = (
@@ -32,8 +32,6 @@ def with_answer(
         read: Grows by the keys that were used.
         keys: Where an answer may stand.
     """
-    if not any(key in record for key in keys) and not any(key in record for key in THINKING):
-        return messages
     last = messages[-1] if messages else None
     answered = isinstance(last, Mapping) and _role(last) in _ASSISTANT
     for key in keys:
@@ -43,10 +41,7 @@ def with_answer(
         elif answer and not answered:
             read.add(key)
             return [*messages, *answer[:-1], _with_thinking(answer[-1], record, read)]
-    thinking = _with_thinking({"role": "assistant", "content": ""}, record, set())
-    if answered or keys is not ANSWERS or len(thinking) == 2:
-        return messages
-    return [*messages, _with_thinking(thinking, record, read)]
+    return messages
 
 
 def with_system(record: Mapping[str, Any], messages: list[Any], read: set[str]) -> list[Any]:
@@ -67,6 +62,13 @@ def _answer(value: Any) -> list[Any]:
     """An answer as messages: a text, a message, a list of messages, or a completion with its choices."""
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}] if value.strip() else []
+    if (
+        isinstance(value, list)
+        and value
+        and isinstance(value[0], Mapping)
+        and isinstance(value[0].get("message"), Mapping)
+    ):
+        return _answer(value[0])  # the first of several choices
     if isinstance(value, list):
         whole = bool(value) and all(isinstance(held, Mapping) and _role(held) for held in value)
         parts = bool(value) and all(isinstance(held, Mapping) and "type" in held for held in value)

@@ -28,8 +28,8 @@ from ..transcript import thinking_text
 from ._base import RecordError, as_text, message_id
 from ._notes import BOOKKEEPING, SourceNotes
 from ._parts import PART_KEYS, content_of, transcript_of
+from ._thinking import HOLDERS, thinking_of
 from ._thinking import KEYS as THINKING
-from ._thinking import thinking_of
 
 ROLES = {
     "system": "system",
@@ -56,6 +56,7 @@ _RESULT_KEYS = ("output", "result", "response")
 """Where a tool's message holds its words, if under none of the usual names."""
 _OF_ALL = BOOKKEEPING | {*_ROLE_KEYS}
 _READ = {
+    "user": _OF_ALL | {"refusal", "audio"},
     "assistant": _OF_ALL | {*THINKING, "tool_calls", "function_call", "refusal", "audio"},
     "tool": _OF_ALL | {"tool_call_id", "tool_call_ids", "name", "function", "error", "is_error"},
 }
@@ -88,9 +89,12 @@ def chat_messages(
     for index, record in enumerate(raw):
         if not isinstance(record, Mapping):
             raise RecordError(f"message {index} is not an object")
-        for message in _messages(record, index, known, called, notes):
-            message.id = message_id(transcript_id, len(messages))
-            messages.append(message)
+        try:
+            for message in _messages(record, index, known, called, notes):
+                message.id = message_id(transcript_id, len(messages))
+                messages.append(message)
+        except RecursionError:
+            raise RecordError(f"message {index} is nested too deeply") from None
     return messages
 
 
@@ -123,7 +127,7 @@ def _messages(
     if role == "system":
         yield ChatMessageSystem(content=content_of(raw, index), id="")
     elif role == "user":
-        yield from _user(raw, index, called)
+        yield from _user(record, raw, index, called)
     elif role == "tool":
         yield _tool(record, raw, index, called)
     elif role == "assistant":
@@ -148,7 +152,9 @@ def _note_unread(record: Mapping[str, Any], role: str | None, content_key: str, 
     read = _READ.get(role or "", _OF_ALL)
     content = record.get(content_key)
     for key, held in record.items():
-        if key not in read and key != content_key and held != content:
+        if key in HOLDERS and role == "assistant" and isinstance(held, Mapping):
+            notes.left(held, THINKING, f"messages[].{key}.")
+        elif key not in read and key != content_key and held != content:
             notes.hold(f"messages[].{key}", held)
     if isinstance(content, list):
         for part in content:
@@ -156,7 +162,7 @@ def _note_unread(record: Mapping[str, Any], role: str | None, content_key: str, 
                 notes.left(part, PART_KEYS, "messages[].content[].")
 
 
-def _user(raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]:
+def _user(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]:
     """Anthropic puts tool results into user messages, first; they are messages of their own here."""
     results = [part for part in raw if _is(part, "tool_result")] if isinstance(raw, list) else []
     for part in results:
@@ -171,7 +177,7 @@ def _user(raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]
         )
     rest = [part for part in raw if not _is(part, "tool_result")] if results else raw
     if rest or not results:
-        yield ChatMessageUser(content=content_of(rest, index), id="")
+        yield ChatMessageUser(content=_with_neighbours(content_of(rest, index), record), id="")
 
 
 def _tool(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> ChatMessage:
@@ -249,6 +255,9 @@ def _with_thinking(content: str | list[Content], record: Mapping[str, Any]) -> s
     """The content with the thinking that stands beside it, unless it holds the same thinking as a part."""
     if record.get("channel") == "analysis" and isinstance(content, str):  # thinking in OpenAI's harmony format
         return [ContentReasoning(reasoning=content)]
+    thought = record.get("thought")
+    if isinstance(thought, str) and thought.strip() in _plain(content):  # agents keep what they parsed from the content
+        record = {**record, "thought": None}
     beside = thinking_of(record)
     parts = [] if isinstance(content, str) else content
     held = {thinking_text(part) for part in parts if isinstance(part, ContentReasoning)}

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..printable import one_line
+
 BOOKKEEPING = frozenset(
     (
         *("id", "uuid", "message_id", "type", "object", "index", "created", "created_at", "updated_at", "timestamp"),
         *("time", "date", "model", "status", "stop_reason", "finish_reason", "stop_sequence", "usage", "logprobs"),
-        *("token_ids", "weight", "cache_control", "signature", "source"),
+        *("token_ids", "weight", "cache_control", "signature", "source", "language", "lang"),
     )
 )
 """Keys that hold no words of a conversation, in records and messages of any format."""
@@ -41,6 +43,15 @@ class SourceNotes:
     """What a reader counts beside, in its own words: "branches left out", "samples that ended in an error"."""
     families: dict[str, int] = field(default_factory=dict)
     """Transcripts by the rule that gave their family: "'task_id' of the record", "the record itself"."""
+
+    def unread_line(self, most: int) -> str:
+        """Keys that held text and were not read, with how often and how much, most characters first; empty if none."""
+        found = sorted(self.unread.items(), key=lambda key: -key[1].characters)
+        shown = [
+            f"{one_line(name)} in {held.times}" + (f" ({held.characters:,} characters)" if held.characters else "")
+            for name, held in found[:most]
+        ]
+        return ", ".join(shown) + (f" and {len(found) - most} more" if len(found) > most else "")
 
     def count(self, what: str, times: int = 1) -> None:
         """Add to a counter. Zero makes no entry."""

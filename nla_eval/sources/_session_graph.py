@@ -138,13 +138,16 @@ def path_to(turn: Turn) -> list[Turn]:
 
 def leaves(root: Turn) -> list[Turn]:
     """The last turns of every branch, in order."""
-    found, waiting = [], [root]
+    return [turn for turn in turns_below(root) if not turn.children]
+
+
+def turns_below(root: Turn) -> Iterator[Turn]:
+    """A turn and all that follow it, each branch to its end before the next."""
+    waiting = [root]
     while waiting:
         turn = waiting.pop()
         waiting.extend(reversed(turn.children))
-        if not turn.children:
-            found.append(turn)
-    return found
+        yield turn
 
 
 def newest_leaf(root: Turn) -> Turn:
@@ -262,8 +265,8 @@ class _Builder:
 
     def _fold_asides(self, turn: Turn) -> None:
         """What was said beside a turn that went on is a part of what the model saw next, not a branch."""
-        aside = [child for child in turn.children if not child.children and all(line.aside for line in child.lines)]
-        turn.asides += [line for child in aside for line in child.lines]
+        aside = {child for child in turn.children if not child.children and all(line.aside for line in child.lines)}
+        turn.asides += [line for child in turn.children if child in aside for line in child.lines]
         turn.children = [child for child in turn.children if child not in aside]
 
 

@@ -19,6 +19,8 @@ KEYS = (
     *("cot", "chain_of_thought", "reasoning_text", "reasoning_trace", "thought", "thoughts"),
 )
 """Where a message, or a record with an answer, holds thinking."""
+HOLDERS = ("provider_specific_fields", "additional_kwargs", "model_extra")
+"""Where clients keep what their own message has no field for."""
 KINDS = (
     *("reasoning", "thinking", "redacted_thinking", "reasoning_text", "thought"),
     *("reasoning.text", "reasoning.summary", "reasoning.encrypted"),
@@ -34,7 +36,10 @@ _TAGS = {
     **{f"<{name}>": f"</{name}>" for name in ("think", "thinking", "reasoning", "thought")},
     "[think]": "[/think]",
     "◁think▷": "◁/think▷",
+    "<seed:think>": "</seed:think>",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
 }
+_LONGEST = max(map(len, _TAGS))
 _FIRST = tuple({tag[0] for tag in _TAGS})
 _LATE = re.compile(r"\s*\n</(?:think|thinking)>(?:\s+|$)")
 _BLANK = re.compile(r"\s+")
@@ -44,8 +49,9 @@ def thinking_of(record: Mapping[str, Any]) -> list[ContentReasoning]:
     """What stands under `KEYS`. The same words under two keys, as gateways write them, are given once."""
     found: list[ContentReasoning] = []
     met: set[str] = set()
-    for key in KEYS:
-        blocks = list(_blocks(record.get(key)))
+    holders = [record, *(record[key] for key in HOLDERS if isinstance(record.get(key), Mapping))]
+    for value in [holder[key] for holder in holders for key in KEYS if holder.get(key)]:
+        blocks = list(_blocks(value))
         each = [_squeezed(thinking_text(block)) for block in blocks]
         if not blocks or (found and ("".join(each) in met or not any(each))):
             continue
@@ -131,7 +137,7 @@ def _split(text: str) -> tuple[list[str], str]:
     rest = text
     while True:
         start = rest.lstrip()
-        lower = start[:12].lower()
+        lower = start[:_LONGEST].lower()
         opening = next((tag for tag in _TAGS if lower.startswith(tag)), None)
         if opening is None:
             break

@@ -32,7 +32,7 @@ from ._json import json_records
 from ._messages import chat_messages
 from ._notes import SourceNotes
 from ._probe import Container, Probe
-from ._session_graph import Context, Line, Preserved, Turn, graph_of, leaves, newest_leaf, path_to
+from ._session_graph import Context, Line, Preserved, Turn, graph_of, leaves, newest_leaf, path_to, turns_below
 from ._source import SOURCES, Source
 
 _TALK = ("user", "assistant")
@@ -201,7 +201,7 @@ def _transcripts(name: str, lines: Sequence[Line], options: SourceOptions) -> It
     for context, held in kept:
         for leaf, left_out in _chosen(context.root, options.branches, notes):
             number += 1
-            path = _seen(path_to(leaf), context, held, [other for _, other in kept if other is not held])
+            path = _seen(path_to(leaf), context, held, [other for _, other in kept if other and other is not held])
             try:
                 fields = _fields(number, path, left_out, options, name)
                 yield make_transcript(fields, options, name)
@@ -217,7 +217,7 @@ def _chosen(root: Turn, branches: Branches, notes: SourceNotes) -> Iterator[tupl
         return
     leaf = newest_leaf(root)
     path = set(path_to(leaf))
-    others = {turn for end in ends for turn in path_to(end) if turn not in path}
+    others = [turn for turn in turns_below(root) if turn not in path]
     notes.count("branches left out (--branches all reads them)", len(ends) - 1)
     notes.count("messages on branches left out", sum(len(turn.whole) for turn in others))
     yield leaf, len(ends) - 1
@@ -293,7 +293,7 @@ def _merged(said: list[Line]) -> list[tuple[str, dict[str, Any]]]:
     """Messages with the uuid of their first line; pieces of one answer, each a line, are put together again."""
     found: list[tuple[str, dict[str, Any]]] = []
     for line in said:
-        message = {"role": line.kind, **line.message}
+        message = {**line.message, "role": line.kind}
         last = found[-1][1] if found else {}
         if line.answer is not None and last.get("id") == line.message["id"] and last.get("role") == "assistant":
             found[-1] = (found[-1][0], {**last, "content": [*_parts(last), *_parts(message)]})

@@ -23,15 +23,20 @@ if TYPE_CHECKING:
     import pyarrow
 
 _COLUMNS = ("transcript_id", "messages", "model", "task_set", "task_id", "task_repeat", "agent", "error", "events")
+_ABOUT = {"source_type", "source_id", "source_uri", "date", "filename"}
+"""Columns that hold no words of a transcript."""
 _MESSAGES: TypeAdapter[list[ChatMessage]] = TypeAdapter(list[ChatMessage])
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
-    from ._tables import parquet_rows
+    from ._tables import holds_text, parquet_rows, rows_of
 
     keys = {key.split(".")[0] for key in (options.family_key, options.outcome_key) if key}
 
     def wanted(schema: pyarrow.Schema) -> list[str]:
+        for field in schema:
+            if field.name not in _COLUMNS and field.name not in keys | _ABOUT and holds_text(field.type):
+                options.notes.add(f"{field.name} (column)", rows_of(path))
         return [name for name in schema.names if name in _COLUMNS or name in keys]
 
     yield from transcripts(parquet_rows(path, wanted), lambda row: _fields(row.value, options), options, path.name)

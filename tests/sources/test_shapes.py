@@ -49,6 +49,14 @@ ASSISTANT: dict[str, tuple[dict[str, Any], Said]] = {
     "reasoning_content": ({"content": "4", "reasoning_content": TEST}, THOUGHT_AND_ANSWER),
     "thinking": ({"content": "4", "thinking": TEST}, THOUGHT_AND_ANSWER),
     "cot": ({"content": "4", "cot": TEST}, THOUGHT_AND_ANSWER),
+    "a client's own field": (
+        {"content": "4", "provider_specific_fields": {"reasoning_content": TEST}}, THOUGHT_AND_ANSWER,
+    ),
+    "<|begin_of_thought|>": ({"content": f"<|begin_of_thought|>{TEST}<|end_of_thought|>4"}, THOUGHT_AND_ANSWER),
+    "a thought that was parsed from the content": (
+        {"content": f"{TEST} ls", "thought": TEST}, [("text", f"{TEST} ls")],
+    ),
+    "a thought that was not": ({"content": "4", "thought": TEST}, THOUGHT_AND_ANSWER),
     "OpenRouter text": (
         {"content": "4", "reasoning": TEST, "reasoning_details": [{"type": "reasoning.text", "text": TEST}]},
         THOUGHT_AND_ANSWER,
