@@ -72,8 +72,8 @@ def fit(examples: Sequence[Example], headlines: dict[str, list[str]], thresholds
     """Fit the vectorizers and the regression. The same examples give the same probabilities to 1e-6 on every processor.
 
     Every text stands in twice, once without its lexicon features: the lexicon was edited on these texts and fits them
-    better than it fits new ones, so the words have to carry a label on their own too. The solver is Newton's: the default
-    one stops early, 0.018 from the optimum in a probability.
+    better than it fits new ones, so the words have to carry a label on their own too. The solver is Newton's, because
+    the default one stops early, 0.018 from the optimum in a probability.
 
     Raises:
         UserWarning: The fit did not converge, or its line search failed.
