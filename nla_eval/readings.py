@@ -1,6 +1,6 @@
 """The rows that flow from the engine to the store: a reading is one explanation of one activation in one lane.
 
-Column names are the store's contract (docs/store.md); their dtypes stand in `store/rows.py`. Nothing here runs a model."""
+Column names are the store's contract (docs/store.md), their dtypes stand in `store/rows.py`. It runs no model."""
 
 from __future__ import annotations
 
