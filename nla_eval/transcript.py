@@ -15,6 +15,8 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool,
 from inspect_ai.tool import ToolInfo
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .errors import InputError
+
 
 class Arm(StrEnum):
     """Which side of a comparison a transcript stands on."""
@@ -22,6 +24,14 @@ class Arm(StrEnum):
     EVALUATION = "evaluation"
     DEPLOYMENT = "deployment"
     MONITOR = "monitor"
+
+
+def arm_of(name: str) -> Arm:
+    """The arm of that name. Raises InputError listing them."""
+    try:
+        return Arm(name)
+    except ValueError:
+        raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}") from None
 
 
 class Author(StrEnum):

@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from ..store.conversations import kept
 from ..store.rows import Fact
 from ..store.store import ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
-from ..transcript import Arm, Transcript
+from ..transcript import Arm, Transcript, arm_of
 
 if TYPE_CHECKING:
     from ..pipeline.ray import Stages
@@ -52,7 +52,11 @@ class ReadRequest:
     match: tuple[Measure, ...] = ()
     """Of the deployment arm, read only those that resemble the evaluation arm in these."""
     ray: str | None = None
-    """Spread over a Ray cluster: workers and resources by stage, as `ray_pipeline.parse_stages` reads them."""
+    """Spread over a Ray cluster: workers and resources by stage, as `pipeline.ray.parse_stages` reads them."""
+    transcripts: tuple[Transcript, ...] = ()
+    """Read before, by a caller from Python."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Further facts for the manifest."""
 
 
 def scores_of(name: str) -> Scores:
@@ -65,34 +69,45 @@ def scores_of(name: str) -> Scores:
 def run(request: ReadRequest) -> None:
     """Read everything, printing the plan before weights are loaded and what was made at the end."""
     progress = Lines(sys.stderr)
+    if request.plan_only:
+        _print_plan(request)
+        return
+    try:
+        result = read_into(request, progress, print)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(_summary(result, request.out))
+
+
+def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], None]) -> ReadResult:
+    """Read everything into the store `request.out`.
+
+    Args:
+        request: What to read; `plan_only` is not looked at.
+        progress: Told how far each stage is.
+        say: Told the plan and what it will take, before weights are loaded.
+    """
     facts: list[Fact] = []
     transcripts = _transcripts(request, facts)
     stages = _stages(request)
     runtime = runtime_for(request.settings)
-    if request.plan_only:
-        _print_plan(request, runtime, transcripts)
-        return
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
     store.append_facts(facts)
-    print(planned.describe())
+    say(planned.describe())
     runtime.drop_generator()
     setting = _setting(runtime)
     work = work_of(planned, store, retry_errors=request.retry_errors)
     if work.readings:
-        print(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
-    try:
-        if stages is None:
-            bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
-            result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
-        else:
-            result = _on_ray(request, planned, stages, progress)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
-    if request.scores is not Scores.NONE and stages is None:
+        say(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
+    if stages is not None:
+        return _on_ray(request, planned, stages, progress)
+    bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
+    result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
+    if request.scores is not Scores.NONE:
         remember(setting, result.spent)
-    print(_summary(result, request.out))
+    return result
 
 
 def _stages(request: ReadRequest) -> Stages | None:
@@ -122,7 +137,9 @@ def _everywhere(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
-def _print_plan(request: ReadRequest, runtime: Runtime, transcripts: Iterable[Transcript]) -> None:
+def _print_plan(request: ReadRequest) -> None:
+    transcripts, runtime = _transcripts(request, []), runtime_for(request.settings)
+    _stages(request)
     store = ReadingStore.find(request.out)
     if store is not None:
         store.expect(runtime.instrument.identity(request.plan))
@@ -151,7 +168,7 @@ def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript
         request: What the user asked for.
         facts: Is given what is known of whole suites; of a matched arm, once its first transcript was taken.
     """
-    _arm(request.arm)
+    arm_of(request.arm)
     named = [(name, request.arm) for name in request.sources]
     named += [(name, Arm.DEPLOYMENT.value) for name in request.deployment]
     found = [(_suite(name), name, arm) for name, arm in named]
@@ -160,7 +177,7 @@ def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript
     if request.match:
         return _matched(found, request, facts)
     sources = [_of_suite(suite, request) if suite else _of_place(name, arm, request) for suite, name, arm in found]
-    return (transcript for source in sources for transcript in source)
+    return chain(request.transcripts, *sources)
 
 
 def _suite(name: str) -> Suite | None:
@@ -186,6 +203,7 @@ def _matched(
     """
     whole = replace(request, limit=None)
     sources = [list(suite.load() if suite else _of_place(name, arm, whole)) for suite, name, arm in found]
+    found, sources = [*found, (None, "", request.arm)], [*sources, list(request.transcripts)]
     others = [list(islice((t for t in rows if t.arm is not Arm.DEPLOYMENT), request.limit)) for rows in sources]
     wanted = [t for rows in others for t in rows if t.arm is Arm.EVALUATION]
     made = match(wanted, [t for rows in sources for t in rows], request.match, request.plan.seed)
@@ -199,7 +217,7 @@ def _matched(
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
     suite = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower()).strip("_") or "imported"
-    options = SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit)
+    options = SourceOptions(suite=suite, arm=arm_of(arm), limit=request.limit)
     skipped: list[Skipped] = []
     for item in read_source(name, options):
         if isinstance(item, Skipped):
@@ -252,18 +270,13 @@ def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]
         )
 
 
-def _arm(name: str) -> Arm:
-    if name not in set(Arm):
-        raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}")
-    return Arm(name)
-
-
 def _provenance(request: ReadRequest) -> dict[str, str]:
     return {
         "command": shlex.join(["nla-eval", *sys.argv[1:]]),
         "dtype": request.settings.dtype,
         "engine": request.settings.engine,
         "target": request.settings.target,
+        **request.provenance,
     }
 
 

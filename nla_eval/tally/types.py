@@ -6,6 +6,7 @@ reason, never a silent zero."""
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -353,7 +354,7 @@ class ShownTurn(Frozen):
 
 
 class Tally(Frozen):
-    """Everything a report needs besides provenance and the pack's card."""
+    """Everything a report needs."""
 
     rubric: str
     classifiers: list[str]
@@ -383,6 +384,10 @@ class Tally(Frozen):
     """How deployment arms were drawn to resemble a suite; empty where none was."""
     notes: list[str] = Field(default_factory=list)
     """What a reader must know of these frames, one sentence each."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Where the frames came from: inputs, classifier, rubric, versions, command."""
+    pack_card: dict[str, Any] | None = None
+    """The card of the pack that made the readings, where it is at hand."""
 
     def certification(self, headline: Headline) -> Certification | None:
         """The deployment arm's certificate under one headline."""
