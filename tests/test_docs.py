@@ -15,6 +15,8 @@ CITATION = re.compile(r"docs/(?P<page>\w+\.md)(?P<paragraphs>(?:,? \d+(?:\.\d+)?
 """A page, and any of its paragraphs: "docs/method.md 4.1, 4.2"."""
 HEADING = re.compile(r"^#+ (\d+(?:\.\d+)?)\b", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)(?P<place>[^)#\s]+)")
+FILE = re.compile(r"`((?:nla_eval|tests|suites|classifiers|reports|docs)/[a-z0-9_./-]+\.(?:py|yaml|md|json|txt))`")
+MODULE = re.compile(r"python -m ((?:nla_eval|tests)[\w.]*\w)")
 OUTSIDE = re.compile(r"\b(?:METHOD|DESIGN|STYLE)\.md\b|\.\./shared\b")
 """Names of pages that are not in the repository."""
 LINE = 120
@@ -87,6 +89,16 @@ def test_every_link_of_a_page_opens() -> None:
         if not (ROOT / name).parent.joinpath(match["place"]).exists()
     ]
     assert dead == []
+
+
+def test_every_file_and_module_that_a_page_names_exists() -> None:
+    named = {(name, match[1]) for name, text in PAGES.items() for match in FILE.finditer(text)}
+    modules = {(name, match[1].replace(".", "/")) for name, text in PAGES.items() for match in MODULE.finditer(text)}
+    assert ("docs/packs.md", "nla_eval/measure/evaluate.py") in named
+    assert ("README.md", "nla_eval/bench/profile") in modules
+    lacking = {(name, place) for name, place in named if not (ROOT / place).exists()}
+    lacking |= {(n, m) for n, m in modules if not (ROOT / f"{m}.py").exists() and not (ROOT / m).is_dir()}
+    assert sorted(lacking) == []
 
 
 def test_lines_of_a_page_are_short_except_rows_of_tables() -> None:
