@@ -20,6 +20,8 @@ MODULE = re.compile(r"python -m ((?:nla_eval|tests)[\w.]*\w)")
 OUTSIDE = re.compile(r"\b(?:METHOD|DESIGN|STYLE)\.md\b|\.\./shared\b")
 """Names of pages that are not in the repository."""
 LINE = 120
+SCREEN = 45
+"""Lines of a screen."""
 DATA = ("suites/data/", "suites/answers/", "classifiers/data/")
 """Folders whose texts are the suites' and classifiers' own: what they cite is fiction."""
 
@@ -99,6 +101,15 @@ def test_every_file_and_module_that_a_page_names_exists() -> None:
     lacking = {(name, place) for name, place in named if not (ROOT / place).exists()}
     lacking |= {(n, m) for n, m in modules if not (ROOT / f"{m}.py").exists() and not (ROOT / m).is_dir()}
     assert sorted(lacking) == []
+
+
+def test_an_entry_of_the_log_fits_one_screen_and_ends_in_a_decision() -> None:
+    entries = TEXTS["docs/log.md"].split("\n## ")[1:]
+    dates = [entry[:10] for entry in entries]
+    assert dates == sorted(dates, reverse=True)
+    assert all(re.match(r"\d{4}-\d\d-\d\d \S", entry) for entry in entries)
+    assert [entry.partition("\n")[0] for entry in entries if len(entry.splitlines()) > SCREEN] == []
+    assert [entry.partition("\n")[0] for entry in entries if "**Decision.**" not in entry] == []
 
 
 def test_lines_of_a_page_are_short_except_rows_of_tables() -> None:
