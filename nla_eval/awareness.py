@@ -52,8 +52,9 @@ def awareness_task(suite: Suite, **options: Any) -> Task:
         chosen = TaskOptions.parse(options)
         if not chosen.match:
             return _task(list(_of_suite(suite).values()), load(suite=suite.name), suite, chosen)
-        how: dict[str, Any] = chosen.model_dump(mode="json", include={"match", "match_to", "seed"})
-        drawn = _drawn(suite, chosen.match_to, chosen.match, chosen.seed)
+        seed = chosen.plan.seed
+        how: dict[str, Any] = {**chosen.model_dump(mode="json", include={"match", "match_to"}), "seed": seed}
+        drawn = _drawn(suite, chosen.match_to, chosen.match, seed)
         print(drawn.arm.describe(), file=sys.stderr)
         made = _task(list(drawn.transcripts), load(suite=suite.name, matched=how), suite, chosen)
         made.metadata = {**(made.metadata or {}), "matched": drawn.arm.model_dump(mode="json")}

@@ -1,12 +1,12 @@
 """The rows that flow from the engine to the store: a reading is one explanation of one activation in one lane.
 
-Column names and dtypes are the store's contract (docs/store.md). Nothing here runs a model."""
+Column names are the store's contract (docs/store.md), their dtypes stand in `store/rows.py`. It runs no model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 
@@ -19,6 +19,19 @@ class Lane(StrEnum):
     MEAN = "mean"
     NO_INJECTION = "no_injection"
     TEXT_ONLY = "text_only"
+
+
+READABLE = (Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN, Lane.NO_INJECTION)
+"""Lanes that can be asked for."""
+
+
+def lanes_in(lanes: Iterable[Lane], arm: str) -> tuple[Lane, ...]:
+    """Those of `lanes` that are read in transcripts of `arm`.
+
+    The donor lane asks what ordinary use gives in other slots; in the deployment arm's own slots it would read that arm
+    a second time.
+    """
+    return tuple(lane for lane in lanes if lane is not Lane.DONOR or arm != "deployment")
 
 
 class StopReason(StrEnum):
@@ -75,33 +88,3 @@ class Reading(BaseModel):
 
 
 KEY = ("pack", "transcript_digest", "position", "lane", "draw")
-
-SCHEMA: dict[str, pl.DataType] = {
-    "pack": pl.String(),
-    "transcript_digest": pl.String(),
-    "transcript_id": pl.String(),
-    "suite": pl.String(),
-    "position": pl.Int64(),
-    "lane": pl.String(),
-    "draw": pl.Int64(),
-    "policy": pl.String(),
-    "seed": pl.Int64(),
-    "message": pl.Int64(),
-    "role": pl.String(),
-    "channel": pl.String(),
-    "turn": pl.Int64(),
-    "token": pl.String(),
-    "context": pl.String(),
-    "explanation": pl.String(),
-    "stop": pl.String(),
-    "tokens": pl.Int64(),
-    "activation_norm": pl.Float64(),
-    "cos": pl.Float64(),
-    "mse_nrm": pl.Float64(),
-    "fve_nrm": pl.Float64(),
-    "fve_meannorm": pl.Float64(),
-    "matched_minus_shuffled": pl.Float64(),
-    "donor": pl.String(),
-    "error": pl.String(),
-}
-"""Polars dtypes of a parquet part, in column order: `Reading`'s fields."""

@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 from ..dataset.matching import Measure, match
-from ..engines.base import Sampling
 from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
@@ -23,11 +22,10 @@ from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
 from ..pipeline.reading import Bench, ReadResult, Scores, read
 from ..pipeline.runtime import Runtime, runtime_for
 from ..progress import Lines, Progress
-from ..readings import Lane
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
 from ..store.conversations import kept
-from ..store.rows import ActivationStorage, Fact
+from ..store.rows import Fact
 from ..store.store import ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
@@ -55,30 +53,6 @@ class ReadRequest:
     """Of the deployment arm, read only those that resemble the evaluation arm in these."""
     ray: str | None = None
     """Spread over a Ray cluster: workers and resources by stage, as `ray_pipeline.parse_stages` reads them."""
-
-
-def plan_of(
-    policy: str, seed: int, draws: int, lanes: str, activations: str, sampling: tuple[float, int]
-) -> ReadingPlan:
-    """A plan from words; `sampling` is (temperature, max_new_tokens). Raises InputError."""
-    names = [lane.strip() for lane in lanes.split(",")]
-    unknown = [name for name in names if name not in set(Lane)]
-    if unknown:
-        raise InputError(f"unknown lane '{unknown[0]}'; known: {', '.join(Lane)}")
-    ways = get_args(ActivationStorage)
-    if activations not in ways:
-        raise InputError(f"activations are '{activations}'; expected one of {', '.join(ways)}")
-    temperature, max_new_tokens = sampling
-    if temperature < 0 or max_new_tokens < 1:
-        raise InputError(f"temperature {temperature:g} and cap {max_new_tokens}; expected at least 0 and at least 1")
-    return ReadingPlan(
-        policy=policy,
-        seed=seed,
-        draws=draws,
-        lanes=tuple(Lane(name) for name in names),
-        sampling=Sampling(temperature, max_new_tokens),
-        activations=cast(ActivationStorage, activations),
-    )
 
 
 def scores_of(name: str) -> Scores:

@@ -19,7 +19,7 @@ from inspect_ai.solver import TaskState
 
 from ..errors import NlaEvalError
 from ..judgement import Classifier, Headline, Outcome
-from ..readings import SCHEMA, Lane
+from ..readings import Lane
 from .state import NLAState
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ async def _judged(nla: NLAState, messages: Sequence[ChatMessage], classifier: Cl
     import polars as pl
 
     from ..judging.classify import judge_messages, judge_readings
-    from ..store.rows import TRANSCRIPT_SCHEMA
+    from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
     from ..tally.frames import Frames
 
     readings = pl.DataFrame(nla.readings, schema=SCHEMA)

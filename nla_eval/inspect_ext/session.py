@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..engines.base import Captured, CaptureRequest, Sampling
+from ..engines.base import Captured, CaptureRequest
 from ..models.scores import normalised
-from ..pipeline.lanes import ControlLanes, lanes_in
+from ..pipeline.lanes import ControlLanes
 from ..pipeline.plan import Prepared, ReadingPlan, prepare
 from ..pipeline.runtime import Runtime
 from ..pipeline.stages import (
@@ -31,7 +31,7 @@ from ..pipeline.stages import (
 )
 from ..pipeline.stored import store_controls
 from ..provenance import versions
-from ..readings import Lane, Reading, StopReason
+from ..readings import Lane, Reading, StopReason, lanes_in
 from ..store.conversations import kept
 from ..store.store import ReadingStore, StoredActivations, StoreIdentity
 from ..transcript import Arm, Transcript
@@ -40,21 +40,6 @@ _BANK_LANES = (Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN)
 """Lanes made of other transcripts' activations."""
 
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """How a task reads, as plain values."""
-
-    positions: str
-    draws: int
-    lanes: tuple[Lane, ...]
-    seed: int
-    temperature: float
-    max_new_tokens: int | None
-    """None for the pack's own cap."""
-    store: str | None
-    window: str = "head"
 
 
 @dataclass(frozen=True)
@@ -95,32 +80,31 @@ class Bank:
 class Session:
     """One task's shared state. Every method belongs to the worker thread."""
 
-    def __init__(self, runtime: Runtime, settings: ReadSettings) -> None:
+    def __init__(self, runtime: Runtime, asked: ReadingPlan, url: str | None = None) -> None:
+        """
+        Args:
+            runtime: Whose weights read.
+            asked: The plan, with lanes that may have to be left out.
+            url: Of the store; None where the log alone keeps the readings.
+        """
         self.runtime = runtime
-        self.settings = settings
+        self.asked = asked
+        self.url = url
 
     @cached_property
     def plan(self) -> ReadingPlan:
         """The plan, with the lanes that can be read."""
-        wanted = self.settings
-        return ReadingPlan(wanted.positions, wanted.seed, wanted.draws, self.lanes, self.sampling, window=wanted.window)
-
-    @cached_property
-    def sampling(self) -> Sampling:
-        """How explanations are drawn."""
-        return Sampling(self.settings.temperature, self.settings.max_new_tokens or self.runtime.pack.max_new_tokens)
+        return replace(self.asked, lanes=self.lanes)
 
     @cached_property
     def identity(self) -> StoreIdentity:
         """Of the store, and of every reading."""
-        wanted = self.settings
-        plan = ReadingPlan(wanted.positions, wanted.seed, sampling=self.sampling, window=wanted.window)
-        return self.runtime.instrument.identity(plan)
+        return self.runtime.instrument.identity(self.asked)
 
     @cached_property
     def store(self) -> ReadingStore | None:
         """Where readings are kept besides the log. Raises StoreError when it belongs to another plan."""
-        return ReadingStore.create(self.settings.store, self.identity) if self.settings.store else None
+        return ReadingStore.create(self.url, self.identity) if self.url else None
 
     @cached_property
     def bank(self) -> Bank | None:
@@ -142,12 +126,12 @@ class Session:
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes asked for, without those that need deployment activations where the store has none."""
         banked = self.bank is not None and self.bank.deployment > 1
-        return tuple(lane for lane in self.settings.lanes if banked or lane not in _BANK_LANES)
+        return tuple(lane for lane in self.asked.lanes if banked or lane not in _BANK_LANES)
 
     @property
     def absent(self) -> tuple[Lane, ...]:
         """Lanes asked for that cannot be read."""
-        return tuple(lane for lane in self.settings.lanes if lane not in self.lanes)
+        return tuple(lane for lane in self.asked.lanes if lane not in self.lanes)
 
     def absent_of(self, opened: Opened) -> tuple[Lane, ...]:
         """Lanes that one sample should have and cannot."""
@@ -160,10 +144,10 @@ class Session:
             "target": f"{self.runtime.target_name}@{identity.target}",
             "pack": identity.pack,
             "layer": str(identity.layer),
-            "positions": identity.policy,
+            "positions": identity.positions,
             "window": identity.window,
             "seed": str(identity.seed),
-            "draws": str(self.settings.draws),
+            "draws": str(self.asked.draws),
             "temperature": f"{identity.temperature:g}",
             "max_new_tokens": str(identity.max_new_tokens),
             "dtype": self.runtime.settings.dtype,
@@ -179,7 +163,7 @@ class Session:
         """
         if self.store is not None:
             list(kept([transcript for transcript, _ in asked], self.store))
-        return [self._open(transcript, (epoch - 1) * self.settings.draws) for transcript, epoch in asked]
+        return [self._open(transcript, (epoch - 1) * self.asked.draws) for transcript, epoch in asked]
 
     def keep(self, captured: list[tuple[Opened, Captured]]) -> list[None]:
         """Store the activations of several samples as one part; those that are not finite are left out."""
@@ -199,7 +183,7 @@ class Session:
         """
         drafts = [self._drafts(opened, activations) for opened, activations in samples]
         flat = [draft for sample in drafts for draft in sample]
-        drawn = verbalize_stage(self.runtime.engine, flat, self.identity, self.plan.sampling) if flat else []
+        drawn = verbalize_stage(self.runtime.engine, flat, self.identity) if flat else []
         new: list[list[Reading]] = []
         for (opened, activations), sample in zip(samples, drafts, strict=True):
             own, drawn = drawn[: len(sample)], drawn[len(sample) :]
@@ -228,9 +212,9 @@ class Session:
 
     def _open(self, transcript: Transcript, first_draw: int) -> Opened:
         prepared = prepare(transcript, self.runtime.instrument, self.plan)
-        draws = range(first_draw, first_draw + self.settings.draws)
+        draws = range(first_draw, first_draw + self.asked.draws)
         positions = set(prepared.positions.tolist())
-        lanes = self.plan.lanes_of(prepared)
+        lanes = self.plan.lanes_of(prepared.row.arm)
         present = tuple(
             r.model_copy(update={"transcript_id": transcript.id, "suite": transcript.suite})
             for r in self._stored.get(prepared.digest, ())
@@ -252,14 +236,14 @@ class Session:
         if prepared.error is not None or opened.pending == 0:
             return []
         mine = {} if activations is None else dict(zip((s.key for s in prepared.sites), activations, strict=True))
-        own = ControlLanes(prepared.sites, mine, self.settings.seed)
+        own = ControlLanes(prepared.sites, mine, self.asked.seed)
         others = self.bank.controls if self.bank else own
         there = {(r.position, r.lane, r.draw) for r in opened.present}
         return [
             draft_of(site, lane, draw, others if lane in _BANK_LANES else own)
             for site in prepared.sites
-            for lane in self.plan.lanes_of(prepared)
-            for draw in range(opened.first_draw, opened.first_draw + self.settings.draws)
+            for lane in self.plan.lanes_of(prepared.row.arm)
+            for draw in range(opened.first_draw, opened.first_draw + self.asked.draws)
             if (site.position, lane, draw) not in there
         ]
 

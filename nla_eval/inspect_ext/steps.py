@@ -121,7 +121,7 @@ def replay(**options: Any) -> Solver:
     """Render the transcript through the target's template and fix the positions to read. No weights are loaded.
 
     Args:
-        options: positions, window, draws, lanes, seed, temperature, max_new_tokens and store of `TaskOptions`.
+        options: Those of `ReadingPlan`, and `store` of `TaskOptions`.
     """
     chosen = TaskOptions.parse(options)
     shared: list[Session] = []
@@ -176,7 +176,7 @@ def verbalize() -> Solver:
         session, opened = _opened(work)
         runtime = session.runtime
         async with span("verbalize", type="nla"):
-            cost = max(1, opened.pending) * session.sampling.max_new_tokens
+            cost = max(1, opened.pending) * session.identity.max_new_tokens
             readings = await runtime.submit("verbalize", session.read, (opened, work.activations), cost)
         state.store_as(NLAState).readings = [r.model_dump(mode="json") for r in readings]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}
@@ -201,9 +201,9 @@ async def _let_go(state: TaskState) -> None:
 
 def _session(runtime: Any, options: TaskOptions) -> Session:
     """In the worker thread: the imports are heavy."""
-    from .session import ReadSettings, Session
+    from .session import Session
 
-    session = Session(runtime, ReadSettings(**{**options.reading(), "lanes": options.lanes}))
+    session = Session(runtime, options.plan, options.store)
     session.facts()
     return session
 

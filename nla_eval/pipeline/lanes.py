@@ -17,11 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..readings import Lane
+from ..readings import READABLE, Lane
 from ..transcript import Arm
-
-ENGINE_LANES = (Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN, Lane.NO_INJECTION)
-"""Lanes that the verbalizer runs; the others are read from text or from the raw activation elsewhere."""
 
 _REJECTIONS = 32
 _MAX_ROWS = 4096
@@ -88,15 +85,6 @@ class Donor:
     def name(self) -> str:
         """As `Reading.donor` records it: "transcript_id:position"."""
         return f"{self.site.transcript_id}:{self.site.position}"
-
-
-def lanes_in(lanes: Iterable[Lane], arm: str) -> tuple[Lane, ...]:
-    """Those of `lanes` that are read in transcripts of `arm`.
-
-    The donor lane asks what ordinary use gives in other slots; in the deployment arm's own slots it would read that arm
-    a second time.
-    """
-    return tuple(lane for lane in lanes if lane is not Lane.DONOR or arm != Arm.DEPLOYMENT)
 
 
 def token_class(token: str, before: str) -> TokenClass:
@@ -280,7 +268,7 @@ class ControlLanes:
             return StandIn(self._moments.mean.astype(np.float32))
         if lane is Lane.GAUSSIAN:
             return StandIn(self._moments.draw(slot.transcript_digest, slot.position, self._seed))
-        raise InputError(f"lane '{lane}' is not read from activations; choose among {', '.join(ENGINE_LANES)}")
+        raise InputError(f"lane '{lane}' is not read from activations; choose among {', '.join(READABLE)}")
 
     def match_levels(self, slots: Iterable[Site]) -> Counter[str]:
         """How many `slots` find a donor at each level; "none" counts those that find none."""

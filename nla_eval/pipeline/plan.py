@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,11 +20,13 @@ from ..progress import Meter, Progress, silent
 from ..readings import Lane
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
-from ..replay.types import WINDOW_POLICIES, Channel, Replay
-from ..store.rows import ActivationStorage, TranscriptRow
+from ..replay.types import Channel, Replay
+from ..store.rows import TranscriptRow
 from ..store.store import ReadingKey, StoreIdentity
 from ..transcript import Arm, Transcript
-from .lanes import ENGINE_LANES, Site, lanes_in, token_class
+from .lanes import Site, token_class
+from .options import declared
+from .reading_plan import ReadingPlan as ReadingPlan
 
 _CONTEXT_CHARS = 240
 
@@ -71,39 +73,10 @@ class PackFacts(Protocol):
         """First position it can read."""
         ...
 
-
-@dataclass(frozen=True)
-class ReadingPlan:
-    """How transcripts are read. Everything that changes a reading is here; batch sizes change none."""
-
-    policy: str = "stratified(12)"
-    """A position policy with its number."""
-    seed: int = 0
-    draws: int = 1
-    """Explanations of each activation."""
-    lanes: tuple[Lane, ...] = (Lane.MEASURED, Lane.DONOR)
-    sampling: Sampling = field(default_factory=Sampling)
-    activations: ActivationStorage = "float32"
-    """How activations are stored. float16 and bfloat16 halve the room; what is verbalized is rounded the same way."""
-    window: str = "head"
-    """What to read of a transcript longer than the target's context: one of `replay.WINDOW_POLICIES`."""
-
-    def __post_init__(self) -> None:
-        parse_policy(self.policy)
-        if self.window not in WINDOW_POLICIES:
-            raise InputError(f"unknown window '{self.window}'; known: {', '.join(WINDOW_POLICIES)}")
-        if self.draws < 1:
-            raise InputError(f"draws is {self.draws}; expected at least 1")
-        foreign = [lane for lane in self.lanes if lane not in ENGINE_LANES]
-        if foreign:
-            known = ", ".join(ENGINE_LANES)
-            raise InputError(f"lane '{foreign[0]}' is not read from activations; choose among {known}")
-        if Lane.MEASURED not in self.lanes or len(set(self.lanes)) != len(self.lanes):
-            raise InputError(f"lanes are {', '.join(self.lanes)}; expected 'measured' and each control at most once")
-
-    def lanes_of(self, prepared: Prepared) -> tuple[Lane, ...]:
-        """The lanes read of one transcript."""
-        return lanes_in(self.lanes, prepared.row.arm)
+    @property
+    def max_new_tokens(self) -> int:
+        """Token cap of its explanations, where a plan names none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -115,18 +88,20 @@ class Instrument:
 
     def identity(self, plan: ReadingPlan) -> StoreIdentity:
         """What a store of this instrument's readings under `plan` holds."""
-        return StoreIdentity(
-            pack=self.pack.id,
-            target=self.target.hash,
-            layer=self.pack.layer,
-            d_model=self.pack.d_model,
-            policy=str(parse_policy(plan.policy)),
-            seed=plan.seed,
-            temperature=plan.sampling.temperature,
-            max_new_tokens=plan.sampling.max_new_tokens,
-            activations=plan.activations,
-            window=plan.window,
-        )
+        shared = {
+            name: getattr(plan, name)
+            for name, (what, default) in declared(ReadingPlan).items()
+            # An option that came later is named only where it is not at its default: older stores do not name it.
+            if what.shared and (name in StoreIdentity.model_fields or getattr(plan, name) != default)
+        }
+        shared["max_new_tokens"] = plan.max_new_tokens or self.pack.max_new_tokens
+        of = {"pack": self.pack.id, "layer": self.pack.layer, "d_model": self.pack.d_model}
+        return StoreIdentity(target=self.target.hash, **of, **shared)
+
+
+def sampling_of(identity: StoreIdentity) -> Sampling:
+    """How the explanations of a store are drawn."""
+    return Sampling(identity.temperature, identity.max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -171,7 +146,7 @@ class PlannedRun:
         return [
             (prepared.digest, site.position, lane.value, draw)
             for site in prepared.sites
-            for lane in self.plan.lanes_of(prepared)
+            for lane in self.plan.lanes_of(prepared.row.arm)
             for draw in range(self.plan.draws)
         ]
 
@@ -179,7 +154,7 @@ class PlannedRun:
         """How many readings `readable` give, by lane, in one clause."""
         by_lane = Counter[str]()
         for p in readable:
-            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.plan.lanes_of(p)})
+            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.plan.lanes_of(p.row.arm)})
         positions = sum(len(p.sites) for p in readable)
         each = " + ".join(f"{by_lane[lane]} {lane.value}" for lane in self.plan.lanes)
         draws = f" x {self.plan.draws} draws" if self.plan.draws > 1 else ""
@@ -252,7 +227,7 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
 
 def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrument, plan: ReadingPlan) -> Prepared:
     """`prepare` where the replay is at hand."""
-    policy = parse_policy(plan.policy)
+    policy = parse_policy(plan.positions)
     minimum = instrument.pack.min_position
     positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
     row = _row(transcript, replayed, len(positions))

@@ -190,7 +190,7 @@ class _Run:
         meter = Meter(self.progress, "verbalize", len(pending), "readings")
         data = self._units(_cut(pending, stages.readings_per_unit))
         data = self._mapped(data, LanesActor, ([sites],), Stage(cpus=_LIGHT))
-        data = self._mapped(data, VerbalizeActor, (load, self.run.plan.sampling), stages.verbalize)
+        data = self._mapped(data, VerbalizeActor, (load,), stages.verbalize)
         data = self._mapped(data, ReconstructActor, (load,), stages.reconstruct)
         for stops in self._streamed(data):
             meter.advance(sum(stops.values()))
@@ -203,7 +203,7 @@ class _Run:
             return Counter()
         there = self.store.captured()
         pool = DonorPool(site for p in kept for site in p.sites if site.key in there)
-        receiving = (p for p in kept if Lane.DONOR in run.plan.lanes_of(p))
+        receiving = (p for p in kept if Lane.DONOR in run.plan.lanes_of(p.row.arm))
         return pool.match_levels((site for p in receiving for site in p.sites), run.plan.seed)
 
     def _units(self, units: list[Any]) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..engines.base import Engine, Sampling
+from ..engines.base import Engine
 from ..engines.kinds import RuntimeSettings
 from ..errors import NlaEvalError
 from ..models.scores import Scorer
@@ -208,13 +208,9 @@ class LanesActor(_Actor[Sequence[ReadingKey], DraftUnit]):
 class VerbalizeActor(_Loaded[DraftUnit, DrawnUnit]):
     """Draws explanations."""
 
-    def __init__(self, url: str, load: Load, sampling: Sampling) -> None:
-        super().__init__(url, load)
-        self._sampling = sampling
-
     def unit(self, work: DraftUnit) -> DrawnUnit:
         """An explanation of each draft."""
-        drawn = verbalize_stage(self._weights.engine, work.drafts, self._store.identity, self._sampling)
+        drawn = verbalize_stage(self._weights.engine, work.drafts, self._store.identity)
         return DrawnUnit(tuple(drawn), work.reference)
 
 

@@ -237,13 +237,13 @@ class _Run:
         if not pending:
             return
         if Lane.DONOR in self.run.plan.lanes:
-            receiving = [p for p in captured if Lane.DONOR in self.run.plan.lanes_of(p)]
+            receiving = [p for p in captured if Lane.DONOR in self.run.plan.lanes_of(p.row.arm)]
             self.levels = controls.match_levels(site for p in receiving for site in p.sites)
         drafts = self._pending(captured, controls)
         meter = Meter(self.progress, "verbalize", pending, "readings")
         engine, began = self.engine, time.monotonic()
         while chunk := list(islice(drafts, _CHUNK)):
-            stream = _metered(drawn_stream(engine, chunk, self.identity, self.run.plan.sampling), meter)
+            stream = _metered(drawn_stream(engine, chunk, self.identity), meter)
             for batch in flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
                 wanted = None if self.scores is Scores.NONE else scoring
                 self._append(score_stage(engine, batch, self.identity, wanted))
@@ -267,7 +267,7 @@ class _Run:
         plan = self.run.plan
         for prepared in captured:
             for site in prepared.sites:
-                for lane in plan.lanes_of(prepared):
+                for lane in plan.lanes_of(prepared.row.arm):
                     for draw in range(plan.draws):
                         if (prepared.digest, site.position, lane.value, draw) not in self.present:
                             yield draft_of(site, lane, draw, controls)

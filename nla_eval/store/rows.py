@@ -13,7 +13,37 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import StoreError
-from ..readings import KEY, SCHEMA, StopReason
+from ..readings import KEY, StopReason
+
+SCHEMA: dict[str, pl.DataType] = {
+    "pack": pl.String(),
+    "transcript_digest": pl.String(),
+    "transcript_id": pl.String(),
+    "suite": pl.String(),
+    "position": pl.Int64(),
+    "lane": pl.String(),
+    "draw": pl.Int64(),
+    "policy": pl.String(),
+    "seed": pl.Int64(),
+    "message": pl.Int64(),
+    "role": pl.String(),
+    "channel": pl.String(),
+    "turn": pl.Int64(),
+    "token": pl.String(),
+    "context": pl.String(),
+    "explanation": pl.String(),
+    "stop": pl.String(),
+    "tokens": pl.Int64(),
+    "activation_norm": pl.Float64(),
+    "cos": pl.Float64(),
+    "mse_nrm": pl.Float64(),
+    "fve_nrm": pl.Float64(),
+    "fve_meannorm": pl.Float64(),
+    "matched_minus_shuffled": pl.Float64(),
+    "donor": pl.String(),
+    "error": pl.String(),
+}
+"""Polars dtypes of a parquet part, in column order: `Reading`'s fields."""
 
 ActivationStorage = Literal["float32", "float16", "bfloat16", "none"]
 """How a store keeps activations. bfloat16 is kept as its bits (UInt16): parquet has no such number."""

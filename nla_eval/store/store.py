@@ -10,19 +10,21 @@ import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import StoreError
-from ..readings import KEY, SCHEMA, Reading, StopReason
+from ..readings import KEY, Reading, StopReason
 from .files import Part, PartGoneError, StoreFiles
 from .rows import (
     FACT_SCHEMA,
     KINDS,
     MESSAGE_SCHEMA,
+    SCHEMA,
     TRANSCRIPT_SCHEMA,
     ActivationStorage,
     Fact,
@@ -65,9 +67,13 @@ def reading_key(reading: Reading) -> ReadingKey:
 
 
 class StoreIdentity(BaseModel):
-    """What a store holds. Two runs share a store only when every field is equal."""
+    """What a store holds. Two runs share a store only when every field is equal.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The options of a plan have their own names here. One that is not a field below is kept as it is given, so that a new
+    option needs no change here; a store that does not name it was made with its default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     format: int = FORMAT
     pack: str
@@ -76,7 +82,7 @@ class StoreIdentity(BaseModel):
     """Target hash."""
     layer: int
     d_model: int
-    policy: str
+    positions: str
     seed: int
     temperature: float
     max_new_tokens: int
@@ -84,6 +90,15 @@ class StoreIdentity(BaseModel):
     """How activations are kept."""
     window: str = "head"
     """What is read of a transcript longer than the target's context."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_once_written(cls, data: Any) -> Any:
+        """Stores were written with other names: `policy` for `positions`, the window `whole` for `skip`."""
+        if not isinstance(data, Mapping):
+            return data
+        now = {("positions" if name == "policy" else name): value for name, value in data.items()}
+        return {**now, "window": "skip"} if now.get("window") == "whole" else now
 
 
 class Manifest(BaseModel):
@@ -172,8 +187,9 @@ class ReadingStore:
 
     def expect(self, asked: StoreIdentity) -> None:
         """Refuse a plan that is not this store's. Raises StoreError naming the first field that differs."""
-        for name in StoreIdentity.model_fields:
-            was, now = getattr(self.identity, name), getattr(asked, name)
+        held, wanted = self.identity.model_dump(), asked.model_dump()
+        for name in {**held, **wanted}:
+            was, now = held.get(name), wanted.get(name)
             if was != now:
                 raise StoreError(
                     f"store '{self.url}' was made with {name} {was!r}, this run has {now!r}; "

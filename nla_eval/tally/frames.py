@@ -14,7 +14,8 @@ from ..dataset.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
 from ..judgement import JUDGED, Headline, Label, Outcome
-from ..readings import KEY, SCHEMA, StopReason
+from ..readings import KEY, StopReason
+from ..store.rows import SCHEMA
 
 TURN_KEY = ("transcript_digest", "message", "part")
 VERDICT_COLUMNS = ("outcome", "labels", "score", "evidence", "classifier", "rubric")

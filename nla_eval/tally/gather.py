@@ -23,8 +23,8 @@ from ..errors import InputError
 from ..judgement import Classifier
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
 from ..judging.turns import turn_texts
-from ..readings import KEY, SCHEMA, StopReason
-from ..store.rows import TRANSCRIPT_SCHEMA
+from ..readings import KEY, StopReason
+from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
 from ..store.store import ReadingStore
 from ..suite import get_suite, suite_names
 from ..transcript import content_digest

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nla_eval.engines.base import Sampling
 from nla_eval.pipeline.cost import Rates, Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from nla_eval.pipeline.plan import PlannedRun, ReadingPlan, plan_run
 from nla_eval.pipeline.reading import Bench, Spent, read
@@ -71,7 +70,7 @@ def test_a_finished_run_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_the_bytes_told_bound_the_rows_written(tmp_path: Path) -> None:
-    run = planned(replace(PLAN, sampling=Sampling(1.0, 20)))
+    run = planned(replace(PLAN, max_new_tokens=20))
     work = work_of(run, None)
     store = stopped_after(tmp_path, None, run.plan)
     rows = store.readings()

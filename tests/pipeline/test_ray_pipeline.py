@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HALF = Stage(workers=1, cpus=0.25)
 STAGES = Stages(replace(HALF, workers=2), replace(HALF, workers=2), HALF, transcripts_per_unit=2, readings_per_unit=10)
 PLAN = ReadingPlan(
-    policy="uniform_response(5)", seed=3, lanes=(Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN), sampling=Sampling(1.0, 12)
+    positions="uniform_response(5)", seed=3, lanes=(Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN), max_new_tokens=12
 )
 
 READINGS = 150
