@@ -34,7 +34,7 @@ def tracked() -> dict[str, str]:
     kinds = {".py", ".md", ".yaml", ".toml", ".j2", ".css", ".txt", ""}
     paths = [ROOT / name for name in listed.stdout.split("\0") if name and not name.startswith(DATA)]
     texts = {
-        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8", errors="replace")
         for path in paths
         if path.suffix in kinds and path.is_file() and path != Path(__file__).resolve()
     }
@@ -43,7 +43,8 @@ def tracked() -> dict[str, str]:
 
 
 TEXTS = tracked()
-PAGES = {name: text for name, text in TEXTS.items() if name.endswith(".md") and "/packs/" not in name}
+PAGES = {name: text for name, text in TEXTS.items() if re.fullmatch(r"(?:docs/)?[^/]+\.md", name)}
+"""Pages of docs, and those at the top."""
 
 
 def cited(texts: dict[str, str]) -> set[tuple[str, str, str]]:
