@@ -31,13 +31,10 @@ from ..pipeline.stages import (
 )
 from ..pipeline.stored import store_controls
 from ..provenance import versions
-from ..readings import Lane, Reading, StopReason, lanes_in
+from ..readings import LANES, Lane, Reading, StopReason, lanes_in
 from ..store.conversations import kept
 from ..store.store import ReadingStore, StoredActivations, StoreIdentity
 from ..transcript import Arm, Transcript
-
-_BANK_LANES = (Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN)
-"""Lanes made of other transcripts' activations."""
 
 Vectors = NDArray[np.float32]
 
@@ -126,7 +123,7 @@ class Session:
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes asked for, without those that need deployment activations where the store has none."""
         banked = self.bank is not None and self.bank.deployment > 1
-        return tuple(lane for lane in self.asked.lanes if banked or lane not in _BANK_LANES)
+        return tuple(lane for lane in self.asked.lanes if banked or not LANES[lane].borrows)
 
     @property
     def absent(self) -> tuple[Lane, ...]:
@@ -240,7 +237,7 @@ class Session:
         others = self.bank.controls if self.bank else own
         there = {(r.position, r.lane, r.draw) for r in opened.present}
         return [
-            draft_of(site, lane, draw, others if lane in _BANK_LANES else own)
+            draft_of(site, lane, draw, others if LANES[lane].borrows else own)
             for site in prepared.sites
             for lane in self.plan.lanes_of(prepared.row.arm)
             for draw in range(opened.first_draw, opened.first_draw + self.asked.draws)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
 from ..progress import Meter, Progress, silent
-from ..readings import Lane
+from ..readings import LANES, Lane, Needs
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
@@ -193,7 +193,7 @@ def plan_run(
     """Fix replays and positions of all `transcripts`, one at a time: only what reading needs of each is kept.
 
     Raises:
-        InputError: No transcript at all, or the donor lane is asked for without readable deployment transcripts.
+        InputError: No transcript at all, or no readable deployment transcript for a lane that needs donors.
     """
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
@@ -206,9 +206,11 @@ def plan_run(
         meter.advance()
     if not prepared:
         raise InputError("no transcripts to read; check the source and its filters")
-    if Lane.DONOR in plan.lanes and not any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT):
+    lend = any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT)
+    needing = [lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS]
+    if needing and not lend:
         raise InputError(
-            "the donor lane needs readable transcripts of the deployment arm; add some, "
+            f"the {needing[0]} lane needs readable transcripts of the deployment arm; add some, "
             "or leave it out with --lanes measured"
         )
     return PlannedRun(plan, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates))

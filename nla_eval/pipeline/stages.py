@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..engines.base import Captured, CaptureRequest, Draw, Engine, VerbalizeRequest
 from ..models.scores import Scorer, Vectors, normalised
-from ..readings import Lane, Reading, StopReason
+from ..readings import LANES, Lane, Reading, StopReason
 from ..store.rows import TranscriptRow
 from ..store.store import StoredActivations, StoreIdentity
 from ..transcript import Arm
@@ -21,7 +21,6 @@ from .lanes import ControlLanes, Site, token_class
 from .plan import Prepared, fault_line, sampling_of, transcript_fault
 
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
-_REAL_LANES = (Lane.MEASURED, Lane.DONOR)
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def rescore_stage(engine: Engine, unscored: Sequence[Unscored], scoring: Scoring
     scores = scoring.scorer(reconstructed, injected)
     columns = {name: [float(x) for x in getattr(scores, name)] for name in _SCORES}
     if scoring.reference is not None:
-        inside = np.array([u.reading.lane in _REAL_LANES for u in unscored])
+        inside = np.array([LANES[u.reading.lane].real for u in unscored])
         columns["matched_minus_shuffled"] = scoring.reference.matched_minus_shuffled(reconstructed, injected, inside)
     return [
         u.reading.model_copy(update={name: column[row] for name, column in columns.items() if np.isfinite(column[row])})

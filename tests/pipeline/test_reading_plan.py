@@ -108,7 +108,7 @@ def test_a_wrong_value_is_one_line_with_the_option_and_what_was_expected(option:
 
 @pytest.mark.parametrize("value", [True, 1.5, None, float("inf"), [1]])
 def test_what_is_no_whole_number_is_none(value: object) -> None:
-    with pytest.raises(InputError, match="draws is .*; expected a whole number of at least 1"):
+    with pytest.raises(InputError, match=r"draws is .*; expected a whole number of at least 1"):
         ReadingPlan.of({"draws": value})
 
 
