@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..dataset.matching import Measure, match
 from ..engines.kinds import RuntimeSettings
@@ -19,10 +19,11 @@ from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
-from ..pipeline.reading import Bench, ReadResult, Scores, read
+from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
 from ..progress import Lines, Progress
-from ..sources import Skipped, SourceOptions
+from ..provenance import command
+from ..sources import Skipped, SourceOptions, arm_of
 from ..sources import read as read_source
 from ..store.conversations import kept
 from ..store.rows import Fact
@@ -31,7 +32,7 @@ from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
 
 if TYPE_CHECKING:
-    from ..pipeline.ray import Stages
+    from ..pipeline.ray import RayResources
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ReadRequest:
     match: tuple[Measure, ...] = ()
     """Of the deployment arm, read only those that resemble the evaluation arm in these."""
     ray: str | None = None
-    """Spread over a Ray cluster: workers and resources by stage, as `ray_pipeline.parse_stages` reads them."""
+    """Spread over a Ray cluster: workers and resources by stage, as `pipeline.ray.parse_resources` reads them."""
 
 
 def scores_of(name: str) -> Scores:
@@ -83,8 +84,8 @@ def run(request: ReadRequest) -> None:
         print(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
     try:
         if stages is None:
-            bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
-            result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
+            bench = Workbench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
+            result = read_in_process(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
         else:
             result = _on_ray(request, planned, stages, progress)
     except KeyboardInterrupt:
@@ -95,25 +96,25 @@ def run(request: ReadRequest) -> None:
     print(_summary(result, request.out))
 
 
-def _stages(request: ReadRequest) -> Stages | None:
+def _stages(request: ReadRequest) -> RayResources | None:
     """Where the work goes; None for this process."""
     if request.ray is None:
         return None
-    from ..pipeline.ray import parse_stages
+    from ..pipeline.ray import parse_resources
 
     if request.scores is not Scores.NEW:
         raise InputError(f"--ray scores what it reads; run --scores {request.scores} without it")
-    return parse_stages(request.ray)
+    return parse_resources(request.ray)
 
 
-def _on_ray(request: ReadRequest, planned: PlannedRun, stages: Stages, progress: Progress) -> ReadResult:
-    from ..pipeline.ray import RayBench, read_on_ray
+def _on_ray(request: ReadRequest, planned: PlannedRun, stages: RayResources, progress: Progress) -> ReadResult:
+    from ..pipeline.ray import RayWorkbench, read_on_ray
     from ..pipeline.ray_actors import weights_of
 
     settings = request.settings
     pack = None if settings.pack is None else _everywhere(settings.pack)
     load = partial(weights_of, replace(settings, target=_everywhere(settings.target), pack=pack))
-    bench = RayBench(load, request.out, stages, _provenance(request))
+    bench = RayWorkbench(load, request.out, stages, _provenance(request))
     return read_on_ray(planned, bench, progress, retry_errors=request.retry_errors)
 
 
@@ -151,7 +152,7 @@ def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript
         request: What the user asked for.
         facts: Is given what is known of whole suites; of a matched arm, once its first transcript was taken.
     """
-    _arm(request.arm)
+    arm_of(request.arm)
     named = [(name, request.arm) for name in request.sources]
     named += [(name, Arm.DEPLOYMENT.value) for name in request.deployment]
     found = [(_suite(name), name, arm) for name, arm in named]
@@ -199,7 +200,7 @@ def _matched(
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
     suite = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower()).strip("_") or "imported"
-    options = SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit)
+    options = SourceOptions(suite=suite, arm=arm_of(arm), limit=request.limit)
     skipped: list[Skipped] = []
     for item in read_source(name, options):
         if isinstance(item, Skipped):
@@ -224,13 +225,7 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
     from ..inspect_ext.on_policy import AnswerSettings, complete
 
     settings = request.settings
-    args: dict[str, Any] = {
-        "pack": settings.pack,
-        "dtype": settings.dtype,
-        "threads": settings.threads,
-        "engine": settings.engine,
-    }
-    model = get_model(f"nla/{settings.target}", **args)
+    model = get_model(f"nla/{settings.target}", **settings.model_args())
     write = partial(complete, limit=request.limit, progress=Lines(sys.stderr))
     return anyio.run(write, suite, model, AnswerSettings())
 
@@ -252,19 +247,8 @@ def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]
         )
 
 
-def _arm(name: str) -> Arm:
-    if name not in set(Arm):
-        raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}")
-    return Arm(name)
-
-
 def _provenance(request: ReadRequest) -> dict[str, str]:
-    return {
-        "command": shlex.join(["nla-eval", *sys.argv[1:]]),
-        "dtype": request.settings.dtype,
-        "engine": request.settings.engine,
-        "target": request.settings.target,
-    }
+    return {**request.settings.facts(), "command": command()}
 
 
 def _summary(result: ReadResult, out: str) -> str:

@@ -6,9 +6,9 @@ cannot be prepared carries its reason. It knows nothing of engines, and of a rep
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant
@@ -131,6 +131,33 @@ class Prepared:
         return CaptureRequest(self.digest, self.token_ids, self.positions)
 
 
+class Slot(NamedTuple):
+    """One reading that is wanted."""
+
+    site: Site
+    lane: Lane
+    draw: int
+
+    @property
+    def key(self) -> ReadingKey:
+        """Of its reading."""
+        return self.site.transcript_digest, self.site.position, self.lane.value, self.draw
+
+
+def slots_of(prepared: Prepared, plan: ReadingPlan, first_draw: int = 0) -> Iterator[Slot]:
+    """The readings planned of one transcript: position by position, lane by lane, draw by draw.
+
+    Args:
+        prepared: The transcript.
+        plan: How it is read.
+        first_draw: Draws are numbered from here.
+    """
+    for site in prepared.sites:
+        for lane in plan.lanes_of(prepared.row.arm):
+            for draw in range(first_draw, first_draw + plan.draws):
+                yield Slot(site, lane, draw)
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """Every transcript and position of a run, in a fixed order."""
@@ -143,12 +170,7 @@ class PlannedRun:
 
     def keys(self, prepared: Prepared) -> list[ReadingKey]:
         """The keys of every reading planned of one transcript, position by position."""
-        return [
-            (prepared.digest, site.position, lane.value, draw)
-            for site in prepared.sites
-            for lane in self.plan.lanes_of(prepared.row.arm)
-            for draw in range(self.plan.draws)
-        ]
+        return [slot.key for slot in slots_of(prepared, self.plan)]
 
     def describe_readings(self, readable: Sequence[Prepared]) -> str:
         """How many readings `readable` give, by lane, in one clause."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,18 @@ from ..readings import LANES, Lane, Reading, StopReason
 from ..store.rows import TranscriptRow
 from ..store.store import StoredActivations, StoreIdentity
 from ..transcript import Arm
-from .lanes import ControlLanes, Site, token_class
+from .lanes import ControlLanes, Site, StandIn, token_class
 from .plan import Prepared, fault_line, sampling_of, transcript_fault
 
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
+
+
+class StandIns(Protocol):
+    """Says what a lane injects; `ControlLanes` is one."""
+
+    def stand_in(self, slot: Site, lane: Lane) -> StandIn:
+        """What `lane` puts in `slot`: the same for every draw."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -202,7 +211,7 @@ def drawn_stream(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentit
         raise RuntimeError(f"the engine drew nothing for {len(waiting)} requests, first {next(iter(waiting))}")
 
 
-def draft_of(site: Site, lane: Lane, draw: int, controls: ControlLanes) -> Draft:
+def draft_of(site: Site, lane: Lane, draw: int, controls: StandIns) -> Draft:
     """One draft; a stand-in that cannot be had becomes its error."""
     try:
         stand_in = controls.stand_in(site, lane)

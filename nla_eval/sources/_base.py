@@ -28,6 +28,13 @@ class Branches(StrEnum):
     """Every path from the root to a leaf, all of one family."""
 
 
+def arm_of(name: str) -> Arm:
+    """The arm of that name. Raises InputError naming those there are."""
+    if name not in set(Arm):
+        raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}")
+    return Arm(name)
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """What a source cannot know from its file."""
