@@ -29,6 +29,7 @@ from nla_eval.pipeline.runtime import runtime_for
 from nla_eval.readings import Lane
 from nla_eval.store.conversations import kept
 from nla_eval.store.store import Manifest, ReadingStore
+from nla_eval.suite import register
 from nla_eval.transcript import Arm, Transcript
 from tests.fakes import PlantedEngine, chat, plain_scores
 from tests.planted_task import planted_suite
