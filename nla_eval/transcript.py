@@ -25,7 +25,7 @@ class Arm(StrEnum):
 
 
 class Author(StrEnum):
-    """Who wrote an assistant turn (METHOD.md 4.14). Only turns of the target count as verbalized."""
+    """Who wrote an assistant turn (docs/method.md 4.14). Only turns of the target count as verbalized."""
 
     TARGET = "target"
     """The target, in this run."""
@@ -75,7 +75,7 @@ class Transcript(BaseModel):
     suite: str
     """The suite's name: a slug."""
     family: str
-    """The prompt family it belongs to: the cluster of every interval (METHOD.md 4.10)."""
+    """The prompt family it belongs to: the cluster of every interval (docs/method.md 4.10)."""
     tools: list[ToolInfo] = Field(default_factory=list)
     """Tool definitions that were in the prompt, if known."""
     outcome: str | None = None

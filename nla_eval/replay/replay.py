@@ -292,8 +292,8 @@ def _tokenise(text: str, content: NDArray[np.bool_], tokenizer: PreTrainedTokeni
     special = np.isin(whole.ids, np.fromiter(specials, dtype=np.int32, count=len(specials)))
     inside = np.concatenate([[0], np.cumsum(content)])
     if not np.any(special & (inside[whole.end] > inside[whole.start])):
-        return _tile(_Tokens(whole.ids, whole.start, whole.end, special), len(text))
-    return _tile(_tokenise_regions(text, inside, tokenizer), len(text))
+        return _tile(_Tokens(whole.ids, whole.start, whole.end, special), text)
+    return _tile(_tokenise_regions(text, inside, tokenizer), text)
 
 
 def _tokenise_regions(text: str, inside: NDArray[np.int64], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
@@ -363,11 +363,18 @@ def _one(token_id: int, start: int, end: int) -> _Tokens:
     )
 
 
-def _tile(tokens: _Tokens, length: int) -> _Tokens:
-    """Give characters that no token claims (some tokenizers leave a leading space out) to the token after them."""
+def _tile(tokens: _Tokens, text: str) -> _Tokens:
+    """Give the characters that no token claims to a neighbour, so that consecutive tokens touch.
+
+    Space goes to the token after it: some tokenizers leave a leading space out. Anything else goes to the token before
+    it: a normaliser that composes characters (Qwen's NFC) reports the first of them alone, and a combining accent or
+    the rest of a Hangul syllable belongs to the token that holds its beginning, never to a special token that follows.
+    """
     if not len(tokens.ids):
         return tokens
     end = np.maximum.accumulate(tokens.end)
-    end[-1] = length
+    end[-1] = len(text)
+    for index in np.flatnonzero(tokens.start[1:] > end[:-1]):
+        end[index] += len(text[end[index] : tokens.start[index + 1]].rstrip())
     before = np.concatenate([[0], end[:-1]]).astype(np.int32)
     return _Tokens(tokens.ids, np.minimum(tokens.start, before), end, tokens.special)

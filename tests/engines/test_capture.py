@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from chat_templates import CHATML_TOOLS
+from qwen_tokenizer import qwen_tokenizer
+from replay_chats import LONG, assistant, transcript, user
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -25,6 +28,8 @@ from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_trunk
 from nla_eval.engines.side_by_side import Split
+from nla_eval.replay.replay import replay
+from nla_eval.replay.types import Channel
 
 LAYER = 2
 COMMON: dict[str, Any] = {
@@ -162,3 +167,24 @@ def test_few_transcripts_are_shared_among_the_workers(saved: tuple[Path, Any]) -
     engine.trunk.forward = noted
     assert len(list(engine.capture(requests_of([50] * 8)))) == 8
     assert batches == [4, 4]
+
+
+def test_activations_are_those_of_the_token_that_holds_a_composed_character(tmp_path: Path) -> None:
+    """Qwen's real tokenizer on random weights: the positions of decomposed words are the model's own tokens."""
+    tokenizer = qwen_tokenizer()
+    tokenizer.chat_template = CHATML_TOOLS
+    torch.manual_seed(0)
+    model = Qwen2ForCausalLM(Qwen2Config(**{**COMMON, "vocab_size": len(tokenizer)})).eval()
+    model.save_pretrained(tmp_path)
+    chat = transcript(user("cafe\u0301 \u1112\u1161\u11ab?"), assistant("Voila\u0300"))
+    got = replay(chat, tokenizer, LONG)
+    positions = np.flatnonzero(got.channel == Channel.RESPONSE)
+    assert "".join(got.token_text(int(p)) for p in positions) == "Voila\u0300"
+    engine = CaptureOnly(tmp_path, LAYER, COMMON["hidden_size"], EngineConfig(torch.float32))
+    captured = next(iter(engine.capture([CaptureRequest("k", got.token_ids, positions)])))
+    own = tokenizer.apply_chat_template(
+        [{"role": m.role, "content": m.text} for m in chat.messages], tokenize=True, return_dict=False
+    )
+    with torch.inference_mode():
+        expected = model(torch.tensor([own]), output_hidden_states=True).hidden_states[LAYER + 1][0]
+    np.testing.assert_allclose(captured.activations, expected[positions].numpy(), atol=1e-5)
