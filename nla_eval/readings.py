@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Lane(StrEnum):
-    """Which activation was verbalized: the measured one or a control (docs/method.md 4.6). `LANES` says what each is."""
+    """Which activation was verbalized: the measured one or a control (docs/method.md 4.6). `LANES` has them all."""
 
     MEASURED = "measured"
     DONOR = "donor"
