@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..engines.base import Captured, CaptureRequest
 from ..models.scores import normalised
-from ..pipeline.driver import Driver, kept_of
+from ..pipeline.driver import Driver
 from ..pipeline.lanes import ControlLanes, Site, StandIn
 from ..pipeline.plan import Prepared, ReadingPlan, prepare, slots_of
 from ..pipeline.runtime import Runtime
@@ -169,12 +169,19 @@ class Session:
             list(kept([transcript for transcript, _ in asked], self.store))
         return [self._open(transcript, (epoch - 1) * self.asked.draws) for transcript, epoch in asked]
 
-    def keep(self, captured: list[tuple[Opened, Captured]]) -> list[None]:
-        """Store the activations of several samples as one part; those that are not finite are left out."""
-        if self.store is not None:
-            kept = kept_of(((opened.prepared, got) for opened, got in captured), self.identity)
-            self.store.append_activations(kept.activations)
-        return [None] * len(captured)
+    def keep(self, captured: list[tuple[Opened, Captured]]) -> list[Vectors]:
+        """Store the activations of several samples as one part, but for those that are not finite.
+
+        Returns:
+            Those of each sample, (P, d_model), as the store would give them back.
+        """
+        kept = self.driver.keep((opened.prepared, got) for opened, got in captured)
+        found = []
+        for opened, got in captured:
+            rows = got.activations.copy()
+            rows[np.isfinite(rows).all(axis=1)] = kept.activations[opened.prepared.digest].activations
+            found.append(rows)
+        return found
 
     def read(self, samples: list[tuple[Opened, Vectors | None]]) -> list[list[Reading]]:
         """Draw, score and store what several samples lack; all readings of each, in key order.

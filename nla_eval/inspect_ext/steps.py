@@ -161,8 +161,7 @@ def capture() -> Solver:
             if captured is not None and captured.error is not None:
                 work.opened = replace(opened, prepared=replace(opened.prepared, error=captured.error))
             elif captured is not None:
-                work.activations = captured.activations
-                await session.runtime.submit("store", session.keep, (opened, captured))
+                work.activations = await session.runtime.submit("store", session.keep, (opened, captured))
         return state
 
     return solve

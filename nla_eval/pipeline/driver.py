@@ -84,6 +84,19 @@ class Driver:
             self.store.append_transcripts([p.row for p in prepared])
         self.append([reading for p in prepared for reading in failed_readings(p, self.identity)])
 
+    def keep(self, captures: Iterable[tuple[Prepared, Captured]]) -> Kept:
+        """Store what some captures came to. Its activations come back as the store would give them: rounded."""
+        kept = kept_of(captures, self.identity)
+        self.append([row for rows in kept.failed.values() for row in rows])
+        if self.store is None:
+            return kept
+        self.store.append_activations(kept.activations)
+        rounded = {
+            digest: replace(stored, activations=self.store.rounded(stored.activations))
+            for digest, stored in kept.activations.items()
+        }
+        return replace(kept, activations=rounded)
+
     def pending(self, prepared: Prepared, first_draw: int = 0) -> Iterator[Slot]:
         """The planned readings of one transcript that are still to be made; draws are numbered from `first_draw`."""
         return (slot for slot in slots_of(prepared, self.plan, first_draw) if slot.key not in self.present)

@@ -17,8 +17,8 @@ from ..progress import Meter, Progress, silent
 from ..readings import Reading
 from ..store.conversations import TRANSCRIPTS_PER_PART
 from ..store.flush import flushed
-from ..store.store import ReadingStore, StoredActivations
-from .driver import Driver, kept_of
+from ..store.store import ReadingStore
+from .driver import Driver
 from .driver import Scores as Scores
 from .lanes import ControlLanes, Site
 from .plan import PlannedRun, Prepared
@@ -182,22 +182,15 @@ class _InProcess:
             self.bench.flush_seconds,
         ):
             captures = [(of[captured.key], captured) for captured in batch]
-            kept = kept_of(captures, self.identity)
-            for rows in kept.failed.values():
-                self.driver.append(rows)
-            for digest, finite in kept.activations.items():
-                self._remember(digest, finite)
-            self.store.append_activations(kept.activations)
+            kept = self.driver.keep(captures)
+            for digest, stored in kept.activations.items():
+                self.activations.update(by_site(digest, stored))
             failed |= kept.failed.keys()
             tokens += sum(0 if captured.recorded else len(prepared.token_ids) for prepared, captured in captures)
             meter.advance(len(batch))
         release_memory()
         self.spent = replace(self.spent, captured_tokens=tokens, capture_seconds=time.monotonic() - began)
         return failed
-
-    def _remember(self, digest: str, finite: StoredActivations) -> None:
-        """Remember a transcript's activations as the store would give them back."""
-        self.activations.update(by_site(digest, replace(finite, activations=self.store.rounded(finite.activations))))
 
     def _reference(self, sites: Sequence[Site]) -> ShuffleReference | None:
         return ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])

@@ -58,24 +58,24 @@ def manifest(store: ReadingStore) -> Manifest:
     return found
 
 
-def by_process(where: Path) -> ReadingStore:
+def by_process(where: Path, plan: ReadingPlan = PLAN) -> ReadingStore:
     """Both arms in one run."""
     runtime = runtime_for(SETTINGS)
-    store = ReadingStore.create(str(where), runtime.instrument.identity(PLAN))
-    planned = plan_run(kept([*deployment(), *evaluation()], store), runtime.instrument, PLAN)
-    request = ReadRequest((), (), store.url, PLAN, SETTINGS)
+    store = ReadingStore.create(str(where), runtime.instrument.identity(plan))
+    planned = plan_run(kept([*deployment(), *evaluation()], store), runtime.instrument, plan)
+    request = ReadRequest((), (), store.url, plan, SETTINGS)
     read_in_process(planned, Workbench(PlantedEngine, store, plain_scores, _provenance(request)))
     return store
 
 
-def by_inspect(where: Path) -> ReadingStore:
+def by_inspect(where: Path, plan: ReadingPlan) -> ReadingStore:
     """The arms one after the other, for a task takes donors and moments from what the store holds when it begins."""
     runtime_module._RUNTIMES.clear()
     used = "driven_deployment", Arm.DEPLOYMENT, deployment()
     for name, arm, transcripts in (used, used, ("driven_evaluation", Arm.EVALUATION, evaluation())):
         plain = planted_suite(name, arm, len(transcripts))
         suite = register(replace(plain, load=partial(iter, transcripts), outcome=lambda transcript: None))
-        task = awareness_task(suite, classifier="lexicon", store=str(where / "store"), **PLAN.plain())
+        task = awareness_task(suite, classifier="lexicon", store=str(where / "store"), **plan.plain())
         model = get_model("nla/bytes", engine="planted", memoize=False)
         log = inspect_eval(task, model=model, log_dir=str(where / "logs"), display="none")[0]
         assert log.status == "success", log.error
@@ -87,8 +87,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
 
 
-def test_a_process_and_a_task_make_the_same_store_and_say_the_same_of_it(tmp_path: Path) -> None:
-    one, two = by_process(tmp_path / "process"), by_inspect(tmp_path / "inspect")
+@pytest.mark.parametrize("activations", ["float32", "bfloat16"])
+def test_a_process_and_a_task_make_the_same_store_and_say_the_same_of_it(tmp_path: Path, activations: str) -> None:
+    plan = replace(PLAN, activations=activations)
+    one, two = by_process(tmp_path / "process", plan), by_inspect(tmp_path / "inspect", plan)
     ours, theirs = manifest(one), manifest(two)
     assert ours.identity == theirs.identity
     assert ours.provenance == theirs.provenance
