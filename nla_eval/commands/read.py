@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..dataset.matching import Measure, match
 from ..engines.kinds import RuntimeSettings
@@ -19,9 +19,10 @@ from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
-from ..pipeline.reading import Bench, ReadResult, Scores, read
+from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
 from ..progress import Lines, Progress
+from ..provenance import command
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
 from ..store.conversations import kept
@@ -31,7 +32,7 @@ from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript, arm_of
 
 if TYPE_CHECKING:
-    from ..pipeline.ray import Stages
+    from ..pipeline.ray import RayResources
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ReadRequest:
     match: tuple[Measure, ...] = ()
     """Of the deployment arm, read only those that resemble the evaluation arm in these."""
     ray: str | None = None
-    """Spread over a Ray cluster: workers and resources by stage, as `pipeline.ray.parse_stages` reads them."""
+    """Spread over a Ray cluster: workers and resources by stage, as `pipeline.ray.parse_resources` reads them."""
     transcripts: tuple[Transcript, ...] = ()
     """Read before, by a caller from Python."""
     provenance: Mapping[str, str] = field(default_factory=dict)
@@ -103,32 +104,32 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
         say(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
     if stages is not None:
         return _on_ray(request, planned, stages, progress)
-    bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
-    result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
+    bench = Workbench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
+    result = read_in_process(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
     if request.scores is not Scores.NONE:
         remember(setting, result.spent)
     return result
 
 
-def _stages(request: ReadRequest) -> Stages | None:
+def _stages(request: ReadRequest) -> RayResources | None:
     """Where the work goes; None for this process."""
     if request.ray is None:
         return None
-    from ..pipeline.ray import parse_stages
+    from ..pipeline.ray import parse_resources
 
     if request.scores is not Scores.NEW:
         raise InputError(f"--ray scores what it reads; run --scores {request.scores} without it")
-    return parse_stages(request.ray)
+    return parse_resources(request.ray)
 
 
-def _on_ray(request: ReadRequest, planned: PlannedRun, stages: Stages, progress: Progress) -> ReadResult:
-    from ..pipeline.ray import RayBench, read_on_ray
+def _on_ray(request: ReadRequest, planned: PlannedRun, stages: RayResources, progress: Progress) -> ReadResult:
+    from ..pipeline.ray import RayWorkbench, read_on_ray
     from ..pipeline.ray_actors import weights_of
 
     settings = request.settings
     pack = None if settings.pack is None else _everywhere(settings.pack)
     load = partial(weights_of, replace(settings, target=_everywhere(settings.target), pack=pack))
-    bench = RayBench(load, request.out, stages, _provenance(request))
+    bench = RayWorkbench(load, request.out, stages, _provenance(request))
     return read_on_ray(planned, bench, progress, retry_errors=request.retry_errors)
 
 
@@ -242,13 +243,7 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
     from ..inspect_ext.on_policy import AnswerSettings, complete
 
     settings = request.settings
-    args: dict[str, Any] = {
-        "pack": settings.pack,
-        "dtype": settings.dtype,
-        "threads": settings.threads,
-        "engine": settings.engine,
-    }
-    model = get_model(f"nla/{settings.target}", **args)
+    model = get_model(f"nla/{settings.target}", **settings.model_args())
     write = partial(complete, limit=request.limit, progress=Lines(sys.stderr))
     return anyio.run(write, suite, model, AnswerSettings())
 
@@ -271,13 +266,7 @@ def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]
 
 
 def _provenance(request: ReadRequest) -> dict[str, str]:
-    return {
-        "command": shlex.join(["nla-eval", *sys.argv[1:]]),
-        "dtype": request.settings.dtype,
-        "engine": request.settings.engine,
-        "target": request.settings.target,
-        **request.provenance,
-    }
+    return {**request.settings.facts(), "command": command(), **request.provenance}
 
 
 def _summary(result: ReadResult, out: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from .._rooms import load_room
 from ..errors import InputError
 from ..judgement import Classifier, Rubric
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
-from ..provenance import versions
+from ..provenance import command, versions
 from ..tally.frames import Frames
 from ..tally.gather import Gathered, as_scored, gather, judged
 from ..tally.report_registry import REPORTS, ReportBuilder
@@ -118,7 +117,7 @@ def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged, n
         "readings": gathered.readings.height,
         "inputs": gathered.provenance,
         "versions": versions(),
-        "command": shlex.join(["nla-eval", *sys.argv[1:]]),
+        "command": command(),
         "notes": list(notes),
     }
 

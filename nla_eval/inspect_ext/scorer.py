@@ -18,15 +18,12 @@ from inspect_ai.scorer import Value as ScoreValue
 from inspect_ai.solver import TaskState
 
 from ..errors import NlaEvalError
-from ..judgement import Classifier, Headline, Outcome
+from ..judgement import JUDGED_SHARE, Classifier, Headline, Outcome
 from ..readings import Lane
 from .state import NLAState
 
 if TYPE_CHECKING:
     from ..tally.frames import Frames, Unit, Verdicts
-
-JUDGED_SHARE = 0.9
-"""Share of planned judgements without which a transcript without an aware one is indeterminate."""
 
 _SHOWN = 8
 """Aware readings and turns quoted in the explanation, each."""

@@ -6,9 +6,9 @@ cannot be prepared carries its reason. It knows nothing of engines, and of a rep
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
 from ..progress import Meter, Progress, silent
-from ..readings import Lane
+from ..readings import LANES, Lane, Needs
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
@@ -131,6 +131,33 @@ class Prepared:
         return CaptureRequest(self.digest, self.token_ids, self.positions)
 
 
+class Slot(NamedTuple):
+    """One reading that is wanted."""
+
+    site: Site
+    lane: Lane
+    draw: int
+
+    @property
+    def key(self) -> ReadingKey:
+        """Of its reading."""
+        return self.site.transcript_digest, self.site.position, self.lane.value, self.draw
+
+
+def slots_of(prepared: Prepared, plan: ReadingPlan, first_draw: int = 0) -> Iterator[Slot]:
+    """The readings planned of one transcript: position by position, lane by lane, draw by draw.
+
+    Args:
+        prepared: The transcript.
+        plan: How it is read.
+        first_draw: Draws are numbered from here.
+    """
+    for site in prepared.sites:
+        for lane in plan.lanes_of(prepared.row.arm):
+            for draw in range(first_draw, first_draw + plan.draws):
+                yield Slot(site, lane, draw)
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """Every transcript and position of a run, in a fixed order."""
@@ -143,12 +170,7 @@ class PlannedRun:
 
     def keys(self, prepared: Prepared) -> list[ReadingKey]:
         """The keys of every reading planned of one transcript, position by position."""
-        return [
-            (prepared.digest, site.position, lane.value, draw)
-            for site in prepared.sites
-            for lane in self.plan.lanes_of(prepared.row.arm)
-            for draw in range(self.plan.draws)
-        ]
+        return [slot.key for slot in slots_of(prepared, self.plan)]
 
     def describe_readings(self, readable: Sequence[Prepared]) -> str:
         """How many readings `readable` give, by lane, in one clause."""
@@ -193,7 +215,7 @@ def plan_run(
     """Fix replays and positions of all `transcripts`, one at a time: only what reading needs of each is kept.
 
     Raises:
-        InputError: No transcript at all, or the donor lane is asked for without readable deployment transcripts.
+        InputError: No transcript at all, or no readable deployment transcript for a lane that needs donors.
     """
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
@@ -206,9 +228,11 @@ def plan_run(
         meter.advance()
     if not prepared:
         raise InputError("no transcripts to read; check the source and its filters")
-    if Lane.DONOR in plan.lanes and not any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT):
+    lend = any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT)
+    needing = [lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS]
+    if needing and not lend:
         raise InputError(
-            "the donor lane needs readable transcripts of the deployment arm; add some, "
+            f"the {needing[0]} lane needs readable transcripts of the deployment arm; add some, "
             "or leave it out with --lanes measured"
         )
     return PlannedRun(plan, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates))

@@ -13,7 +13,7 @@ import polars as pl
 
 from ..dataset.design import Design
 from ..errors import InputError
-from ..judgement import Headline, Label, Outcome
+from ..judgement import JUDGED_SHARE, Headline, Label, Outcome
 from ..readings import Lane
 from ..stats import (
     Estimate,
@@ -79,7 +79,7 @@ class TallyOptions:
     """Labels that count under each headline: pass `rubric.headlines`."""
     primary: Headline = Headline.PAPER
     """The headline that reports lead with."""
-    judged_share: float = 0.9
+    judged_share: float = JUDGED_SHARE
     """Share of planned judgements without which a transcript is INDETERMINATE rather than not aware."""
     certify_below: float = 0.05
     """any-of-k leads a report only when the deployment arm bounds its own any-of-k rate below this."""
