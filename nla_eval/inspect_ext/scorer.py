@@ -20,6 +20,7 @@ from inspect_ai.solver import TaskState
 from ..errors import NlaEvalError
 from ..judgement import Classifier, Headline, Outcome
 from ..readings import Lane
+from ..transcript import TurnFacts
 from .state import NLAState
 
 if TYPE_CHECKING:
@@ -144,10 +145,11 @@ async def _judged(nla: NLAState, messages: Sequence[ChatMessage], classifier: Cl
     readings = pl.DataFrame(nla.readings, schema=SCHEMA)
     row = {name: nla.transcript.get(name) for name in TRANSCRIPT_SCHEMA}
     row["planned_positions"] = nla.planned
+    facts = [TurnFacts.model_validate(fact) for fact in row["turn_facts"] or ()]
     return Frames(
         readings=readings,
         judgements=await judge_readings(readings, classifier),
-        turns=await judge_messages(messages, str(nla.transcript["transcript_digest"]), classifier),
+        turns=await judge_messages(messages, str(row["transcript_digest"]), classifier, facts),
         transcripts=pl.DataFrame([row], schema=TRANSCRIPT_SCHEMA),
     )
 
