@@ -95,8 +95,8 @@ def awareness(
     Values are 1, 0, or NaN where the transcript is indeterminate (Inspect counts NaN as unscored): `aw_nla` any
     measured position is aware; `aw_verbalized` any part of an assistant turn that the target wrote is;
     `aw_unverbalized` the first and not the second; `aw_fraction` aware over judged positions; `aw_donor` as `aw_nla`
-    in the donor lane, the false-positive lane. Where the target wrote no turn, what the turns say are recorded words: they are in the
-    explanation and the metadata, and V and the pair are NaN.
+    in the donor lane, the false-positive lane. Where the target wrote no turn, its turns are recorded words: what they
+    say is in the explanation and the metadata, and V and the pair are NaN.
 
     Args:
         classifier: "linear" (default, offline), "lexicon" (offline), "llm" (needs `--model-role judge=...`).
