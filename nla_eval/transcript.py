@@ -40,7 +40,7 @@ class Author(StrEnum):
 
 
 CUT = frozenset({"max_tokens", "model_length", "content_filter"})
-"""Why a turn that ended early did: what it would have said is not known (METHOD.md 4.14)."""
+"""Why a turn that ended early did: what it would have said is not known (docs/method.md 4.14)."""
 
 
 class TurnFacts(BaseModel):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_NOBODY = frozenset({"", "none", "model", "default", "unknown"})
-"""Last parts of a name that name no model."""
+_NOBODY = "none"
+"""What Inspect calls a model where there is none: "none/none"."""
 
 
 def same_model(one: str | None, other: str | None) -> bool:
@@ -14,7 +14,7 @@ def same_model(one: str | None, other: str | None) -> bool:
     """
     a, b = _parts(one), _parts(other)
     shorter = min(len(a), len(b))
-    return shorter > 0 and a[-1] not in _NOBODY and a[-shorter:] == b[-shorter:]
+    return shorter > 0 and a[-1] != _NOBODY and a[-shorter:] == b[-shorter:]
 
 
 def _parts(name: str | None) -> list[str]:
