@@ -7,12 +7,13 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..dataset.choices import ReadingChoices
 from ..dataset.matching import Measure, match
 from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
@@ -21,8 +22,9 @@ from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember,
 from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
 from ..pipeline.reading import Bench, ReadResult, Scores, read
 from ..pipeline.runtime import Runtime, runtime_for
+from ..printable import one_line
 from ..progress import Lines, Progress
-from ..sources import Skipped, SourceOptions
+from ..sources import Skipped
 from ..sources import read as read_source
 from ..store.conversations import kept
 from ..store.rows import Fact
@@ -53,6 +55,8 @@ class ReadRequest:
     """Of the deployment arm, read only those that resemble the evaluation arm in these."""
     ray: str | None = None
     """Spread over a Ray cluster: workers and resources by stage, as `ray_pipeline.parse_stages` reads them."""
+    choices: ReadingChoices = field(default_factory=ReadingChoices)
+    """How places that are no suite are read."""
 
 
 def scores_of(name: str) -> Scores:
@@ -199,13 +203,17 @@ def _matched(
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
     suite = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower()).strip("_") or "imported"
-    options = SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit)
+    options = replace(request.choices.source_options(suite, _arm(arm)), limit=request.limit)
     skipped: list[Skipped] = []
+    roles: set[str] = set()
     for item in read_source(name, options):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
+            roles.add(item.metadata.get("model_role", ""))
             yield item
+    if found := sorted(roles - {""}):
+        print(f"{options.suite}: model role read: {', '.join(map(one_line, found))}", file=sys.stderr)
     if skipped:
         print(f"{options.suite}: {len(skipped)} records left out, first: {skipped[0]}", file=sys.stderr)
 
