@@ -117,7 +117,7 @@ async def other_model(state: TaskState, generate: Generate) -> None:
     state.messages.append((await speaking(said(PLANTED), name="other").generate(state.messages)).message)
 
 
-@agent
+@agent(description="Helps.")
 def helper() -> Agent:
     """Helps."""
 
