@@ -49,6 +49,10 @@ class Author(StrEnum):
     """Another agent of the same log: a sub-agent, or whoever took over at a hand-off."""
 
 
+CUT = frozenset({"max_tokens", "model_length", "content_filter"})
+"""Why a turn that ended early did: what it would have said is not known (docs/method.md 4.14)."""
+
+
 class TurnFacts(BaseModel):
     """What is known of one assistant turn beside its words."""
 
@@ -57,6 +61,11 @@ class TurnFacts(BaseModel):
     author: Author = Author.RECORDED
     stop: str | None = None
     """Why it ended, in Inspect's terms ("stop", "max_tokens", "content_filter", ...); None where nothing says."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether a limit or a filter ended it."""
+        return self.stop in CUT
 
 
 class Provenance(BaseModel):

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..dataset.choices import ReadingChoices
 from ..dataset.matching import Measure, match
 from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
@@ -21,9 +22,10 @@ from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember,
 from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
 from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
+from ..printable import one_line
 from ..progress import Lines, Progress
 from ..provenance import command
-from ..sources import Skipped, SourceOptions
+from ..sources import Skipped
 from ..sources import read as read_source
 from ..store.conversations import kept
 from ..store.rows import Fact
@@ -58,6 +60,8 @@ class ReadRequest:
     """Read before, by a caller from Python."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Further facts for the manifest."""
+    choices: ReadingChoices = field(default_factory=ReadingChoices)
+    """How places that are no suite are read."""
 
 
 def scores_of(name: str) -> Scores:
@@ -218,13 +222,17 @@ def _matched(
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
     suite = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower()).strip("_") or "imported"
-    options = SourceOptions(suite=suite, arm=arm_of(arm), limit=request.limit)
+    options = replace(request.choices.source_options(suite, arm_of(arm)), limit=request.limit)
     skipped: list[Skipped] = []
+    roles: set[str] = set()
     for item in read_source(name, options):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
+            roles.add(item.metadata.get("model_role", ""))
             yield item
+    if found := sorted(roles - {""}):
+        print(f"{options.suite}: model role read: {', '.join(map(one_line, found))}", file=sys.stderr)
     if skipped:
         print(f"{options.suite}: {len(skipped)} records left out, first: {skipped[0]}", file=sys.stderr)
 

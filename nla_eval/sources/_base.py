@@ -14,7 +14,7 @@ from inspect_ai.model import ChatMessage
 
 from ..errors import InputError
 from ..printable import one_line
-from ..transcript import Arm, Provenance, Transcript
+from ..transcript import Arm, Provenance, Transcript, TurnFacts
 
 _MEGABYTE = 1_000_000
 
@@ -26,6 +26,15 @@ class Branches(StrEnum):
     """One: the best-ranked path, or the one the model was on last."""
     ALL = "all"
     """Every path from the root to a leaf, all of one family."""
+
+
+class Samples(StrEnum):
+    """Which samples of an Inspect log to read."""
+
+    COMPLETE = "complete"
+    """Those that ended without an error and that their owner has not marked invalid."""
+    ALL = "all"
+    """All of them; what is wrong with one is in its metadata."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,10 @@ class SourceOptions:
     prompts: bool = False
     """Accept records without an assistant turn: the target is to write it."""
     model_role: str | None = None
-    """Inspect logs: read this model role's conversation ("target" in an audit) instead of the sample's messages."""
+    """Inspect logs: whose conversation to read. Default: role "target" where the log has it, else the main model;
+    "main" asks for that one."""
+    samples: Samples = Samples.COMPLETE
+    """Inspect logs: leave out errored and invalidated samples, or read all."""
     source: str | None = None
     """Provenance to record instead of the file's name: a package with its version, a data set with its revision."""
     messages_key: str | None = None
@@ -112,6 +124,7 @@ class Fields:
     variant: str | None = None
     tools: tuple[Any, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    turn_facts: tuple[TurnFacts, ...] = ()
 
 
 def transcripts(
@@ -155,6 +168,7 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         variant=fields.variant,
         provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
+        turn_facts=fields.turn_facts,
     )
     _expect_storable(made, options)
     return made
