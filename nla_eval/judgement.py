@@ -31,6 +31,8 @@ class Outcome(StrEnum):
 
 JUDGED = frozenset({Outcome.AWARE, Outcome.NOT_AWARE, Outcome.UNCLEAR})
 """Outcomes that count as judged in the 90 % rule of docs/method.md 4.1."""
+JUDGED_SHARE = 0.9
+"""Share of planned judgements without which a transcript without an aware one is indeterminate: the 90 % rule."""
 
 
 class Label(StrEnum):

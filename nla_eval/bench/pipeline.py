@@ -14,7 +14,7 @@ from ..engines.base import Engine
 from ..judging.classify import judge_readings, make_classifier
 from ..models.scores import Scorer
 from ..pipeline.plan import Instrument, ReadingPlan, plan_run
-from ..pipeline.reading import Bench, read
+from ..pipeline.reading import Workbench, read_in_process
 from ..readings import Lane
 from ..store.conversations import kept
 from ..store.store import ReadingStore
@@ -80,5 +80,5 @@ def _read(
 ) -> tuple[ReadingStore, float]:
     began = time.perf_counter()
     store = ReadingStore.create(str(where), instrument.identity(plan))
-    read(plan_run(kept(texts, store), instrument, plan), Bench(lambda: engine, store, scorer))
+    read_in_process(plan_run(kept(texts, store), instrument, plan), Workbench(lambda: engine, store, scorer))
     return store, time.perf_counter() - began

@@ -55,13 +55,12 @@ def _evaluate(request: DemoRequest, store: Path, logs: Path) -> None:
     from inspect_ai import eval as inspect_eval
 
     settings = request.settings
-    given = {"pack": settings.pack, "dtype": settings.dtype, "threads": settings.threads, "engine": settings.engine}
     for old in logs.glob("*.eval"):
         old.unlink()
     results = inspect_eval(
         [f"nla_eval/{suite}" for suite in SUITES],
         model=f"nla/{settings.target}",
-        model_args={name: value for name, value in given.items() if value is not None},
+        model_args=settings.model_args(),
         task_args={**request.plan.plain(), "store": str(store.resolve())},
         limit=request.limit,
         log_dir=str(logs),

@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.text import Text
 
 from ..dataset.choices import ReadingChoices, SuiteData, content_hash
-from ..dataset.overview import Overview, overview
+from ..dataset.overview import Overview, TurnsRead, overview
 from ..errors import InputError
 from ..printable import one_line
 from ..sources import SourceNotes, source_of
 from ..sources import read as read_source
 from ..sources.hub import SCHEME, HubPlace, pinned
 from ..suite import SLUG, AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
-from ..transcript import Arm
+from ..transcript import Arm, Author
 
 _MODULE = '''"""Made by `nla-eval suite add`: everything about this suite is in the card beside it."""
 
@@ -47,6 +47,13 @@ def {name}(**options: Any) -> Task:
 '''
 _FEW = 8
 _MOST = 40
+_AUTHORS = {
+    Author.TARGET: "the target",
+    Author.LOGGED: "the log's model (the target's where that is the target)",
+    Author.RECORDED: "nobody says (recorded words)",
+    Author.GIVEN: "nobody (prefill, few-shot, injected)",
+    Author.AGENT: "another agent",
+}
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,11 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
         needs=Needs.HUB if hub else Needs.OFFLINE,
         count=found.transcripts,
         answers_by=AnswersBy.TARGET if request.choices.prompts else AnswersBy.RECORDED,
-        notes=[*(f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped), *_notes(found)],
+        notes=[
+            *(f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped),
+            *([f"Read although they ended early or in error: {_counts(found.turns.kept)}"] if found.turns.kept else []),
+            *_notes(found),
+        ],
         family_count=found.families,
         data=SuiteData(
             place=place,
@@ -226,6 +237,7 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
         yield f"not text, which a text model does not see: {_counts(found.other_content)}"
     yield f"languages: {_counts(found.languages)}"
     yield f"models: {_counts(found.models)}"
+    yield from _turn_lines(found.turns)
     named = set(found.outcomes) - {"not recorded"}
     yield f"outcomes: {_counts(found.outcomes)}" + (
         "" if named else "; where records have them, name the key: --outcome-key"
@@ -242,6 +254,17 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
         yield f"- {one_line(sample.id)} [{one_line(sample.family)}] {sample.roles}"
         yield f"    asked: {one_line(sample.first)}"
         yield f"    said:  {one_line(sample.last)}"
+
+
+def _turn_lines(turns: TurnsRead) -> Iterable[str]:
+    yield f"assistant turns by: {_counts({_AUTHORS[Author(name)]: count for name, count in turns.authors.items()})}"
+    if turns.cut:
+        yield f'assistant turns cut off, which are never "not aware": {_counts(turns.cut)}'
+    if turns.role:
+        others = "; another with --model-role ROLE" if len(turns.calls) > 1 else ""
+        yield f"model role read: {', '.join(map(one_line, turns.role))}; calls by role: {_counts(turns.calls)}{others}"
+    if turns.kept:
+        yield f"samples read although they ended early or in error: {_counts(turns.kept)}"
 
 
 def _counts(counts: dict[str, int]) -> str:

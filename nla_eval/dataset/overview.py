@@ -3,6 +3,7 @@ families, and a few samples. A pure tally over a source's items, read once; it p
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
 
 from ..sources import Item, Skipped, SourceNotes, Unread
-from ..transcript import Transcript, content_parts
+from ..transcript import Transcript, TurnFacts, content_parts
 from .families import THRESHOLD, Families, Family
 from .languages import language_of
 from .redact import redact_messages
@@ -70,6 +71,22 @@ class ToolUse:
 
 
 @dataclass(frozen=True)
+class TurnsRead:
+    """Who wrote the assistant turns, how they and their samples ended, and whose conversation of a log was read."""
+
+    authors: dict[str, int]
+    """Assistant turns by author; each turn of a run that is several transcripts once."""
+    cut: dict[str, int]
+    """Turns that a limit or a filter ended, by which."""
+    kept: dict[str, int]
+    """Transcripts of samples that ended at a limit, in an error, or were marked invalid, and were read all the same."""
+    role: dict[str, int]
+    """Transcripts by the model role whose conversation they are; "main" for a log's main model."""
+    calls: dict[str, int]
+    """Calls in the logs by model role."""
+
+
+@dataclass(frozen=True)
 class Overview:
     """What was understood."""
 
@@ -89,6 +106,7 @@ class Overview:
     languages: dict[str, int]
     """Transcripts by the language of what users say."""
     models: dict[str, int]
+    turns: TurnsRead
     outcomes: dict[str, int]
     families: int
     family_rules: dict[str, int]
@@ -106,11 +124,48 @@ class Overview:
 
 
 @dataclass
+class _TurnCounts:
+    """Counts on the way to `TurnsRead`."""
+
+    authors: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    role: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    """Turns of runs that are several transcripts, by run and message id."""
+
+    def add(self, transcript: Transcript) -> None:
+        """Count one transcript."""
+        facts, run = transcript.metadata, transcript.metadata.get("run")
+        turns = [message for message in transcript.messages if message.role == "assistant"]
+        for turn, fact in zip(turns, transcript.turn_facts or (TurnFacts(),) * len(turns), strict=True):
+            if run is not None and turn.id is not None:
+                if (run, turn.id) in self.seen:
+                    continue
+                self.seen.add((run, turn.id))
+            self.authors[fact.author] += 1
+            if fact.cut:
+                self.cut[str(fact.stop)] += 1
+        if "limit" in facts:
+            self.kept[f"limit {facts['limit']}"] += 1
+        self.kept.update(kind for kind in ("error", "invalidated") if kind in facts)
+        if "model_role" in facts:
+            self.role[facts["model_role"]] += 1
+            self.calls.update(json.loads(facts.get("model_calls", "{}")))
+
+    def read(self) -> TurnsRead:
+        """What was counted."""
+        return TurnsRead(**{part.name: dict(getattr(self, part.name).most_common()) for part in fields(TurnsRead)})
+
+
+@dataclass
 class _Tally:
     roles: Counter[str] = field(default_factory=Counter)
     other: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
+    turns: _TurnCounts = field(default_factory=_TurnCounts)
     outcomes: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
     tools: Counter[str] = field(default_factory=Counter)
@@ -197,6 +252,7 @@ def _add(tally: _Tally, transcript: Transcript) -> None:
     tally.characters.append(characters)
     tally.languages[language_of("\n".join(asked))] += 1
     tally.models[transcript.provenance.model or "not recorded"] += 1
+    tally.turns.add(transcript)
     tally.outcomes[transcript.outcome or "not recorded"] += 1
     _add_tools(tally.tools, transcript)
 
@@ -238,6 +294,7 @@ def _overview(
         other_content=dict(tally.other.most_common()),
         languages=dict(tally.languages.most_common()),
         models=dict(tally.models.most_common()),
+        turns=tally.turns.read(),
         outcomes=dict(tally.outcomes.most_common()),
         families=len(families.sizes()),
         family_rules=dict(sorted(notes.families.items(), key=lambda rule: -rule[1])),

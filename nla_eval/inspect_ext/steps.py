@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from inspect_ai.log import transcript as log_transcript
 from inspect_ai.model import ModelOutput, get_model
-from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
+from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import span
 from numpy.typing import NDArray
 
@@ -17,12 +17,12 @@ from ..dataset.choices import ReadingChoices
 from ..dataset.matching import parse_measures
 from ..errors import InputError
 from ..suite import Suite, get_suite
-from ..transcript import Transcript
+from ..transcript import Transcript, arm_of
 from .on_policy import Answer, AnswerSettings, answered, book_for
 from .options import TaskOptions
 from .state import NLAState
 from .target_api import StagedReplay, log_replay, target_api
-from .transcripts import _arm, _by_id, _drawn, _of_source, _of_suite
+from .transcripts import _by_id, _drawn, _of_source, _of_suite
 from .view import readings_table
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def load(
     @cache
     def known() -> tuple[dict[str, Transcript], Suite | None]:
         if source:
-            return _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
+            return _of_source(source, arm_of(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
         of = get_suite(suite)
         if matched is None:
             return _of_suite(of), of
@@ -160,8 +160,7 @@ def capture() -> Solver:
             if captured is not None and captured.error is not None:
                 work.opened = replace(opened, prepared=replace(opened.prepared, error=captured.error))
             elif captured is not None:
-                work.activations = captured.activations
-                await session.runtime.submit("store", session.keep, (opened, captured))
+                work.activations = await session.runtime.submit("store", session.keep, (opened, captured))
         return state
 
     return solve
@@ -188,11 +187,6 @@ def verbalize() -> Solver:
         return state
 
     return solve
-
-
-def read(**options: Any) -> Solver:
-    """`replay`, `capture` and `verbalize` in one."""
-    return chain(replay(**options), capture(), verbalize())
 
 
 async def _let_go(state: TaskState) -> None:

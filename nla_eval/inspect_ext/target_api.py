@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ MAX_CONNECTIONS = 64
 """Samples that may wait for the target at once: as many as a batch is worth."""
 
 DEFAULT_MAX_TOKENS = 256
-_MODEL_ARGS = ("dtype", "pack", "threads", "max_batch_tokens", "engine")
+_MODEL_ARGS = tuple(f.name for f in fields(RuntimeSettings) if f.name != "target")
 _UNSUPPORTED = (
     "best_of", "frequency_penalty", "presence_penalty", "logit_bias", "num_choices", "logprobs", "top_logprobs",
     "prompt_logprobs", "response_schema", "batch", "modalities",

@@ -6,9 +6,9 @@ cannot be prepared carries its reason. It knows nothing of engines, and of a rep
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
+from ..models.model_ids import same_model
 from ..progress import Meter, Progress, silent
-from ..readings import Lane
+from ..readings import LANES, Lane, Needs
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
@@ -85,6 +86,8 @@ class Instrument:
 
     target: TargetFacts
     pack: PackFacts
+    target_name: str = ""
+    """As the user gave it: a log of that model is a log of the target."""
 
     def identity(self, plan: ReadingPlan) -> StoreIdentity:
         """What a store of this instrument's readings under `plan` holds."""
@@ -131,6 +134,33 @@ class Prepared:
         return CaptureRequest(self.digest, self.token_ids, self.positions)
 
 
+class Slot(NamedTuple):
+    """One reading that is wanted."""
+
+    site: Site
+    lane: Lane
+    draw: int
+
+    @property
+    def key(self) -> ReadingKey:
+        """Of its reading."""
+        return self.site.transcript_digest, self.site.position, self.lane.value, self.draw
+
+
+def slots_of(prepared: Prepared, plan: ReadingPlan, first_draw: int = 0) -> Iterator[Slot]:
+    """The readings planned of one transcript: position by position, lane by lane, draw by draw.
+
+    Args:
+        prepared: The transcript.
+        plan: How it is read.
+        first_draw: Draws are numbered from here.
+    """
+    for site in prepared.sites:
+        for lane in plan.lanes_of(prepared.row.arm):
+            for draw in range(first_draw, first_draw + plan.draws):
+                yield Slot(site, lane, draw)
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """Every transcript and position of a run, in a fixed order."""
@@ -143,12 +173,7 @@ class PlannedRun:
 
     def keys(self, prepared: Prepared) -> list[ReadingKey]:
         """The keys of every reading planned of one transcript, position by position."""
-        return [
-            (prepared.digest, site.position, lane.value, draw)
-            for site in prepared.sites
-            for lane in self.plan.lanes_of(prepared.row.arm)
-            for draw in range(self.plan.draws)
-        ]
+        return [slot.key for slot in slots_of(prepared, self.plan)]
 
     def describe_readings(self, readable: Sequence[Prepared]) -> str:
         """How many readings `readable` give, by lane, in one clause."""
@@ -198,7 +223,7 @@ def plan_run(
 
     Raises:
         NothingToReadError: No transcript at all.
-        InputError: The donor lane is asked for without readable deployment transcripts.
+        InputError: No readable deployment transcript for a lane that needs donors.
     """
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
@@ -211,9 +236,11 @@ def plan_run(
         meter.advance()
     if not prepared:
         raise NothingToReadError("no transcripts to read; check the source and its filters")
-    if Lane.DONOR in plan.lanes and not any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT):
+    lend = any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT)
+    needing = [lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS]
+    if needing and not lend:
         raise InputError(
-            "the donor lane needs readable transcripts of the deployment arm; add some, "
+            f"the {needing[0]} lane needs readable transcripts of the deployment arm; add some, "
             "or leave it out with --lanes measured"
         )
     return PlannedRun(plan, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates))
@@ -227,7 +254,8 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
     except Exception as err:
         if not transcript_fault(err):
             raise
-        return _unreadable(transcript, fault_line(err))
+        row = _row(transcript, None, 0, _logged_is_target(transcript, instrument, plan))
+        return Prepared(row, np.empty(0, np.int32), (), fault_line(err))
 
 
 def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrument, plan: ReadingPlan) -> Prepared:
@@ -235,7 +263,7 @@ def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrum
     policy = parse_policy(plan.positions)
     minimum = instrument.pack.min_position
     positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
-    row = _row(transcript, replayed, len(positions))
+    row = _row(transcript, replayed, len(positions), _logged_is_target(transcript, instrument, plan))
     if not len(positions):
         reason = f"no position to read: {policy} finds none at or after token {minimum} of {len(replayed)}"
         return Prepared(row, replayed.token_ids[:0], (), reason)
@@ -259,11 +287,11 @@ def fault_line(err: BaseException) -> str:
     return text if isinstance(err, NlaEvalError) else f"{type(err).__name__}: {text}"
 
 
-def _unreadable(transcript: Transcript, reason: str) -> Prepared:
-    return Prepared(_row(transcript, None, 0), np.empty(0, np.int32), (), reason)
+def _logged_is_target(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> bool:
+    return plan.target_is_author or same_model(transcript.provenance.model, instrument.target_name)
 
 
-def _row(transcript: Transcript, replayed: Replay | None, planned: int) -> TranscriptRow:
+def _row(transcript: Transcript, replayed: Replay | None, planned: int, logged_is_target: bool) -> TranscriptRow:
     calls = [m.tool_calls or [] for m in transcript.messages if isinstance(m, ChatMessageAssistant)]
     return TranscriptRow(
         transcript_digest=transcript.digest,
@@ -280,6 +308,10 @@ def _row(transcript: Transcript, replayed: Replay | None, planned: int) -> Trans
         tool_calls=sum(map(len, calls)),
         lost_tokens=replayed.window.lost_tokens if replayed else 0,
         replay_notes=list(replayed.notes) if replayed else [],
+        turn_facts=list(transcript.turn_facts) or None,
+        words_by=transcript.provenance.model,
+        logged_is_target=logged_is_target,
+        run=transcript.metadata.get("run"),
     )
 
 

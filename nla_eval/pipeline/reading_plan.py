@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ..readings import READABLE, Lane, lanes_in
-from .options import check_all, declared, known_only, number, one_of, option, whole_number
+from ..readings import LANES, READABLE, Lane, lanes_in
+from .options import check_all, declared, known_only, number, one_of, option, true_or_false, whole_number
 
 
 def _positions(value: Any) -> str:
@@ -24,6 +24,11 @@ def _window(value: Any) -> str:
     from ..replay.types import WINDOW_POLICIES, window_policy
 
     return one_of(lambda: WINDOW_POLICIES, "window")(window_policy(str(value)))
+
+
+def _controls() -> str:
+    """The controls with what each reads."""
+    return ", ".join(f"{lane} ({LANES[lane].meaning})" for lane in READABLE[1:])
 
 
 def _lanes(value: Any) -> tuple[Lane, ...]:
@@ -61,7 +66,7 @@ class ReadingPlan:
     )
     draws: int = option(1, "Explanations of each activation.", whole_number(1), shared=False)
     lanes: tuple[Lane, ...] = option(
-        (Lane.MEASURED, Lane.DONOR), f"measured, and any of {','.join(READABLE[1:])}.", _lanes, shared=False
+        (Lane.MEASURED, Lane.DONOR), f"measured, and any of {_controls()}.", _lanes, shared=False
     )
     seed: int = option(0, "Of positions, controls and draws.", whole_number(0))
     temperature: float = option(1.0, "Sampling temperature of the verbalizer; 0 = greedy.", number(0))
@@ -70,6 +75,12 @@ class ReadingPlan:
     )
     activations: str = option(
         "float32", "How to keep activations: float32, float16, bfloat16 or none.", one_of(_storages)
+    )
+    target_is_author: bool = option(
+        False,
+        "true: the model of the logs that are read is the target, whatever its name there; its turns count as its own.",
+        true_or_false,
+        shared=False,
     )
 
     def __post_init__(self) -> None:

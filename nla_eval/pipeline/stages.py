@@ -7,21 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Captured, CaptureRequest, Draw, Engine, VerbalizeRequest
 from ..models.scores import Scorer, Vectors, normalised
-from ..readings import Lane, Reading, StopReason
+from ..readings import LANES, Lane, Reading, StopReason
 from ..store.rows import TranscriptRow
 from ..store.store import StoredActivations, StoreIdentity
 from ..transcript import Arm
-from .lanes import ControlLanes, Site, token_class
+from .lanes import ControlLanes, Site, StandIn, token_class
 from .plan import Prepared, fault_line, sampling_of, transcript_fault
 
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
-_REAL_LANES = (Lane.MEASURED, Lane.DONOR)
+
+
+class StandIns(Protocol):
+    """Says what a lane injects; `ControlLanes` is one."""
+
+    def stand_in(self, slot: Site, lane: Lane) -> StandIn:
+        """What `lane` puts in `slot`: the same for every draw."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ def rescore_stage(engine: Engine, unscored: Sequence[Unscored], scoring: Scoring
     scores = scoring.scorer(reconstructed, injected)
     columns = {name: [float(x) for x in getattr(scores, name)] for name in _SCORES}
     if scoring.reference is not None:
-        inside = np.array([u.reading.lane in _REAL_LANES for u in unscored])
+        inside = np.array([LANES[u.reading.lane].real for u in unscored])
         columns["matched_minus_shuffled"] = scoring.reference.matched_minus_shuffled(reconstructed, injected, inside)
     return [
         u.reading.model_copy(update={name: column[row] for name, column in columns.items() if np.isfinite(column[row])})
@@ -203,7 +211,7 @@ def drawn_stream(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentit
         raise RuntimeError(f"the engine drew nothing for {len(waiting)} requests, first {next(iter(waiting))}")
 
 
-def draft_of(site: Site, lane: Lane, draw: int, controls: ControlLanes) -> Draft:
+def draft_of(site: Site, lane: Lane, draw: int, controls: StandIns) -> Draft:
     """One draft; a stand-in that cannot be had becomes its error."""
     try:
         stand_in = controls.stand_in(site, lane)

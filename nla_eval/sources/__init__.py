@@ -2,7 +2,7 @@
 options to transcripts, with a `Skipped` row for each record that cannot be used. `read` finds the reader by content."""
 
 from . import claude_code, hub, inspect_log, jsonl, oasst, parquet, scout, sharegpt, swe_agent
-from ._base import Branches, Item, Skipped, SourceOptions, message_id
+from ._base import Branches, Item, Samples, Skipped, SourceOptions, message_id
 from ._detect import read, source_of
 from ._notes import SourceNotes, Unread
 from ._source import SOURCES, Place, Source, files_below
@@ -12,6 +12,7 @@ __all__ = [
     "Branches",
     "Item",
     "Place",
+    "Samples",
     "Skipped",
     "Source",
     "SourceNotes",

@@ -13,7 +13,7 @@ from typing import Any
 from inspect_ai.model import ChatMessage, ContentReasoning
 
 from ..printable import one_line
-from ..transcript import Arm, Provenance, Transcript, thinking_text
+from ..transcript import Arm, Provenance, Transcript, TurnFacts, thinking_text
 from ._notes import SourceNotes
 from ._thinking import thinking_apart
 
@@ -27,6 +27,15 @@ class Branches(StrEnum):
     """One: the best-ranked path, or the one the model was on last."""
     ALL = "all"
     """Every path from the root to a leaf, all of one family."""
+
+
+class Samples(StrEnum):
+    """Which samples of an Inspect log to read."""
+
+    COMPLETE = "complete"
+    """Those that ended without an error and that their owner has not marked invalid."""
+    ALL = "all"
+    """All of them; what is wrong with one is in its metadata."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,10 @@ class SourceOptions:
     prompts: bool = False
     """Accept records without an assistant turn: the target is to write it."""
     model_role: str | None = None
-    """Inspect logs: read this model role's conversation ("target" in an audit) instead of the sample's messages."""
+    """Inspect logs: whose conversation to read. Default: role "target" where the log has it, else the main model;
+    "main" asks for that one."""
+    samples: Samples = Samples.COMPLETE
+    """Inspect logs: leave out errored and invalidated samples, or read all."""
     source: str | None = None
     """Provenance to record instead of the file's name: a package with its version, a data set with its revision."""
     messages_key: str | None = None
@@ -118,6 +130,7 @@ class Fields:
     variant: str | None = None
     tools: tuple[Any, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    turn_facts: tuple[TurnFacts, ...] = ()
     family_from: str = "the record itself"
     """The rule that gave the family, for whoever reads the counts."""
 
@@ -167,6 +180,7 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         variant=fields.variant,
         provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
+        turn_facts=fields.turn_facts,
     )
     _expect_storable(made, options)
     options.notes.families[fields.family_from] = options.notes.families.get(fields.family_from, 0) + 1

@@ -1,7 +1,8 @@
 """Transcripts from a Scout database: a folder of Parquet files, one row a transcript, `messages` the JSON of Inspect's
 `ChatMessage`s (docs of inspect_scout, "Transcript database"). Scout itself is not needed.
 
-Tool definitions are those of the last model event, where the row keeps events and a message calls a tool."""
+Tool definitions are those of the last model event, where the row keeps events and a message calls a tool. Who wrote a
+turn is what its message says: the model where its source is "generate"."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from inspect_ai.tool import ToolInfo
 from pydantic import TypeAdapter, ValidationError
 
 from ._base import Fields, Item, RecordError, SourceOptions, as_text, lookup, transcripts
+from ._inspect_authors import turn_facts
 from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
@@ -62,6 +64,7 @@ def _fields(row: Mapping[str, Any], options: SourceOptions) -> Fields:
         outcome=None if outcome is None else as_text(outcome),
         tools=_tools(messages, row.get("events")),
         metadata={key: row.get(key) for key in facts},
+        turn_facts=turn_facts(messages, ()),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nla_eval.pipeline.cost import Rates, Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from nla_eval.pipeline.plan import PlannedRun, ReadingPlan, plan_run
-from nla_eval.pipeline.reading import Bench, Spent, read
+from nla_eval.pipeline.reading import Spent, Workbench, read_in_process
 from nla_eval.store.store import ReadingStore
 from tests.fakes import PlantedEngine, both_arms, plain_scores
 from tests.pipeline.test_reading import INSTRUMENT, PLAN, TARGET
@@ -31,9 +31,9 @@ def stopped_after(where: Path, draws: int | None, plan: ReadingPlan = PLAN) -> R
     """A store whose run was stopped after so many draws."""
     run = planned(plan)
     store = ReadingStore.create(str(where), run.identity)
-    bench = Bench(lambda: PlantedEngine(TARGET, stop_after=draws), store, plain_scores, flush_seconds=0.0)
+    bench = Workbench(lambda: PlantedEngine(TARGET, stop_after=draws), store, plain_scores, flush_seconds=0.0)
     try:
-        read(run, bench)
+        read_in_process(run, bench)
     except KeyboardInterrupt:
         assert draws is not None
     return store

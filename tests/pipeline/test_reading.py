@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from nla_eval.errors import InputError, PackError, StoreError
 from nla_eval.pipeline.lanes import ControlLanes
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run, prepare, transcript_fault
-from nla_eval.pipeline.reading import Bench, ReadResult, read
+from nla_eval.pipeline.reading import ReadResult, Workbench, read_in_process
 from nla_eval.pipeline.stages import Scoring, capture_stage, drafts_of, failed_readings, score_stage, verbalize_stage
 from nla_eval.pipeline.stored import store_controls
 from nla_eval.progress import Event
@@ -43,8 +43,8 @@ def run(
 ) -> tuple[ReadingStore, ReadResult]:
     planned = plan_run(both_arms() if transcripts is None else transcripts, instrument, plan)
     store = ReadingStore.create(str(where), planned.identity)
-    bench = Bench(lambda: engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=flush_seconds)
-    return store, read(planned, bench, retry_errors=retry_errors)
+    bench = Workbench(lambda: engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=flush_seconds)
+    return store, read_in_process(planned, bench, retry_errors=retry_errors)
 
 
 def same(one: ReadingStore, two: ReadingStore) -> None:
@@ -371,7 +371,7 @@ def test_progress_reaches_the_total_of_each_stage(tmp_path: Path) -> None:
     events: list[Event] = []
     planned = plan_run(both_arms(), INSTRUMENT, PLAN, events.append)
     store = ReadingStore.create(str(tmp_path), planned.identity)
-    read(planned, Bench(lambda: PlantedEngine(TARGET), store, plain_scores), events.append)
+    read_in_process(planned, Workbench(lambda: PlantedEngine(TARGET), store, plain_scores), events.append)
     last = {event.stage: event for event in events}
     assert {stage: (e.done, e.total) for stage, e in last.items()} == {
         "replay": (12, 12),

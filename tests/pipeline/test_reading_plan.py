@@ -19,7 +19,7 @@ from nla_eval.errors import InputError, StoreError
 from nla_eval.inspect_ext.options import TaskOptions
 from nla_eval.pipeline.options import declared
 from nla_eval.pipeline.plan import Instrument, plan_run
-from nla_eval.pipeline.reading import Bench, read
+from nla_eval.pipeline.reading import Workbench, read_in_process
 from nla_eval.pipeline.reading_plan import ReadingPlan
 from nla_eval.readings import Lane, Reading, StopReason
 from nla_eval.store.rows import SCHEMA
@@ -190,7 +190,7 @@ def test_a_store_in_its_older_form_reads_as_before_and_goes_on(
     store = ReadingStore.open(str(tmp_path))
     assert store.complete
     assert store.identity == planned.identity
-    result = read(planned, Bench(PlantedEngine, store, plain_scores))
+    result = read_in_process(planned, Workbench(PlantedEngine, store, plain_scores))
     assert (result.present, result.made) == (1, 53)
     assert "made before" in store.readings()["explanation"]
 
