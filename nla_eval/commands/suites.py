@@ -220,8 +220,7 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     yield f"records {found.records}, transcripts {found.transcripts}, left out {found.records - found.transcripts}"
     for row in found.dropped:
         yield f"  left out {row.count}: {one_line(row.reason)} (first: {one_line(row.first)})"
-    if found.unread:
-        yield f"keys not read: {SourceNotes(found.unread).unread_line(_FEW)}"
+    yield f"keys not read: {SourceNotes(found.unread).unread_line(_FEW) or 'none'}"
     for what, count in found.counts.items():
         yield f"{one_line(what)}: {count}"
     yield f"messages {_counts(found.roles)}"

@@ -124,6 +124,7 @@ def _of_sample(name: str, header: Mapping[str, Any], sample: EvalSample, options
     except RecordError as error:
         yield Skipped(where, str(error))
         return
+    _note_unread(sample, options)
     for number, conversation in enumerate(found.stretches, start=1):
         try:
             fields = _fields(name, header, sample, conversation, options)
@@ -153,6 +154,16 @@ def _numbered(fields: Fields, found: Conversations, number: int) -> Fields:
     if len(found.stretches) > 1:
         return replace(fields, id=f"{fields.id}#{number}", metadata={**facts, "run": fields.id})
     return replace(fields, metadata=facts)
+
+
+def _note_unread(sample: EvalSample, options: SourceOptions) -> None:
+    """What a log says of a sample beside its conversation: the answer that was wanted, what scorers wrote, state."""
+    scores = {name: {"answer": s.answer, "explanation": s.explanation} for name, s in (sample.scores or {}).items()}
+    held = {"target": sample.target, "choices": sample.choices, "scores": scores, "store": sample.store}
+    options.notes.left(held, ())
+    options.notes.left(sample.metadata, {(options.family_key or "family").split(".")[0]}, "metadata.")
+    for message in sample.messages:
+        options.notes.hold("messages[].metadata", message.metadata)
 
 
 def _fields(

@@ -199,3 +199,12 @@ def test_logs_of_other_versions_are_read(shared_data: Callable[[str], Path], nam
     assert sum(isinstance(item, Transcript) for item in items) >= transcripts
     assert not [item for item in items if isinstance(item, Skipped)]
     assert all(m.id for item in items if isinstance(item, Transcript) for m in item.messages)
+
+
+def test_what_a_log_says_of_a_sample_beside_its_conversation_is_named(tmp_path: Path) -> None:
+    held = sample(1, metadata={"notes": "hard", "n": 3}).model_copy(
+        update={"target": "hello", "scores": {"judge": Score(value=1, explanation="it guessed")}}
+    )
+    options = SourceOptions(suite="s", arm=Arm.EVALUATION)
+    list(SOURCES.get("inspect_log")(write_log(tmp_path / "log.eval", held), options))
+    assert sorted(options.notes.unread) == ["metadata.notes", "scores.judge.explanation", "target"]
