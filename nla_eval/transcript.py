@@ -142,6 +142,12 @@ def _canonical(message: ChatMessage) -> dict[str, Any]:
     return record
 
 
+def thinking_text(part: ContentReasoning) -> str:
+    """The words of a thinking part: of encrypted or empty thinking its summary, never the ciphertext."""
+    hidden = part.redacted or not part.reasoning.strip()
+    return (part.summary or "") if hidden else part.reasoning
+
+
 def content_parts(message: ChatMessage) -> list[tuple[str, str]]:
     """The message's content as (kind, text) in order; kind is "thinking", "text" or the name of another content type.
 
@@ -152,7 +158,7 @@ def content_parts(message: ChatMessage) -> list[tuple[str, str]]:
     parts: list[tuple[str, str]] = []
     for part in message.content:
         if isinstance(part, ContentReasoning):
-            parts.append(("thinking", part.reasoning))
+            parts.append(("thinking", thinking_text(part)))
         elif isinstance(part, ContentText):
             parts.append(("text", part.text))
         else:

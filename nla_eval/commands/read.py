@@ -19,7 +19,7 @@ from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
-from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
+from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, plan_run
 from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
 from ..printable import one_line
@@ -35,6 +35,9 @@ from ..transcript import Arm, Transcript, arm_of
 
 if TYPE_CHECKING:
     from ..pipeline.ray import RayResources
+
+_SHOWN = 8
+"""Keys that were not read, in a line about them."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
         say: Told the plan and what it will take, before weights are loaded.
     """
     facts: list[Fact] = []
-    transcripts = _transcripts(request, facts)
+    transcripts = _transcripts(request, facts, {})
     stages = _stages(request)
     runtime = runtime_for(request.settings)
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
@@ -143,12 +146,22 @@ def _everywhere(name: str) -> str:
 
 
 def _print_plan(request: ReadRequest) -> None:
-    transcripts, runtime = _transcripts(request, []), runtime_for(request.settings)
+    unwritten: dict[str, int] = {}
+    transcripts, runtime = _transcripts(request, [], unwritten), runtime_for(request.settings)
     _stages(request)
     store = ReadingStore.find(request.out)
     if store is not None:
         store.expect(runtime.instrument.identity(request.plan))
-    planned = plan_run(transcripts, runtime.instrument, request.plan, Lines(sys.stderr))
+    try:
+        planned = plan_run(transcripts, runtime.instrument, request.plan, Lines(sys.stderr))
+    except NothingToReadError:
+        if not unwritten:
+            raise
+        waiting = ", ".join(f"'{name}' ({count} prompts)" for name, count in unwritten.items())
+        raise InputError(
+            f"nothing to plan yet: the target still has to write the answers of {waiting}; "
+            "the same command without --plan writes and reads them"
+        ) from None
     work = work_of(planned, store, retry_errors=request.retry_errors)
     print(plan_table(planned, work, remembered(_setting(runtime))))
 
@@ -166,12 +179,13 @@ def _setting(runtime: Runtime) -> Setting:
     )
 
 
-def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript]:
+def _transcripts(request: ReadRequest, facts: list[Fact], unwritten: dict[str, int]) -> Iterator[Transcript]:
     """Checks every name at once, so that a typing mistake costs no reading; transcripts then come lazily.
 
     Args:
         request: What the user asked for.
         facts: Is given what is known of whole suites; of a matched arm, once its first transcript was taken.
+        unwritten: Is given, by suite, how many answers a plan does without because the target has not written them.
     """
     arm_of(request.arm)
     named = [(name, request.arm) for name in request.sources]
@@ -180,8 +194,10 @@ def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript
     cards = [suite.card for suite, _, _ in found if suite]
     facts += [Fact(about="design", suite=c.name, fact=c.design.model_dump_json()) for c in cards if c.design]
     if request.match:
-        return _matched(found, request, facts)
-    sources = [_of_suite(suite, request) if suite else _of_place(name, arm, request) for suite, name, arm in found]
+        return _matched(found, request, facts, unwritten)
+    sources = [
+        _of_suite(suite, request, unwritten) if suite else _of_place(name, arm, request) for suite, name, arm in found
+    ]
     return chain(request.transcripts, *sources)
 
 
@@ -199,7 +215,10 @@ def _suite(name: str) -> Suite | None:
 
 
 def _matched(
-    found: Sequence[tuple[Suite | None, str, str]], request: ReadRequest, facts: list[Fact]
+    found: Sequence[tuple[Suite | None, str, str]],
+    request: ReadRequest,
+    facts: list[Fact],
+    unwritten: dict[str, int],
 ) -> Iterator[Transcript]:
     """All but the deployment arm as it is, and of that arm those drawn to resemble the evaluation arm.
 
@@ -217,7 +236,10 @@ def _matched(
     drawn = {t.digest for t in made.transcripts}
     for (suite, _, _), rows, others_of in zip(found, sources, others, strict=True):
         chosen = others_of + [t for t in rows if t.arm is Arm.DEPLOYMENT and t.digest in drawn]
-        yield from _of_suite(replace(suite, load=partial(iter, chosen)), whole) if suite and chosen else chosen
+        if suite and chosen:
+            yield from _of_suite(replace(suite, load=partial(iter, chosen)), whole, unwritten)
+        else:
+            yield from chosen
 
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
@@ -234,12 +256,15 @@ def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]
     if found := sorted(roles - {""}):
         print(f"{options.suite}: model role read: {', '.join(map(one_line, found))}", file=sys.stderr)
     if skipped:
-        print(f"{options.suite}: {len(skipped)} records left out, first: {skipped[0]}", file=sys.stderr)
+        first = next((row for row in skipped if not row.foreign), skipped[0])
+        print(f"{options.suite}: {len(skipped)} records left out, first: {first}", file=sys.stderr)
+    if options.notes.unread:
+        print(f"{options.suite}: keys not read: {options.notes.unread_line(_SHOWN)}", file=sys.stderr)
 
 
-def _of_suite(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
+def _of_suite(suite: Suite, request: ReadRequest, unwritten: dict[str, int]) -> Iterator[Transcript]:
     if suite.card.answers_by is AnswersBy.TARGET:
-        yield from _answered_before(suite, request) if request.plan_only else _answered(suite, request)
+        yield from _answered_before(suite, request, unwritten) if request.plan_only else _answered(suite, request)
     else:
         yield from islice(suite.load(), request.limit)
 
@@ -256,7 +281,7 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
     return anyio.run(write, suite, model, AnswerSettings())
 
 
-def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
+def _answered_before(suite: Suite, request: ReadRequest, unwritten: dict[str, int]) -> Iterator[Transcript]:
     """Those whose last turn the target has written before: writing the others takes weights, and a plan loads none."""
     from ..inspect_ext.on_policy import AnswerSettings, answer_key, book_for, with_answer
 
@@ -268,6 +293,7 @@ def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]
         else:
             yield with_answer(transcript, answer)
     if missing:
+        unwritten[suite.name] = missing
         print(
             f"{suite.name}: {missing} answers are still to be written by the target, not in this plan", file=sys.stderr
         )

@@ -8,7 +8,7 @@ import json
 import keyword
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from ..dataset.choices import ReadingChoices, SuiteData, content_hash
 from ..dataset.overview import Overview, TurnsRead, overview
 from ..errors import InputError
 from ..printable import one_line
+from ..sources import SourceNotes, source_of
 from ..sources import read as read_source
-from ..sources import source_of
 from ..sources.hub import SCHEME, HubPlace, pinned
 from ..suite import SLUG, AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
 from ..transcript import Arm, Author
@@ -53,6 +53,7 @@ _AUTHORS = {
     Author.GIVEN: "nobody (prefill, few-shot, injected)",
     Author.AGENT: "another agent",
 }
+_MOST = 40
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def understood(request: SourceRequest) -> tuple[str, Overview]:
     reader = request.reader or source_of(request.place, request.choices.messages_key).name
     options = request.choices.source_options("inspected", Arm.DEPLOYMENT)
     items = read_source(request.place, options, reader)
-    return reader, overview(items, near_duplicates=request.near_duplicates, redact=request.redact)[0]
+    found, _ = overview(items, notes=options.notes, near_duplicates=request.near_duplicates, redact=request.redact)
+    return reader, found
 
 
 def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overview) -> SuiteCard:
@@ -172,8 +174,11 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
         needs=Needs.HUB if hub else Needs.OFFLINE,
         count=found.transcripts,
         answers_by=AnswersBy.TARGET if request.choices.prompts else AnswersBy.RECORDED,
-        notes=[f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped]
-        + [f"Read although they ended early or in error: {_counts(found.turns.kept)}"] * bool(found.turns.kept),
+        notes=[
+            *(f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped),
+            *[f"Read although they ended early or in error: {_counts(found.turns.kept)}"] * bool(found.turns.kept),
+            *_notes(found),
+        ],
         family_count=found.families,
         data=SuiteData(
             place=place,
@@ -184,6 +189,13 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
             redact=request.redact,
         ),
     )
+
+
+def _notes(found: Overview) -> Iterator[str]:
+    """What else a reader of the card must know: the reader's own counts, and keys that held text and were not read."""
+    yield from (f"{one_line(what).capitalize()}: {count}" for what, count in found.counts.items())
+    if found.unread:
+        yield f"Keys not read: {SourceNotes(found.unread).unread_line(_MOST)}"
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -208,6 +220,10 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     yield f"records {found.records}, transcripts {found.transcripts}, left out {found.records - found.transcripts}"
     for row in found.dropped:
         yield f"  left out {row.count}: {one_line(row.reason)} (first: {one_line(row.first)})"
+    if found.unread:
+        yield f"keys not read: {SourceNotes(found.unread).unread_line(_FEW)}"
+    for what, count in found.counts.items():
+        yield f"{one_line(what)}: {count}"
     yield f"messages {_counts(found.roles)}"
     for what, lengths in (("messages", found.messages), ("characters", found.characters)):
         yield f"{what} in a transcript: " + ", ".join(f"{share} %: {value:,}" for share, value in lengths.items())
@@ -222,12 +238,16 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     yield f"languages: {_counts(found.languages)}"
     yield f"models: {_counts(found.models)}"
     yield from _turn_lines(found.turns)
-    yield f"outcomes: {_counts(found.outcomes)}"
-    largest = f"{one_line(found.largest_family)} with {found.largest_family_transcripts}"
-    yield (
-        f"families {found.families} (largest: {largest}); prompts that are copies of another {found.exact_duplicates}, "
-        f"nearly so {found.near_duplicates}"
+    named = set(found.outcomes) - {"not recorded"}
+    yield f"outcomes: {_counts(found.outcomes)}" + (
+        "" if named else "; where records have them, name the key: --outcome-key"
     )
+    yield (
+        f"families {found.families}, by {_counts(found.family_rules) or 'no rule'}; "
+        f"prompts that are copies of another {found.exact_duplicates}, nearly so {found.near_duplicates}"
+    )
+    for family in found.largest_families:
+        yield f"  family of {family.transcripts}: {one_line(family.name)}: {one_line(family.opening)}"
     if found.masked:
         yield f"masked: {_counts(found.masked)}"
     for sample in found.samples:

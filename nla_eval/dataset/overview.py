@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
 
-from ..sources import Item, Skipped
+from ..sources import Item, Skipped, SourceNotes, Unread
 from ..transcript import Transcript, TurnFacts, content_parts
-from .families import THRESHOLD, Families
+from .families import THRESHOLD, Families, Family
 from .languages import language_of
 from .redact import redact_messages
 
 SHARES = (0, 5, 25, 50, 75, 95, 100)
 """Percentiles of the lengths."""
 _SAMPLES = 10
+_LARGEST = 5
 _SHOWN = 160
 _TEXT = ("text", "thinking")
 
@@ -108,12 +109,17 @@ class Overview:
     turns: TurnsRead
     outcomes: dict[str, int]
     families: int
-    largest_family: str
-    largest_family_transcripts: int
+    family_rules: dict[str, int]
+    """Transcripts by the rule that gave their family, before near-duplicates were joined."""
+    largest_families: tuple[Family, ...]
     exact_duplicates: int
     near_duplicates: int
     masked: dict[str, int]
     """Maskings by kind, where asked for."""
+    counts: dict[str, int]
+    """What the reader counted beside: branches left out, thinking that nobody can read, ..."""
+    unread: dict[str, Unread]
+    """Keys that held text and were not read, most characters first."""
     samples: tuple[Sample, ...]
 
 
@@ -168,12 +174,18 @@ class _Tally:
 
 
 def overview(
-    items: Iterable[Item], *, near_duplicates: float | None = THRESHOLD, redact: bool = False, seed: int = 0
+    items: Iterable[Item],
+    *,
+    notes: SourceNotes | None = None,
+    near_duplicates: float | None = THRESHOLD,
+    redact: bool = False,
+    seed: int = 0,
 ) -> tuple[Overview, Families]:
     """Tally the items of a source, which are read once and not kept.
 
     Args:
         items: Transcripts and skipped rows.
+        notes: Of the options that the items are read with.
         near_duplicates: Similarity from which prompts share a family; None counts them only.
         redact: Count what masking would mask, and mask the samples.
         seed: Of the choice of samples.
@@ -202,7 +214,7 @@ def overview(
             chosen.append(transcript)
         elif (at := rng.randrange(count)) < _SAMPLES:
             chosen[at] = transcript
-    return _overview(tally, families, dropped, chosen), families
+    return _overview(tally, families, dropped, chosen, notes or SourceNotes()), families
 
 
 class _Reasons:
@@ -267,10 +279,10 @@ def _add_tools(tools: Counter[str], transcript: Transcript) -> None:
     tools["unanswered"] += sum(open_calls.values())
 
 
-def _overview(tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequence[Transcript]) -> Overview:
+def _overview(
+    tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequence[Transcript], notes: SourceNotes
+) -> Overview:
     count = len(tally.messages)
-    sizes = families.sizes()
-    largest, members = next(iter(sizes.most_common(1)), ("", 0))
     return Overview(
         records=count + sum(dropped.counts.values()),
         transcripts=count,
@@ -284,12 +296,14 @@ def _overview(tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequ
         models=dict(tally.models.most_common()),
         turns=tally.turns.read(),
         outcomes=dict(tally.outcomes.most_common()),
-        families=len(sizes),
-        largest_family=largest,
-        largest_family_transcripts=members,
+        families=len(families.sizes()),
+        family_rules=dict(sorted(notes.families.items(), key=lambda rule: -rule[1])),
+        largest_families=tuple(families.largest(_LARGEST)),
         exact_duplicates=families.exact,
         near_duplicates=families.near,
         masked=dict(tally.masked.most_common()),
+        counts=dict(notes.counts),
+        unread=dict(sorted(notes.unread.items(), key=lambda key: -key[1].characters)),
         samples=tuple(_sample(transcript, families) for transcript in chosen),
     )
 

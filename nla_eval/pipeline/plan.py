@@ -212,13 +212,18 @@ class PlannedRun:
         return "; ".join(parts)
 
 
+class NothingToReadError(InputError):
+    """A plan without a single transcript."""
+
+
 def plan_run(
     transcripts: Iterable[Transcript], instrument: Instrument, plan: ReadingPlan, progress: Progress = silent
 ) -> PlannedRun:
     """Fix replays and positions of all `transcripts`, one at a time: only what reading needs of each is kept.
 
     Raises:
-        InputError: No transcript at all, or no readable deployment transcript for a lane that needs donors.
+        NothingToReadError: No transcript at all.
+        InputError: No readable deployment transcript for a lane that needs donors.
     """
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
@@ -230,7 +235,7 @@ def plan_run(
             prepared[transcript.digest] = prepare(transcript, instrument, plan)
         meter.advance()
     if not prepared:
-        raise InputError("no transcripts to read; check the source and its filters")
+        raise NothingToReadError("no transcripts to read; check the source and its filters")
     lend = any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT)
     needing = [lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS]
     if needing and not lend:

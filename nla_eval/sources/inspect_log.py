@@ -160,15 +160,17 @@ def _fields(
 ) -> Fields:
     family = lookup(sample.metadata, options.family_key or "family")
     invalid = sample.invalidation
+    task = header.get("task")
     return Fields(
         id=f"{name}/{sample.id}/{sample.epoch}",
         messages=conversation.messages,
-        family=str(sample.id) if family is None else as_text(family),
+        family=as_text(family) if family is not None else f"{task}/{sample.id}" if task else str(sample.id),
+        family_from="task and sample" if family is None else f"'{options.family_key or 'family'}' of the metadata",
         model=conversation.model or header.get("model"),
         outcome=_outcome(sample, options),
         tools=conversation.tools,
         metadata={
-            "task": header.get("task"),
+            "task": task,
             "sample_id": str(sample.id),
             "epoch": str(sample.epoch),
             "error": sample.error.message if sample.error else None,
