@@ -64,8 +64,8 @@ class StagedReplay:
 class NLATargetAPI(ModelAPI):
     """A local open-weights target.
 
-    Model arguments (`-M`), those of `RuntimeSettings`: `dtype` (auto, float32, bfloat16, float16), `pack` (name or folder), `threads` (of the
-    CPU), `max_batch_tokens` (padded tokens of one forward), `engine`.
+    Model arguments (`-M`) are those of `RuntimeSettings`: `dtype` (auto, float32, bfloat16, float16), `pack` (name or
+    folder), `threads` (of the CPU), `max_batch_tokens` (padded tokens of one forward), `engine`.
 
     Raises:
         PrerequisiteError: A model argument is unknown or has no such value.
