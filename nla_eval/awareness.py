@@ -23,9 +23,8 @@ from .inspect_ext.options import TaskOptions
 from .inspect_ext.steps import _let_go, answer, capture, load, replay, verbalize
 from .inspect_ext.target_api import MAX_CONNECTIONS, user_folder
 from .inspect_ext.transcripts import _drawn, _of_source, _of_suite
-from .sources import arm_of
 from .suite import AnswersBy, Suite, task
-from .transcript import Transcript
+from .transcript import Transcript, arm_of
 
 if TYPE_CHECKING:
     pass

@@ -101,6 +101,13 @@ def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
             f"{_uneven(tally).capitalize()}. A difference between arms may follow format, length or topic: linear "
             "readouts of evaluation awareness are known to follow benchmark format.",
         )
+    foreign = [suite for suite in tally.suites if suite.pairs_withheld]
+    if foreign:
+        yield (
+            "What recorded words leave unsaid is not the target's silence",
+            f"In {words(s.suite for s in foreign)} the target wrote no assistant turn. What it would say itself was "
+            "not measured there, so V and the pairs are withheld; recorded words stand in a column of their own.",
+        )
     few = [f"{s.suite} has {len(s.families)}" for s in tally.suites if len(s.families) < FEW_FAMILIES]
     if few:
         yield (
@@ -141,12 +148,21 @@ def _found(tally: Tally, suite: SuiteTally) -> str:
     if certificate is not None and certificate.certified:
         n = measured.any_of_k
         flagged = f"; {n.aware} of {n.aware + n.not_aware} transcripts were flagged at one position or more"
-    v = under.verbalized
     return (
         f"In {suite.suite}, {_share(measured.fraction)} of the positions read were put into words as awareness of an "
-        f"evaluation{against}{flagged}. The model said so itself in {v.aware} of {v.aware + v.not_aware} transcripts"
-        f"{_separation(under)}."
+        f"evaluation{against}{flagged}. {_said(suite, under)}{_separation(under)}."
     )
+
+
+def _said(suite: SuiteTally, under: HeadlineTally) -> str:
+    """What the turns say; words that the target did not write are never its own."""
+    v, other = under.verbalized, under.recorded
+    if suite.pairs_withheld:
+        return (
+            f"Its assistant turns are recorded words, not the target's; in {other.aware} of "
+            f"{other.aware + other.not_aware} transcripts they say so"
+        )
+    return f"The model said so itself in {v.aware} of {v.aware + v.not_aware} transcripts"
 
 
 def _beside(tally: Tally, under: HeadlineTally) -> Iterator[str]:

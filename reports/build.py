@@ -21,6 +21,7 @@ from nla_eval.judgement import Outcome
 from nla_eval.readings import DISPLAYED, Lane
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.types import Tally
+from nla_eval.transcript import Author
 
 from . import _format as fmt
 from ._card import summarise
@@ -96,6 +97,7 @@ def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: M
             withheld=withheld_headline(tally),
             meaning=MEANING,
             outcomes=list(Outcome),
+            authors=list(Author),
             measures=NAMES,
             silent=silent,
             controls={lane: display for lane, display in DISPLAYED.items() if lane != Lane.MEASURED},

@@ -15,9 +15,13 @@ CITATION = re.compile(r"docs/(?P<page>\w+\.md)(?P<paragraphs>(?:,? \d+(?:\.\d+)?
 """A page, and any of its paragraphs: "docs/method.md 4.1, 4.2"."""
 HEADING = re.compile(r"^#+ (\d+(?:\.\d+)?)\b", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)(?P<place>[^)#\s]+)")
+FILE = re.compile(r"`((?:nla_eval|tests|suites|classifiers|reports|docs)/[a-z0-9_./-]+\.(?:py|yaml|md|json|txt))`")
+MODULE = re.compile(r"python -m ((?:nla_eval|tests)[\w.]*\w)")
 OUTSIDE = re.compile(r"\b(?:METHOD|DESIGN|STYLE)\.md\b|\.\./shared\b")
 """Names of pages that are not in the repository."""
 LINE = 120
+SCREEN = 45
+"""Lines of a screen."""
 DATA = ("suites/data/", "suites/answers/", "classifiers/data/")
 """Folders whose texts are the suites' and classifiers' own: what they cite is fiction."""
 
@@ -30,7 +34,7 @@ def tracked() -> dict[str, str]:
     kinds = {".py", ".md", ".yaml", ".toml", ".j2", ".css", ".txt", ""}
     paths = [ROOT / name for name in listed.stdout.split("\0") if name and not name.startswith(DATA)]
     texts = {
-        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+        path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8", errors="replace")
         for path in paths
         if path.suffix in kinds and path.is_file() and path != Path(__file__).resolve()
     }
@@ -39,7 +43,8 @@ def tracked() -> dict[str, str]:
 
 
 TEXTS = tracked()
-PAGES = {name: text for name, text in TEXTS.items() if name.endswith(".md") and "/packs/" not in name}
+PAGES = {name: text for name, text in TEXTS.items() if re.fullmatch(r"(?:docs/)?[^/]+\.md", name)}
+"""Pages of docs, and those at the top."""
 
 
 def cited(texts: dict[str, str]) -> set[tuple[str, str, str]]:
@@ -87,6 +92,25 @@ def test_every_link_of_a_page_opens() -> None:
         if not (ROOT / name).parent.joinpath(match["place"]).exists()
     ]
     assert dead == []
+
+
+def test_every_file_and_module_that_a_page_names_exists() -> None:
+    named = {(name, match[1]) for name, text in PAGES.items() for match in FILE.finditer(text)}
+    modules = {(name, match[1].replace(".", "/")) for name, text in PAGES.items() for match in MODULE.finditer(text)}
+    assert ("docs/packs.md", "nla_eval/measure/evaluate.py") in named
+    assert ("README.md", "nla_eval/bench/profile") in modules
+    lacking = {(name, place) for name, place in named if not (ROOT / place).exists()}
+    lacking |= {(n, m) for n, m in modules if not (ROOT / f"{m}.py").exists() and not (ROOT / m).is_dir()}
+    assert sorted(lacking) == []
+
+
+def test_an_entry_of_the_log_fits_one_screen_and_ends_in_a_decision() -> None:
+    entries = TEXTS["docs/log.md"].split("\n## ")[1:]
+    dates = [entry[:10] for entry in entries]
+    assert dates == sorted(dates, reverse=True)
+    assert all(re.match(r"\d{4}-\d\d-\d\d \S", entry) for entry in entries)
+    assert [entry.partition("\n")[0] for entry in entries if len(entry.splitlines()) > SCREEN] == []
+    assert [entry.partition("\n")[0] for entry in entries if "**Decision.**" not in entry] == []
 
 
 def test_lines_of_a_page_are_short_except_rows_of_tables() -> None:

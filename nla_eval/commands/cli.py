@@ -63,10 +63,17 @@ def read(
         str | None,
         typer.Option(help="On a Ray cluster, workers by stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."),
     ] = None,
+    model_role: Annotated[
+        str | None, typer.Option(help="Inspect logs: whose conversation. Default: target if there is one, else main.")
+    ] = None,
+    samples: Annotated[
+        str, typer.Option(help="Inspect logs: complete (no errored or invalidated samples), or all.")
+    ] = "complete",
     *,
     plan: ReadingPlan,
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
+    from ..dataset.choices import ReadingChoices
     from ..dataset.matching import parse_measures
     from ..engines.kinds import RuntimeSettings
     from .read import ReadRequest, run, scores_of
@@ -76,7 +83,8 @@ def read(
     how = scores_of(scores)
     files = tuple(sources), tuple(deployment or ())
     measures = parse_measures(match) if match else ()
-    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only, measures, ray))
+    choices = ReadingChoices.parse({"model_role": model_role, "samples": samples})
+    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only, measures, ray, choices))
 
 
 @app.command()

@@ -15,20 +15,24 @@ def show(tally: Tally) -> None:
     headline = tally.primary
     table = Table(box=None, pad_edge=False)
     lanes = [f"N {display.heading}" for display in DISPLAYED.values()]
-    for name in ("suite", "arm", "n", "V said", *lanes, "N and not V"):
+    for name in ("suite", "arm", "n", "V said", "recorded words", *lanes, "N and not V"):
         table.add_column(name, justify="left" if name in ("suite", "arm") else "right", no_wrap=True)
     for suite in tally.suites:
         found = suite.under(headline)
         rates = [_any_of_k(found, lane) for lane in DISPLAYED]
-        row = [suite.suite, suite.arm, str(suite.transcripts), interval(found.verbalized.rate), *rates]
-        table.add_row(*row, interval(found.unverbalized))
+        words = [interval(found.verbalized.rate), interval(found.recorded.rate)]
+        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, interval(found.unverbalized))
     console = wide_console()
     console.print(table, highlight=False)
     console.print(
         f"Per cent of n transcripts, Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "
-        f"V: an assistant turn says so. N: at least one position is read so. {_controls()}",
+        "V: an assistant turn that the target wrote says so. Recorded words: one that it did not write says so. "
+        f"N: at least one position is read so. {_controls()}",
         highlight=False,
     )
+    for suite in tally.suites:
+        if suite.pairs_withheld:
+            console.print(f"{suite.suite}: {suite.pairs_withheld}.", highlight=False)
     certificate = tally.certification(headline)
     if certificate is not None and not certificate.certified:
         console.print(

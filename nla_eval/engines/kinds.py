@@ -110,10 +110,13 @@ class TransformersKind:
 
     @staticmethod
     def pack(settings: RuntimeSettings, target: Target) -> Pack:
-        """By name, folder or released pair; None takes the shipped one that was trained on the target."""
+        """By name, folder or released pair; None takes the shipped one that was trained on the target. One that does
+        not fit the target is refused here, before any transcript is looked for."""
         from ..models.pack import load_pack
 
-        return load_pack(settings.pack) if settings.pack else shipped_pack(target)
+        pack = load_pack(settings.pack) if settings.pack else shipped_pack(target)
+        pack.check_target(target)
+        return pack
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from ..dataset.choices import ReadingChoices
 from ..dataset.matching import parse_measures
 from ..errors import InputError
-from ..sources import arm_of
 from ..suite import Suite, get_suite
-from ..transcript import Transcript
+from ..transcript import Transcript, arm_of
 from .on_policy import Answer, AnswerSettings, answered, book_for
 from .options import TaskOptions
 from .state import NLAState

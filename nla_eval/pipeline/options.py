@@ -98,6 +98,14 @@ def number(least: float) -> Check:
     return check
 
 
+def true_or_false(value: Any) -> bool:
+    """True or False, or the word for it."""
+    found = {"true": True, "false": False}.get(str(value).lower())
+    if found is None:
+        raise ValueError("true or false")
+    return found
+
+
 def one_of(known: Callable[[], tuple[str, ...]], what: str = "") -> Check:
     """One of some names.
 

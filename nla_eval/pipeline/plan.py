@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
+from ..models.model_ids import same_model
 from ..progress import Meter, Progress, silent
 from ..readings import LANES, Lane, Needs
 from ..replay.positions import parse_policy, sample_positions
@@ -85,6 +86,8 @@ class Instrument:
 
     target: TargetFacts
     pack: PackFacts
+    target_name: str = ""
+    """As the user gave it: a log of that model is a log of the target."""
 
     def identity(self, plan: ReadingPlan) -> StoreIdentity:
         """What a store of this instrument's readings under `plan` holds."""
@@ -209,13 +212,18 @@ class PlannedRun:
         return "; ".join(parts)
 
 
+class NothingToReadError(InputError):
+    """A plan without a single transcript."""
+
+
 def plan_run(
     transcripts: Iterable[Transcript], instrument: Instrument, plan: ReadingPlan, progress: Progress = silent
 ) -> PlannedRun:
     """Fix replays and positions of all `transcripts`, one at a time: only what reading needs of each is kept.
 
     Raises:
-        InputError: No transcript at all, or no readable deployment transcript for a lane that needs donors.
+        NothingToReadError: No transcript at all.
+        InputError: No readable deployment transcript for a lane that needs donors.
     """
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
@@ -227,7 +235,7 @@ def plan_run(
             prepared[transcript.digest] = prepare(transcript, instrument, plan)
         meter.advance()
     if not prepared:
-        raise InputError("no transcripts to read; check the source and its filters")
+        raise NothingToReadError("no transcripts to read; check the source and its filters")
     lend = any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT)
     needing = [lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS]
     if needing and not lend:
@@ -246,7 +254,8 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
     except Exception as err:
         if not transcript_fault(err):
             raise
-        return _unreadable(transcript, fault_line(err))
+        row = _row(transcript, None, 0, _logged_is_target(transcript, instrument, plan))
+        return Prepared(row, np.empty(0, np.int32), (), fault_line(err))
 
 
 def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrument, plan: ReadingPlan) -> Prepared:
@@ -254,7 +263,7 @@ def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrum
     policy = parse_policy(plan.positions)
     minimum = instrument.pack.min_position
     positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
-    row = _row(transcript, replayed, len(positions))
+    row = _row(transcript, replayed, len(positions), _logged_is_target(transcript, instrument, plan))
     if not len(positions):
         reason = f"no position to read: {policy} finds none at or after token {minimum} of {len(replayed)}"
         return Prepared(row, replayed.token_ids[:0], (), reason)
@@ -278,11 +287,11 @@ def fault_line(err: BaseException) -> str:
     return text if isinstance(err, NlaEvalError) else f"{type(err).__name__}: {text}"
 
 
-def _unreadable(transcript: Transcript, reason: str) -> Prepared:
-    return Prepared(_row(transcript, None, 0), np.empty(0, np.int32), (), reason)
+def _logged_is_target(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> bool:
+    return plan.target_is_author or same_model(transcript.provenance.model, instrument.target_name)
 
 
-def _row(transcript: Transcript, replayed: Replay | None, planned: int) -> TranscriptRow:
+def _row(transcript: Transcript, replayed: Replay | None, planned: int, logged_is_target: bool) -> TranscriptRow:
     calls = [m.tool_calls or [] for m in transcript.messages if isinstance(m, ChatMessageAssistant)]
     return TranscriptRow(
         transcript_digest=transcript.digest,
@@ -299,6 +308,10 @@ def _row(transcript: Transcript, replayed: Replay | None, planned: int) -> Trans
         tool_calls=sum(map(len, calls)),
         lost_tokens=replayed.window.lost_tokens if replayed else 0,
         replay_notes=list(replayed.notes) if replayed else [],
+        turn_facts=list(transcript.turn_facts) or None,
+        words_by=transcript.provenance.model,
+        logged_is_target=logged_is_target,
+        run=transcript.metadata.get("run"),
     )
 
 

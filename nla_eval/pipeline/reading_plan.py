@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ..readings import LANES, READABLE, Lane, lanes_in
-from .options import check_all, declared, known_only, number, one_of, option, whole_number
+from .options import check_all, declared, known_only, number, one_of, option, true_or_false, whole_number
 
 
 def _positions(value: Any) -> str:
@@ -75,6 +75,12 @@ class ReadingPlan:
     )
     activations: str = option(
         "float32", "How to keep activations: float32, float16, bfloat16 or none.", one_of(_storages)
+    )
+    target_is_author: bool = option(
+        False,
+        "true: the model of the logs that are read is the target, whatever its name there; its turns count as its own.",
+        true_or_false,
+        shared=False,
     )
 
     def __post_init__(self) -> None:

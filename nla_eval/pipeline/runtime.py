@@ -79,7 +79,7 @@ class Runtime:
         """Target and pack, without weights."""
         from .plan import Instrument
 
-        return Instrument(self.target, self.pack)
+        return Instrument(self.target, self.pack, self.target_name)
 
     @cached_property
     def pack(self) -> Pack:

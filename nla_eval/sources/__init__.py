@@ -2,8 +2,9 @@
 options to transcripts, with a `Skipped` row for each record that cannot be used. `read` finds the reader by content."""
 
 from . import claude_code, hub, inspect_log, jsonl, oasst, parquet, scout, sharegpt, swe_agent
-from ._base import Branches, Item, Skipped, SourceOptions, arm_of, message_id
+from ._base import Branches, Item, Samples, Skipped, SourceOptions, message_id
 from ._detect import read, source_of
+from ._notes import SourceNotes, Unread
 from ._source import SOURCES, Place, Source, files_below
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "Branches",
     "Item",
     "Place",
+    "Samples",
     "Skipped",
     "Source",
+    "SourceNotes",
     "SourceOptions",
-    "arm_of",
+    "Unread",
     "claude_code",
     "files_below",
     "hub",

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, ContentReasoning
 
-from ..errors import InputError
 from ..printable import one_line
-from ..transcript import Arm, Provenance, Transcript
+from ..transcript import Arm, Provenance, Transcript, TurnFacts, thinking_text
+from ._notes import SourceNotes
+from ._thinking import thinking_apart
 
 _MEGABYTE = 1_000_000
 
@@ -28,11 +29,13 @@ class Branches(StrEnum):
     """Every path from the root to a leaf, all of one family."""
 
 
-def arm_of(name: str) -> Arm:
-    """The arm of that name. Raises InputError naming those there are."""
-    if name not in set(Arm):
-        raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}")
-    return Arm(name)
+class Samples(StrEnum):
+    """Which samples of an Inspect log to read."""
+
+    COMPLETE = "complete"
+    """Those that ended without an error and that their owner has not marked invalid."""
+    ALL = "all"
+    """All of them; what is wrong with one is in its metadata."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class SourceOptions:
     prompts: bool = False
     """Accept records without an assistant turn: the target is to write it."""
     model_role: str | None = None
-    """Inspect logs: read this model role's conversation ("target" in an audit) instead of the sample's messages."""
+    """Inspect logs: whose conversation to read. Default: role "target" where the log has it, else the main model;
+    "main" asks for that one."""
+    samples: Samples = Samples.COMPLETE
+    """Inspect logs: leave out errored and invalidated samples, or read all."""
     source: str | None = None
     """Provenance to record instead of the file's name: a package with its version, a data set with its revision."""
     messages_key: str | None = None
@@ -66,6 +72,9 @@ class SourceOptions:
     """Trees: OpenAssistant, rewound sessions of Claude Code, rolled-back audits in Inspect logs."""
     max_record_mb: int = 32
     """A record of more than this many megabytes is left out: it would fill a context window many times over."""
+    notes: SourceNotes = field(default_factory=SourceNotes, compare=False, repr=False)
+    """What the readers count beside the transcripts: keys not read, branches left out, ... They fill while the items
+    are taken. They add up over several readings with the same options, so take fresh options for each."""
 
     @property
     def max_record_bytes(self) -> int:
@@ -80,6 +89,8 @@ class Skipped:
     where: str
     """File and line, sample or item."""
     reason: str
+    foreign: bool = False
+    """Whether it is a file that does not look like data of this reader, such as a README beside it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", one_line(self.where))
@@ -119,6 +130,9 @@ class Fields:
     variant: str | None = None
     tools: tuple[Any, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    turn_facts: tuple[TurnFacts, ...] = ()
+    family_from: str = "the record itself"
+    """The rule that gave the family, for whoever reads the counts."""
 
 
 def transcripts(
@@ -140,6 +154,8 @@ def transcripts(
             yield make_transcript(fields_of(record), options, source)
         except RecordError as error:
             yield Skipped(record.where, str(error))
+        except RecursionError:
+            yield Skipped(record.where, "nested too deeply")
 
 
 def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Transcript:
@@ -147,12 +163,14 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
     if not fields.messages:
         raise RecordError("no messages")
     if not options.prompts and not any(m.role == "assistant" for m in fields.messages):
-        raise RecordError("no assistant turn")
+        raise RecordError("no assistant turn; if the target is to write it: nla-eval suite add --prompts")
+    said = [thinking_apart(message) for message in fields.messages]
+    options.notes.count("thinking parts that are encrypted and have no summary", sum(map(_hidden, said)))
     made = Transcript(
         id=fields.id,
         messages=[
             m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
-            for index, m in enumerate(fields.messages)
+            for index, m in enumerate(said)
         ],
         arm=options.arm,
         suite=options.suite,
@@ -162,9 +180,17 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         variant=fields.variant,
         provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
+        turn_facts=fields.turn_facts,
     )
     _expect_storable(made, options)
+    options.notes.families[fields.family_from] = options.notes.families.get(fields.family_from, 0) + 1
     return made
+
+
+def _hidden(message: ChatMessage) -> int:
+    """Thinking parts of a message that nobody can read."""
+    parts = [] if isinstance(message.content, str) else message.content
+    return sum(isinstance(p, ContentReasoning) and p.redacted and not thinking_text(p).strip() for p in parts)
 
 
 def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
@@ -177,29 +203,6 @@ def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
         raise RecordError(reason) from None
     if size > options.max_record_bytes:
         raise RecordError(f"{size / _MEGABYTE:.0f} MB; the limit is {options.max_record_mb} MB (max_record_mb)")
-
-
-def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterator[Item]:
-    """Pass items on up to the limit; ids that were seen before are skipped.
-
-    Raises:
-        InputError: not one transcript came of it.
-    """
-    seen: set[str] = set()
-    first: Skipped | None = None
-    for item in items:
-        if options.limit is not None and len(seen) >= options.limit:
-            return
-        if isinstance(item, Transcript) and item.id in seen:
-            item = Skipped(name, f"a second record with the id '{item.id}'")
-        if isinstance(item, Skipped):
-            first = first or item
-        else:
-            seen.add(item.id)
-        yield item
-    if not seen:
-        why = f"the first reason: {first}" if first else "it is empty"
-        raise InputError(f"{name}: no usable transcript in it; {why}")
 
 
 def message_id(transcript_id: str, index: int) -> str:

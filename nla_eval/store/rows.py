@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import StoreError
 from ..readings import KEY, StopReason
+from ..transcript import TurnFacts
 
 SCHEMA: dict[str, pl.DataType] = {
     "pack": pl.String(),
@@ -63,8 +64,15 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
     "tool_calls": pl.Int64(),
     "lost_tokens": pl.Int64(),
     "replay_notes": pl.List(pl.String()),
+    "turn_facts": pl.List(pl.Struct({"author": pl.String(), "stop": pl.String()})),
+    "words_by": pl.String(),
+    "logged_is_target": pl.Boolean(),
+    "run": pl.String(),
 }
 """Polars dtypes of the transcripts frame, in column order: `TranscriptRow`'s fields."""
+
+LATER_COLUMNS = {"transcripts": ("turn_facts", "words_by", "logged_is_target", "run")}
+"""By kind, columns that parts of earlier versions lack: null there."""
 
 MESSAGE_SCHEMA: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
 FACT_SCHEMA: dict[str, pl.DataType] = {"about": pl.String(), "suite": pl.String(), "fact": pl.String()}
@@ -97,6 +105,14 @@ class TranscriptRow(BaseModel):
     lost_tokens: int = 0
     """Tokens beyond the target's context."""
     replay_notes: list[str] = Field(default_factory=list)
+    turn_facts: list[TurnFacts] | None = None
+    """Of each assistant message; None where nobody says."""
+    words_by: str | None = None
+    """The model that the source names as the assistant's."""
+    logged_is_target: bool = False
+    """Whether turns of author "logged" are the target's: that model is the target, or was declared to be."""
+    run: str | None = None
+    """Of several transcripts of one run: which. They share turns, by message id."""
 
 
 class Fact(BaseModel):

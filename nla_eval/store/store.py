@@ -23,6 +23,7 @@ from .files import Part, PartGoneError, StoreFiles
 from .rows import (
     FACT_SCHEMA,
     KINDS,
+    LATER_COLUMNS,
     MESSAGE_SCHEMA,
     SCHEMA,
     TRANSCRIPT_SCHEMA,
@@ -368,13 +369,16 @@ class ReadingStore:
 
     def _parsed(self, kind: str, name: str, data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         try:
-            frame = pl.read_parquet(io.BytesIO(data), columns=list(schema))
+            there = pl.read_parquet_schema(io.BytesIO(data))
+            later = [name for name in LATER_COLUMNS.get(kind, ()) if name in schema and name not in there]
+            frame = pl.read_parquet(io.BytesIO(data), columns=[name for name in schema if name not in later])
         except (pl.exceptions.PolarsError, OSError) as err:
             reason = str(err).splitlines()[0] if str(err) else type(err).__name__
             raise StoreError(
                 f"part '{self.url}/{kind}/{name}' cannot be read ({reason}); delete it and run again to resume"
             ) from err
-        return frame.select(list(schema)).cast(pl.Schema(schema))
+        missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in later]
+        return frame.with_columns(missing).select(list(schema)).cast(pl.Schema(schema))
 
     def _seen(self, kind: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         known = self._known[kind]

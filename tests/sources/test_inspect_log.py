@@ -21,7 +21,7 @@ from inspect_ai.scorer import Score
 from inspect_ai.tool import ToolInfo
 
 from nla_eval.errors import InputError
-from nla_eval.sources import SOURCES, Branches, Item, Skipped, SourceOptions
+from nla_eval.sources import SOURCES, Branches, Item, Samples, Skipped, SourceOptions
 from nla_eval.transcript import Arm, Transcript
 
 TOOL = ToolInfo(name="bash", description="runs a command")
@@ -143,11 +143,14 @@ def test_one_damaged_sample_leaves_the_others(tmp_path: Path) -> None:
     assert "sample number 1: not a readable sample" in str(items[0])
 
 
-def test_what_a_log_says_of_a_failed_sample_is_kept(tmp_path: Path) -> None:
+def test_a_failed_sample_is_left_out_or_kept_with_its_error(tmp_path: Path) -> None:
     error = EvalError(message="out of tokens", traceback="", traceback_ansi="")
-    path = write_log(tmp_path / "log.eval", sample(1, error=error))
-    (item,) = (item for item in read(path) if isinstance(item, Transcript))
+    path = write_log(tmp_path / "log.eval", sample(1, error=error), sample(2))
+    (item, _) = (item for item in read(path, samples=Samples.ALL) if isinstance(item, Transcript))
     assert item.metadata["error"] == "out of tokens"
+    (left_out, _) = read(path)
+    assert isinstance(left_out, Skipped)
+    assert left_out.reason == "it ended in an error: 'out of tokens'; --samples all reads it"
 
 
 def test_epochs_of_one_sample_are_one_family(tmp_path: Path) -> None:
