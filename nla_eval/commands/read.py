@@ -179,7 +179,9 @@ def _setting(runtime: Runtime) -> Setting:
     )
 
 
-def _transcripts(request: ReadRequest, facts: list[Fact], unwritten: dict[str, int]) -> Iterator[Transcript]:
+def _transcripts(
+    request: ReadRequest, facts: list[Fact], unwritten: dict[str, int] | None = None
+) -> Iterator[Transcript]:
     """Checks every name at once, so that a typing mistake costs no reading; transcripts then come lazily.
 
     Args:
@@ -187,6 +189,7 @@ def _transcripts(request: ReadRequest, facts: list[Fact], unwritten: dict[str, i
         facts: Is given what is known of whole suites; of a matched arm, once its first transcript was taken.
         unwritten: Is given, by suite, how many answers a plan does without because the target has not written them.
     """
+    unwritten = {} if unwritten is None else unwritten
     arm_of(request.arm)
     named = [(name, request.arm) for name in request.sources]
     named += [(name, Arm.DEPLOYMENT.value) for name in request.deployment]

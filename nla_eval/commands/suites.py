@@ -176,7 +176,7 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
         answers_by=AnswersBy.TARGET if request.choices.prompts else AnswersBy.RECORDED,
         notes=[
             *(f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped),
-            *[f"Read although they ended early or in error: {_counts(found.turns.kept)}"] * bool(found.turns.kept),
+            *([f"Read although they ended early or in error: {_counts(found.turns.kept)}"] if found.turns.kept else []),
             *_notes(found),
         ],
         family_count=found.families,

@@ -74,19 +74,24 @@ class Families:
 
         self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
 
-    def add(self, transcript: Transcript) -> None:
+    def add(self, transcript: Transcript, shown: Transcript | None = None) -> None:
         """Take a transcript in; its family grows together with that of a near-duplicate.
 
         Only the first prompt of a group of near-duplicates is compared with later ones, so every prompt is near the
         first of its group, and no chain of small steps joins prompts that are not alike (leader clustering, Hartigan
         1975). Short prompts are joined where they are copies, together with their system prompt, and never else: in a
         short text a template or a greeting is most of the words.
+
+        Args:
+            transcript: As it was read.
+            shown: As it may be shown, where something in it is masked.
         """
         family = transcript.family
         self._of[transcript.id] = family
         self._parent.setdefault(family, family)
         text = prompt_text(transcript)
-        self._opening.setdefault(family, text[:_OPENING])
+        if family not in self._opening:
+            self._opening[family] = (prompt_text(shown) if shown else text)[:_OPENING]
         words = _words(text)
         if not words:
             return

@@ -207,7 +207,7 @@ def overview(
             tally.masked.update(masked)
             transcript = item.model_copy(update={"messages": messages})
         _add(tally, transcript)
-        families.add(item)
+        families.add(item, transcript)
         count += 1
         # Reservoir sampling (Vitter 1985, algorithm R): every transcript is as likely to be shown.
         if len(chosen) < _SAMPLES:

@@ -265,9 +265,23 @@ class _Builder:
 
     def _fold_asides(self, turn: Turn) -> None:
         """What was said beside a turn that went on is a part of what the model saw next, not a branch."""
-        aside = {child for child in turn.children if not child.children and all(line.aside for line in child.lines)}
+        answers = [child.lines[0].number for child in turn.children if child.lines[0].kind == "assistant"]
+        answered = max(answers, default=-1)
+        aside = {child for child in turn.children if not child.children and _is_aside(child, answered)}
         turn.asides += [line for child in turn.children if child in aside for line in child.lines]
         turn.children = [child for child in turn.children if child not in aside]
+
+
+def _is_aside(turn: Turn, answered: int) -> bool:
+    """Whether a turn that nothing follows came while the agent worked: it says so, or the agent went on after it.
+
+    A turn that the user took back is followed by another one of the user's.
+
+    Args:
+        turn: Beside others.
+        answered: The line of the newest answer beside it.
+    """
+    return all(line.aside or (line.kind == "user" and line.number < answered) for line in turn.lines)
 
 
 def _has_answer(turn: Turn | None) -> bool:

@@ -144,6 +144,14 @@ GRAPHS: dict[str, tuple[list[Any], list[list[str]]]] = {
          answer("b", "p")],
         [["u", "A", "of A", "wait", "and this", "b"]],
     ),
+    "a user's turn beside the answer that came after it": (
+        [user("u", None), call("a", "u", "A", "M"), user("q", "a", "wait"), back("r", "a", "A"), answer("b", "r")],
+        [["u", "A", "of A", "wait", "b"]],
+    ),
+    "a user's turn beside an answer that came before it is a rewound one": (
+        [user("u", None), call("a", "u", "A", "M"), back("r", "a", "A"), answer("b", "r"), user("q", "r", "other")],
+        [["u", "A", "of A", "b"]],
+    ),
     "a turn that only the queue has": (
         [user("u", None), call("a", "u", "A", "M"),
          {"type": "queue-operation", "operation": "enqueue", "content": "wait", "sessionId": "s1"},

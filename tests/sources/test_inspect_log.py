@@ -72,7 +72,7 @@ def test_messages_tools_model_and_family_are_read(tmp_path: Path, suffix: str) -
     assert [m.text for m in first.messages] == ["hi", "hello"]
     assert [t.name for t in first.tools] == ["bash"]
     assert (first.family, first.provenance.model, first.id) == ("leak", "provider/main", f"log.{suffix}/1/1")
-    assert str(second) == f"log.{suffix} sample 2 epoch 1: no assistant turn"
+    assert str(second).startswith(f"log.{suffix} sample 2 epoch 1: no assistant turn; ")
 
 
 def test_the_targets_side_of_an_audit_is_read_by_its_role(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_compacted_conversation_is_read_as_the_model_saw_it(tmp_path: Path) ->
     assert [m.text for m in before.messages] == ["task", "first", "go on", "second"]
     assert [m.text for m in after.messages] == ["a summary", "third"]
     assert (before.id, after.id) == ("log.eval/1/1#1", "log.eval/1/1#2")
-    assert before.family == after.family == "1"
+    assert before.family == after.family == "audit/1"
 
 
 def test_branches_of_a_rolled_back_audit_are_read_where_asked_for(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_failed_sample_is_left_out_or_kept_with_its_error(tmp_path: Path) -> N
 def test_epochs_of_one_sample_are_one_family(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.eval", sample(1), sample(1, epoch=2))
     items = [item for item in read(path) if isinstance(item, Transcript)]
-    assert [item.family for item in items] == ["1", "1"]
+    assert [item.family for item in items] == ["audit/1", "audit/1"]
     assert len({item.id for item in items}) == 2
 
 
