@@ -84,7 +84,11 @@ def read(
     files = tuple(sources), tuple(deployment or ())
     measures = parse_measures(match) if match else ()
     choices = ReadingChoices.parse({"model_role": model_role, "samples": samples})
-    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only, measures, ray, choices))
+    run(
+        ReadRequest(
+            *files, out, plan, settings, arm, limit, retry_errors, how, plan_only, measures, ray, choices=choices
+        )
+    )
 
 
 @app.command()

@@ -97,8 +97,7 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
         say: Told the plan and what it will take, before weights are loaded.
     """
     facts: list[Fact] = []
-    unwritten: dict[str, int] = {}
-    transcripts = _transcripts(request, facts, unwritten)
+    transcripts = _transcripts(request, facts, {})
     stages = _stages(request)
     runtime = runtime_for(request.settings)
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))

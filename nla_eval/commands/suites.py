@@ -46,7 +46,6 @@ def {name}(**options: Any) -> Task:
     return awareness_task(SUITE, **options)
 '''
 _FEW = 8
-_MOST = 40
 _AUTHORS = {
     Author.TARGET: "the target",
     Author.LOGGED: "the log's model (the target's where that is the target)",
@@ -54,6 +53,7 @@ _AUTHORS = {
     Author.GIVEN: "nobody (prefill, few-shot, injected)",
     Author.AGENT: "another agent",
 }
+_MOST = 40
 
 
 @dataclass(frozen=True)

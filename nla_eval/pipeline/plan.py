@@ -91,15 +91,15 @@ class Instrument:
 
     def identity(self, plan: ReadingPlan) -> StoreIdentity:
         """What a store of this instrument's readings under `plan` holds."""
-        shared = {
+        shared: dict[str, Any] = {
             name: getattr(plan, name)
             for name, (what, default) in declared(ReadingPlan).items()
             # An option that came later is named only where it is not at its default: older stores do not name it.
             if what.shared and (name in StoreIdentity.model_fields or getattr(plan, name) != default)
         }
         shared["max_new_tokens"] = plan.max_new_tokens or self.pack.max_new_tokens
-        of = {"pack": self.pack.id, "layer": self.pack.layer, "d_model": self.pack.d_model}
-        return StoreIdentity(target=self.target.hash, **of, **shared)
+        pack = self.pack
+        return StoreIdentity(pack=pack.id, target=self.target.hash, layer=pack.layer, d_model=pack.d_model, **shared)
 
 
 def sampling_of(identity: StoreIdentity) -> Sampling:

@@ -127,8 +127,8 @@ def turn_facts(messages: Sequence[ChatMessage], given: Sequence[Answer]) -> tupl
         if id(answer) not in taken:
             by_words[_words(answer.message)].append(answer)
     facts = []
-    for turn, answer in zip(turns, found, strict=True):
-        match = answer or _by_words(turn, by_words.get(_words(turn), []))
+    for turn, named in zip(turns, found, strict=True):
+        match = named or _by_words(turn, by_words.get(_words(turn), []))
         if match is None or not _said(turn, match.message) or _continued(turn, match, by_id):
             facts.append(TurnFacts(author=Author.GIVEN))
         else:
@@ -151,7 +151,7 @@ def _main(calls: Sequence[ModelEvent], sample: EvalSample, model: str | None) ->
 def _path(spans: Mapping[str, SpanBeginEvent], span_id: str | None) -> Iterator[SpanBeginEvent]:
     """The spans around an event, innermost first."""
     seen: set[str] = set()
-    while span_id in spans and span_id not in seen:
+    while span_id is not None and span_id in spans and span_id not in seen:
         seen.add(span_id)
         yield spans[span_id]
         span_id = spans[span_id].parent_id

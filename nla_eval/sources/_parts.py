@@ -100,7 +100,7 @@ def _known(part: Mapping[str, Any], kind: str) -> Content | None:
 
 def transcript_of(holder: Mapping[str, Any]) -> str:
     """The words of a sound: the "transcript" beside it or in it; empty where there is none."""
-    inner = next((holder[key] for key in _AUDIO if isinstance(holder.get(key), Mapping)), {})
+    inner: Mapping[str, Any] = next((holder[key] for key in _AUDIO if isinstance(holder.get(key), Mapping)), {})
     words = holder.get("transcript") or inner.get("transcript")
     return words if isinstance(words, str) else ""
 

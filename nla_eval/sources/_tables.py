@@ -87,7 +87,7 @@ def holds_text(kind: pyarrow.DataType) -> bool:
         return holds_text(kind.value_type)
     if pyarrow.types.is_struct(kind):
         return any(holds_text(kind.field(index).type) for index in range(kind.num_fields))
-    return pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
 
 
 def without_nulls(value: Any) -> Any:

@@ -170,8 +170,8 @@ def _fields(
     name: str, header: Mapping[str, Any], sample: EvalSample, conversation: Conversation, options: SourceOptions
 ) -> Fields:
     family = lookup(sample.metadata, options.family_key or "family")
-    task = header.get("task")
     invalid = sample.invalidation
+    task = header.get("task")
     return Fields(
         id=f"{name}/{sample.id}/{sample.epoch}",
         messages=conversation.messages,

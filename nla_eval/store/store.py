@@ -190,10 +190,10 @@ class ReadingStore:
         """Refuse a plan that is not this store's. Raises StoreError naming the first field that differs."""
         held, wanted = self.identity.model_dump(), asked.model_dump()
         for name in {**held, **wanted}:
-            was, now = held.get(name), wanted.get(name)
-            if was != now:
+            if held.get(name) != wanted.get(name):
+                was, now = (repr(of[name]) if name in of else "at its default" for of in (held, wanted))
                 raise StoreError(
-                    f"store '{self.url}' was made with {name} {was!r}, this run has {now!r}; "
+                    f"store '{self.url}' was made with {name} {was}, this run has {now}; "
                     f"give a new folder with --out, or run with the store's {name}"
                 )
 

@@ -227,7 +227,7 @@ def _withheld(board: _Board, rows: Sequence[int]) -> str:
         return ""
     transcripts = board.found.transcripts
     named = transcripts["words_by"].to_list() if "words_by" in transcripts.columns else [None] * transcripts.height
-    models = sorted({named[i] for i in rows} - {None}, key=str)
+    models = sorted({str(named[i]) for i in rows if named[i] is not None})
     whose = f"the assistant turns are recorded words of {', '.join(models)}" if models else "nobody says who wrote them"
     logged = board.found.recorded.filter(pl.col("author") == Author.LOGGED.value)["transcript_digest"]
     declare = bool({*logged} & {board.lanes[Lane.MEASURED][i].digest for i in rows})
