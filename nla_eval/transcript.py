@@ -15,13 +15,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool,
 from inspect_ai.tool import ToolInfo
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
-class Arm(StrEnum):
-    """Which side of a comparison a transcript stands on."""
-
-    EVALUATION = "evaluation"
-    DEPLOYMENT = "deployment"
-    MONITOR = "monitor"
+from .cards.arm import Arm as Arm
 
 
 class Author(StrEnum):

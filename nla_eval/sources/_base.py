@@ -7,25 +7,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from inspect_ai.model import ChatMessage
 
+from ..cards.choices import Branches as Branches
 from ..errors import InputError
 from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript
 
 _MEGABYTE = 1_000_000
-
-
-class Branches(StrEnum):
-    """What to read where one record holds a tree of conversations."""
-
-    BEST = "best"
-    """One: the best-ranked path, or the one the model was on last."""
-    ALL = "all"
-    """Every path from the root to a leaf, all of one family."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
 from pydantic import ValidationError
 
-from ..dataset.design import Design
+from ..cards.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
 from ..judgement import Classifier

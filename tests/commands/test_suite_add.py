@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from nla_eval import suite
 from nla_eval.awareness import awareness
 from nla_eval.commands.cli import app
-from nla_eval.commands.suites import available
+from nla_eval.commands.suite_list import available
 from nla_eval.errors import InputError
 from nla_eval.suite import AnswersBy, SuiteCard, suite_of
 from nla_eval.transcript import Arm
@@ -81,12 +81,12 @@ def test_changed_or_missing_data_is_refused_with_the_mend(tmp_path: Path) -> Non
     path = data(tmp_path)
     add(path, tmp_path)
     made = suite_of(tmp_path / "suites" / "mine.yaml")
-    assert available(made) == "offline"
+    assert available(made.card, tmp_path / "suites") == "offline"
     path.write_text(path.read_text() + "\n")
     with pytest.raises(InputError, match=r"'mine.jsonl' has changed: .*suite add --force"):
         list(made.load())
     path.unlink()
-    assert available(made) == "no: '../mine.jsonl' is not there"
+    assert available(made.card, tmp_path / "suites") == "no: '../mine.jsonl' is not there"
     with pytest.raises(InputError, match=r"'mine.jsonl' is not there"):
         list(made.load())
 
