@@ -19,7 +19,6 @@ from ..errors import InputError
 from ..judgement import Classifier, Judgement, Label, Outcome, Rubric
 from ..readings import KEY, StopReason
 from ..registry import Registry
-from ..transcript import Transcript
 from .turns import discount_restatement, prompt_sentences, turn_texts
 
 CLASSIFIERS: Registry[Callable[..., Classifier]] = Registry("classifier")
@@ -55,7 +54,7 @@ TURN_SCHEMA: dict[str, pl.DataType] = {
     **_VERDICT,
     "text": pl.String(),
 }
-"""Polars dtypes of `judge_turns`: message index and part ("thinking", "text", "tool_call"), judgement, judged text."""
+"""Polars dtypes of judged turns: message index and part ("thinking", "text", "tool_call"), judgement, judged text."""
 
 _UNJUDGED = {
     StopReason.TRUNCATED.value: Outcome.TRUNCATED,
@@ -135,11 +134,6 @@ async def judge_readings(readings: pl.DataFrame, classifier: Classifier) -> pl.D
         judgement = _passed_through(row, classifier) or verdicts[row["explanation"]]
         table.append({name: row[name] for name in KEY} | _columns(judgement))
     return pl.DataFrame(table, schema=JUDGEMENT_SCHEMA)
-
-
-async def judge_turns(transcript: Transcript, classifier: Classifier) -> pl.DataFrame:
-    """Judge what the model said in a transcript, under the same rubric as its readings; see `judge_messages`."""
-    return await judge_messages(transcript.messages, transcript.digest, classifier)
 
 
 async def judge_messages(messages: Sequence[ChatMessage], digest: str, classifier: Classifier) -> pl.DataFrame:

@@ -114,11 +114,6 @@ def finite_activations(prepared: Prepared, captured: Captured) -> StoredActivati
     return StoredActivations(prepared.positions[finite], captured.activations[finite])
 
 
-def drafts_of(prepared: Prepared, lanes: Sequence[Lane], draws: int, controls: ControlLanes) -> list[Draft]:
-    """Every draft of one transcript: position by position, lane by lane, draw by draw."""
-    return [draft_of(site, lane, draw, controls) for site in prepared.sites for lane in lanes for draw in range(draws)]
-
-
 def verbalize_stage(
     engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity, sampling: Sampling
 ) -> list[Drawn]:

@@ -281,14 +281,3 @@ def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
 def _first_of_each(transcripts: pl.DataFrame) -> pl.DataFrame:
     keys = ["arm", "suite", "transcript_digest"]
     return transcripts.sort(*keys, "transcript_id").unique(keys, keep="first", maintain_order=True)
-
-
-def flat(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Nested facts as dotted names and text, for printing."""
-    found: dict[str, str] = {}
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            found |= {f"{name}.{inner}": text for inner, text in flat(value).items()}
-        else:
-            found[str(name)] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return found
