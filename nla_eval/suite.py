@@ -17,9 +17,10 @@ from inspect_ai.tool import Tool
 
 from ._rooms import load_room
 from .cards.arm import Arm
-from .cards.card import SLUG, AnswersBy, Needs, SuiteCard, card_beside
+from .cards.card import SLUG, SuiteCard, card_beside
 from .cards.choices import SuiteData
 from .cards.design import Design
+from .cards.needs import AnswersBy, Needs
 from .dataset.choices import source_options, transcripts_of
 from .errors import InputError
 from .transcript import Transcript

@@ -1,46 +1,22 @@
-"""A suite's card: one YAML file beside the suite's module, and the cards of the room `suites`, read alone."""
+"""A suite's card: one YAML file beside the suite's module, checked."""
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .._rooms import room_path
 from ..errors import InputError
 from .arm import Arm
 from .choices import SuiteData
 from .design import Design
+from .listing import read_yaml
+from .needs import AnswersBy, Needs
 
 SLUG = re.compile(r"[a-z][a-z0-9_]*")
 """A suite's name."""
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 10 times faster, where it is there
-
-
-class Needs(StrEnum):
-    """What a suite needs before its transcripts can be read."""
-
-    OFFLINE = "offline"
-    """Nothing: the transcripts are in the repository."""
-    PACKAGE = "package"
-    """A Python package that carries the data; no network at run time."""
-    HUB = "hub"
-    """A download from a model hub."""
-    PATH = "path"
-    """A file or folder of the user's own."""
-
-
-class AnswersBy(StrEnum):
-    """Who wrote the last assistant turn."""
-
-    TARGET = "target"
-    """The target under measurement, at run time or from cached answers: on-policy."""
-    RECORDED = "recorded"
-    """Whoever is recorded in the source: off-policy unless it is the target."""
 
 
 class SuiteCard(BaseModel):
@@ -84,7 +60,7 @@ class SuiteCard(BaseModel):
     def load(cls, path: Path) -> SuiteCard:
         """Read a card. Raises InputError naming the file and the first thing wrong."""
         try:
-            return cls.model_validate(yaml.load(path.read_bytes(), Loader=_LOADER))
+            return cls.model_validate(read_yaml(path))
         except OSError as err:
             raise InputError(f"suite card {path.name}: {err.strerror}; every suite file has a card beside it") from err
         except yaml.YAMLError as err:
@@ -99,9 +75,3 @@ class SuiteCard(BaseModel):
 def card_beside(module_file: str) -> SuiteCard:
     """The card of a suite module: the YAML file of the same name."""
     return SuiteCard.load(Path(module_file).resolve().with_suffix(".yaml"))
-
-
-def card_files() -> dict[str, Path]:
-    """The card of every suite of the room, by the suite's name. Opens no file: module and card are named after it."""
-    modules = sorted(room_path("suites").glob("[!_]*.py"))
-    return {module.stem: module.with_suffix(".yaml") for module in modules}

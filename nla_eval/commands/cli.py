@@ -18,6 +18,7 @@ app = typer.Typer(
     name="nla-eval",
     help="Measure evaluation awareness of open-weights models with Natural Language Autoencoders.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain text: the boxes of rich take longer to import than all else that --help needs
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -77,8 +78,9 @@ def read(
     from ..dataset.matching import parse_measures
     from ..engines.kinds import RuntimeSettings
     from ..pipeline.runtime import runtime_for
-    from .read import ReadRequest, plan_of, run, scores_of
+    from .read import ReadRequest, expect_sources, plan_of, run, scores_of
 
+    expect_sources((*sources, *(deployment or ())), arm)
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     cap = runtime_for(settings).pack.max_new_tokens if max_new_tokens is None else max_new_tokens
     plan = replace(plan_of(policy, seed, draws, lanes, activations, (temperature, cap)), window=window)

@@ -26,10 +26,11 @@ from ..progress import Lines, Progress
 from ..readings import Lane
 from ..sources import Skipped, SourceOptions
 from ..sources import read as read_source
+from ..sources.hub import SCHEME, HubPlace, expect_hub
 from ..store.conversations import kept
 from ..store.rows import ActivationStorage, Fact
 from ..store.store import ReadingStore
-from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
+from ..suite import AnswersBy, Needs, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript
 
 if TYPE_CHECKING:
@@ -187,6 +188,18 @@ def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript
         return _matched(found, request, facts)
     sources = [_of_suite(suite, request) if suite else _of_place(name, arm, request) for suite, name, arm in found]
     return (transcript for source in sources for transcript in source)
+
+
+def expect_sources(names: Sequence[str], arm: str) -> None:
+    """Check every name, and the hub where one needs it. Raises InputError before anything slow is imported."""
+    _arm(arm)
+    for name in names:
+        suite = _suite(name)
+        if suite is not None and suite.card.needs is Needs.HUB:
+            expect_hub(f"suite '{name}'")
+        elif suite is None and name.startswith(SCHEME):
+            HubPlace.parse(name)
+            expect_hub(f"'{name}'")
 
 
 def _suite(name: str) -> Suite | None:

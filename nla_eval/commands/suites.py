@@ -15,15 +15,16 @@ from rich.console import Console
 from rich.text import Text
 
 from ..cards.arm import Arm
-from ..cards.card import SLUG, AnswersBy, Needs, SuiteCard
+from ..cards.card import SLUG, SuiteCard
 from ..cards.choices import ReadingChoices, SuiteData
+from ..cards.needs import AnswersBy, Needs
 from ..dataset.choices import content_hash, source_options
 from ..dataset.overview import Overview, overview
 from ..errors import InputError
 from ..printable import one_line
 from ..sources import read as read_source
 from ..sources import source_of
-from ..sources.hub import SCHEME, HubPlace, pinned
+from ..sources.hub import SCHEME, HubPlace, expect_hub, pinned
 
 _MODULE = '''"""Made by `nla-eval suite add`: everything about this suite is in the card beside it."""
 
@@ -110,6 +111,8 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
 
 def understood(request: SourceRequest) -> tuple[str, Overview]:
     """The reader that a place is for, and what it understands of it. Raises InputError."""
+    if request.place.startswith(SCHEME):
+        expect_hub(f"'{HubPlace.parse(request.place).name}'")
     reader = request.reader or source_of(request.place, request.choices.messages_key).name
     options = source_options(request.choices, "inspected", Arm.DEPLOYMENT)
     items = read_source(request.place, options, reader)
