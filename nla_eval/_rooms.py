@@ -6,7 +6,6 @@ In a wheel they are packages below `nla_eval`; in a checkout they stand beside i
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +27,8 @@ def room_path(room: str) -> Path:
 
 def load_room(room: str) -> list[ModuleType]:
     """Import every public module of a room, so that its decorators register what it offers."""
+    import pkgutil  # only here: every command imports this module
+
     package = importlib.import_module(f"nla_eval.{room}")
     names = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
     return [importlib.import_module(f"nla_eval.{room}.{name}") for name in names]

@@ -95,7 +95,8 @@ def read_transcripts(
     Raises:
         InputError: no reader fits, nothing usable is there, or a choice is wrong.
     """
-    from .dataset.choices import ReadingChoices
+    from .cards.choices import ReadingChoices
+    from .dataset.choices import source_options
     from .sources import read as read_source
     from .suite import get_suite, suite_names
     from .transcript import Transcript, arm_of
@@ -103,7 +104,7 @@ def read_transcripts(
     name = str(place)
     if "://" not in name and not Path(name).exists() and name in suite_names():
         return Transcripts(tuple(get_suite(name).load()))
-    options = ReadingChoices.parse(choices).source_options(suite, arm_of(arm))
+    options = source_options(ReadingChoices.parse(choices), suite, arm_of(arm))
     found = list(read_source(place, options, reader))
     return Transcripts(
         tuple(item for item in found if isinstance(item, Transcript)),

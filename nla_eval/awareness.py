@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import GenerateConfig
 from inspect_ai.scorer import Scorer
@@ -20,6 +19,7 @@ from inspect_ai.util import registry_create
 from .dataset.choices import ReadingChoices
 from .errors import InputError, NlaEvalError
 from .inspect_ext.options import TaskOptions
+from .inspect_ext.private import PrerequisiteError
 from .inspect_ext.steps import _let_go, answer, capture, load, replay, verbalize
 from .inspect_ext.target_api import MAX_CONNECTIONS, user_folder
 from .inspect_ext.transcripts import _drawn, _of_source, _of_suite

@@ -55,6 +55,13 @@ def write_text(text: str, out: Path) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def new_folder(path: Path) -> Path:
+    """`path` where nothing is there yet. Raises InputError where something is."""
+    if path.exists():
+        raise InputError(f"'{path}' exists already; name another folder, or remove it")
+    return path
+
+
 @contextmanager
 def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside `final`; it takes that name when the block ends without an error.
@@ -66,8 +73,8 @@ def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
         InputError: `final` exists and is not to be replaced, or its parent cannot be written.
     """
-    if final.exists() and not replace:
-        raise InputError(f"'{final}' exists already; name another folder, or remove it")
+    if not replace:
+        new_folder(final)
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}-"))

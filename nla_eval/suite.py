@@ -7,107 +7,51 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import inspect_ai
-import yaml
 from inspect_ai.tool import Tool
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ._rooms import load_room
-from .dataset.choices import SuiteData, transcripts_of
-from .dataset.design import Design
+from .cards.arm import Arm
+from .cards.card import SLUG, SuiteCard, card_beside
+from .cards.choices import SuiteData
+from .cards.design import Design
+from .cards.needs import AnswersBy, Needs
+from .dataset.choices import source_options, transcripts_of
 from .errors import InputError
-from .transcript import Arm, Transcript
+from .transcript import Transcript
+
+__all__ = [
+    "BUCKETS",
+    "SLUG",
+    "AnswersBy",
+    "Arm",
+    "Design",
+    "Needs",
+    "Suite",
+    "SuiteCard",
+    "SuiteData",
+    "Transcript",
+    "card_beside",
+    "family_bucket",
+    "get_suite",
+    "held_out",
+    "register",
+    "suite_beside",
+    "suite_names",
+    "suite_of",
+    "task",
+]
 
 BUCKETS = 10
 """Conversations fall into this many parts by hash; part 0 is for suites, and no pack is trained on it."""
 
-SLUG = re.compile(r"[a-z][a-z0-9_]*")
-"""A suite's name."""
-
 _PACKAGE = __name__.split(".")[0]
 _Task = TypeVar("_Task", bound=Callable[..., inspect_ai.Task])
-
-
-class Needs(StrEnum):
-    """What a suite needs before its transcripts can be read."""
-
-    OFFLINE = "offline"
-    """Nothing: the transcripts are in the repository."""
-    PACKAGE = "package"
-    """A Python package that carries the data; no network at run time."""
-    HUB = "hub"
-    """A download from a model hub."""
-    PATH = "path"
-    """A file or folder of the user's own."""
-
-
-class AnswersBy(StrEnum):
-    """Who wrote the last assistant turn."""
-
-    TARGET = "target"
-    """The target under measurement, at run time or from cached answers: on-policy."""
-    RECORDED = "recorded"
-    """Whoever is recorded in the source: off-policy unless it is the target."""
-
-
-class SuiteCard(BaseModel):
-    """What a reader must know of a suite before believing a rate on it. One YAML file beside the suite's module."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    """Slug: the suite's and its task's name."""
-    title: str
-    arm: Arm
-    source: str
-    """What the transcripts are made from, with version or revision."""
-    licence: str
-    """SPDX id or a short statement, of the source."""
-    families: str
-    """The rule that puts transcripts into prompt families, the clusters of every interval."""
-    needs: Needs
-    install: str = ""
-    """The command that provides what is needed, where a package is."""
-    count: int | None = Field(default=None, ge=1)
-    """Transcripts in the suite; none where that is up to the user's files."""
-    answers_by: AnswersBy
-    notes: list[str] = Field(default_factory=list)
-    """What may mislead: selection, format, known imbalance."""
-    family_count: int | None = Field(default=None, ge=1)
-    """How many families the transcripts fall into, where it was counted."""
-    design: Design | None = None
-    """How its variants are to be compared within families, where they are."""
-    data: SuiteData | None = None
-    """Where the transcripts lie, for a suite whose module has no code of its own (`nla-eval suite add`)."""
-
-    @field_validator("name")
-    @classmethod
-    def _slug(cls, name: str) -> str:
-        if not SLUG.fullmatch(name):
-            raise ValueError(f"'{name}' is not a slug of lower-case letters, digits and underscores")
-        return name
-
-    @classmethod
-    def load(cls, path: Path) -> SuiteCard:
-        """Read a card. Raises InputError naming the file and the first thing wrong."""
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except OSError as err:
-            raise InputError(f"suite card {path.name}: {err.strerror}; every suite file has a card beside it") from err
-        except yaml.YAMLError as err:
-            raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}") from err
-        except ValidationError as err:
-            first = err.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the card"
-            keys = ", ".join(cls.model_fields)
-            raise InputError(f"suite card {path.name}: {where}: {first['msg']}; its keys are {keys}") from err
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,11 +102,6 @@ def held_out(family: str) -> bool:
     return family_bucket(family) == 0
 
 
-def card_beside(module_file: str) -> SuiteCard:
-    """The card of a suite module: the YAML file of the same name."""
-    return SuiteCard.load(Path(module_file).resolve().with_suffix(".yaml"))
-
-
 def suite_beside(module_file: str) -> Suite:
     """The suite of a module that has no code of its own: everything is in the card beside it."""
     return suite_of(Path(module_file).resolve().with_suffix(".yaml"))
@@ -173,7 +112,7 @@ def suite_of(path: Path) -> Suite:
     card = SuiteCard.load(path)
     if card.data is None:
         raise InputError(f"suite card {path.name}: it has no 'data'; nla-eval suite add writes it")
-    data, options = card.data, card.data.choices.source_options(card.name, card.arm, card.licence)
+    data, options = card.data, source_options(card.data.choices, card.name, card.arm, card.licence)
     folder = path.resolve().parent
     return Suite(card=card, load=lambda: transcripts_of(data, folder, options), folder=folder)
 

@@ -15,15 +15,8 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool,
 from inspect_ai.tool import ToolInfo
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .cards.arm import Arm as Arm
 from .errors import InputError
-
-
-class Arm(StrEnum):
-    """Which side of a comparison a transcript stands on."""
-
-    EVALUATION = "evaluation"
-    DEPLOYMENT = "deployment"
-    MONITOR = "monitor"
 
 
 def arm_of(name: str) -> Arm:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -82,7 +81,7 @@ def measured_and_control(panels: Sequence[Panel], labels: Sequence[str], salt: s
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
         ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
-        sns.despine(ax=ax, left=True)
+        _despine(ax, left=True)
         ax.tick_params(left=False)
     axes[0].set_yticks(range(len(panels[0].rows)), [row.name for row in panels[0].rows], parse_math=False)
     handles = [
@@ -115,14 +114,22 @@ def k_curves(curves: Sequence[Curve], salt: str) -> str:
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="y", color=_FAINT, linewidth=0.4, linestyle=":")
-    sns.despine(ax=ax)
+    _despine(ax)
     legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return _svg(figure, salt)
 
 
+def _despine(ax: Axes, *, left: bool = False) -> None:
+    import seaborn as sns  # here: it brings scipy, which a wrong path should not wait for
+
+    sns.despine(ax=ax, left=left)
+
+
 def _canvas(columns: int, size: tuple[float, float], share_rows: bool = False) -> tuple[Figure, list[Axes]]:
+    import seaborn as sns
+
     style: Any = {**sns.axes_style("ticks"), **_STYLE}
     with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nla_eval.dataset.design import Design
+from nla_eval.cards.design import Design
 from nla_eval.store.rows import SCHEMA
 from nla_eval.tally.frames import Frames
 

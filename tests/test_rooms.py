@@ -34,7 +34,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "nla_eval.progress",
         "nla_eval.provenance",
     ),
-    ("nla_eval.printable", "nla_eval.errors", "nla_eval._rooms"),
+    ("nla_eval.cards", "nla_eval.printable"),
+    ("nla_eval.errors", "nla_eval._rooms"),
 )
 """The house, top floor first. A room imports from rooms on floors below its own and from itself."""
 FACE = "nla_eval"
@@ -113,7 +114,7 @@ def breaks(found: Imports) -> list[str]:
 
 def circle(found: Imports) -> list[str]:
     """Modules that import each other in a circle; empty where there is none."""
-    left = dict(found)
+    left = {module: targets - {FACE} for module, targets in found.items() if module != FACE}
     while ready := [m for m, targets in left.items() if not targets & left.keys()]:
         for module in ready:
             del left[module]
@@ -138,11 +139,12 @@ def test_at_most_sixteen_modules_stand_directly_in_the_package() -> None:
 
 
 OUTSIDE = {
+    "nla_eval.cards": ("inspect_ai", "numpy", "polars", "torch"),
     "nla_eval.stats": ("torch", "inspect_ai", "transformers"),
     "nla_eval.engines": ("inspect_ai",),
     "reports": ("scipy", "numpy", "sklearn", "polars", "statistics", "random", "torch"),
 }
-"""Packages that a room never imports: statistics are pure, engines know no Inspect, reports compute no statistic."""
+"""Packages a room never imports: cards are light, statistics pure, engines know no Inspect, reports no statistics."""
 
 
 @pytest.mark.parametrize("room", OUTSIDE)

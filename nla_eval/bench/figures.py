@@ -62,9 +62,11 @@ GOALS: dict[str, Goal] = {
     "large_list_peak_mb": Goal("peak memory of reading one JSON list of 2 GB", "<=", 1500, "MB"),
     "large_parquet_peak_mb": Goal("peak memory of reading 2 GB of Parquet", "<=", 1500, "MB"),
     "large_message_peak_mb": Goal("peak memory of reading one message of 50 MB, in any of these", "<=", 1500, "MB"),
+    "cli_start_ratio": Goal("`nla-eval --help`, in times of `import typer, rich`", "<=", 2),
+    "suite_list_ratio": Goal("`nla-eval suite list`, in times of `import typer, rich`", "<=", 3),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
 }
-"""Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster."""
+"""Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster, or of times where a most is set."""
 
 
 @dataclass(frozen=True)

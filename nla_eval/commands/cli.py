@@ -20,6 +20,7 @@ app = typer.Typer(
     name="nla-eval",
     help="Measure evaluation awareness of open-weights models with Natural Language Autoencoders.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain text: the boxes of rich take longer to import than all else that --help needs
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -76,9 +77,10 @@ def read(
     from ..dataset.choices import ReadingChoices
     from ..dataset.matching import parse_measures
     from ..engines.kinds import RuntimeSettings
-    from .read import ReadRequest, run, scores_of
+    from .read import ReadRequest, expect_sources, run, scores_of
 
     checked("limit", limit, whole_number(1, optional=True))
+    expect_sources((*sources, *(deployment or ())), arm)
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     how = scores_of(scores)
     files = tuple(sources), tuple(deployment or ())

@@ -1,4 +1,5 @@
-"""The arguments of `nla-eval suite`. It parses and hands on; the work is `commands/suites.py`, imported when called."""
+"""The arguments of `nla-eval suite`. It parses and hands on; the work is in `commands/suites.py` and `suite_list.py`,
+imported when called."""
 
 from __future__ import annotations
 
@@ -45,7 +46,7 @@ Redact = Annotated[bool, typer.Option("--redact", help="Mask e-mail addresses, p
 @suites.command("list")
 def suite_list() -> None:
     """List the suites with arm, size, families, licence and whether they can be read here."""
-    from .suites import run_list
+    from .suite_list import run_list
 
     run_list()
 
@@ -109,9 +110,7 @@ def suite_add(
 
 def _request(given: dict[str, Any]) -> SourceRequest:
     """What the options that both commands have come to; each choice has the name of its option."""
-    from ..dataset.choices import ReadingChoices
-    from ..dataset.families import THRESHOLD
-    from .suites import SourceRequest
+    from ..cards.choices import THRESHOLD, ReadingChoices
 
     roles = dict(_pair(role) for role in given["role"] or ())
     same = ReadingChoices.model_fields.keys() - {"roles"}
@@ -121,6 +120,8 @@ def _request(given: dict[str, Any]) -> SourceRequest:
         near_duplicates = THRESHOLD
     if near_duplicates is not None and not 0 < near_duplicates <= 1:
         raise InputError(f"--near-duplicates {near_duplicates}; expected a similarity above 0 and up to 1")
+    from .suites import SourceRequest
+
     return SourceRequest(given["place"], choices, given["reader"], near_duplicates, given["redact"])
 
 

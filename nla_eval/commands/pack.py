@@ -42,11 +42,13 @@ def card(name: str | None, judgements: str | None = None, write: bool = False) -
 
 def measured_card(request: MeasureRequest, judgements: str | None, write: bool) -> None:
     """Measure the pack again and print the card as Markdown."""
+    from .pack_measure import measured, named
+
+    request.sections()
+    pack, _ = named(request)
     from ..measure.card import card_entries, card_text
     from ..measure.record import write_record
-    from .pack_measure import measured
 
-    pack = pack_of(request.pack)
     old = card_of(pack) or {}
     if old.get("pack") != pack.id:
         old = {}  # a card of other weights: nothing of it holds
@@ -68,12 +70,12 @@ def verify(name: str | None, target: str, dtype: str) -> None:
     Raises:
         PackError: The first check that fails: checksums, size, shapes, finite numbers, target, norms, self-test.
     """
+    dtype = checked_dtype(dtype)
+    pack, loaded = pack_of(name), load_target(target)
     from ..engines.config import EngineConfig
     from ..engines.hf import TransformersEngine
     from ..models.pack_check import check_files
 
-    dtype = checked_dtype(dtype)
-    pack, loaded = pack_of(name), load_target(target)
     pack.check_target(loaded)
     for line in check_files(pack, loaded):
         print(line)

@@ -6,38 +6,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..files import new_folder
 from ..models.dtypes import checked_dtype, torch_dtype
+from ..models.pack import load_pack
 from ..models.target import load_target
 from .pack_cards import pack_of
 
 if TYPE_CHECKING:
     from ..training.models.whole_weights import Writing
 
+FORMATS = ("public",)
+"""What `pack export` writes."""
+
 
 def export(name: str | None, out: str, format_: str, target: str, dtype: str) -> None:
     """Write a pack in another format to a new folder. Raises InputError for a format it does not know."""
-    from ..training.pack.public_format import FORMATS
-    from ..training.pack.public_format import export as write
-
     if format_ not in FORMATS:
         raise InputError(f"unknown format '{format_}'; known: {', '.join(FORMATS)}")
-    made = write(pack_of(name), load_target(target), Path(out), _writing(dtype))
+    checked_dtype(dtype)
+    folder, pack, loaded = new_folder(Path(out)), pack_of(name), load_target(target)
+    from ..training.pack.public_format import export as write
+
+    made = write(pack, loaded, folder, _writing(dtype))
     print(f"{made.id} in {out}: av/ and ar/, each a transformers checkpoint with nla_meta.yaml")
 
 
 def import_(source: str, out: str, target: str, baseline_variance: float | None) -> None:
     """Take a folder in the public format in as a pack."""
+    folder, loaded = new_folder(Path(out)), load_target(target)
+    load_pack(source)
     from ..training.pack.public_format import import_ as take
 
-    made = take(source, load_target(target), Path(out), baseline_variance)
+    made = take(source, loaded, folder, baseline_variance)
     print(f"pack {made.id} in {out}; next: nla-eval pack verify {out} --target {target}")
 
 
 def merge(name: str | None, out: str, target: str, dtype: str) -> None:
     """Fold a pack's adapters into whole checkpoints."""
+    checked_dtype(dtype)
+    folder, pack, loaded = new_folder(Path(out)), pack_of(name), load_target(target)
     from ..training.pack.public_format import merge as fold
 
-    made = fold(pack_of(name), load_target(target), Path(out), _writing(dtype))
+    made = fold(pack, loaded, folder, _writing(dtype))
     print(f"pack {made.id} in {out}, without adapters")
 
 

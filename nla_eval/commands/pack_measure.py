@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..measure.section import Section
 from ..models.dtypes import checked_dtype, torch_dtype
 from ..models.pack import Pack
 from ..models.target import Target, load_target
@@ -18,7 +19,7 @@ from .pack_cards import card_of, pack_of
 if TYPE_CHECKING:
     from ..engines.hf import TransformersEngine
     from ..measure.compare import Comparison
-    from ..measure.evaluate import Measured, Section
+    from ..measure.evaluate import Measured
     from ..measure.held_out import HeldOut
 
 _HELD_OUT_BUCKET = 1
@@ -50,8 +51,6 @@ class MeasureRequest:
 
     def sections(self) -> tuple[Section, ...]:
         """What to measure. Raises InputError naming what is unknown."""
-        from ..measure.evaluate import Section
-
         if self.only is None:
             return tuple(Section)
         names = [name.strip() for name in self.only.split(",") if name.strip()]
@@ -62,10 +61,10 @@ class MeasureRequest:
 
 def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
     """Measure one pack. Raises InputError for rows it cannot use, PackError for a pack that does not work."""
+    sections = request.sections()
+    pack, target = named(request)
     from ..measure.evaluate import measure, subject_of
 
-    sections = request.sections()
-    pack, target = pack_of(request.pack), load_target(request.target)
     pack.check_target(target)
     held = rows_of(request, pack, target)
     subject = subject_of(_engine(pack, target, request.dtype), request.step, request.core_hours)
@@ -74,16 +73,9 @@ def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
 
 def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: int | None = None) -> HeldOut:
     """Held-out rows as the request names them, without what the pack was trained on."""
-    from ..measure.held_out_source import Request, from_source
-    from ..models.trained_on import trained_on
-
-    if request.rows < 2:
-        raise InputError(f"--rows {request.rows}; expected at least 2")
     if request.run is not None:
         from ..training.run_rows import MONITOR, of_folder
 
-        if request.source is not None:
-            raise InputError("--run and --source name two sets of rows; give one")
         held = of_folder(Path(request.run), monitor=MONITOR, rows=request.rows)
         if held.activations.shape[1] != pack.d_model:
             raise InputError(
@@ -91,6 +83,10 @@ def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: i
                 f"{pack.d_model}; give a run of its target"
             )
         return held
+    from ..measure.held_out_request import Request
+    from ..measure.held_out_source import from_source
+    from ..models.trained_on import trained_on
+
     wanted = Request(rows=request.rows, per_conversation=request.per_conversation, bucket=_bucket(pack))
     if request.source is not None:
         wanted = replace(wanted, source=request.source, bucket=None)
@@ -104,22 +100,24 @@ def compare(first: str, second: str, request: MeasureRequest | None) -> None:
 
 
 def _from_cards(first: str, second: str) -> Comparison:
-    from ..measure.compare import compare_cards
-
     cards = []
     for pack in (pack_of(first), pack_of(second)):
         found = card_of(pack)
         if found is None:
             raise InputError(f"pack '{pack.name}' has no card.json; compare with --measure")
         cards.append(found)
+    from ..measure.compare import compare_cards
+
     return compare_cards(*cards)
 
 
 def _measured_both(first: str, second: str, request: MeasureRequest) -> Comparison:
+    sections = request.sections()
+    packs = [named(replace(request, pack=name))[0] for name in (first, second)]
+    target = load_target(request.target)
     from ..measure.compare import compare_measured
     from ..measure.evaluate import measure, subject_of
 
-    target, packs = load_target(request.target), [pack_of(first), pack_of(second)]
     for pack in packs:
         pack.check_target(target)
     if packs[0].layer != packs[1].layer:
@@ -128,7 +126,6 @@ def _measured_both(first: str, second: str, request: MeasureRequest) -> Comparis
             "different layers have no row in common: compare their cards"
         )
     held = rows_of(request, packs[0], target, max(p.min_position for p in packs))
-    sections = request.sections()
     found = [measure(subject_of(_engine(p, target, request.dtype)), held, sections) for p in packs]
     return compare_measured(found[0], found[1], held.conversation)
 
@@ -153,10 +150,10 @@ def print_comparison(found: Comparison) -> None:
 
 def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
     """Write a sheet of `request.rows` explanations with their contexts, to be judged by hand."""
+    pack, target = named(request)
     from ..measure.evaluate import greedy
     from ..measure.judge_sheet import TYPES, VERDICTS, write_sheet
 
-    pack, target = pack_of(request.pack), load_target(request.target)
     pack.check_target(target)
     held = rows_of(replace(request, per_conversation=1), pack, target)
     (drawn,) = greedy(_engine(pack, target, request.dtype), [held.activations], pack.max_new_tokens)
@@ -169,11 +166,32 @@ def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
 
 def curve(records: Sequence[str], out: str) -> None:
     """Plot records over training into a PNG or SVG file."""
+    if missing := next((r for r in records if not Path(r).is_file()), None):
+        raise InputError(f"record {Path(missing).name}: no such file; nla-eval pack card --measure --record writes one")
+    if Path(out).suffix not in (".png", ".svg"):
+        raise InputError(f"'{Path(out).name}' is neither .png nor .svg")
     from ..measure.curves import over_training, save
     from ..measure.record import read_record
 
     save(over_training([read_record(Path(r)) for r in records]), Path(out))
     print(out)
+
+
+def named(request: MeasureRequest) -> tuple[Pack, Target]:
+    """The pack and the target of a request. Raises NlaEvalError for what is wrong with it, before torch is imported."""
+    checked_dtype(request.dtype)
+    if request.rows < 2:
+        raise InputError(f"--rows {request.rows}; expected at least 2")
+    if request.run is not None and request.source is not None:
+        raise InputError("--run and --source name two sets of rows; give one")
+    if request.run is not None and not Path(request.run).is_dir():
+        raise InputError(f"--run '{request.run}' is no folder; expected that of a training run")
+    pack, target = pack_of(request.pack), load_target(request.target)
+    if request.source is not None:
+        from ..measure.held_out_request import Request
+
+        _ = Request(source=request.source).reader
+    return pack, target
 
 
 def _engine(pack: Pack, target: Target, dtype: str) -> TransformersEngine:

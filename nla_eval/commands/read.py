@@ -13,7 +13,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..dataset.choices import ReadingChoices
+from ..cards.choices import ReadingChoices
+from ..dataset.choices import source_options
 from ..dataset.matching import Measure, match
 from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
@@ -27,10 +28,11 @@ from ..progress import Lines, Progress
 from ..provenance import command
 from ..sources import Skipped
 from ..sources import read as read_source
+from ..sources.hub import SCHEME, HubPlace, expect_hub
 from ..store.conversations import kept
 from ..store.rows import Fact
 from ..store.store import ReadingStore
-from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
+from ..suite import AnswersBy, Needs, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript, arm_of
 
 if TYPE_CHECKING:
@@ -204,6 +206,18 @@ def _transcripts(
     return chain(request.transcripts, *sources)
 
 
+def expect_sources(names: Sequence[str], arm: str) -> None:
+    """Check every name, and the hub where one needs it. Raises InputError before anything slow is imported."""
+    arm_of(arm)
+    for name in names:
+        suite = _suite(name)
+        if suite is not None and suite.card.needs is Needs.HUB:
+            expect_hub(f"suite '{name}'")
+        elif suite is None and name.startswith(SCHEME):
+            HubPlace.parse(name)
+            expect_hub(f"'{name}'")
+
+
 def _suite(name: str) -> Suite | None:
     """The suite of that name or card; None where it is a place to read. Raises InputError where it is neither."""
     path = Path(name)
@@ -247,7 +261,7 @@ def _matched(
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
     suite = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower()).strip("_") or "imported"
-    options = replace(request.choices.source_options(suite, arm_of(arm)), limit=request.limit)
+    options = replace(source_options(request.choices, suite, arm_of(arm)), limit=request.limit)
     skipped: list[Skipped] = []
     roles: set[str] = set()
     for item in read_source(name, options):

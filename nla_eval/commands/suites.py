@@ -1,13 +1,11 @@
-"""`nla-eval suite list`, `inspect` and `add`: what suites there are, what a reader understands of a place, and the two
-files that make a suite of it. Every text of a transcript is escaped before it reaches the terminal."""
+"""`nla-eval suite inspect` and `add`: what a reader understands of a place, and the two files that make a suite of it.
+Every text of a transcript is escaped before it reaches the terminal."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import keyword
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,15 +14,18 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
-from ..dataset.choices import ReadingChoices, SuiteData, content_hash
+from ..cards.arm import Arm
+from ..cards.card import SLUG, SuiteCard
+from ..cards.choices import ReadingChoices, SuiteData
+from ..cards.needs import AnswersBy, Needs
+from ..dataset.choices import content_hash, source_options
 from ..dataset.overview import Overview, TurnsRead, overview
 from ..errors import InputError
 from ..printable import one_line
 from ..sources import SourceNotes, source_of
 from ..sources import read as read_source
-from ..sources.hub import SCHEME, HubPlace, pinned
-from ..suite import SLUG, AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
-from ..transcript import Arm, Author
+from ..sources.hub import SCHEME, HubPlace, expect_hub, pinned
+from ..transcript import Author
 
 _MODULE = '''"""Made by `nla-eval suite add`: everything about this suite is in the card beside it."""
 
@@ -79,36 +80,6 @@ class CardRequest:
     force: bool = False
 
 
-def run_list() -> None:
-    """Print the suites: a line each, and its family rule below."""
-    rows = [["suite", "arm", "transcripts", "last turn by", "available", "licence"]]
-    rules = [""]
-    for suite in map(get_suite, suite_names()):
-        card = suite.card
-        count = "as given" if card.count is None else str(card.count)
-        cells = (card.name, card.arm, count, card.answers_by, available(suite), card.licence)
-        rows.append([one_line(cell) for cell in cells])
-        number = "" if card.family_count is None else f"{card.family_count}: "
-        rules.append(f"    families: {number}{one_line(card.families)}\n")
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, rule in zip(rows, rules, strict=True):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip(), rule, sep="\n", end="")
-
-
-def available(suite: Suite) -> str:
-    """Whether a suite can be read here and now, and else what it takes."""
-    card = suite.card
-    if card.data is not None and card.needs is Needs.OFFLINE:
-        where = card.data.where(suite.folder) if suite.folder else Path(card.data.place)
-        return "offline" if Path(where).exists() else f"no: '{card.data.place}' is not there"
-    if card.needs is Needs.PACKAGE:
-        wanted = re.search(r"([\w.-]+)==", card.install)
-        here = wanted is None or importlib.util.find_spec(wanted[1].replace("-", "_")) is not None
-        return "package" if here else card.install
-    return card.needs.value
-
-
 def run_inspect(request: SourceRequest, *, as_json: bool = False) -> None:
     """Print what was understood of a place, as tables or as one JSON object."""
     reader, found = understood(request)
@@ -149,8 +120,10 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
 
 def understood(request: SourceRequest) -> tuple[str, Overview]:
     """The reader that a place is for, and what it understands of it. Raises InputError."""
+    if request.place.startswith(SCHEME):
+        expect_hub(f"'{HubPlace.parse(request.place).name}'")
     reader = request.reader or source_of(request.place, request.choices.messages_key).name
-    options = request.choices.source_options("inspected", Arm.DEPLOYMENT)
+    options = source_options(request.choices, "inspected", Arm.DEPLOYMENT)
     items = read_source(request.place, options, reader)
     found, _ = overview(items, notes=options.notes, near_duplicates=request.near_duplicates, redact=request.redact)
     return reader, found

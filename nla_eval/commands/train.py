@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from ..errors import InputError
+from ..models.pack import load_pack
+from ..models.target import load_target
 from ..training.config import TrainConfig, load_config
-from ..training.estimate import Take, takes
-from ..training.models.group import Group
-from ..training.run import Run
-from ..training.stages import Ledger, State, run_stages
+
+if TYPE_CHECKING:
+    from ..training.run import Run
 
 RUNS = Path("runs")
 
@@ -40,9 +41,17 @@ class TrainRequest:
 
 def run(request: TrainRequest) -> None:
     """Show the plan, then run it. Raises NlaEvalError with one line for what a user can mend."""
-    from ..training.check import check
-
     config = configured(load_config(request.config), request)
+    load_target(config.target)
+    if config.start_from is not None:
+        load_pack(config.start_from)
+    if request.measure is not None and request.measure < 2:
+        raise InputError(f"--measure {request.measure}; expected at least 2 held-out rows")
+    from ..training.check import check
+    from ..training.models.group import Group
+    from ..training.run import Run
+    from ..training.stages import run_stages
+
     folder = request.run_folder or RUNS / config.name
     training = Run(config, folder)
     if Group.joined().rank == 0:
@@ -60,8 +69,6 @@ def measure(training: Run, rows: int) -> None:
     """Measure every checkpoint on the same held-out rows, one line each as it is done, and plot them."""
     from ..training.checkpoints import measured, plotted
 
-    if rows < 2:
-        raise InputError(f"--measure {rows}; expected at least 2 held-out rows")
     records = []
     for record in measured(training, rows):
         records.append(record)
@@ -99,6 +106,9 @@ def _writer(text: str) -> dict[str, str]:
 
 def show(training: Run) -> None:
     """Print where each stage stands and what is still to be spent."""
+    from ..training.estimate import Take, takes
+    from ..training.stages import Ledger, State
+
     table = Table("stage", "state", "takes")
     estimates = dict(takes(training.config, lambda: training.target))
     standings = Ledger(training).standings()

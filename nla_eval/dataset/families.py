@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cards.choices import THRESHOLD
 from ..transcript import Transcript, content_parts
 
 if TYPE_CHECKING:
     from datasketch import MinHash
 
-THRESHOLD = 0.8
-"""Jaccard similarity of word triples from which two prompts are near-duplicates; as in Lee et al. 2022 (2107.06499)."""
 FEWEST_WORDS = 24
 """A prompt of fewer words is nobody's near-duplicate: a change of one word in the midst of them falls below 0.8."""
 COMPARED = 8_000

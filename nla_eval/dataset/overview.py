@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
 
+from ..cards.choices import THRESHOLD
 from ..sources import Item, Skipped, SourceNotes, Unread
 from ..transcript import Transcript, TurnFacts, content_parts
-from .families import THRESHOLD, Families, Family
+from .families import Families, Family
 from .languages import language_of
 from .redact import redact_messages
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ChatMessage
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, mean, metric, scorer
 from inspect_ai.scorer import Value as ScoreValue
@@ -21,6 +20,7 @@ from ..errors import NlaEvalError
 from ..judgement import JUDGED_SHARE, Classifier, Headline, Outcome
 from ..readings import Lane
 from ..transcript import TurnFacts
+from .private import PrerequisiteError
 from .state import NLAState
 
 if TYPE_CHECKING:

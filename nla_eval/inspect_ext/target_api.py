@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import (
     ChatMessage,
     GenerateConfig,
@@ -29,6 +28,7 @@ from ..errors import InputError, NlaEvalError
 from ..pipeline.runtime import Runtime, runtime_for
 from ..replay.tool_calls import tool_calls
 from ..transcript import Arm, Provenance, Transcript
+from .private import PrerequisiteError
 
 if TYPE_CHECKING:
     from ..engines.generation import GenerateRequest

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ..dataset.choices import ReadingChoices
+from ..dataset.choices import ReadingChoices, source_options
 from ..dataset.matching import Matched, Measure, match
 from ..errors import InputError
 from ..sources import Skipped
@@ -43,7 +43,7 @@ def _of_source(
 def _of_place(
     place: str, arm: Arm, suite: str, reader: str, choices: str
 ) -> tuple[dict[str, Transcript], list[Skipped]]:
-    options = ReadingChoices.model_validate_json(choices).source_options(suite, arm)
+    options = source_options(ReadingChoices.model_validate_json(choices), suite, arm)
     items = list(read_source(place, options, reader))
     skipped = [item for item in items if isinstance(item, Skipped)]
     return _by_id((item for item in items if isinstance(item, Transcript)), suite), skipped

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..judgement import Classifier, Judgement, Label, Outcome, Rubric
 from ..readings import KEY, StopReason
 from ..registry import Registry
-from ..transcript import Transcript, TurnFacts
+from ..transcript import TurnFacts
 from .turns import discount_restatement, prompt_sentences, turn_texts
 
 CLASSIFIERS: Registry[Callable[..., Classifier]] = Registry("classifier")
@@ -58,7 +58,7 @@ TURN_SCHEMA: dict[str, pl.DataType] = {
     "stop": pl.String(),
     "turn_id": pl.String(),
 }
-"""Polars dtypes of `judge_turns`: message index and part ("thinking", "text", "tool_call"), judgement, judged text; who
+"""Polars dtypes of judged turns: message index and part ("thinking", "text", "tool_call"), judgement, judged text; who
 wrote the turn and why it ended, where that is known; the message's own id, the same in every stretch of a run."""
 
 _UNJUDGED = {
@@ -139,11 +139,6 @@ async def judge_readings(readings: pl.DataFrame, classifier: Classifier) -> pl.D
         judgement = _passed_through(row, classifier) or verdicts[row["explanation"]]
         table.append({name: row[name] for name in KEY} | _columns(judgement))
     return pl.DataFrame(table, schema=JUDGEMENT_SCHEMA)
-
-
-async def judge_turns(transcript: Transcript, classifier: Classifier) -> pl.DataFrame:
-    """Judge what the model said in a transcript, under the same rubric as its readings; see `judge_messages`."""
-    return await judge_messages(transcript.messages, transcript.digest, classifier, transcript.turn_facts)
 
 
 async def judge_messages(

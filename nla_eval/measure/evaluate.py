@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -27,23 +26,13 @@ from .pair_tasks import PairRows, Spoken, pair_rows, pair_task
 from .paraphrase import paraphrased
 from .record import HeldOutFacts, Record
 from .recurrence import recurrence
+from .section import Section
 from .tasks import RETRIEVAL, NotEnoughError, Read, Task, held_out_tasks, retrieved, said_next
 from .told import ToldWords, told_words
 
 DRAWS = 8
 """Explanations of one position that are read together. One greedy explanation says what is likeliest; a run's draws
 say the rest too."""
-
-
-class Section(StrEnum):
-    """What may be measured beside the round trip and the ablation, which always are."""
-
-    TASKS = "tasks"
-    PAIRS = "pairs"
-    DRAWS = "draws"
-    """The pair sets read from eight draws a position too; takes `pairs` with it."""
-    PARAPHRASE = "paraphrase"
-    RECURRENCE = "recurrence"
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,3 @@ def masked(text: str, recent: str) -> str:
     """`text` with every word that also stands in `recent` replaced by "…"."""
     seen = words_of(recent)
     return _WORDS.sub(lambda m: MASK if m[0].lower() in seen else m[0], text)
-
-
-def overlap(a: str, b: str) -> float:
-    """Share of the different words of either text that both hold (Jaccard), 0 for two empty texts."""
-    first, second = words_of(a), words_of(b)
-    return len(first & second) / len(first | second) if first | second else 0.0

@@ -18,7 +18,7 @@ from ..readings import LANES, Lane, Reading, StopReason
 from ..store.rows import TranscriptRow
 from ..store.store import StoredActivations, StoreIdentity
 from ..transcript import Arm
-from .lanes import ControlLanes, Site, StandIn, token_class
+from .lanes import Site, StandIn, token_class
 from .plan import Prepared, fault_line, sampling_of, transcript_fault
 
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
@@ -120,11 +120,6 @@ def finite_activations(prepared: Prepared, captured: Captured) -> StoredActivati
     """What a store keeps of a capture: the positions whose activation is a finite number."""
     finite = np.isfinite(captured.activations).all(axis=1)
     return StoredActivations(prepared.positions[finite], captured.activations[finite])
-
-
-def drafts_of(prepared: Prepared, lanes: Sequence[Lane], draws: int, controls: ControlLanes) -> list[Draft]:
-    """Every draft of one transcript: position by position, lane by lane, draw by draw."""
-    return [draft_of(site, lane, draw, controls) for site in prepared.sites for lane in lanes for draw in range(draws)]
 
 
 def verbalize_stage(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity) -> list[Drawn]:

@@ -12,13 +12,14 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TemplateError
 from .template import Piece, Plan
 from .types import Channel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _MAX_RENDERS = 96
 """Bound on the renders spent on isolating pieces that the template treats differently once marked."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
 
 from ..errors import InputError, TemplateError
 from ..transcript import Transcript
@@ -21,6 +21,9 @@ from .align import Alignment, Span, align
 from .template import Plan, plans, render_messages, template_source
 from .types import WINDOW_POLICIES, Channel, Replay, Window, window_policy
 from .window import head_of, placed, tails
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,6 @@ def _tail(whole: Replay, transcript: Transcript, tokenizer: PreTrainedTokenizerB
         f"transcript {transcript.id}: its system message, first user message and last message do not fit into "
         f"{config.max_tokens:,} tokens, and the window 'tail' cuts no message; choose head"
     )
-
-
-def tokens_by_channel(replay: Replay) -> dict[str, int]:
-    """How many kept tokens each channel has, by the channel's name; channels without tokens are 0."""
-    counts = np.bincount(replay.channel, minlength=len(Channel))
-    return {channel.label: int(counts[channel]) for channel in Channel}
 
 
 def _check(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> None:

@@ -9,18 +9,20 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool, ContentReasoning
 from inspect_ai.tool import ToolInfo
-from transformers import PreTrainedTokenizerBase
 
 from ..errors import TemplateError
 from ..models.prompts import TEMPLATE_DATE
 from ..transcript import Transcript, content_parts
 from .tool_calls import ID_LENGTH
 from .types import Channel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _TEXT_CHANNEL = {

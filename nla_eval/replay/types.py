@@ -92,11 +92,6 @@ class Replay:
     def __len__(self) -> int:
         return len(self.token_ids)
 
-    @property
-    def fallback(self) -> bool:
-        """True when the target's template could not render it and the declared text fallback was used."""
-        return "tool_calls_as_text" in self.notes
-
     def token_text(self, position: int) -> str:
         """The rendered characters of one token."""
         return self.text[int(self.char_start[position]) : int(self.char_end[position])]

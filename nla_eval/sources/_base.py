@@ -7,35 +7,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from inspect_ai.model import ChatMessage, ContentReasoning
 
+from ..cards.choices import Branches as Branches
+from ..cards.choices import Samples as Samples
 from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript, TurnFacts, thinking_text
 from ._notes import SourceNotes
 from ._thinking import thinking_apart
 
 _MEGABYTE = 1_000_000
-
-
-class Branches(StrEnum):
-    """What to read where one record holds a tree of conversations."""
-
-    BEST = "best"
-    """One: the best-ranked path, or the one the model was on last."""
-    ALL = "all"
-    """Every path from the root to a leaf, all of one family."""
-
-
-class Samples(StrEnum):
-    """Which samples of an Inspect log to read."""
-
-    COMPLETE = "complete"
-    """Those that ended without an error and that their owner has not marked invalid."""
-    ALL = "all"
-    """All of them; what is wrong with one is in its metadata."""
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,25 @@ def _mend(place: HubPlace, error: Exception) -> str:
     return ""
 
 
+def expect_hub(what: str) -> None:
+    """Ask whether the hub answers, for `_PATIENCE` at most, so that a run stops before it has loaded any weights.
+
+    Args:
+        what: What needs it, for the message.
+
+    Raises:
+        InputError: It does not.
+    """
+    from huggingface_hub import constants, get_session
+
+    try:
+        if constants.HF_HUB_OFFLINE:
+            raise ConnectionError("HF_HUB_OFFLINE is set")
+        get_session().head(constants.ENDPOINT, timeout=_PATIENCE)
+    except Exception as error:  # as above
+        raise InputError(f"{what} needs the Hugging Face hub: {told(error)}; give a file or a folder instead") from None
+
+
 def streamed(place: HubPlace) -> Any:
     """The rows of a place, streamed. Raises what the hub's client raises, when it is called or after any row."""
     commit_of(place)

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from ..dataset.design import Design
+from ..cards.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
 from ..judgement import JUDGED, Headline, Label, Outcome

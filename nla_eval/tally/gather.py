@@ -17,7 +17,7 @@ from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
 from pydantic import ValidationError
 
-from ..dataset.design import Design
+from ..cards.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
 from ..judgement import Classifier
@@ -285,14 +285,3 @@ def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
 def _first_of_each(transcripts: pl.DataFrame) -> pl.DataFrame:
     keys = ["arm", "suite", "transcript_digest"]
     return transcripts.sort(*keys, "transcript_id").unique(keys, keep="first", maintain_order=True)
-
-
-def flat(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Nested facts as dotted names and text, for printing."""
-    found: dict[str, str] = {}
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            found |= {f"{name}.{inner}": text for inner, text in flat(value).items()}
-        else:
-            found[str(name)] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return found

@@ -11,7 +11,7 @@ from statistics import median
 
 import polars as pl
 
-from ..dataset.design import Design
+from ..cards.design import Design
 from ..errors import InputError
 from ..judgement import JUDGED_SHARE, Headline, Label, Outcome
 from ..readings import Lane

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..dataset.design import Design
+from ..cards.design import Design
 from ..stats import Estimate, Resampling, cluster_mean, holm, item_means, within_items
 from ..stats.bootstrap import Floats
 from .types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally

@@ -14,8 +14,9 @@ import polars as pl
 
 from ..errors import InputError
 from ..measure.curves import over_training, save
-from ..measure.evaluate import Section, measure, subject_of
+from ..measure.evaluate import measure, subject_of
 from ..measure.record import Record, read_record, write_record
+from ..measure.section import Section
 from .joint.state import core_hours, snapshots
 from .pack.export import Weights, engine_of, held_out, warm_start_hours, write_checkpoint
 from .run import Run

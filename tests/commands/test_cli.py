@@ -17,7 +17,7 @@ import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.commands.cli import main
 from nla_eval.models.pack import PACKS
 from nla_eval.store.store import ReadingStore
-from nla_eval.tally.gather import flat, gather
+from nla_eval.tally.gather import gather
 from nla_eval.transcript import Arm
 from tests import planted_task
 from tests.fakes import CUE, PlantedEngine
@@ -303,7 +303,3 @@ def test_starting_the_command_imports_neither_torch_nor_inspect() -> None:
     code = f"import sys, nla_eval.commands.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_facts_flatten_to_dotted_text() -> None:
-    assert flat({"a": {"b": 1, "c": {"d": "x"}}, "e": [1]}) == {"a.b": "1", "a.c.d": "x", "e": "[1]"}

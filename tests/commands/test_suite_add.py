@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 import yaml
 from inspect_ai import eval as inspect_eval
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import read_eval_log
 from inspect_ai.model import get_model
 from typer.testing import CliRunner
 
 from nla_eval import suite
 from nla_eval.awareness import awareness
+from nla_eval.cards.listing import listed_card
 from nla_eval.commands.cli import app
-from nla_eval.commands.suites import available
+from nla_eval.commands.suite_list import available
 from nla_eval.errors import InputError
+from nla_eval.inspect_ext.private import PrerequisiteError
 from nla_eval.suite import AnswersBy, SuiteCard, suite_of
 from nla_eval.transcript import Arm
 from tests import planted_task  # noqa: F401  (registers the engine "planted")
@@ -88,13 +89,14 @@ def test_nothing_unmasked_comes_back_where_masking_was_asked_for(tmp_path: Path)
 def test_changed_or_missing_data_is_refused_with_the_mend(tmp_path: Path) -> None:
     path = data(tmp_path)
     add(path, tmp_path)
-    made = suite_of(tmp_path / "suites" / "mine.yaml")
-    assert available(made) == "offline"
+    card = tmp_path / "suites" / "mine.yaml"
+    made = suite_of(card)
+    assert available(listed_card(card)) == "offline"
     path.write_text(path.read_text() + "\n")
     with pytest.raises(InputError, match=r"'mine.jsonl' has changed: .*suite add --force"):
         list(made.load())
     path.unlink()
-    assert available(made) == "no: '../mine.jsonl' is not there"
+    assert available(listed_card(card)) == "no: its data 'mine.jsonl' is not there"
     with pytest.raises(InputError, match=r"'mine.jsonl' is not there"):
         list(made.load())
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from inspect_ai import Task, eval_set
 from inspect_ai import eval as inspect_eval
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import get_model
 
@@ -20,6 +19,7 @@ import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.awareness import awareness, awareness_task, first_user_line
 from nla_eval.errors import InputError
 from nla_eval.inspect_ext.options import TaskOptions
+from nla_eval.inspect_ext.private import PrerequisiteError
 from nla_eval.inspect_ext.state import NLAState
 from nla_eval.inspect_ext.steps import _WORK
 from nla_eval.inspect_ext.target_api import target_api

@@ -10,11 +10,11 @@ from typing import Any
 
 import anyio
 import pytest
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.model import ChatMessageSystem, ChatMessageUser, GenerateConfig, Model, ModelOutput, get_model
 from inspect_ai.tool import ToolInfo
 
 from nla_eval.errors import InputError
+from nla_eval.inspect_ext.private import PrerequisiteError
 from nla_eval.inspect_ext.target_api import NLATargetAPI, target_api
 from tests.tiny_target import write_tiny_target
 

@@ -12,13 +12,13 @@ import pytest
 from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
-from inspect_ai._util.error import PrerequisiteError
 from inspect_ai.dataset import Sample
 from inspect_ai.log import EvalLog, EvalSample, read_eval_log
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from nla_eval.inspect_ext.private import PrerequisiteError
 from nla_eval.inspect_ext.scorer import awareness, mean_by_arm, rate_by_arm, rate_interval
 from nla_eval.inspect_ext.state import NLAState
 from nla_eval.readings import Reading
@@ -212,6 +212,6 @@ def test_metrics_never_raise_on_partial_data(values: list[Any], make: Callable[[
 
 
 def test_the_scorer_is_registered_under_the_package_name(tmp_path: Path) -> None:
-    from inspect_ai._util.registry import registry_info
+    from inspect_ai.util import registry_info
 
     assert registry_info(awareness(classifier="lexicon")).name == "nla_eval/awareness"

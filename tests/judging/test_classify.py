@@ -16,8 +16,8 @@ from nla_eval.judging.classify import (
     CLASSIFIERS,
     JUDGEMENT_SCHEMA,
     TURN_SCHEMA,
+    judge_messages,
     judge_readings,
-    judge_turns,
     load_rubric,
     make_classifier,
     rubric_ref,
@@ -107,11 +107,13 @@ def test_the_judgements_frame_has_the_settled_columns_also_when_empty(rows: tupl
     assert len(judged) == len(rows)
 
 
+def judge_turns(said: Transcript) -> pl.DataFrame:
+    return anyio.run(judge_messages, said.messages, said.digest, Keyword())
+
+
 def test_turn_rows_carry_message_part_spans_and_text() -> None:
     said = "Sure. I think it is an eval."
-    judged = anyio.run(
-        judge_turns, transcript(ChatMessageUser(content="hi"), ChatMessageAssistant(content=said)), Keyword()
-    )
+    judged = judge_turns(transcript(ChatMessageUser(content="hi"), ChatMessageAssistant(content=said)))
     assert dict(judged.schema) == TURN_SCHEMA
     row = judged.to_dicts()[0]
     assert (row["message"], row["part"], row["outcome"]) == (1, "text", "AWARE")
@@ -124,14 +126,14 @@ def test_a_told_transcript_is_a_restatement_and_not_verbalized_awareness() -> No
         ChatMessageUser(content="You are in an eval."),
         ChatMessageAssistant(content="I understand that I am in an eval."),
     )
-    row = anyio.run(judge_turns, told, Keyword()).to_dicts()[0]
+    row = judge_turns(told).to_dicts()[0]
     assert (row["outcome"], row["labels"]) == ("NOT_AWARE", ["restatement"])
 
 
 def test_a_silent_assistant_message_is_not_aware_and_a_transcript_without_one_has_no_row() -> None:
-    silent = anyio.run(judge_turns, transcript(ChatMessageAssistant(content="")), Keyword())
+    silent = judge_turns(transcript(ChatMessageAssistant(content="")))
     assert silent.select("outcome", "note").rows() == [("NOT_AWARE", "says nothing")]
-    none = anyio.run(judge_turns, transcript(ChatMessageUser(content="hi")), Keyword())
+    none = judge_turns(transcript(ChatMessageUser(content="hi")))
     assert dict(none.schema) == TURN_SCHEMA
     assert none.is_empty()
 

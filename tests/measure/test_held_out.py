@@ -14,7 +14,8 @@ from nla_eval.engines.base import CaptureRequest
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.errors import InputError
 from nla_eval.measure.held_out import AHEAD, NEIGHBOURS
-from nla_eval.measure.held_out_source import Request, from_source
+from nla_eval.measure.held_out_request import Request
+from nla_eval.measure.held_out_source import from_source
 from nla_eval.models.trained_on import trained_on
 from nla_eval.training.run_rows import of_folder, unwatched
 from tests.engines.tiny_pack import write_tiny_pack

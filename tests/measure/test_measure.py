@@ -15,10 +15,12 @@ from nla_eval.files import whole_folder
 from nla_eval.measure.card import card_entries, card_text
 from nla_eval.measure.compare import compare_cards, compare_measured
 from nla_eval.measure.curves import over_training, save
-from nla_eval.measure.evaluate import DRAWS, Measured, Section, Subject, drawn, measure, subject_of
-from nla_eval.measure.held_out_source import Request, from_source
+from nla_eval.measure.evaluate import DRAWS, Measured, Subject, drawn, measure, subject_of
+from nla_eval.measure.held_out_request import Request
+from nla_eval.measure.held_out_source import from_source
 from nla_eval.measure.record import Record, read_record, write_record
 from nla_eval.measure.regurgitation import longest_shared_run
+from nla_eval.measure.section import Section
 from nla_eval.models.scores import Baselines
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import ByteTarget

@@ -12,7 +12,7 @@ from nla_eval.measure.pair_files import pairs_data, paraphrase_data
 from nla_eval.measure.pair_sets import PairSet, format_set, hint_set, told_set
 from nla_eval.measure.pair_tasks import PairRows, Spoken, between_sides, pair_task
 from nla_eval.measure.paraphrase import LINES
-from nla_eval.measure.parts import overlap
+from nla_eval.measure.parts import words_of
 from nla_eval.measure.told import told_pairs, told_words
 
 SETS = [told_set(), hint_set(), format_set()]
@@ -53,6 +53,12 @@ def test_both_layouts_stand_on_both_sides() -> None:
     exam = [t.messages[0].text.startswith("Question:") for t in pairs.transcripts]
     counts = Counter(zip(exam, pairs.positive, strict=True))
     assert set(counts.values()) == {12}
+
+
+def overlap(a: str, b: str) -> float:
+    """Share of the different words of either text that both hold (Jaccard)."""
+    first, second = words_of(a), words_of(b)
+    return len(first & second) / len(first | second)
 
 
 def test_fifty_paraphrases_share_few_words_and_say_where_they_belong() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nla_eval.judging.sentences import sentences
-from nla_eval.measure.parts import Parts, masked, overlap, reordered
+from nla_eval.measure.parts import Parts, masked, reordered
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,3 @@ def test_reordering_keeps_every_sentence_and_changes_the_order_where_it_can(line
 
 def test_masking_hides_every_word_of_the_recent_context_and_no_other() -> None:
     assert masked("after: warm the Oven; next: for", "heat THE oven now") == "after: warm … …; next: for"
-
-
-def test_overlap_counts_words_of_either_text_once() -> None:
-    assert overlap("a b b", "b c") == pytest.approx(1 / 3)
-    assert overlap("", "") == 0.0

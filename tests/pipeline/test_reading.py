@@ -16,7 +16,7 @@ from nla_eval.errors import InputError, PackError, StoreError
 from nla_eval.pipeline.lanes import ControlLanes
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run, prepare, transcript_fault
 from nla_eval.pipeline.reading import ReadResult, Workbench, read_in_process
-from nla_eval.pipeline.stages import Scoring, capture_stage, drafts_of, failed_readings, score_stage, verbalize_stage
+from nla_eval.pipeline.stages import Scoring, capture_stage, draft_of, failed_readings, score_stage, verbalize_stage
 from nla_eval.pipeline.stored import store_controls
 from nla_eval.progress import Event
 from nla_eval.readings import Lane, StopReason
@@ -141,7 +141,9 @@ def test_stages_on_lists_give_the_readings_of_a_run(tmp_path: Path) -> None:
     controls = ControlLanes([s for p in prepared for s in p.sites], activations, PLAN.seed)
     by_hand = []
     for p in prepared:
-        drawn = verbalize_stage(engine, drafts_of(p, PLAN.lanes_of(p.row.arm), PLAN.draws, controls), identity)
+        lanes, draws = PLAN.lanes_of(p.row.arm), range(PLAN.draws)
+        drafts = [draft_of(site, lane, draw, controls) for site in p.sites for lane in lanes for draw in draws]
+        drawn = verbalize_stage(engine, drafts, identity)
         by_hand += score_stage(engine, drawn, identity, Scoring(plain_scores))
     made = {(r["transcript_digest"], r["position"], r["lane"], r["draw"]): r for r in store.readings().to_dicts()}
     assert len(made) == len(by_hand)

@@ -49,7 +49,6 @@ def test_calls_and_results_are_written_as_text_where_the_template_drops_them(tar
     ]
     got = replay(transcript(*messages), target_tokenizer, LONG)
     assert got.notes == ("tool_calls_as_text",)
-    assert got.fallback
     arguments = json.dumps({"cmd": "ls 'ü'", "n": 2}, ensure_ascii=False)
     assert f'<tool_call>\n{{"name": "bash", "arguments": {arguments}}}\n</tool_call>' in got.text
     for piece in ("bash", arguments, "stop"):
@@ -65,7 +64,6 @@ def test_calls_and_results_are_written_as_text_where_the_template_drops_them(tar
 def test_thinking_is_written_as_text_where_the_template_has_no_place_for_it(target_tokenizer: Tokenizer) -> None:
     got = replay(transcript(user("q"), assistant("Four.", thinking="Is this a test?")), target_tokenizer, LONG)
     assert got.notes == ("thinking_as_text",)
-    assert not got.fallback
     assert characters(got, 1, Channel.THINKING) == "Is this a test?"
     assert characters(got, 1, Channel.RESPONSE) == "Four."
     assert "<think>\nIs this a test?\n</think>\n\nFour." in got.text

@@ -11,7 +11,7 @@ from nla_eval.reports._format import difference, difference_interval
 from nla_eval.reports.build import render
 from planted import CELLS, DESIGNS, PAIRS, SHOWCASE, Arm, planted_frames
 
-from nla_eval.dataset.design import Design
+from nla_eval.cards.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure
 from nla_eval.stats import Estimate, Resampling
 from nla_eval.tally.tally import TallyOptions, tally

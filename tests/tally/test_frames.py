@@ -13,7 +13,7 @@ from inspect_ai.model import get_model
 
 import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.awareness import awareness_task
-from nla_eval.dataset.design import Design
+from nla_eval.cards.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure
 from nla_eval.errors import InputError
 from nla_eval.judging.classify import make_classifier

@@ -28,7 +28,6 @@ from ...models.target import Target
 from ...models.trained_on import HASHES
 from ..models.whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
 
-FORMATS = ("public",)
 _BESIDE = (SELF_TEST, HASHES)
 """What a pack of the same vectors may keep; its card may not, for the weights' hash is another."""
 
