@@ -37,7 +37,7 @@ def with_plan_options(**defaults: str) -> Callable[[Callable[..., None]], Callab
         given = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*before, *options]]
         run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in given}
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         return run
 
     return decorate

@@ -23,7 +23,7 @@ def _positions(value: Any) -> str:
 def _window(value: Any) -> str:
     from ..replay.types import WINDOW_POLICIES, window_policy
 
-    return one_of(lambda: WINDOW_POLICIES, "window")(window_policy(str(value)))
+    return str(one_of(lambda: WINDOW_POLICIES, "window")(window_policy(str(value))))
 
 
 def _controls() -> str:
