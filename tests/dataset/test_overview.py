@@ -127,7 +127,7 @@ def test_what_was_not_read_and_what_was_counted_beside_is_printed(
     run_inspect(SourceRequest(str(path), ReadingChoices()))
     shown = capsys.readouterr().out
     assert "keys not read: messages[].scratchpad in 2 (18 characters), judge.why in 2 (2 characters)" in shown
-    assert "families 1, by the record itself 1, 'task_id' of the record 1" in shown
+    assert "families 2, by the record itself 1, 'task_id' of the record 1" in shown
     assert "family of " in shown
     assert "--outcome-key" in shown
     place = BY_NAME["Claude Code"].write(tmp_path)
