@@ -12,7 +12,7 @@ from ..errors import InputError
 from .arm import Arm
 from .choices import SuiteData
 from .design import Design
-from .listing import read_yaml
+from .file import read_yaml
 from .needs import AnswersBy, Needs
 
 SLUG = re.compile(r"[a-z][a-z0-9_]*")

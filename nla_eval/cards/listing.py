@@ -6,15 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from .._rooms import room_path
 from .arm import Arm
+from .file import read_yaml
 from .needs import AnswersBy, Needs
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 10 times faster, where it is there
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,6 @@ class Listed:
     install: str
     data: Path | None
     """The file or folder of a suite that `nla-eval suite add` made of one."""
-
-
-def read_yaml(path: Path) -> Any:
-    """What a card's file holds. Raises OSError or yaml.YAMLError."""
-    return yaml.load(path.read_bytes(), Loader=_LOADER)  # both loaders are safe ones
 
 
 def listed() -> Iterator[Listed]:
