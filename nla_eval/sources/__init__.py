@@ -4,6 +4,7 @@ options to transcripts, with a `Skipped` row for each record that cannot be used
 from . import claude_code, hub, inspect_log, jsonl, oasst, parquet, scout, sharegpt, swe_agent
 from ._base import Branches, Item, Skipped, SourceOptions, message_id
 from ._detect import read, source_of
+from ._notes import SourceNotes, Unread
 from ._source import SOURCES, Place, Source, files_below
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "Place",
     "Skipped",
     "Source",
+    "SourceNotes",
     "SourceOptions",
+    "Unread",
     "claude_code",
     "files_below",
     "hub",

@@ -15,6 +15,7 @@ from inspect_ai.model import ChatMessage
 from ..errors import InputError
 from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript
+from ._notes import SourceNotes
 
 _MEGABYTE = 1_000_000
 
@@ -59,6 +60,9 @@ class SourceOptions:
     """Trees: OpenAssistant, rewound sessions of Claude Code, rolled-back audits in Inspect logs."""
     max_record_mb: int = 32
     """A record of more than this many megabytes is left out: it would fill a context window many times over."""
+    notes: SourceNotes = field(default_factory=SourceNotes, compare=False, repr=False)
+    """What the readers count beside the transcripts: keys not read, branches left out, ... They fill while the items
+    are taken. They add up over several readings with the same options, so take fresh options for each."""
 
     @property
     def max_record_bytes(self) -> int:
@@ -73,6 +77,8 @@ class Skipped:
     where: str
     """File and line, sample or item."""
     reason: str
+    foreign: bool = False
+    """Whether it is a file that does not look like data of this reader, such as a README beside it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", one_line(self.where))
@@ -186,7 +192,8 @@ def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterat
         if isinstance(item, Transcript) and item.id in seen:
             item = Skipped(name, f"a second record with the id '{item.id}'")
         if isinstance(item, Skipped):
-            first = first or item
+            if first is None or (first.foreign and not item.foreign):
+                first = item
         else:
             seen.add(item.id)
         yield item

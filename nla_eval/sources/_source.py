@@ -68,7 +68,7 @@ class Source:
         for file in files_below(folder):
             name = str(file.relative_to(folder))
             if not (file.name.endswith(self.suffixes) or self.fits(probe(file))):
-                yield Skipped(name, f"not what the reader '{self.name}' reads")
+                yield Skipped(name, f"not what the reader '{self.name}' reads", foreign=True)
                 continue
             try:
                 yield from self._file(file, options)
