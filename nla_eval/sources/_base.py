@@ -14,7 +14,7 @@ from inspect_ai.model import ChatMessage
 
 from ..errors import InputError
 from ..printable import one_line
-from ..transcript import Arm, Provenance, Transcript
+from ..transcript import Arm, Provenance, Transcript, TurnFacts
 from ._notes import SourceNotes
 
 _MEGABYTE = 1_000_000
@@ -118,6 +118,7 @@ class Fields:
     variant: str | None = None
     tools: tuple[Any, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    turn_facts: tuple[TurnFacts, ...] = ()
 
 
 def transcripts(
@@ -161,6 +162,7 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         variant=fields.variant,
         provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
+        turn_facts=fields.turn_facts,
     )
     _expect_storable(made, options)
     return made

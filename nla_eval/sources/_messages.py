@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from ._base import RecordError, as_text, message_id
 from ._parts import content_of
+from ._shapes import as_chat
 
 ROLES = {
     "system": "system",
@@ -68,7 +69,7 @@ def chat_messages(raw: Any, transcript_id: str, roles: Mapping[str, str]) -> lis
     known = {**ROLES, **roles}
     messages: list[ChatMessage] = []
     called: dict[str, str] = {}
-    for index, record in enumerate(raw):
+    for index, record in enumerate(as_chat(raw)):
         if not isinstance(record, Mapping):
             raise RecordError(f"message {index} is not an object")
         for message in _messages(record, index, known, called):
