@@ -27,6 +27,7 @@ OutcomeKey = Annotated[
 ModelRole = Annotated[str | None, typer.Option(help="Inspect logs: read this role's conversation, such as target.")]
 Role = Annotated[list[str] | None, typer.Option(help="Another role's name and what it means: tool_output=user.")]
 BranchesOption = Annotated[str, typer.Option("--branches", help="Trees: best (one path) or all.")]
+AnswersOption = Annotated[str, typer.Option("--answers", help="Preference pairs: chosen, rejected or both.")]
 Prompts = Annotated[bool, typer.Option("--prompts", help="Take records without an answer: the target writes it.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many transcripts, from the start.")]
 MaxRecordMb = Annotated[int, typer.Option(help="Leave out records of more megabytes.")]
@@ -56,6 +57,7 @@ def suite_inspect(
     model_role: ModelRole = None,
     role: Role = None,
     branches: BranchesOption = "best",
+    answers: AnswersOption = "chosen",
     prompts: Prompts = False,
     limit: Limit = None,
     max_record_mb: MaxRecordMb = 32,
@@ -87,6 +89,7 @@ def suite_add(
     model_role: ModelRole = None,
     role: Role = None,
     branches: BranchesOption = "best",
+    answers: AnswersOption = "chosen",
     prompts: Prompts = False,
     limit: Limit = None,
     max_record_mb: MaxRecordMb = 32,

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
-from ..sources import SOURCES, Branches, Place, Skipped, SourceOptions, files_below
+from ..sources import SOURCES, Answers, Branches, Place, Skipped, SourceOptions, files_below
 from ..transcript import Arm, Transcript
 from .families import THRESHOLD, Families, families_of
 from .redact import redact_messages
@@ -39,6 +39,8 @@ class ReadingChoices(BaseModel):
     """Further role names and what they mean, such as {tool_output: user}."""
     branches: Branches = Branches.BEST
     """Trees: the best path, or all."""
+    answers: Answers = Answers.CHOSEN
+    """Preference pairs: the chosen answer, the rejected one, or both."""
     prompts: bool = False
     """Take records without an answer: the target is to write it."""
     limit: int | None = Field(default=None, ge=1)

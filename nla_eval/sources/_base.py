@@ -29,6 +29,15 @@ class Branches(StrEnum):
     """Every path from the root to a leaf, all of one family."""
 
 
+class Answers(StrEnum):
+    """Which answer to read where a record holds a preferred and a rejected one."""
+
+    CHOSEN = "chosen"
+    REJECTED = "rejected"
+    BOTH = "both"
+    """Two transcripts of one family."""
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """What a source cannot know from its file."""
@@ -58,6 +67,8 @@ class SourceOptions:
     """Where a record holds its id, dotted. Default: the first of the usual names, else the place in the file."""
     branches: Branches = Branches.BEST
     """Trees: OpenAssistant, rewound sessions of Claude Code, rolled-back audits in Inspect logs."""
+    answers: Answers = Answers.CHOSEN
+    """Preference pairs: the chosen answer, the rejected one, or both."""
     max_record_mb: int = 32
     """A record of more than this many megabytes is left out: it would fill a context window many times over."""
     notes: SourceNotes = field(default_factory=SourceNotes, compare=False, repr=False)

@@ -152,6 +152,7 @@ class JsonText:
         self._file, self._limit = file, limit
         self._decoder = json.JSONDecoder()
         self._buffer, self._at, self._drained = "", 0, False
+        self._before = 0
         self.closed = False
         """Whether a closing bracket was taken."""
 
@@ -159,6 +160,11 @@ class JsonText:
     def ended(self) -> bool:
         """Whether nothing but blanks is left."""
         return not self._peek()
+
+    @property
+    def taken(self) -> int:
+        """Characters that have been read and stepped over."""
+        return self._before + self._at
 
     def take(self, char: str) -> bool:
         """Step over `char` if it comes next."""
@@ -232,6 +238,7 @@ class JsonText:
     def _fill(self) -> None:
         """Read as much again as is waiting, so that a long value is tried a few times only."""
         waiting = self._buffer[self._at :]
+        self._before += self._at
         more = self._file.read(max(_CHUNK, len(waiting)))
         self._drained = not more
         self._buffer, self._at = waiting + more, 0

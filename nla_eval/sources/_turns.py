@@ -19,9 +19,14 @@ class Turns:
     """Builds messages from items."""
 
     def __init__(self) -> None:
-        self.messages: list[Message] = []
+        self._messages: list[Message] = []
         self._facts: list[TurnFacts] = []
         self._open: Message | None = None
+
+    @property
+    def messages(self) -> list[Message]:
+        """The messages so far, as `chat_messages` reads them; a turn of calls only has no content."""
+        return [m if m.get("content") != [] else {**m, "content": None} for m in self._messages]
 
     @property
     def facts(self) -> tuple[TurnFacts, ...]:
@@ -36,12 +41,12 @@ class Turns:
     def add(self, role: str, content: Any) -> None:
         """A message of anyone but the assistant. Empty text is kept: it was there."""
         self._open = None
-        self.messages.append({"role": role, "content": content})
+        self._messages.append({"role": role, "content": content})
 
     def whole(self, message: Mapping[str, Any]) -> None:
         """A message that is one already, by its role, such as a chat message among items."""
         self._open = None
-        self.messages.append(dict(message))
+        self._messages.append(dict(message))
         if message.get("role") == "assistant":
             self._facts.append(TurnFacts())
 
@@ -77,7 +82,7 @@ class Turns:
             message["name"] = name
         if failed:
             message["error"] = {"message": content if isinstance(content, str) else as_text(content)}
-        self.messages.append(message)
+        self._messages.append(message)
 
     def ended(self, stop: str | None, author: Author = Author.RECORDED) -> None:
         """Say of the newest assistant turn why it ended, or who wrote it. The next item begins a new turn."""
@@ -98,7 +103,7 @@ class Turns:
     def _turn(self) -> Message:
         if self._open is None:
             self._open = {"role": "assistant", "content": []}
-            self.messages.append(self._open)
+            self._messages.append(self._open)
             self._facts.append(TurnFacts())
         return self._open
 
