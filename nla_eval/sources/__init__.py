@@ -2,12 +2,17 @@
 options to transcripts, with a `Skipped` row for each record that cannot be used. `read` finds the reader by content."""
 
 from . import (
+    atif,
+    chatgpt,
     claude_code,
     codex,
     dpo,
+    gemini,
+    gemini_cli,
     hub,
     inspect_log,
     jsonl,
+    langsmith,
     messages,
     oasst,
     parquet,
@@ -15,6 +20,7 @@ from . import (
     scout,
     sharegpt,
     swe_agent,
+    tau2,
 )
 from ._base import Answers, Branches, Item, Skipped, SourceOptions, message_id
 from ._detect import read, source_of
@@ -32,13 +38,18 @@ __all__ = [
     "SourceNotes",
     "SourceOptions",
     "Unread",
+    "atif",
+    "chatgpt",
     "claude_code",
     "codex",
     "dpo",
     "files_below",
+    "gemini",
+    "gemini_cli",
     "hub",
     "inspect_log",
     "jsonl",
+    "langsmith",
     "message_id",
     "messages",
     "oasst",
@@ -49,4 +60,5 @@ __all__ = [
     "sharegpt",
     "source_of",
     "swe_agent",
+    "tau2",
 ]
