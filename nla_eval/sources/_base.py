@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript, TurnFacts
 from ._notes import SourceNotes
+from ._plain import is_plain, is_utf8
 
 _MEGABYTE = 1_000_000
 
@@ -159,7 +160,8 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         raise RecordError("no messages")
     if not options.prompts and not any(m.role == "assistant" for m in fields.messages):
         raise RecordError("no assistant turn")
-    made = Transcript(
+    # Everything in it is typed and checked already. Validation would try each message as each of the four kinds.
+    made = Transcript.model_construct(
         id=fields.id,
         messages=[
             m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
@@ -175,12 +177,16 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
         turn_facts=fields.turn_facts,
     )
+    if fields.turn_facts and len(fields.turn_facts) != sum(m.role == "assistant" for m in made.messages):
+        raise RecordError(f"{len(fields.turn_facts)} facts for another number of assistant turns")
     _expect_storable(made, options)
     return made
 
 
 def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
     """Logs, stores and tokenizers take UTF-8 only: half of a surrogate pair anywhere in it is found here."""
+    if _is_plain(transcript, options.max_record_bytes):
+        return
     try:
         size = len(transcript.model_dump_json())
     except (ValueError, RecursionError) as error:
@@ -213,6 +219,19 @@ def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterat
     if not seen:
         why = f"the first reason: {first}" if first else "it is empty"
         raise InputError(f"{name}: no usable transcript in it; {why}")
+
+
+def _is_plain(transcript: Transcript, limit: int) -> bool:
+    """Whether it is plain messages and short facts, known to be storable without writing them out to see."""
+    if transcript.tools or not all(map(is_plain, transcript.messages)):
+        return False
+    facts = (transcript.id, transcript.family, transcript.outcome, transcript.variant, transcript.provenance.model)
+    texts = [text for text in (*facts, *transcript.metadata, *transcript.metadata.values()) if text is not None]
+    # A character takes at most six bytes in JSON; what surrounds a message is well below a kilobyte.
+    size = 6 * (sum(map(len, texts)) + sum(len(m.content) for m in transcript.messages)) + 1000 * len(
+        transcript.messages
+    )
+    return size <= limit and all(map(is_utf8, texts))
 
 
 def message_id(transcript_id: str, index: int) -> str:

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
+import msgspec
+
 from ..errors import InputError
 from ._base import Record, Skipped, SourceOptions
 from ._probe import Container, probe
@@ -99,6 +101,14 @@ def _lines(file: IO[bytes], name: str, options: SourceOptions) -> Iterator[Recor
 
 
 def _decoded(line: bytes, where: str, number: int) -> Record | Skipped:
+    try:
+        return Record(where, msgspec.json.decode(line), number)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decoded_by_python(line, where, number)
+
+
+def _decoded_by_python(line: bytes, where: str, number: int) -> Record | Skipped:
+    """What msgspec refuses: NaN, half surrogate pairs, a byte order mark; and for the rest the reason."""
     try:
         return Record(where, json.loads(line.removeprefix(b"\xef\xbb\xbf").decode()), number)
     except UnicodeDecodeError:

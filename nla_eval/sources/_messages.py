@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from ._base import RecordError, as_text, message_id
 from ._parts import content_of
+from ._plain import plain_message
 from ._shapes import as_chat
 
 ROLES = {
@@ -72,6 +73,10 @@ def chat_messages(raw: Any, transcript_id: str, roles: Mapping[str, str]) -> lis
     for index, record in enumerate(as_chat(raw)):
         if not isinstance(record, Mapping):
             raise RecordError(f"message {index} is not an object")
+        plain = plain_message(record, known, message_id(transcript_id, len(messages)))
+        if plain is not None:
+            messages.append(plain)
+            continue
         for message in _messages(record, index, known, called):
             message.id = message_id(transcript_id, len(messages))
             messages.append(message)

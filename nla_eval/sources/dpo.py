@@ -93,12 +93,9 @@ def _role(message: Any) -> Any:
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
     if probe(path).container is Container.PARQUET:
-        from ._tables import parquet_rows, without_nulls
+        from ._tables import parquet_rows
 
-        rows = parquet_rows(path, lambda schema: list(schema.names))
-        records: Iterable[Record | Skipped] = (
-            row if isinstance(row, Skipped) else replace(row, value=without_nulls(row.value)) for row in rows
-        )
+        records = parquet_rows(path, lambda schema: list(schema.names))
     else:
         records = json_records(path, options)
     # Messages, id and prompt are found here, so the options that name them have had their say.

@@ -5,13 +5,12 @@ The column holds lists of {role, content} or {from, value}, or the JSON text of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..printable import one_line
-from ._base import Item, Record, Skipped, SourceOptions
+from ._base import Item, SourceOptions
 from ._chat import ANSWERS, FACTS, IDS, MESSAGES, chats
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
@@ -26,7 +25,7 @@ _KNOWN = (
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
-    from ._tables import is_chat, parquet_rows, without_nulls
+    from ._tables import is_chat, parquet_rows
 
     keys = (options.messages_key, options.id_key, options.family_key, options.outcome_key)
     named = {key.split(".")[0] for key in keys if key}
@@ -43,10 +42,7 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
             raise InputError(f"{path.name}: no column holds messages; name one (messages_key): {names}")
         return [name for name in schema.names if name in named or name in _KNOWN or name in chat]
 
-    def plain(row: Record | Skipped) -> Record | Skipped:
-        return row if isinstance(row, Skipped) else replace(row, value=without_nulls(row.value))
-
-    yield from chats(map(plain, parquet_rows(path, wanted)), options, path.name)
+    yield from chats(parquet_rows(path, wanted), options, path.name)
 
 
 def _fits(probe: Probe) -> bool:
