@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from inspect_ai.model import ChatMessage
@@ -173,7 +174,7 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         tools=list(fields.tools),
         outcome=fields.outcome,
         variant=fields.variant,
-        provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
+        provenance=_provenance(options.source or source, options.licence, fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
         turn_facts=fields.turn_facts,
     )
@@ -181,6 +182,11 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         raise RecordError(f"{len(fields.turn_facts)} facts for another number of assistant turns")
     _expect_storable(made, options)
     return made
+
+
+@lru_cache(maxsize=64)
+def _provenance(source: str, licence: str, model: str | None) -> Provenance:
+    return Provenance(source=source, licence=licence, model=model)
 
 
 def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:

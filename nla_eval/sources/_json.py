@@ -25,6 +25,7 @@ from ._probe import Container, probe
 GZIP_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
 """What reading a damaged gzip file raises."""
 _CHUNK = 1 << 16
+_BUFFER = 1 << 18
 _NEAR_END = 16
 """A decoding error this close to the end of what was read may be a value cut in two; "-Infinity" has 9 characters."""
 _BLANK = " \t\r\n"
@@ -62,7 +63,7 @@ def json_records(path: Path, options: SourceOptions) -> Iterator[Record | Skippe
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unpacked where it is gzip."""
-    with path.open("rb") as raw:
+    with path.open("rb", buffering=_BUFFER) as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if packed:

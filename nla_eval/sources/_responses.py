@@ -51,7 +51,7 @@ def is_item(value: Any) -> bool:
     """Whether something is an item that only the Responses API has, or a whole response."""
     if not isinstance(value, Mapping):
         return False
-    kind = value.get("type")
+    kind = _kind(value)
     if kind in KINDS or kind in _ANSWERED:
         return "role" not in value
     if kind == "message":
@@ -78,7 +78,7 @@ def add_item(turns: Turns, item: Any, number: int) -> None:
     """
     if not isinstance(item, Mapping):
         raise RecordError(f"message {number} is not an object")
-    kind = item.get("type")
+    kind = _kind(item)
     if item.get("object") == "response" and isinstance(item.get("output"), list):
         turns.close()
         add_items(turns, item["output"])
@@ -101,17 +101,22 @@ def add_item(turns: Turns, item: Any, number: int) -> None:
         if isinstance(output, Mapping) and isinstance(output.get("content"), str | list):
             output = output["content"]  # Codex wraps failures
         turns.result(_id(item), _result(output), failed=failed or item.get("status") == "failed")
-    elif isinstance(kind, str) and kind in _BUILT_IN:
+    elif kind in _BUILT_IN:
         _built_in(turns, item, kind)
     elif kind == "mcp_approval_request":
         turns.call(_id(item), f"mcp_approval.{item.get('name')}", item.get("arguments"))
     elif kind in _ANSWERED:
-        turns.result(item.get("approval_request_id"), as_text(_said(item)), name=_ANSWERED[str(kind)])
+        turns.result(item.get("approval_request_id"), as_text(_said(item)), name=_ANSWERED[kind])
     elif kind in _HIDDEN:
         hidden = item.get("encrypted_content")
         turns.think("", hidden=hidden if isinstance(hidden, str) else "")
     elif kind not in _NO_WORDS:
         raise RecordError(f"message {number} is an item of the unknown type '{kind}'")
+
+
+def _kind(item: Mapping[str, Any]) -> str:
+    kind = item.get("type")
+    return kind if isinstance(kind, str) else "none" if kind is None else as_text(kind)
 
 
 def ended_by(response: Mapping[str, Any]) -> str | None:

@@ -151,9 +151,9 @@ def _said(parts: list[Any], number: int) -> list[Any]:
     """Parts of an answer as content; thoughts among them too."""
     inner = Turns()
     add_contents(inner, [{"role": "model", "parts": parts}])
-    if len(inner.messages) > 1 or inner.messages[0].get("tool_calls"):
+    if len(inner.messages) > 1 or any("tool_calls" in answer or answer["role"] == "tool" for answer in inner.messages):
         raise RecordError(f"message {number}: calls in its content; expected them in 'toolCalls'")
-    return list(inner.messages[0]["content"] or [])
+    return [part for answer in inner.messages for part in answer["content"] or []]
 
 
 def _parts(content: Any) -> list[Any]:
