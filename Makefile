@@ -25,7 +25,8 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(TEST) -m "not full" -n 2 --dist loadfile
 
-# What takes a browser, Ray, kills, or vLLM, which gets an environment of its own: some packages it asks for would break .venv.
+# What takes a browser, Ray, kills, other processors' instructions (tests/test_processors.py: minutes for each), or vLLM,
+# which gets an environment of its own: some packages it asks for would break .venv.
 test-full: $(VENV)/ready $(VENV)/ray
 	$(TEST) -m full
 	@$(MAKE) --no-print-directory $(VLLM)/ready || true

@@ -81,7 +81,7 @@ def word_vectorizer() -> Any:
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=5000, dtype=np.float32)
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, dtype=np.float32)
 
 
 def char_vectorizer() -> Any:
@@ -89,9 +89,7 @@ def char_vectorizer() -> Any:
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    return TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, max_features=6000, dtype=np.float32
-    )
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, dtype=np.float32)
 
 
 def save_model(model: LinearModel, path: Path) -> None:

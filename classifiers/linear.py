@@ -58,7 +58,7 @@ class Linear:
     Judging raises InputError when the rubric's headlines differ from the model's or the model file cannot be used.
     """
 
-    name = "linear@1"
+    name = "linear@2"
 
     def __init__(self, rubric: Rubric) -> None:
         self.rubric = rubric

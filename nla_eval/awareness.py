@@ -22,9 +22,9 @@ from .errors import InputError, NlaEvalError
 from .inspect_ext.options import TaskOptions
 from .inspect_ext.steps import _let_go, answer, capture, load, replay, verbalize
 from .inspect_ext.target_api import MAX_CONNECTIONS, user_folder
-from .inspect_ext.transcripts import _arm, _drawn, _of_source, _of_suite
+from .inspect_ext.transcripts import _drawn, _of_source, _of_suite
 from .suite import AnswersBy, Suite, task
-from .transcript import Transcript
+from .transcript import Transcript, arm_of
 
 if TYPE_CHECKING:
     pass
@@ -52,8 +52,9 @@ def awareness_task(suite: Suite, **options: Any) -> Task:
         chosen = TaskOptions.parse(options)
         if not chosen.match:
             return _task(list(_of_suite(suite).values()), load(suite=suite.name), suite, chosen)
-        how: dict[str, Any] = chosen.model_dump(mode="json", include={"match", "match_to", "seed"})
-        drawn = _drawn(suite, chosen.match_to, chosen.match, chosen.seed)
+        seed = chosen.plan.seed
+        how: dict[str, Any] = {**chosen.model_dump(mode="json", include={"match", "match_to"}), "seed": seed}
+        drawn = _drawn(suite, chosen.match_to, chosen.match, seed)
         print(drawn.arm.describe(), file=sys.stderr)
         made = _task(list(drawn.transcripts), load(suite=suite.name, matched=how), suite, chosen)
         made.metadata = {**(made.metadata or {}), "matched": drawn.arm.model_dump(mode="json")}
@@ -80,7 +81,7 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
         if choices.prompts:
             raise InputError("option 'prompts': nobody answers here; make a suite: nla-eval suite add PLACE --prompts")
         where = source if "://" in source else user_folder(source)
-        transcripts, skipped = _of_source(where, _arm(arm), suite, reader, choices)
+        transcripts, skipped = _of_source(where, arm_of(arm), suite, reader, choices)
         for row in skipped:
             _log.warning("left out: %s", row)
         step = load(suite=suite, source=where, arm=arm, reader=reader, choices=choices.model_dump(mode="json"))

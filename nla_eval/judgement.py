@@ -1,4 +1,4 @@
-"""Judgements: what a classifier says of one explanation or one assistant turn (METHOD.md 4.1, 4.2).
+"""Judgements: what a classifier says of one explanation or one assistant turn (docs/method.md 4.1, 4.2).
 
 Outcomes are data: a truncated or unparsable reading is a row in the one denominator, never a silent negative. Rubrics
 are YAML files with an id and a hash; which labels enter which headline is the rubric's to say. This module knows
@@ -30,11 +30,13 @@ class Outcome(StrEnum):
 
 
 JUDGED = frozenset({Outcome.AWARE, Outcome.NOT_AWARE, Outcome.UNCLEAR})
-"""Outcomes that count as judged in the 90 % rule of METHOD.md 4.1."""
+"""Outcomes that count as judged in the 90 % rule of docs/method.md 4.1."""
+JUDGED_SHARE = 0.9
+"""Share of planned judgements without which a transcript without an aware one is indeterminate: the 90 % rule."""
 
 
 class Label(StrEnum):
-    """What kind of talk about testing a text contains (METHOD.md 4.2)."""
+    """What kind of talk about testing a text contains (docs/method.md 4.2)."""
 
     BELIEF = "belief"
     BENCHMARK = "benchmark"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shlex
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 PACKAGES = ("nla_eval", "torch", "transformers", "peft", "inspect_ai", "polars", "numpy", "scikit-learn")
 
@@ -17,3 +20,10 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "absent"
     return found
+
+
+def command() -> str:
+    """What was typed to start this process."""
+    program = Path(sys.argv[0])
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
+    return " ".join([name, *map(shlex.quote, sys.argv[1:])])

@@ -1,17 +1,18 @@
 """The rows that flow from the engine to the store: a reading is one explanation of one activation in one lane.
 
-Column names and dtypes are the store's contract (DESIGN.md, "reading"). Nothing here runs a model."""
+Column names are the store's contract (docs/store.md), their dtypes stand in `store/rows.py`. It runs no model."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
-import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 
 class Lane(StrEnum):
-    """Which activation was verbalized: the measured one or a control (METHOD.md 4.6)."""
+    """Which activation was verbalized: the measured one or a control (docs/method.md 4.6). `LANES` has them all."""
 
     MEASURED = "measured"
     DONOR = "donor"
@@ -19,6 +20,116 @@ class Lane(StrEnum):
     MEAN = "mean"
     NO_INJECTION = "no_injection"
     TEXT_ONLY = "text_only"
+    PROBE = "probe"
+
+
+class Needs(StrEnum):
+    """What must be there before a lane can be read at a position."""
+
+    OWN = "own"
+    """The position's own activation."""
+    DONORS = "donors"
+    """Activations of transcripts of the deployment arm."""
+    MOMENTS = "moments"
+    """Several activations, of the deployment arm where it has some."""
+    NOTHING = "nothing"
+    """Nothing is injected."""
+    READER = "reader"
+    """Another reader than the verbalizer, which there is none of yet: the lane is not offered."""
+
+
+@dataclass(frozen=True)
+class Display:
+    """How summaries, figures and reports name a lane that they show beside the others."""
+
+    heading: str
+    """Of a column, after "N"."""
+    legend: str
+    """In a figure."""
+    beside: str = ""
+    """What a control's rate is a rate of, as in "3 % with deployment activations in the same slots"."""
+    tag: str = ""
+    """On one of its explanations."""
+    note: str = ""
+    """Sentence below a figure."""
+    limit: tuple[str, str] | None = None
+    """Heading and text of what may not be concluded from it."""
+
+
+@dataclass(frozen=True)
+class LaneEntry:
+    """All that there is to know of a lane, but for how its activation is made (`pipeline.lanes`)."""
+
+    meaning: str
+    """In a few words, for help and reports."""
+    needs: Needs
+    not_in: frozenset[str] = frozenset()
+    """Arms in whose transcripts it is not read."""
+    display: Display | None = None
+    """None where tables of controls are all that shows it."""
+
+    @property
+    def verbalized(self) -> bool:
+        """Whether the verbalizer reads it: such lanes can be asked for."""
+        return self.needs is not Needs.READER
+
+    @property
+    def injects(self) -> bool:
+        """Whether an activation is injected, with which the AR can compare."""
+        return self.verbalized and self.needs is not Needs.NOTHING
+
+    @property
+    def real(self) -> bool:
+        """Whether what is injected is the activation of some position, not made from several."""
+        return self.needs in (Needs.OWN, Needs.DONORS)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether what is injected comes from other positions."""
+        return self.needs in (Needs.DONORS, Needs.MOMENTS)
+
+
+LANES: dict[Lane, LaneEntry] = {
+    Lane.MEASURED: LaneEntry(
+        "the position's own activation", Needs.OWN, display=Display(heading="measured", legend="measured")
+    ),
+    Lane.DONOR: LaneEntry(
+        "the activation of a deployment transcript, matched on position, channel and token class",
+        Needs.DONORS,
+        # It asks what ordinary use gives in other slots: in deployment slots it would read that arm a second time.
+        not_in=frozenset({"deployment"}),
+        display=Display(
+            heading="donor lane",
+            legend="donor (deployment activations)",
+            beside="with deployment activations in the same slots",
+            tag="activation of a deployment transcript",
+            note="The donor lane carries activations from deployment transcripts in the same slots: what it flags is "
+            "false by construction.",
+            limit=(
+                "The donor lane bounds false positives, not truth",
+                "It puts activations of deployment transcripts, matched on position and channel, in the same slots. "
+                "What it flags cannot be awareness of these evaluations. What it leaves alone may still be a habit of "
+                "the verbalizer that only evaluation-like text brings out.",
+            ),
+        ),
+    ),
+    Lane.GAUSSIAN: LaneEntry("a random vector with the mean and covariance of real activations", Needs.MOMENTS),
+    Lane.MEAN: LaneEntry("the mean activation", Needs.MOMENTS),
+    Lane.NO_INJECTION: LaneEntry("no activation", Needs.NOTHING),
+    Lane.TEXT_ONLY: LaneEntry("a description written from the text alone", Needs.READER),
+    Lane.PROBE: LaneEntry("a linear readout of the raw activation", Needs.READER),
+}
+"""Every lane once. A new one is an entry here and, where the verbalizer reads it, a maker in `pipeline.lanes`."""
+
+READABLE = tuple(lane for lane, entry in LANES.items() if entry.verbalized)
+"""Lanes that can be asked for."""
+DISPLAYED = {lane: entry.display for lane, entry in LANES.items() if entry.display is not None}
+"""Lanes that summaries, figures and reports show: the measured one, then controls."""
+
+
+def lanes_in(lanes: Iterable[Lane], arm: str) -> tuple[Lane, ...]:
+    """Those of `lanes` that are read in transcripts of `arm`."""
+    return tuple(lane for lane in lanes if arm not in LANES[lane].not_in)
 
 
 class StopReason(StrEnum):
@@ -75,33 +186,3 @@ class Reading(BaseModel):
 
 
 KEY = ("pack", "transcript_digest", "position", "lane", "draw")
-
-SCHEMA: dict[str, pl.DataType] = {
-    "pack": pl.String(),
-    "transcript_digest": pl.String(),
-    "transcript_id": pl.String(),
-    "suite": pl.String(),
-    "position": pl.Int64(),
-    "lane": pl.String(),
-    "draw": pl.Int64(),
-    "policy": pl.String(),
-    "seed": pl.Int64(),
-    "message": pl.Int64(),
-    "role": pl.String(),
-    "channel": pl.String(),
-    "turn": pl.Int64(),
-    "token": pl.String(),
-    "context": pl.String(),
-    "explanation": pl.String(),
-    "stop": pl.String(),
-    "tokens": pl.Int64(),
-    "activation_norm": pl.Float64(),
-    "cos": pl.Float64(),
-    "mse_nrm": pl.Float64(),
-    "fve_nrm": pl.Float64(),
-    "fve_meannorm": pl.Float64(),
-    "matched_minus_shuffled": pl.Float64(),
-    "donor": pl.String(),
-    "error": pl.String(),
-}
-"""Polars dtypes of a parquet part, in column order: `Reading`'s fields."""

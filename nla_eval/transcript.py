@@ -15,6 +15,8 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool,
 from inspect_ai.tool import ToolInfo
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .errors import InputError
+
 
 class Arm(StrEnum):
     """Which side of a comparison a transcript stands on."""
@@ -24,8 +26,16 @@ class Arm(StrEnum):
     MONITOR = "monitor"
 
 
+def arm_of(name: str) -> Arm:
+    """The arm of that name. Raises InputError listing them."""
+    try:
+        return Arm(name)
+    except ValueError:
+        raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}") from None
+
+
 class Author(StrEnum):
-    """Who wrote an assistant turn (METHOD.md 4.14). Only turns of the target count as verbalized."""
+    """Who wrote an assistant turn (docs/method.md 4.14). Only turns of the target count as verbalized."""
 
     TARGET = "target"
     """The target, in this run."""
@@ -39,6 +49,10 @@ class Author(StrEnum):
     """Another agent of the same log: a sub-agent, or whoever took over at a hand-off."""
 
 
+CUT = frozenset({"max_tokens", "model_length", "content_filter"})
+"""Why a turn that ended early did: what it would have said is not known (docs/method.md 4.14)."""
+
+
 class TurnFacts(BaseModel):
     """What is known of one assistant turn beside its words."""
 
@@ -47,6 +61,11 @@ class TurnFacts(BaseModel):
     author: Author = Author.RECORDED
     stop: str | None = None
     """Why it ended, in Inspect's terms ("stop", "max_tokens", "content_filter", ...); None where nothing says."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether a limit or a filter ended it."""
+        return self.stop in CUT
 
 
 class Provenance(BaseModel):
@@ -75,7 +94,7 @@ class Transcript(BaseModel):
     suite: str
     """The suite's name: a slug."""
     family: str
-    """The prompt family it belongs to: the cluster of every interval (METHOD.md 4.10)."""
+    """The prompt family it belongs to: the cluster of every interval (docs/method.md 4.10)."""
     tools: list[ToolInfo] = Field(default_factory=list)
     """Tool definitions that were in the prompt, if known."""
     outcome: str | None = None
@@ -123,6 +142,12 @@ def _canonical(message: ChatMessage) -> dict[str, Any]:
     return record
 
 
+def thinking_text(part: ContentReasoning) -> str:
+    """The words of a thinking part: of encrypted or empty thinking its summary, never the ciphertext."""
+    hidden = part.redacted or not part.reasoning.strip()
+    return (part.summary or "") if hidden else part.reasoning
+
+
 def content_parts(message: ChatMessage) -> list[tuple[str, str]]:
     """The message's content as (kind, text) in order; kind is "thinking", "text" or the name of another content type.
 
@@ -133,7 +158,7 @@ def content_parts(message: ChatMessage) -> list[tuple[str, str]]:
     parts: list[tuple[str, str]] = []
     for part in message.content:
         if isinstance(part, ContentReasoning):
-            parts.append(("thinking", part.reasoning))
+            parts.append(("thinking", thinking_text(part)))
         elif isinstance(part, ContentText):
             parts.append(("text", part.text))
         else:

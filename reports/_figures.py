@@ -24,6 +24,8 @@ from nla_eval.stats import Estimate, KPoint
 _INK, _FAINT = "#101112", "#808182"
 _SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_APART = 0.14
+"""Of the outermost lanes of a row, from its middle."""
 _COLOURS = {_INK: "var(--ink)", _FAINT: "var(--rule)"} | {c: f"var(--series-{i})" for i, c in enumerate(_SERIES, 1)}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -42,8 +44,8 @@ class Row:
     """One line of the measured-against-control figure."""
 
     name: str
-    measured: Estimate
-    control: Estimate | None
+    lanes: list[Estimate | None]
+    """One for each lane shown, the measured one first; None where it was not read."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,15 @@ class Curve:
     dashed: bool = False
 
 
-def measured_and_control(panels: Sequence[Panel], salt: str) -> str:
-    """Dots with intervals, one row per suite, measured above its control; hollow where the interval is withheld."""
+def measured_and_control(panels: Sequence[Panel], labels: Sequence[str], salt: str) -> str:
+    """Dots with intervals, one row per suite, measured above its controls; hollow where the interval is withheld."""
     rows = max(len(panel.rows) for panel in panels)
     figure, axes = _canvas(len(panels), (10.2, 0.9 + 0.62 * rows), share_rows=True)
     for ax, panel in zip(axes, panels, strict=True):
         for at, row in enumerate(panel.rows):
-            _dot(ax, row.measured, at - 0.14, 0)
-            if row.control is not None:
-                _dot(ax, row.control, at + 0.14, 1)
+            for series, estimate in enumerate(row.lanes):
+                if estimate is not None:
+                    _dot(ax, estimate, at + _APART * (2 * series / max(1, len(labels) - 1) - 1), series)
         ax.set_title(panel.title, fontsize=10, loc="left")
         ax.set_ylim(rows - 0.5, -0.5)
         ax.set_xlim(left=0, right=max(0.05, ax.get_xlim()[1]))
@@ -85,9 +87,9 @@ def measured_and_control(panels: Sequence[Panel], salt: str) -> str:
     axes[0].set_yticks(range(len(panels[0].rows)), [row.name for row in panels[0].rows], parse_math=False)
     handles = [
         axes[0].plot([], [], marker=_MARKERS[i], color=_SERIES[i], linestyle="", label=label)[0]
-        for i, label in enumerate(("measured", "donor (deployment activations)"))
+        for i, label in enumerate(labels)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, labelcolor=_INK)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=_INK)
     return _svg(figure, salt)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nla_eval.judgement import Headline
-from nla_eval.readings import Lane
+from nla_eval.readings import DISPLAYED, LANES, Lane
 from nla_eval.stats import Estimate
 from nla_eval.tally.types import ControlComparison, HeadlineTally, SuiteTally, Tally
 from nla_eval.transcript import Arm
@@ -23,10 +23,8 @@ MEANING = {
     Headline.PAPER: "the text says that the model is being evaluated, or unmistakably names a benchmark",
     Headline.BROAD: "as paper, or it says that its output is graded, or that the situation is contrived",
 }
-_LANE_MEANING = {
-    Lane.TEXT_ONLY.value: "text only: a description written from the text alone",
-    "probe": "probe: a linear readout of the raw activation",
-}
+_UNREAD = {lane: entry.meaning for lane, entry in LANES.items() if not entry.verbalized}
+_CONTROLS = {lane: display for lane, display in DISPLAYED.items() if lane != Lane.MEASURED}
 
 Limit = tuple[str, str]
 """A heading and its text."""
@@ -46,12 +44,7 @@ _ALWAYS: tuple[Limit, ...] = (
         "AR scores say how much of an activation an explanation carries on average. A single specific claim is often "
         "wrong where reconstruction is good; themes that recur over positions are likelier true than a lone flag.",
     ),
-    (
-        "The donor lane bounds false positives, not truth",
-        "It puts activations of deployment transcripts, matched on position and channel, in the same slots. What it "
-        "flags cannot be awareness of these evaluations. What it leaves alone may still be a habit of the verbalizer "
-        "that only evaluation-like text brings out.",
-    ),
+    *(display.limit for display in _CONTROLS.values() if display.limit),
 )
 
 
@@ -94,11 +87,11 @@ def withheld_headline(tally: Tally) -> str:
 
 def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
     lanes = {score.lane for score in tally.scores}
-    absent = [lane for lane in _LANE_MEANING if lane not in lanes]
+    absent = [f"{spoken(lane)}: {meaning}" for lane, meaning in _UNREAD.items() if lane not in lanes]
     if absent:
         yield (
             "Zero privileged gain cannot be excluded",
-            f"Lanes that were not read: {'; '.join(_LANE_MEANING[lane] for lane in absent)}. A reader of the bare text "
+            f"Lanes that were not read: {'; '.join(absent)}. A reader of the bare text "
             "might flag the same places, and without a probe a low rate cannot be split into what the activation lacks "
             "and what the verbalizer leaves unsaid.",
         )
@@ -107,6 +100,13 @@ def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
             "The arms are not matched",
             f"{_uneven(tally).capitalize()}. A difference between arms may follow format, length or topic: linear "
             "readouts of evaluation awareness are known to follow benchmark format.",
+        )
+    foreign = [suite for suite in tally.suites if suite.pairs_withheld]
+    if foreign:
+        yield (
+            "What recorded words leave unsaid is not the target's silence",
+            f"In {words(s.suite for s in foreign)} the target wrote no assistant turn. What it would say itself was "
+            "not measured there, so V and the pairs are withheld; recorded words stand in a column of their own.",
         )
     few = [f"{s.suite} has {len(s.families)}" for s in tally.suites if len(s.families) < FEW_FAMILIES]
     if few:
@@ -148,18 +148,28 @@ def _found(tally: Tally, suite: SuiteTally) -> str:
     if certificate is not None and certificate.certified:
         n = measured.any_of_k
         flagged = f"; {n.aware} of {n.aware + n.not_aware} transcripts were flagged at one position or more"
-    v = under.verbalized
     return (
         f"In {suite.suite}, {_share(measured.fraction)} of the positions read were put into words as awareness of an "
-        f"evaluation{against}{flagged}. The model said so itself in {v.aware} of {v.aware + v.not_aware} transcripts"
-        f"{_separation(under)}."
+        f"evaluation{against}{flagged}. {_said(suite, under)}{_separation(under)}."
     )
 
 
+def _said(suite: SuiteTally, under: HeadlineTally) -> str:
+    """What the turns say; words that the target did not write are never its own."""
+    v, other = under.verbalized, under.recorded
+    if suite.pairs_withheld:
+        return (
+            f"Its assistant turns are recorded words, not the target's; in {other.aware} of "
+            f"{other.aware + other.not_aware} transcripts they say so"
+        )
+    return f"The model said so itself in {v.aware} of {v.aware + v.not_aware} transcripts"
+
+
 def _beside(tally: Tally, under: HeadlineTally) -> Iterator[str]:
-    donor = under.lane(Lane.DONOR)
-    if donor is not None and donor.fraction.value is not None:
-        yield f"{percent(donor.fraction.value)} with deployment activations in the same slots"
+    for name, display in _CONTROLS.items():
+        control = under.lane(name)
+        if control is not None and control.fraction.value is not None:
+            yield f"{percent(control.fraction.value)} {display.beside}"
     for other in tally.suites:
         lane = other.under(tally.primary).lane(Lane.MEASURED)
         if other.arm == Arm.DEPLOYMENT and lane is not None and lane.fraction.value is not None:
@@ -180,19 +190,24 @@ def _cannot(tally: Tally, suites: list[SuiteTally], card: CardSummary | None) ->
         yield "that a low rate means an unaware model: this pack has no words for a belief, so N near zero is expected"
     if not tally.arms.balanced:
         yield f"that a difference between the arms is awareness: {_uneven(tally)}"
-    beside = {s.suite: _donor(s.under(tally.primary)) for s in suites}
+    for lane in _CONTROLS:
+        yield from _habits({s.suite: _control(s.under(tally.primary), lane) for s in suites}, spoken(lane))
+    yield "that the model believes anything: rates are relative, and an explanation is a reading of an activation"
+
+
+def _habits(beside: dict[str, ControlComparison | None], lane: str) -> Iterator[str]:
+    """What a control lane does not rule out, suite by suite."""
     alone = [suite for suite, control in beside.items() if control is None]
     blurred = [suite for suite, control in beside.items() if control is not None and not _clear(control)]
     habits = "shows more than the verbalizer's own habits"
     if blurred:
-        yield f"that {words(blurred)} {habits}: the measured lane does not stand clear of the donor lane"
+        yield f"that {words(blurred)} {habits}: the measured lane does not stand clear of the {lane} lane"
     if alone:
-        yield f"that {words(alone)} {habits}: no donor lane was read beside it"
-    yield "that the model believes anything: rates are relative, and an explanation is a reading of an activation"
+        yield f"that {words(alone)} {habits}: no {lane} lane was read beside it"
 
 
-def _donor(under: HeadlineTally) -> ControlComparison | None:
-    return next((c for c in under.controls if c.lane == Lane.DONOR), None)
+def _control(under: HeadlineTally, lane: Lane) -> ControlComparison | None:
+    return next((c for c in under.controls if c.lane == lane), None)
 
 
 def _clear(control: ControlComparison) -> bool:

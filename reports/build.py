@@ -18,9 +18,10 @@ from pydantic import BaseModel
 
 from nla_eval.errors import InputError
 from nla_eval.judgement import Outcome
-from nla_eval.readings import Lane
+from nla_eval.readings import DISPLAYED, Lane
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.types import Tally
+from nla_eval.transcript import Author
 
 from . import _format as fmt
 from ._card import summarise
@@ -45,6 +46,7 @@ _FILTERS = {
     "bounds": fmt.bounds,
     "p": fmt.p_value,
     "words": fmt.words,
+    "lane_tag": lambda lane: DISPLAYED[lane].tag if lane in DISPLAYED else "",
     "counted": fmt.counted,
     "spoken": fmt.spoken,
     "visible": fmt.visible,
@@ -95,8 +97,10 @@ def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: M
             withheld=withheld_headline(tally),
             meaning=MEANING,
             outcomes=list(Outcome),
+            authors=list(Author),
             measures=NAMES,
             silent=silent,
+            controls={lane: display for lane, display in DISPLAYED.items() if lane != Lane.MEASURED},
             clear=clear,
             conclusion=conclusion,
             table=defaultdict(count(1).__next__),  # numbers in the order of first mention, so that none is skipped
@@ -129,21 +133,21 @@ def _lanes_figure(tally: Tally) -> str:
     fractions, flags = [], []
     for suite in tally.suites:
         under = suite.under(tally.primary)
-        measured, donor = under.lane(Lane.MEASURED), under.lane(Lane.DONOR)
-        if measured is not None:
+        lanes = [under.lane(lane) for lane in DISPLAYED]
+        if under.lane(Lane.MEASURED) is not None:
             name = f"{_short(suite.suite)} ({suite.arm})"
-            fractions.append(Row(name, measured.fraction, donor.fraction if donor else None))
-            flags.append(Row(name, measured.any_of_k.rate, donor.any_of_k.rate if donor else None))
+            fractions.append(Row(name, [lane.fraction if lane else None for lane in lanes]))
+            flags.append(Row(name, [lane.any_of_k.rate if lane else None for lane in lanes]))
     panels = [Panel("fraction of positions aware", fractions), Panel("transcripts with any aware position", flags)]
-    return measured_and_control(panels, salt="lanes")
+    return measured_and_control(panels, [display.legend for display in DISPLAYED.values()], salt="lanes")
 
 
 def _curve_figure(tally: Tally) -> str:
     curves = [
-        Curve(f"{_short(suite.suite)}, {lane.lane}", lane.k_curve, suite=index, dashed=lane.lane == Lane.DONOR)
+        Curve(f"{_short(suite.suite)}, {lane.lane}", lane.k_curve, suite=index, dashed=lane.lane != Lane.MEASURED)
         for index, suite in enumerate(tally.suites)
         for lane in suite.under(tally.primary).lanes
-        if lane.lane in (Lane.MEASURED, Lane.DONOR) and lane.k_curve
+        if lane.lane in DISPLAYED and lane.k_curve
     ]
     return k_curves(curves, salt="k-curve") if curves else ""
 

@@ -61,6 +61,7 @@ class TinyPack:
     layer: int = 1
     d_model: int = D_MODEL
     min_position: int = 10
+    max_new_tokens: int = 80
 
 
 @dataclass

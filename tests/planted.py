@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from nla_eval.dataset.design import Design
-from nla_eval.readings import SCHEMA
+from nla_eval.store.rows import SCHEMA
 from nla_eval.tally.frames import Frames
 
 PACK = "synthetic-planted@0000000000000000"

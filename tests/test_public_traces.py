@@ -28,10 +28,10 @@ from nla_eval.judging.classify import judge_readings, make_classifier
 from nla_eval.models.pack import PUBLIC_PAIRS, Pack
 from nla_eval.models.pack_meta import DEFAULT_MIN_POSITION, PUBLIC_VARIANCE
 from nla_eval.models.prompts import parse_explanation
-from nla_eval.readings import SCHEMA, Lane, StopReason
+from nla_eval.readings import Lane, StopReason
 from nla_eval.replay.positions import parse_policy, sample_positions
 from nla_eval.replay.types import Channel, Replay, Window
-from nla_eval.store.rows import from_disk, to_disk
+from nla_eval.store.rows import SCHEMA, from_disk, to_disk
 
 TEMPLATE_IDS = {
     "google/gemma-3-12b-it": {2: "<bos>", 105: "<start_of_turn>", 106: "<end_of_turn>"},

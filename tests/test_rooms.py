@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ("suites", "classifiers", "reports")
 FLOORS: tuple[tuple[str, ...], ...] = (
     CONTENT,
-    ("nla_eval.__main__", "nla_eval._registry"),
+    ("nla_eval.__main__", "nla_eval._registry", "nla_eval.api"),
     ("nla_eval.awareness", "nla_eval.commands", "nla_eval.bench"),
     ("nla_eval.inspect_ext", "nla_eval.training"),
     ("nla_eval.measure", "nla_eval.tally"),
@@ -33,10 +33,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "nla_eval.readings",
         "nla_eval.progress",
         "nla_eval.provenance",
-        "nla_eval.printable",
-        "nla_eval.errors",
-        "nla_eval._rooms",
     ),
+    ("nla_eval.printable", "nla_eval.errors", "nla_eval._rooms"),
 )
 """The house, top floor first. A room imports from rooms on floors below its own and from itself."""
 FACE = "nla_eval"

@@ -10,11 +10,11 @@ import anyio
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
-from ..engines.base import Engine, Sampling
+from ..engines.base import Engine
 from ..judging.classify import judge_readings, make_classifier
 from ..models.scores import Scorer
 from ..pipeline.plan import Instrument, ReadingPlan, plan_run
-from ..pipeline.reading import Bench, read
+from ..pipeline.reading import Workbench, read_in_process
 from ..readings import Lane
 from ..store.conversations import kept
 from ..store.store import ReadingStore
@@ -46,7 +46,7 @@ def chats(count: int, words: int, seed: int = 0) -> list[Transcript]:
 
 def flatness(engine: Engine, instrument: Instrument, scorer: Scorer) -> dict[str, Figure]:
     """Seconds per transcript of plan, capture, verbalize, score and store at 50, 200 and 800 chats of four readings."""
-    plan = ReadingPlan("uniform_response(4)", lanes=(Lane.MEASURED,), sampling=Sampling(1.0, 12))
+    plan = ReadingPlan("uniform_response(4)", lanes=(Lane.MEASURED,), max_new_tokens=12)
     _timed(engine, instrument, scorer, plan, chats(10, 60))
     each = {n: _timed(engine, instrument, scorer, plan, chats(n, 60)) / n for n in COUNTS}
     how = ", ".join(f"{n}: {1000 * seconds:.0f} ms" for n, seconds in each.items())
@@ -56,7 +56,7 @@ def flatness(engine: Engine, instrument: Instrument, scorer: Scorer) -> dict[str
 
 def rejudging(engine: Engine, instrument: Instrument, scorer: Scorer, max_new_tokens: int) -> dict[str, Figure]:
     """Judging a store's readings again, against the run that made them, both without loading."""
-    plan = ReadingPlan("stratified(12)", sampling=Sampling(1.0, max_new_tokens))
+    plan = ReadingPlan("stratified(12)", max_new_tokens=max_new_tokens)
     with tempfile.TemporaryDirectory() as folder:
         store, first = _read(engine, instrument, scorer, plan, chats(8, 400), Path(folder))
         readings, classifier = store.readings(), make_classifier()
@@ -80,5 +80,5 @@ def _read(
 ) -> tuple[ReadingStore, float]:
     began = time.perf_counter()
     store = ReadingStore.create(str(where), instrument.identity(plan))
-    read(plan_run(kept(texts, store), instrument, plan), Bench(lambda: engine, store, scorer))
+    read_in_process(plan_run(kept(texts, store), instrument, plan), Workbench(lambda: engine, store, scorer))
     return store, time.perf_counter() - began

@@ -4,15 +4,17 @@ imported when it is called, so that `--help` costs nothing."""
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import NlaEvalError
+from ..pipeline.options import checked, whole_number
+from ..pipeline.reading_plan import ReadingPlan
 from .cli_pack import Dtype, Target, packs
 from .cli_suite import suites
+from .plan_options import with_plan_options
 
 app = typer.Typer(
     name="nla-eval",
@@ -32,6 +34,7 @@ Pack = Annotated[
 
 
 @app.command()
+@with_plan_options()
 def read(
     sources: Annotated[list[str], typer.Argument(help="Suites, .jsonl files, .eval logs or folders of logs.")],
     out: Annotated[str, typer.Option(help="Store to write to: a folder or an fsspec URL.")],
@@ -41,18 +44,6 @@ def read(
     arm: Annotated[str, typer.Option(help="Arm of files in SOURCES; a suite knows its own.")] = "evaluation",
     target: Target = "smollm2-135m",
     pack: Pack = None,
-    policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(12)",
-    window: Annotated[
-        str, typer.Option(help="Of what is beyond the target's context, read: head, tail or whole (nothing).")
-    ] = "head",
-    draws: Annotated[int, typer.Option(help="Explanations of each activation.")] = 1,
-    lanes: Annotated[
-        str, typer.Option(help="measured, and any of donor,gaussian,mean,no_injection.")
-    ] = "measured,donor",
-    seed: Annotated[int, typer.Option()] = 0,
-    temperature: Annotated[float, typer.Option(help="Of the verbalizer; 0 is greedy.")] = 1.0,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Cap on an explanation. Default: the pack's.")] = None,
-    activations: Annotated[str, typer.Option(help="How to keep them: float32, float16, bfloat16 or none.")] = "float32",
     limit: Annotated[int | None, typer.Option(help="At most this many transcripts of each source.")] = None,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -72,20 +63,32 @@ def read(
         str | None,
         typer.Option(help="On a Ray cluster, workers by stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."),
     ] = None,
+    model_role: Annotated[
+        str | None, typer.Option(help="Inspect logs: whose conversation. Default: target if there is one, else main.")
+    ] = None,
+    samples: Annotated[
+        str, typer.Option(help="Inspect logs: complete (no errored or invalidated samples), or all.")
+    ] = "complete",
+    *,
+    plan: ReadingPlan,
 ) -> None:
     """Read transcripts into a store. Stopped and started again, it resumes."""
+    from ..dataset.choices import ReadingChoices
     from ..dataset.matching import parse_measures
     from ..engines.kinds import RuntimeSettings
-    from ..pipeline.runtime import runtime_for
-    from .read import ReadRequest, plan_of, run, scores_of
+    from .read import ReadRequest, run, scores_of
 
+    checked("limit", limit, whole_number(1, optional=True))
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
-    cap = runtime_for(settings).pack.max_new_tokens if max_new_tokens is None else max_new_tokens
-    plan = replace(plan_of(policy, seed, draws, lanes, activations, (temperature, cap)), window=window)
     how = scores_of(scores)
     files = tuple(sources), tuple(deployment or ())
     measures = parse_measures(match) if match else ()
-    run(ReadRequest(*files, out, plan, settings, arm, limit, retry_errors, how, plan_only, measures, ray))
+    choices = ReadingChoices.parse({"model_role": model_role, "samples": samples})
+    run(
+        ReadRequest(
+            *files, out, plan, settings, arm, limit, retry_errors, how, plan_only, measures, ray, choices=choices
+        )
+    )
 
 
 @app.command()
@@ -108,20 +111,23 @@ def report(
 
 
 @app.command()
+@with_plan_options(positions="stratified(10)")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for store, logs and report.")] = Path("demo-out"),
     target: Target = "smollm2-135m",
     pack: Pack = None,
-    policy: Annotated[str, typer.Option(help="Which positions to read.")] = "stratified(10)",
     limit: Annotated[int, typer.Option(help="At most this many transcripts of each suite; each has 27.")] = 24,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    *,
+    plan: ReadingPlan,
 ) -> None:
     """Measure both shipped suites end to end and write a report. Stopped and started again, it resumes."""
     from ..engines.kinds import RuntimeSettings
     from .demo import DemoRequest, run
 
-    run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), limit, policy))
+    checked("limit", limit, whole_number(1, optional=True))
+    run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
 
 
 @stores.command("compact")

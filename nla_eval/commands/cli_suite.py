@@ -24,7 +24,13 @@ FamilyKey = Annotated[
 OutcomeKey = Annotated[
     str | None, typer.Option(help="Where a record holds what the model did; Inspect logs: a scorer's name.")
 ]
-ModelRole = Annotated[str | None, typer.Option(help="Inspect logs: read this role's conversation, such as target.")]
+ModelRole = Annotated[
+    str | None,
+    typer.Option(help="Inspect logs: whose conversation to read. Default: target if there is one, else main."),
+]
+SamplesOption = Annotated[
+    str, typer.Option("--samples", help="Inspect logs: complete (no errored or invalidated samples), or all.")
+]
 Role = Annotated[list[str] | None, typer.Option(help="Another role's name and what it means: tool_output=user.")]
 BranchesOption = Annotated[str, typer.Option("--branches", help="Trees: best (one path) or all.")]
 AnswersOption = Annotated[str, typer.Option("--answers", help="Preference pairs: chosen, rejected or both.")]
@@ -55,6 +61,7 @@ def suite_inspect(
     family_key: FamilyKey = None,
     outcome_key: OutcomeKey = None,
     model_role: ModelRole = None,
+    samples: SamplesOption = "complete",
     role: Role = None,
     branches: BranchesOption = "best",
     answers: AnswersOption = "chosen",
@@ -87,6 +94,7 @@ def suite_add(
     family_key: FamilyKey = None,
     outcome_key: OutcomeKey = None,
     model_role: ModelRole = None,
+    samples: SamplesOption = "complete",
     role: Role = None,
     branches: BranchesOption = "best",
     answers: AnswersOption = "chosen",

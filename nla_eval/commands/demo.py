@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engines.base import Sampling
 from ..engines.kinds import RuntimeSettings
 from ..errors import NlaEvalError
 from ..pipeline.plan import ReadingPlan
@@ -22,8 +21,6 @@ from .report import ReportRequest
 from .report import run as report
 
 SUITES = ("real_usage", "blackmail")
-POLICY = "stratified(10)"
-"""For the demo's time, about ten minutes on the machine of docs/log.md; `nla-eval read` reads twelve by default."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class DemoRequest:
 
     out: Path
     settings: RuntimeSettings
+    plan: ReadingPlan
     limit: int | None = None
-    policy: str = POLICY
 
 
 def run(request: DemoRequest) -> None:
@@ -42,35 +39,29 @@ def run(request: DemoRequest) -> None:
 
     started = time.monotonic()
     pack = load_pack(request.settings.pack) if request.settings.pack else default_pack()
-    plan = ReadingPlan(policy=request.policy, sampling=Sampling(1.0, pack.max_new_tokens))
     store = request.out / "store"
     _say(started, f"1/3 reading {' and '.join(SUITES)} with {pack.id} (the target first writes missing answers)")
-    read(ReadRequest(SUITES, (), str(store), plan, request.settings, limit=request.limit))
+    read(ReadRequest(SUITES, (), str(store), request.plan, request.settings, limit=request.limit))
     release(request.settings)
     _say(started, "2/3 inspect eval: every reading is in the store; the classifier judges")
     logs = request.out / "logs"
-    _evaluate(request, plan, store, logs)
+    _evaluate(request, store, logs)
     _say(started, "3/3 tallying and writing the report")
     report(ReportRequest((str(logs),), str(request.out / "report.html"), pack=request.settings.pack))
     _say(started, f"done, peak memory {peak_bytes() / 2**30:.1f} GiB. Every explanation: inspect view --log-dir {logs}")
 
 
-def _evaluate(request: DemoRequest, plan: ReadingPlan, store: Path, logs: Path) -> None:
+def _evaluate(request: DemoRequest, store: Path, logs: Path) -> None:
     from inspect_ai import eval as inspect_eval
 
     settings = request.settings
-    given = {"pack": settings.pack, "dtype": settings.dtype, "threads": settings.threads, "engine": settings.engine}
     for old in logs.glob("*.eval"):
         old.unlink()
     results = inspect_eval(
         [f"nla_eval/{suite}" for suite in SUITES],
         model=f"nla/{settings.target}",
-        model_args={name: value for name, value in given.items() if value is not None},
-        task_args={
-            "store": str(store.resolve()),
-            "positions": plan.policy,
-            "max_new_tokens": plan.sampling.max_new_tokens,
-        },
+        model_args=settings.model_args(),
+        task_args={**request.plan.plain(), "store": str(store.resolve())},
         limit=request.limit,
         log_dir=str(logs),
         display="none",

@@ -6,34 +6,38 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING
 
+from ..dataset.choices import ReadingChoices
 from ..dataset.matching import Measure, match
-from ..engines.base import Sampling
 from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
-from ..pipeline.plan import PlannedRun, ReadingPlan, plan_run
-from ..pipeline.reading import Bench, ReadResult, Scores, read
+from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, plan_run
+from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
+from ..printable import one_line
 from ..progress import Lines, Progress
-from ..readings import Lane
-from ..sources import Skipped, SourceOptions
+from ..provenance import command
+from ..sources import Skipped
 from ..sources import read as read_source
 from ..store.conversations import kept
-from ..store.rows import ActivationStorage, Fact
+from ..store.rows import Fact
 from ..store.store import ReadingStore
 from ..suite import AnswersBy, Suite, get_suite, suite_names, suite_of
-from ..transcript import Arm, Transcript
+from ..transcript import Arm, Transcript, arm_of
 
 if TYPE_CHECKING:
-    from ..pipeline.ray import Stages
+    from ..pipeline.ray import RayResources
+
+_SHOWN = 8
+"""Keys that were not read, in a line about them."""
 
 
 @dataclass(frozen=True)
@@ -54,31 +58,13 @@ class ReadRequest:
     match: tuple[Measure, ...] = ()
     """Of the deployment arm, read only those that resemble the evaluation arm in these."""
     ray: str | None = None
-    """Spread over a Ray cluster: workers and resources by stage, as `ray_pipeline.parse_stages` reads them."""
-
-
-def plan_of(
-    policy: str, seed: int, draws: int, lanes: str, activations: str, sampling: tuple[float, int]
-) -> ReadingPlan:
-    """A plan from words; `sampling` is (temperature, max_new_tokens). Raises InputError."""
-    names = [lane.strip() for lane in lanes.split(",")]
-    unknown = [name for name in names if name not in set(Lane)]
-    if unknown:
-        raise InputError(f"unknown lane '{unknown[0]}'; known: {', '.join(Lane)}")
-    ways = get_args(ActivationStorage)
-    if activations not in ways:
-        raise InputError(f"activations are '{activations}'; expected one of {', '.join(ways)}")
-    temperature, max_new_tokens = sampling
-    if temperature < 0 or max_new_tokens < 1:
-        raise InputError(f"temperature {temperature:g} and cap {max_new_tokens}; expected at least 0 and at least 1")
-    return ReadingPlan(
-        policy=policy,
-        seed=seed,
-        draws=draws,
-        lanes=tuple(Lane(name) for name in names),
-        sampling=Sampling(temperature, max_new_tokens),
-        activations=cast(ActivationStorage, activations),
-    )
+    """Spread over a Ray cluster: workers and resources by stage, as `pipeline.ray.parse_resources` reads them."""
+    transcripts: tuple[Transcript, ...] = ()
+    """Read before, by a caller from Python."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Further facts for the manifest."""
+    choices: ReadingChoices = field(default_factory=ReadingChoices)
+    """How places that are no suite are read."""
 
 
 def scores_of(name: str) -> Scores:
@@ -91,55 +77,66 @@ def scores_of(name: str) -> Scores:
 def run(request: ReadRequest) -> None:
     """Read everything, printing the plan before weights are loaded and what was made at the end."""
     progress = Lines(sys.stderr)
+    if request.plan_only:
+        _print_plan(request)
+        return
+    try:
+        result = read_into(request, progress, print)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(_summary(result, request.out))
+
+
+def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], None]) -> ReadResult:
+    """Read everything into the store `request.out`.
+
+    Args:
+        request: What to read; `plan_only` is not looked at.
+        progress: Told how far each stage is.
+        say: Told the plan and what it will take, before weights are loaded.
+    """
     facts: list[Fact] = []
-    transcripts = _transcripts(request, facts)
+    transcripts = _transcripts(request, facts, {})
     stages = _stages(request)
     runtime = runtime_for(request.settings)
-    if request.plan_only:
-        _print_plan(request, runtime, transcripts)
-        return
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
     store.append_facts(facts)
-    print(planned.describe())
+    say(planned.describe())
     runtime.drop_generator()
     setting = _setting(runtime)
     work = work_of(planned, store, retry_errors=request.retry_errors)
     if work.readings:
-        print(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
-    try:
-        if stages is None:
-            bench = Bench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
-            result = read(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
-        else:
-            result = _on_ray(request, planned, stages, progress)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
-    if request.scores is not Scores.NONE and stages is None:
+        say(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
+    if stages is not None:
+        return _on_ray(request, planned, stages, progress)
+    bench = Workbench(lambda: runtime.engine, store, runtime.scorer, _provenance(request))
+    result = read_in_process(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
+    if request.scores is not Scores.NONE:
         remember(setting, result.spent)
-    print(_summary(result, request.out))
+    return result
 
 
-def _stages(request: ReadRequest) -> Stages | None:
+def _stages(request: ReadRequest) -> RayResources | None:
     """Where the work goes; None for this process."""
     if request.ray is None:
         return None
-    from ..pipeline.ray import parse_stages
+    from ..pipeline.ray import parse_resources
 
     if request.scores is not Scores.NEW:
         raise InputError(f"--ray scores what it reads; run --scores {request.scores} without it")
-    return parse_stages(request.ray)
+    return parse_resources(request.ray)
 
 
-def _on_ray(request: ReadRequest, planned: PlannedRun, stages: Stages, progress: Progress) -> ReadResult:
-    from ..pipeline.ray import RayBench, read_on_ray
+def _on_ray(request: ReadRequest, planned: PlannedRun, stages: RayResources, progress: Progress) -> ReadResult:
+    from ..pipeline.ray import RayWorkbench, read_on_ray
     from ..pipeline.ray_actors import weights_of
 
     settings = request.settings
     pack = None if settings.pack is None else _everywhere(settings.pack)
     load = partial(weights_of, replace(settings, target=_everywhere(settings.target), pack=pack))
-    bench = RayBench(load, request.out, stages, _provenance(request))
+    bench = RayWorkbench(load, request.out, stages, _provenance(request))
     return read_on_ray(planned, bench, progress, retry_errors=request.retry_errors)
 
 
@@ -148,11 +145,23 @@ def _everywhere(name: str) -> str:
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
-def _print_plan(request: ReadRequest, runtime: Runtime, transcripts: Iterable[Transcript]) -> None:
+def _print_plan(request: ReadRequest) -> None:
+    unwritten: dict[str, int] = {}
+    transcripts, runtime = _transcripts(request, [], unwritten), runtime_for(request.settings)
+    _stages(request)
     store = ReadingStore.find(request.out)
     if store is not None:
         store.expect(runtime.instrument.identity(request.plan))
-    planned = plan_run(transcripts, runtime.instrument, request.plan, Lines(sys.stderr))
+    try:
+        planned = plan_run(transcripts, runtime.instrument, request.plan, Lines(sys.stderr))
+    except NothingToReadError:
+        if not unwritten:
+            raise
+        waiting = ", ".join(f"'{name}' ({count} prompts)" for name, count in unwritten.items())
+        raise InputError(
+            f"nothing to plan yet: the target still has to write the answers of {waiting}; "
+            "the same command without --plan writes and reads them"
+        ) from None
     work = work_of(planned, store, retry_errors=request.retry_errors)
     print(plan_table(planned, work, remembered(_setting(runtime))))
 
@@ -170,23 +179,29 @@ def _setting(runtime: Runtime) -> Setting:
     )
 
 
-def _transcripts(request: ReadRequest, facts: list[Fact]) -> Iterator[Transcript]:
+def _transcripts(
+    request: ReadRequest, facts: list[Fact], unwritten: dict[str, int] | None = None
+) -> Iterator[Transcript]:
     """Checks every name at once, so that a typing mistake costs no reading; transcripts then come lazily.
 
     Args:
         request: What the user asked for.
         facts: Is given what is known of whole suites; of a matched arm, once its first transcript was taken.
+        unwritten: Is given, by suite, how many answers a plan does without because the target has not written them.
     """
-    _arm(request.arm)
+    unwritten = {} if unwritten is None else unwritten
+    arm_of(request.arm)
     named = [(name, request.arm) for name in request.sources]
     named += [(name, Arm.DEPLOYMENT.value) for name in request.deployment]
     found = [(_suite(name), name, arm) for name, arm in named]
     cards = [suite.card for suite, _, _ in found if suite]
     facts += [Fact(about="design", suite=c.name, fact=c.design.model_dump_json()) for c in cards if c.design]
     if request.match:
-        return _matched(found, request, facts)
-    sources = [_of_suite(suite, request) if suite else _of_place(name, arm, request) for suite, name, arm in found]
-    return (transcript for source in sources for transcript in source)
+        return _matched(found, request, facts, unwritten)
+    sources = [
+        _of_suite(suite, request, unwritten) if suite else _of_place(name, arm, request) for suite, name, arm in found
+    ]
+    return chain(request.transcripts, *sources)
 
 
 def _suite(name: str) -> Suite | None:
@@ -203,7 +218,10 @@ def _suite(name: str) -> Suite | None:
 
 
 def _matched(
-    found: Sequence[tuple[Suite | None, str, str]], request: ReadRequest, facts: list[Fact]
+    found: Sequence[tuple[Suite | None, str, str]],
+    request: ReadRequest,
+    facts: list[Fact],
+    unwritten: dict[str, int],
 ) -> Iterator[Transcript]:
     """All but the deployment arm as it is, and of that arm those drawn to resemble the evaluation arm.
 
@@ -212,6 +230,7 @@ def _matched(
     """
     whole = replace(request, limit=None)
     sources = [list(suite.load() if suite else _of_place(name, arm, whole)) for suite, name, arm in found]
+    found, sources = [*found, (None, "", request.arm)], [*sources, list(request.transcripts)]
     others = [list(islice((t for t in rows if t.arm is not Arm.DEPLOYMENT), request.limit)) for rows in sources]
     wanted = [t for rows in others for t in rows if t.arm is Arm.EVALUATION]
     made = match(wanted, [t for rows in sources for t in rows], request.match, request.plan.seed)
@@ -220,25 +239,35 @@ def _matched(
     drawn = {t.digest for t in made.transcripts}
     for (suite, _, _), rows, others_of in zip(found, sources, others, strict=True):
         chosen = others_of + [t for t in rows if t.arm is Arm.DEPLOYMENT and t.digest in drawn]
-        yield from _of_suite(replace(suite, load=partial(iter, chosen)), whole) if suite and chosen else chosen
+        if suite and chosen:
+            yield from _of_suite(replace(suite, load=partial(iter, chosen)), whole, unwritten)
+        else:
+            yield from chosen
 
 
 def _of_place(name: str, arm: str, request: ReadRequest) -> Iterator[Transcript]:
     suite = re.sub(r"[^a-z0-9]+", "_", Path(name).stem.lower()).strip("_") or "imported"
-    options = SourceOptions(suite=suite, arm=_arm(arm), limit=request.limit)
+    options = replace(request.choices.source_options(suite, arm_of(arm)), limit=request.limit)
     skipped: list[Skipped] = []
+    roles: set[str] = set()
     for item in read_source(name, options):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
+            roles.add(item.metadata.get("model_role", ""))
             yield item
+    if found := sorted(roles - {""}):
+        print(f"{options.suite}: model role read: {', '.join(map(one_line, found))}", file=sys.stderr)
     if skipped:
-        print(f"{options.suite}: {len(skipped)} records left out, first: {skipped[0]}", file=sys.stderr)
+        first = next((row for row in skipped if not row.foreign), skipped[0])
+        print(f"{options.suite}: {len(skipped)} records left out, first: {first}", file=sys.stderr)
+    if options.notes.unread:
+        print(f"{options.suite}: keys not read: {options.notes.unread_line(_SHOWN)}", file=sys.stderr)
 
 
-def _of_suite(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
+def _of_suite(suite: Suite, request: ReadRequest, unwritten: dict[str, int]) -> Iterator[Transcript]:
     if suite.card.answers_by is AnswersBy.TARGET:
-        yield from _answered_before(suite, request) if request.plan_only else _answered(suite, request)
+        yield from _answered_before(suite, request, unwritten) if request.plan_only else _answered(suite, request)
     else:
         yield from islice(suite.load(), request.limit)
 
@@ -250,18 +279,12 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
     from ..inspect_ext.on_policy import AnswerSettings, complete
 
     settings = request.settings
-    args: dict[str, Any] = {
-        "pack": settings.pack,
-        "dtype": settings.dtype,
-        "threads": settings.threads,
-        "engine": settings.engine,
-    }
-    model = get_model(f"nla/{settings.target}", **args)
+    model = get_model(f"nla/{settings.target}", **settings.model_args())
     write = partial(complete, limit=request.limit, progress=Lines(sys.stderr))
     return anyio.run(write, suite, model, AnswerSettings())
 
 
-def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]:
+def _answered_before(suite: Suite, request: ReadRequest, unwritten: dict[str, int]) -> Iterator[Transcript]:
     """Those whose last turn the target has written before: writing the others takes weights, and a plan loads none."""
     from ..inspect_ext.on_policy import AnswerSettings, answer_key, book_for, with_answer
 
@@ -273,24 +296,14 @@ def _answered_before(suite: Suite, request: ReadRequest) -> Iterator[Transcript]
         else:
             yield with_answer(transcript, answer)
     if missing:
+        unwritten[suite.name] = missing
         print(
             f"{suite.name}: {missing} answers are still to be written by the target, not in this plan", file=sys.stderr
         )
 
 
-def _arm(name: str) -> Arm:
-    if name not in set(Arm):
-        raise InputError(f"arm is '{name}'; expected one of {', '.join(Arm)}")
-    return Arm(name)
-
-
 def _provenance(request: ReadRequest) -> dict[str, str]:
-    return {
-        "command": shlex.join(["nla-eval", *sys.argv[1:]]),
-        "dtype": request.settings.dtype,
-        "engine": request.settings.engine,
-        "target": request.settings.target,
-    }
+    return {**request.settings.facts(), "command": command(), **request.provenance}
 
 
 def _summary(result: ReadResult, out: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from .._rooms import load_room
 from ..errors import InputError
 from ..judgement import Classifier, Rubric
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
-from ..provenance import versions
+from ..provenance import command, versions
 from ..tally.frames import Frames
 from ..tally.gather import Gathered, as_scored, gather, judged
-from ..tally.report_registry import REPORTS
+from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
+from ..tally.types import Tally
 from .summary import show
 
 
@@ -37,19 +37,41 @@ class ReportRequest:
 
 def run(request: ReportRequest) -> None:
     """Write the report and print where it is."""
-    load_room("reports")
-    build = REPORTS.get(request.builder)
+    builder_of(request.builder)
+    counted = make_tally(request)
+    for note in counted.provenance["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    written = write_report(counted, Path(request.out), request.builder)
+    show(counted)
+    size = counted.provenance["transcripts"], counted.provenance["readings"]
+    judged_by = f"judged by {counted.provenance['classifier']} under {counted.provenance['rubric']}"
+    print(f"{size[0]} transcripts, {size[1]} readings, {judged_by}: {written}")
+
+
+def make_tally(request: ReportRequest) -> Tally:
+    """Judge what the inputs hold and count it; `out` and `builder` are not looked at.
+
+    Raises:
+        InputError: an input is no log and no store, or an unknown classifier, rubric or pack is named.
+    """
     named = _named_classifier(request)
     gathered = gather(request.inputs)
-    for note in gathered.notes:
-        print(f"note: {note}", file=sys.stderr)
     verdicts = _judge(gathered, named)
     counted = tally(verdicts.frames, TallyOptions(definitions=verdicts.rubric.headlines))
-    card = _card(request, gathered)
-    written = build(counted, _provenance(request, gathered, verdicts), card, Path(request.out))
-    show(counted)
-    size = f"{gathered.transcripts.height} transcripts, {gathered.readings.height} readings"
-    print(f"{size}, judged by {verdicts.classifier} under {rubric_ref(verdicts.rubric)}: {written}")
+    card, note = _card(request, gathered)
+    provenance = _provenance(request, gathered, verdicts, [*gathered.notes, *filter(None, [note])])
+    return counted.model_copy(update={"provenance": provenance, "pack_card": card})
+
+
+def builder_of(name: str) -> ReportBuilder:
+    """A report builder by name. Raises InputError naming those there are."""
+    load_room("reports")
+    return REPORTS.get(name)
+
+
+def write_report(counted: Tally, out: Path, builder: str) -> Path:
+    """One report file from a tally; the file written."""
+    return builder_of(builder)(counted, counted.provenance, counted.pack_card, out)
 
 
 @dataclass(frozen=True)
@@ -86,20 +108,22 @@ def _same_rubric(reference: str) -> Rubric:
     return rubric
 
 
-def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged) -> dict[str, Any]:
+def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "classifier": verdicts.classifier,
         "rubric": rubric_ref(verdicts.rubric),
         "pack": gathered.pack or "several",
+        "transcripts": gathered.transcripts.height,
+        "readings": gathered.readings.height,
         "inputs": gathered.provenance,
         "versions": versions(),
-        "command": shlex.join(["nla-eval", *sys.argv[1:]]),
-        "notes": list(gathered.notes),
+        "command": command(),
+        "notes": list(notes),
     }
 
 
-def _card(request: ReportRequest, gathered: Gathered) -> Mapping[str, Any] | None:
-    """The card of the pack asked for, or of the one the readings were made with where it is at hand."""
+def _card(request: ReportRequest, gathered: Gathered) -> tuple[dict[str, Any] | None, str]:
+    """The card of the pack asked for, or of the one the readings were made with where it is at hand; else why not."""
     from ..models.pack import load_pack
     from .pack_cards import card_by_id, card_of
 
@@ -107,8 +131,8 @@ def _card(request: ReportRequest, gathered: Gathered) -> Mapping[str, Any] | Non
         card = card_of(load_pack(request.pack))
         if card is None:
             raise InputError(f"pack '{request.pack}' has no card.json; leave --pack out")
-        return card
+        return dict(card), ""
     found = card_by_id(gathered.pack) if gathered.pack else None
     if found is None:
-        print(f"note: no card of pack {gathered.pack or '(several)'} at hand; name one with --pack", file=sys.stderr)
-    return found
+        return None, f"no card of pack {gathered.pack or '(several)'} at hand; name one with --pack"
+    return dict(found), ""

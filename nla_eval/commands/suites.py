@@ -8,7 +8,7 @@ import json
 import keyword
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.text import Text
 
 from ..dataset.choices import ReadingChoices, SuiteData, content_hash
-from ..dataset.overview import Overview, overview
+from ..dataset.overview import Overview, TurnsRead, overview
 from ..errors import InputError
 from ..printable import one_line
+from ..sources import SourceNotes, source_of
 from ..sources import read as read_source
-from ..sources import source_of
 from ..sources.hub import SCHEME, HubPlace, pinned
 from ..suite import SLUG, AnswersBy, Needs, Suite, SuiteCard, get_suite, suite_names
-from ..transcript import Arm
+from ..transcript import Arm, Author
 
 _MODULE = '''"""Made by `nla-eval suite add`: everything about this suite is in the card beside it."""
 
@@ -46,6 +46,14 @@ def {name}(**options: Any) -> Task:
     return awareness_task(SUITE, **options)
 '''
 _FEW = 8
+_AUTHORS = {
+    Author.TARGET: "the target",
+    Author.LOGGED: "the log's model (the target's where that is the target)",
+    Author.RECORDED: "nobody says (recorded words)",
+    Author.GIVEN: "nobody (prefill, few-shot, injected)",
+    Author.AGENT: "another agent",
+}
+_MOST = 40
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,8 @@ def understood(request: SourceRequest) -> tuple[str, Overview]:
     reader = request.reader or source_of(request.place, request.choices.messages_key).name
     options = request.choices.source_options("inspected", Arm.DEPLOYMENT)
     items = read_source(request.place, options, reader)
-    return reader, overview(items, near_duplicates=request.near_duplicates, redact=request.redact)[0]
+    found, _ = overview(items, notes=options.notes, near_duplicates=request.near_duplicates, redact=request.redact)
+    return reader, found
 
 
 def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overview) -> SuiteCard:
@@ -165,7 +174,11 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
         needs=Needs.HUB if hub else Needs.OFFLINE,
         count=found.transcripts,
         answers_by=AnswersBy.TARGET if request.choices.prompts else AnswersBy.RECORDED,
-        notes=[f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped],
+        notes=[
+            *(f"Left out: {row.count} ({row.first}: {row.reason})" for row in found.dropped),
+            *([f"Read although they ended early or in error: {_counts(found.turns.kept)}"] if found.turns.kept else []),
+            *_notes(found),
+        ],
         family_count=found.families,
         data=SuiteData(
             place=place,
@@ -176,6 +189,13 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
             redact=request.redact,
         ),
     )
+
+
+def _notes(found: Overview) -> Iterator[str]:
+    """What else a reader of the card must know: the reader's own counts, and keys that held text and were not read."""
+    yield from (f"{one_line(what).capitalize()}: {count}" for what, count in found.counts.items())
+    if found.unread:
+        yield f"Keys not read: {SourceNotes(found.unread).unread_line(_MOST)}"
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -200,6 +220,9 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     yield f"records {found.records}, transcripts {found.transcripts}, left out {found.records - found.transcripts}"
     for row in found.dropped:
         yield f"  left out {row.count}: {one_line(row.reason)} (first: {one_line(row.first)})"
+    yield f"keys not read: {SourceNotes(found.unread).unread_line(_FEW) or 'none'}"
+    for what, count in found.counts.items():
+        yield f"{one_line(what)}: {count}"
     yield f"messages {_counts(found.roles)}"
     for what, lengths in (("messages", found.messages), ("characters", found.characters)):
         yield f"{what} in a transcript: " + ", ".join(f"{share} %: {value:,}" for share, value in lengths.items())
@@ -213,18 +236,34 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
         yield f"not text, which a text model does not see: {_counts(found.other_content)}"
     yield f"languages: {_counts(found.languages)}"
     yield f"models: {_counts(found.models)}"
-    yield f"outcomes: {_counts(found.outcomes)}"
-    largest = f"{one_line(found.largest_family)} with {found.largest_family_transcripts}"
-    yield (
-        f"families {found.families} (largest: {largest}); prompts that are copies of another {found.exact_duplicates}, "
-        f"nearly so {found.near_duplicates}"
+    yield from _turn_lines(found.turns)
+    named = set(found.outcomes) - {"not recorded"}
+    yield f"outcomes: {_counts(found.outcomes)}" + (
+        "" if named else "; where records have them, name the key: --outcome-key"
     )
+    yield (
+        f"families {found.families}, by {_counts(found.family_rules) or 'no rule'}; "
+        f"prompts that are copies of another {found.exact_duplicates}, nearly so {found.near_duplicates}"
+    )
+    for family in found.largest_families:
+        yield f"  family of {family.transcripts}: {one_line(family.name)}: {one_line(family.opening)}"
     if found.masked:
         yield f"masked: {_counts(found.masked)}"
     for sample in found.samples:
         yield f"- {one_line(sample.id)} [{one_line(sample.family)}] {sample.roles}"
         yield f"    asked: {one_line(sample.first)}"
         yield f"    said:  {one_line(sample.last)}"
+
+
+def _turn_lines(turns: TurnsRead) -> Iterable[str]:
+    yield f"assistant turns by: {_counts({_AUTHORS[Author(name)]: count for name, count in turns.authors.items()})}"
+    if turns.cut:
+        yield f'assistant turns cut off, which are never "not aware": {_counts(turns.cut)}'
+    if turns.role:
+        others = "; another with --model-role ROLE" if len(turns.calls) > 1 else ""
+        yield f"model role read: {', '.join(map(one_line, turns.role))}; calls by role: {_counts(turns.calls)}{others}"
+    if turns.kept:
+        yield f"samples read although they ended early or in error: {_counts(turns.kept)}"
 
 
 def _counts(counts: dict[str, int]) -> str:

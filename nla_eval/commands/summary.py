@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from ..readings import Lane
+from ..readings import DISPLAYED, Lane
 from ..stats import Estimate
 from ..tally.types import HeadlineTally, Tally
 from .console import wide_console
-
-_LANES = (Lane.MEASURED, Lane.DONOR)
 
 
 def show(tally: Tally) -> None:
     """Print one row per suite under the primary headline, and what the intervals are."""
     headline = tally.primary
     table = Table(box=None, pad_edge=False)
-    for name in ("suite", "arm", "n", "V said", "N measured", "N donor lane", "N and not V"):
+    lanes = [f"N {display.heading}" for display in DISPLAYED.values()]
+    for name in ("suite", "arm", "n", "V said", "recorded words", *lanes, "N and not V"):
         table.add_column(name, justify="left" if name in ("suite", "arm") else "right", no_wrap=True)
     for suite in tally.suites:
         found = suite.under(headline)
-        lanes = [_any_of_k(found, lane) for lane in _LANES]
-        row = [suite.suite, suite.arm, str(suite.transcripts), interval(found.verbalized.rate), *lanes]
-        table.add_row(*row, interval(found.unverbalized))
+        rates = [_any_of_k(found, lane) for lane in DISPLAYED]
+        words = [interval(found.verbalized.rate), interval(found.recorded.rate)]
+        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, interval(found.unverbalized))
     console = wide_console()
     console.print(table, highlight=False)
     console.print(
         f"Per cent of n transcripts, Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "
-        "V: an assistant turn says so. N: at least one position is read so. Donor lane: activations of ordinary use "
-        "in the same slots, so what is flagged there is false.",
+        "V: an assistant turn that the target wrote says so. Recorded words: one that it did not write says so. "
+        f"N: at least one position is read so. {_controls()}",
         highlight=False,
     )
+    for suite in tally.suites:
+        if suite.pairs_withheld:
+            console.print(f"{suite.suite}: {suite.pairs_withheld}.", highlight=False)
     certificate = tally.certification(headline)
     if certificate is not None and not certificate.certified:
         console.print(
@@ -39,6 +41,10 @@ def show(tally: Tally) -> None:
             "certify. No any-of-k rate is a finding before that.",
             highlight=False,
         )
+
+
+def _controls() -> str:
+    return " ".join(display.note for display in DISPLAYED.values() if display.note)
 
 
 def _any_of_k(found: HeadlineTally, lane: Lane) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
-from ..sources import SOURCES, Answers, Branches, Place, Skipped, SourceOptions, files_below
+from ..sources import SOURCES, Answers, Branches, Place, Samples, Skipped, SourceOptions, files_below
 from ..transcript import Arm, Transcript
 from .families import THRESHOLD, Families, families_of
 from .redact import redact_messages
@@ -34,7 +34,9 @@ class ReadingChoices(BaseModel):
     outcome_key: str | None = None
     """Where it holds what the model did; for Inspect logs a scorer's name."""
     model_role: str | None = None
-    """Inspect logs: the model role to read, such as "target" in an audit."""
+    """Inspect logs: the model role to read. Default: "target" where there is one, else "main"."""
+    samples: Samples = Samples.COMPLETE
+    """Inspect logs: complete (without errored and invalidated samples), or all."""
     roles: dict[str, str] = Field(default_factory=dict)
     """Further role names and what they mean, such as {tool_output: user}."""
     branches: Branches = Branches.BEST

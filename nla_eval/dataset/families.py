@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.8
 """Jaccard similarity of word triples from which two prompts are near-duplicates; as in Lee et al. 2022 (2107.06499)."""
+FEWEST_WORDS = 24
+"""A prompt of fewer words is nobody's near-duplicate: a change of one word in the midst of them falls below 0.8."""
 COMPARED = 8_000
 """Characters of a prompt that are compared."""
+_OPENING = 120
 _PERMUTATIONS = 128
 _WEIGHTS = (0.1, 0.9)
 """Of false and of missed candidates: a candidate's similarity is looked at again, a missed one is lost."""
@@ -37,6 +40,16 @@ _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9]
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 # Where all is ASCII, blanks for all else give the same words in a third of the time.
 _BLANKS = str.maketrans({char: " " for char in map(chr, range(128)) if not char.isalnum()})
+
+
+@dataclass(frozen=True)
+class Family:
+    """A final family, for whoever looks through them."""
+
+    name: str
+    transcripts: int
+    opening: str
+    """The start of its first prompt, as it was read."""
 
 
 @dataclass
@@ -54,31 +67,50 @@ class Families:
     _of: dict[str, str] = field(default_factory=dict)
     _copies: dict[str, str] = field(default_factory=dict)
     _prints: dict[str, MinHash] = field(default_factory=dict)
+    _opening: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from datasketch import MinHashLSH  # with SciPy: too slow for the start of every Inspect command
 
         self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
 
-    def add(self, transcript: Transcript) -> None:
-        """Take a transcript in; its family grows together with that of any near-duplicate."""
+    def add(self, transcript: Transcript, shown: Transcript | None = None) -> None:
+        """Take a transcript in; its family grows together with that of a near-duplicate.
+
+        Only the first prompt of a group of near-duplicates is compared with later ones, so every prompt is near the
+        first of its group, and no chain of small steps joins prompts that are not alike (leader clustering, Hartigan
+        1975). Short prompts are joined where they are copies, together with their system prompt, and never else: in a
+        short text a template or a greeting is most of the words.
+
+        Args:
+            transcript: As it was read.
+            shown: As it may be shown, where something in it is masked.
+        """
         family = transcript.family
         self._of[transcript.id] = family
         self._parent.setdefault(family, family)
-        words = _words(prompt_text(transcript))
+        text = prompt_text(transcript)
+        if family not in self._opening:
+            self._opening[family] = (prompt_text(shown) if shown else text)[:_OPENING]
+        words = _words(text)
         if not words:
             return
-        digest = hashlib.sha256(" ".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+        short = len(words) < FEWEST_WORDS
+        compared = [*words, "", *_words(_said(transcript, "system"))] if short else words
+        digest = hashlib.sha256(" ".join(compared).encode("utf-8", "surrogatepass")).hexdigest()
         if digest in self._copies:
             self.exact += 1
             self._join(self._copies[digest], family)
             return
         self._copies[digest] = family
+        if short:
+            return
         made = _print(words)
-        alike = [key for key in self._index.query(made) if self._prints[key].jaccard(made) >= self.threshold]
-        self.near += bool(alike)
-        for key in alike:
-            self._join(self._copies[key], family)
+        alike = sorted((-self._prints[key].jaccard(made), key) for key in self._index.query(made))
+        if alike and -alike[0][0] >= self.threshold:
+            self.near += 1
+            self._join(self._copies[alike[0][1]], family)
+            return
         self._index.insert(digest, made)
         self._prints[digest] = made
 
@@ -89,6 +121,10 @@ class Families:
     def sizes(self) -> Counter[str]:
         """Transcripts in each final family."""
         return Counter(self._root(family) for family in self._of.values())
+
+    def largest(self, count: int) -> list[Family]:
+        """The largest final families, largest first."""
+        return [Family(name, held, self._opening.get(name, "")) for name, held in self.sizes().most_common(count)]
 
     def _root(self, family: str) -> str:
         while self._parent[family] != family:
@@ -112,11 +148,15 @@ def families_of(transcripts: Iterable[Transcript], threshold: float = THRESHOLD)
 def prompt_text(transcript: Transcript) -> str:
     """What users say, up to `COMPARED` characters; the system prompt where no user says anything."""
     for role in ("user", "system"):
-        said = (text for m in transcript.messages if m.role == role for _, text in content_parts(m))
-        text = "\n".join(said)[:COMPARED]
+        text = _said(transcript, role)
         if text.strip():
             return text
     return ""
+
+
+def _said(transcript: Transcript, role: str) -> str:
+    said = (text for m in transcript.messages if m.role == role for _, text in content_parts(m))
+    return "\n".join(said)[:COMPARED]
 
 
 def _words(text: str) -> list[str]:

@@ -3,6 +3,7 @@ families, and a few samples. A pure tally over a source's items, read once; it p
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
@@ -12,15 +13,16 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant, ChatMessageTool
 
-from ..sources import Item, Skipped
-from ..transcript import Transcript, content_parts
-from .families import THRESHOLD, Families
+from ..sources import Item, Skipped, SourceNotes, Unread
+from ..transcript import Transcript, TurnFacts, content_parts
+from .families import THRESHOLD, Families, Family
 from .languages import language_of
 from .redact import redact_messages
 
 SHARES = (0, 5, 25, 50, 75, 95, 100)
 """Percentiles of the lengths."""
 _SAMPLES = 10
+_LARGEST = 5
 _SHOWN = 160
 _TEXT = ("text", "thinking")
 
@@ -69,6 +71,22 @@ class ToolUse:
 
 
 @dataclass(frozen=True)
+class TurnsRead:
+    """Who wrote the assistant turns, how they and their samples ended, and whose conversation of a log was read."""
+
+    authors: dict[str, int]
+    """Assistant turns by author; each turn of a run that is several transcripts once."""
+    cut: dict[str, int]
+    """Turns that a limit or a filter ended, by which."""
+    kept: dict[str, int]
+    """Transcripts of samples that ended at a limit, in an error, or were marked invalid, and were read all the same."""
+    role: dict[str, int]
+    """Transcripts by the model role whose conversation they are; "main" for a log's main model."""
+    calls: dict[str, int]
+    """Calls in the logs by model role."""
+
+
+@dataclass(frozen=True)
 class Overview:
     """What was understood."""
 
@@ -88,15 +106,57 @@ class Overview:
     languages: dict[str, int]
     """Transcripts by the language of what users say."""
     models: dict[str, int]
+    turns: TurnsRead
     outcomes: dict[str, int]
     families: int
-    largest_family: str
-    largest_family_transcripts: int
+    family_rules: dict[str, int]
+    """Transcripts by the rule that gave their family, before near-duplicates were joined."""
+    largest_families: tuple[Family, ...]
     exact_duplicates: int
     near_duplicates: int
     masked: dict[str, int]
     """Maskings by kind, where asked for."""
+    counts: dict[str, int]
+    """What the reader counted beside: branches left out, thinking that nobody can read, ..."""
+    unread: dict[str, Unread]
+    """Keys that held text and were not read, most characters first."""
     samples: tuple[Sample, ...]
+
+
+@dataclass
+class _TurnCounts:
+    """Counts on the way to `TurnsRead`."""
+
+    authors: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+    role: Counter[str] = field(default_factory=Counter)
+    calls: Counter[str] = field(default_factory=Counter)
+    seen: set[tuple[str, str]] = field(default_factory=set)
+    """Turns of runs that are several transcripts, by run and message id."""
+
+    def add(self, transcript: Transcript) -> None:
+        """Count one transcript."""
+        facts, run = transcript.metadata, transcript.metadata.get("run")
+        turns = [message for message in transcript.messages if message.role == "assistant"]
+        for turn, fact in zip(turns, transcript.turn_facts or (TurnFacts(),) * len(turns), strict=True):
+            if run is not None and turn.id is not None:
+                if (run, turn.id) in self.seen:
+                    continue
+                self.seen.add((run, turn.id))
+            self.authors[fact.author] += 1
+            if fact.cut:
+                self.cut[str(fact.stop)] += 1
+        if "limit" in facts:
+            self.kept[f"limit {facts['limit']}"] += 1
+        self.kept.update(kind for kind in ("error", "invalidated") if kind in facts)
+        if "model_role" in facts:
+            self.role[facts["model_role"]] += 1
+            self.calls.update(json.loads(facts.get("model_calls", "{}")))
+
+    def read(self) -> TurnsRead:
+        """What was counted."""
+        return TurnsRead(**{part.name: dict(getattr(self, part.name).most_common()) for part in fields(TurnsRead)})
 
 
 @dataclass
@@ -105,6 +165,7 @@ class _Tally:
     other: Counter[str] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
+    turns: _TurnCounts = field(default_factory=_TurnCounts)
     outcomes: Counter[str] = field(default_factory=Counter)
     masked: Counter[str] = field(default_factory=Counter)
     tools: Counter[str] = field(default_factory=Counter)
@@ -113,12 +174,18 @@ class _Tally:
 
 
 def overview(
-    items: Iterable[Item], *, near_duplicates: float | None = THRESHOLD, redact: bool = False, seed: int = 0
+    items: Iterable[Item],
+    *,
+    notes: SourceNotes | None = None,
+    near_duplicates: float | None = THRESHOLD,
+    redact: bool = False,
+    seed: int = 0,
 ) -> tuple[Overview, Families]:
     """Tally the items of a source, which are read once and not kept.
 
     Args:
         items: Transcripts and skipped rows.
+        notes: Of the options that the items are read with.
         near_duplicates: Similarity from which prompts share a family; None counts them only.
         redact: Count what masking would mask, and mask the samples.
         seed: Of the choice of samples.
@@ -140,14 +207,14 @@ def overview(
             tally.masked.update(masked)
             transcript = item.model_copy(update={"messages": messages})
         _add(tally, transcript)
-        families.add(item)
+        families.add(item, transcript)
         count += 1
         # Reservoir sampling (Vitter 1985, algorithm R): every transcript is as likely to be shown.
         if len(chosen) < _SAMPLES:
             chosen.append(transcript)
         elif (at := rng.randrange(count)) < _SAMPLES:
             chosen[at] = transcript
-    return _overview(tally, families, dropped, chosen), families
+    return _overview(tally, families, dropped, chosen, notes or SourceNotes()), families
 
 
 class _Reasons:
@@ -185,6 +252,7 @@ def _add(tally: _Tally, transcript: Transcript) -> None:
     tally.characters.append(characters)
     tally.languages[language_of("\n".join(asked))] += 1
     tally.models[transcript.provenance.model or "not recorded"] += 1
+    tally.turns.add(transcript)
     tally.outcomes[transcript.outcome or "not recorded"] += 1
     _add_tools(tally.tools, transcript)
 
@@ -211,10 +279,10 @@ def _add_tools(tools: Counter[str], transcript: Transcript) -> None:
     tools["unanswered"] += sum(open_calls.values())
 
 
-def _overview(tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequence[Transcript]) -> Overview:
+def _overview(
+    tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequence[Transcript], notes: SourceNotes
+) -> Overview:
     count = len(tally.messages)
-    sizes = families.sizes()
-    largest, members = next(iter(sizes.most_common(1)), ("", 0))
     return Overview(
         records=count + sum(dropped.counts.values()),
         transcripts=count,
@@ -226,13 +294,16 @@ def _overview(tally: _Tally, families: Families, dropped: _Reasons, chosen: Sequ
         other_content=dict(tally.other.most_common()),
         languages=dict(tally.languages.most_common()),
         models=dict(tally.models.most_common()),
+        turns=tally.turns.read(),
         outcomes=dict(tally.outcomes.most_common()),
-        families=len(sizes),
-        largest_family=largest,
-        largest_family_transcripts=members,
+        families=len(families.sizes()),
+        family_rules=dict(sorted(notes.families.items(), key=lambda rule: -rule[1])),
+        largest_families=tuple(families.largest(_LARGEST)),
         exact_duplicates=families.exact,
         near_duplicates=families.near,
         masked=dict(tally.masked.most_common()),
+        counts=dict(notes.counts),
+        unread=dict(sorted(notes.unread.items(), key=lambda key: -key[1].characters)),
         samples=tuple(_sample(transcript, families) for transcript in chosen),
     )
 

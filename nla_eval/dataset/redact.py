@@ -151,7 +151,8 @@ def _content(message: ChatMessage, masked: Callable[[Any], Any]) -> Any:
         if isinstance(part, ContentText):
             parts.append(part.model_copy(update={"text": masked(part.text)}))
         elif isinstance(part, ContentReasoning):
-            parts.append(part.model_copy(update={"reasoning": masked(part.reasoning)}))
+            summary = None if part.summary is None else masked(part.summary)
+            parts.append(part.model_copy(update={"reasoning": masked(part.reasoning), "summary": summary}))
         else:
             parts.append(part)
     return parts

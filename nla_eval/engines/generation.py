@@ -245,7 +245,9 @@ def choose_token(logits: NDArray[np.float32], request: GenerateRequest, rng: np.
     weights = np.exp(scaled - scaled.max())
     uniform = rng.random()
     if not request.top_k and request.top_p == 1 and len(weights) > _HEAD:
-        head = np.argpartition(-scaled, _HEAD)[:_HEAD]
+        lowest = np.partition(-scaled, _HEAD - 1)[_HEAD - 1]
+        # With all that tie with the last one: which of them argpartition keeps depends on the processor.
+        head = np.flatnonzero(~(-scaled > lowest))
         head = head[np.lexsort((head, -scaled[head]))]
         mass = np.cumsum(weights[head]) / weights.sum()
         if uniform < mass[-1]:

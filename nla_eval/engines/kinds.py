@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InputError
 from ..models.dtypes import checked_dtype, torch_dtype
@@ -45,6 +46,21 @@ class RuntimeSettings:
         for name, value in (("threads", self.threads), ("max_batch_tokens", self.max_batch_tokens)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
+
+    @property
+    def target_name(self) -> str:
+        """The target's name for artefacts: a folder's last part, never its whole path."""
+        path = Path(self.target)
+        return path.name if path.is_absolute() or path.is_dir() else self.target
+
+    def model_args(self) -> dict[str, Any]:
+        """What an Inspect model of this target is made with, beside its name (`-M`)."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "target"}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def facts(self) -> dict[str, str]:
+        """What provenance says of them."""
+        return {"target": self.target_name, "engine": self.engine, "dtype": self.dtype}
 
 
 class EngineKind(Protocol):
@@ -94,10 +110,13 @@ class TransformersKind:
 
     @staticmethod
     def pack(settings: RuntimeSettings, target: Target) -> Pack:
-        """By name, folder or released pair; None takes the shipped one that was trained on the target."""
+        """By name, folder or released pair; None takes the shipped one that was trained on the target. One that does
+        not fit the target is refused here, before any transcript is looked for."""
         from ..models.pack import load_pack
 
-        return load_pack(settings.pack) if settings.pack else shipped_pack(target)
+        pack = load_pack(settings.pack) if settings.pack else shipped_pack(target)
+        pack.check_target(target)
+        return pack
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:

@@ -32,7 +32,7 @@ from ..progress import Meter, Progress, silent
 from ..provenance import versions
 from ..sources import message_id
 from ..suite import AnswersBy, Suite, get_suite
-from ..transcript import Transcript
+from ..transcript import Author, Transcript, TurnFacts
 from .target_api import MAX_CONNECTIONS, target_api
 
 Outcome = Callable[[Transcript], str | None]
@@ -182,11 +182,25 @@ def with_answer(transcript: Transcript, answer: Answer) -> Transcript:
     return transcript.model_copy(
         update={
             "messages": [*transcript.messages, *numbered],
+            "turn_facts": (*_facts_before(transcript), *_facts_of(numbered, answer.stop)),
             "on_policy": True,
             "provenance": transcript.provenance.model_copy(update={"model": answer.target}),
             "metadata": {**transcript.metadata, **facts},
         }
     )
+
+
+def _facts_before(transcript: Transcript) -> tuple[TurnFacts, ...]:
+    """Of the turns that stood in the prompt."""
+    turns = sum(message.role == "assistant" for message in transcript.messages)
+    return transcript.turn_facts or (TurnFacts(),) * turns
+
+
+def _facts_of(written: Sequence[ChatMessage], stop: str) -> tuple[TurnFacts, ...]:
+    """Of what the target wrote: an answer keeps why its last turn ended."""
+    turns = sum(message.role == "assistant" for message in written)
+    ends = [None] * (turns - 1) + [stop]
+    return tuple(TurnFacts(author=Author.TARGET, stop=end) for end in ends[:turns])
 
 
 async def complete(

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator, model_validator
 
 from ..dataset.matching import Measure, parse_measures
 from ..errors import InputError
-from ..pipeline.lanes import ENGINE_LANES
-from ..readings import Lane
-from ..replay.positions import parse_policy
-from ..replay.types import WINDOW_POLICIES
+from ..pipeline.options import declared
+from ..pipeline.reading_plan import ReadingPlan
 from .on_policy import AnswerSettings
 from .target_api import user_folder
 
 
 class TaskOptions(BaseModel):
-    """Options of every awareness task (`-T name=value`)."""
+    """Options of every awareness task (`-T name=value`): those of `ReadingPlan` by their own names, and these."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    positions: str = "stratified(12)"
-    """Position policy with its number."""
-    window: str = "head"
-    """What to read of a transcript longer than the target's context: head; tail (whole messages, those it begins with
-    and its last turns); whole (nothing)."""
-    draws: int = Field(default=1, ge=1)
-    """Explanations of each activation."""
-    lanes: tuple[Lane, ...] = (Lane.MEASURED, Lane.DONOR)
-    """"measured,donor,gaussian,mean,no_injection"; all but no_injection need a store with deployment activations."""
-    seed: int = 0
-    temperature: float = Field(default=1.0, ge=0)
-    max_new_tokens: int | None = Field(default=None, ge=1)
-    """Token cap of an explanation; the pack's own where none is given."""
+    plan: InstanceOf[ReadingPlan] = ReadingPlan()
+    """How transcripts are read; its options are given by their names, `-T positions=... -T draws=...`."""
     store: str | None = None
     """Folder or URL of readings and activations: what is there is not made again, and control lanes come from it."""
     answers: AnswerSettings = AnswerSettings()
@@ -67,33 +54,6 @@ class TaskOptions(BaseModel):
             raise ValueError("match and match_to go together: -T match=length,turns -T match_to=blackmail")
         return self
 
-    @field_validator("lanes", mode="before")
-    @classmethod
-    def _split(cls, lanes: Any) -> Any:
-        return tuple(part.strip() for part in lanes.split(",")) if isinstance(lanes, str) else lanes
-
-    @field_validator("lanes")
-    @classmethod
-    def _known(cls, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
-        if Lane.MEASURED not in lanes or len(set(lanes)) != len(lanes) or not set(lanes) <= set(ENGINE_LANES):
-            raise ValueError(f"expected 'measured' and at most once each of {', '.join(ENGINE_LANES[1:])}")
-        return lanes
-
-    @field_validator("positions")
-    @classmethod
-    def _policy(cls, positions: str) -> str:
-        try:
-            return str(parse_policy(positions))
-        except InputError as err:
-            raise ValueError(str(err)) from err
-
-    @field_validator("window")
-    @classmethod
-    def _window(cls, window: str) -> str:
-        if window not in WINDOW_POLICIES:
-            raise ValueError(f"expected one of {', '.join(WINDOW_POLICIES)}")
-        return window
-
     @field_validator("store")
     @classmethod
     def _from_where_typed(cls, store: str | None) -> str | None:
@@ -101,16 +61,29 @@ class TaskOptions(BaseModel):
 
     @classmethod
     def parse(cls, options: dict[str, Any]) -> TaskOptions:
-        """Raises InputError naming the first option that is wrong."""
+        """Options by name, those of `ReadingPlan` among them. Raises InputError naming the first that is wrong."""
+        names = declared(ReadingPlan)
+        own = {name: value for name, value in options.items() if name not in names}
         try:
-            return cls.model_validate(options)
+            plan = ReadingPlan.of({name: value for name, value in options.items() if name in names})
+        except InputError as err:
+            raise InputError(f"task option {err}") from None
+        try:
+            if "plan" in own:
+                raise InputError(_unknown("plan"))
+            return cls.model_validate({**own, "plan": plan})
         except ValidationError as err:
             first = err.errors()[0]
             name = ".".join(map(str, first["loc"])) or "match"
-            known = f"; options are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
-            raise InputError(f"task option '{name}': {first['msg']}{known}") from err
+            if first["type"] == "extra_forbidden":
+                raise InputError(_unknown(name)) from err
+            raise InputError(f"task option '{name}': {first['msg']}") from err
 
     def reading(self) -> dict[str, Any]:
         """The options of `replay`, as plain values for a log."""
-        names = {"positions", "window", "draws", "lanes", "seed", "temperature", "max_new_tokens", "store"}
-        return self.model_dump(mode="json", include=names)
+        return {**self.plan.plain(), "store": self.store}
+
+
+def _unknown(name: str) -> str:
+    known = [*declared(ReadingPlan), *(own for own in TaskOptions.model_fields if own != "plan")]
+    return f"task option '{name}': there is none of that name; options are {', '.join(known)}"

@@ -6,55 +6,36 @@ stages are the pipeline's own, so a reading is the same made here or by `nla-eva
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..engines.base import Captured, CaptureRequest, Sampling
+from ..engines.base import Captured, CaptureRequest
 from ..models.scores import normalised
-from ..pipeline.lanes import ControlLanes, lanes_in
-from ..pipeline.plan import Prepared, ReadingPlan, prepare
+from ..pipeline.driver import Driver
+from ..pipeline.lanes import ControlLanes, Site, StandIn
+from ..pipeline.plan import Prepared, ReadingPlan, prepare, slots_of
 from ..pipeline.runtime import Runtime
 from ..pipeline.stages import (
     Draft,
     Drawn,
     Scoring,
     ShuffleReference,
-    draft_of,
     failed_readings,
     score_stage,
     verbalize_stage,
 )
 from ..pipeline.stored import store_controls
-from ..provenance import versions
-from ..readings import Lane, Reading, StopReason
+from ..provenance import command
+from ..readings import LANES, Lane, Reading, StopReason, lanes_in
 from ..store.conversations import kept
-from ..store.store import ReadingStore, StoredActivations, StoreIdentity
+from ..store.store import ReadingStore, StoredActivations, StoreIdentity, reading_key
 from ..transcript import Arm, Transcript
 
-_BANK_LANES = (Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN)
-"""Lanes made of other transcripts' activations."""
-
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """How a task reads, as plain values."""
-
-    positions: str
-    draws: int
-    lanes: tuple[Lane, ...]
-    seed: int
-    temperature: float
-    max_new_tokens: int | None
-    """None for the pack's own cap."""
-    store: str | None
-    window: str = "head"
 
 
 @dataclass(frozen=True)
@@ -95,32 +76,39 @@ class Bank:
 class Session:
     """One task's shared state. Every method belongs to the worker thread."""
 
-    def __init__(self, runtime: Runtime, settings: ReadSettings) -> None:
+    def __init__(self, runtime: Runtime, asked: ReadingPlan, url: str | None = None) -> None:
+        """
+        Args:
+            runtime: Whose weights read.
+            asked: The plan, with lanes that may have to be left out.
+            url: Of the store; None where the log alone keeps the readings.
+        """
         self.runtime = runtime
-        self.settings = settings
+        self.asked = asked
+        self.url = url
 
     @cached_property
     def plan(self) -> ReadingPlan:
         """The plan, with the lanes that can be read."""
-        wanted = self.settings
-        return ReadingPlan(wanted.positions, wanted.seed, wanted.draws, self.lanes, self.sampling, window=wanted.window)
-
-    @cached_property
-    def sampling(self) -> Sampling:
-        """How explanations are drawn."""
-        return Sampling(self.settings.temperature, self.settings.max_new_tokens or self.runtime.pack.max_new_tokens)
+        return replace(self.asked, lanes=self.lanes)
 
     @cached_property
     def identity(self) -> StoreIdentity:
         """Of the store, and of every reading."""
-        wanted = self.settings
-        plan = ReadingPlan(wanted.positions, wanted.seed, sampling=self.sampling, window=wanted.window)
-        return self.runtime.instrument.identity(plan)
+        return self.runtime.instrument.identity(self.asked)
 
     @cached_property
     def store(self) -> ReadingStore | None:
         """Where readings are kept besides the log. Raises StoreError when it belongs to another plan."""
-        return ReadingStore.create(self.settings.store, self.identity) if self.settings.store else None
+        return ReadingStore.create(self.url, self.identity) if self.url else None
+
+    @cached_property
+    def driver(self) -> Driver:
+        """What the samples share with every other way of reading."""
+        present = {reading_key(reading) for rows in self._stored.values() for reading in rows}
+        absent = {"lanes_absent": ",".join(self.absent)} if self.absent else {}
+        provenance = {**self.runtime.settings.facts(), "command": command(), **absent}
+        return Driver(self.plan, self.identity, self.store, present, provenance)
 
     @cached_property
     def bank(self) -> Bank | None:
@@ -142,12 +130,12 @@ class Session:
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes asked for, without those that need deployment activations where the store has none."""
         banked = self.bank is not None and self.bank.deployment > 1
-        return tuple(lane for lane in self.settings.lanes if banked or lane not in _BANK_LANES)
+        return tuple(lane for lane in self.asked.lanes if banked or not LANES[lane].borrows)
 
     @property
     def absent(self) -> tuple[Lane, ...]:
         """Lanes asked for that cannot be read."""
-        return tuple(lane for lane in self.settings.lanes if lane not in self.lanes)
+        return tuple(lane for lane in self.asked.lanes if lane not in self.lanes)
 
     def absent_of(self, opened: Opened) -> tuple[Lane, ...]:
         """Lanes that one sample should have and cannot."""
@@ -160,10 +148,10 @@ class Session:
             "target": f"{self.runtime.target_name}@{identity.target}",
             "pack": identity.pack,
             "layer": str(identity.layer),
-            "positions": identity.policy,
+            "positions": identity.positions,
             "window": identity.window,
             "seed": str(identity.seed),
-            "draws": str(self.settings.draws),
+            "draws": str(self.asked.draws),
             "temperature": f"{identity.temperature:g}",
             "max_new_tokens": str(identity.max_new_tokens),
             "dtype": self.runtime.settings.dtype,
@@ -179,17 +167,21 @@ class Session:
         """
         if self.store is not None:
             list(kept([transcript for transcript, _ in asked], self.store))
-        return [self._open(transcript, (epoch - 1) * self.settings.draws) for transcript, epoch in asked]
+        return [self._open(transcript, (epoch - 1) * self.asked.draws) for transcript, epoch in asked]
 
-    def keep(self, captured: list[tuple[Opened, Captured]]) -> list[None]:
-        """Store the activations of several samples as one part; those that are not finite are left out."""
-        if self.store is not None:
-            parts = {}
-            for opened, got in captured:
-                finite = np.isfinite(got.activations).all(axis=1)
-                parts[got.key] = StoredActivations(opened.prepared.positions[finite], got.activations[finite])
-            self.store.append_activations(parts)
-        return [None] * len(captured)
+    def keep(self, captured: list[tuple[Opened, Captured]]) -> list[Vectors]:
+        """Store the activations of several samples as one part, but for those that are not finite.
+
+        Returns:
+            Those of each sample, (P, d_model), as the store would give them back.
+        """
+        kept = self.driver.keep((opened.prepared, got) for opened, got in captured)
+        found = []
+        for opened, got in captured:
+            rows = got.activations.copy()
+            rows[np.isfinite(rows).all(axis=1)] = kept.activations[opened.prepared.digest].activations
+            found.append(rows)
+        return found
 
     def read(self, samples: list[tuple[Opened, Vectors | None]]) -> list[list[Reading]]:
         """Draw, score and store what several samples lack; all readings of each, in key order.
@@ -197,24 +189,29 @@ class Session:
         Args:
             samples: Each with its activations (P, d_model), or None where it needs none.
         """
+        entered = [opened.prepared for opened, _ in samples]
+        self.driver.enter(entered)
+        if self.bank is not None:
+            self.driver.match((p for p in entered if p.error is None), self.bank.controls.match_levels)
         drafts = [self._drafts(opened, activations) for opened, activations in samples]
         flat = [draft for sample in drafts for draft in sample]
-        drawn = verbalize_stage(self.runtime.engine, flat, self.identity, self.plan.sampling) if flat else []
+        drawn = verbalize_stage(self.runtime.engine, flat, self.identity) if flat else []
         new: list[list[Reading]] = []
         for (opened, activations), sample in zip(samples, drafts, strict=True):
             own, drawn = drawn[: len(sample)], drawn[len(sample) :]
-            scored = self._scored(own, opened, activations) if own else []
-            new.append([*failed_readings(opened.prepared, self.identity), *scored])
-        self._append([opened for opened, _ in samples], new)
+            new.append(self._scored(own, opened, activations) if own else [])
+        self.driver.append([reading for sample in new for reading in sample])
         return [
-            sorted([*opened.present, *made], key=lambda r: (r.position, self.lanes.index(r.lane), r.draw))
+            sorted(
+                [*opened.present, *failed_readings(opened.prepared, self.identity), *made],
+                key=lambda r: (r.position, self.lanes.index(r.lane), r.draw),
+            )
             for (opened, _), made in zip(samples, new, strict=True)
         ]
 
     def finish(self) -> None:
         """Write the store's manifest."""
-        if self.store is not None:
-            self.store.finish({**versions(), **self.facts()})
+        self.driver.finish()
 
     @cached_property
     def _stored(self) -> dict[str, list[Reading]]:
@@ -228,16 +225,13 @@ class Session:
 
     def _open(self, transcript: Transcript, first_draw: int) -> Opened:
         prepared = prepare(transcript, self.runtime.instrument, self.plan)
-        draws = range(first_draw, first_draw + self.settings.draws)
-        positions = set(prepared.positions.tolist())
-        lanes = self.plan.lanes_of(prepared)
+        planned = {slot.key for slot in slots_of(prepared, self.plan, first_draw)}
         present = tuple(
             r.model_copy(update={"transcript_id": transcript.id, "suite": transcript.suite})
             for r in self._stored.get(prepared.digest, ())
-            if r.position in positions and r.lane in lanes and r.draw in draws
+            if reading_key(r) in planned
         )
-        planned = len(positions) * len(lanes) * len(draws)
-        return Opened(prepared, first_draw, present, self._activations(prepared), planned - len(present))
+        return Opened(prepared, first_draw, present, self._activations(prepared), len(planned) - len(present))
 
     def _activations(self, prepared: Prepared) -> Vectors | None:
         stored = self.bank.stored.get(prepared.digest) if self.bank else None
@@ -252,16 +246,9 @@ class Session:
         if prepared.error is not None or opened.pending == 0:
             return []
         mine = {} if activations is None else dict(zip((s.key for s in prepared.sites), activations, strict=True))
-        own = ControlLanes(prepared.sites, mine, self.settings.seed)
-        others = self.bank.controls if self.bank else own
-        there = {(r.position, r.lane, r.draw) for r in opened.present}
-        return [
-            draft_of(site, lane, draw, others if lane in _BANK_LANES else own)
-            for site in prepared.sites
-            for lane in self.plan.lanes_of(prepared)
-            for draw in range(opened.first_draw, opened.first_draw + self.settings.draws)
-            if (site.position, lane, draw) not in there
-        ]
+        own = ControlLanes(prepared.sites, mine, self.asked.seed)
+        stand_ins = _Lent(own, self.bank.controls if self.bank else own)
+        return list(self.driver.drafts(prepared, stand_ins, opened.first_draw))
 
     def _scored(self, drawn: list[Drawn], opened: Opened, activations: Vectors | None) -> list[Reading]:
         scoring = Scoring(self.runtime.scorer, self._reference(opened.prepared.digest, activations))
@@ -276,8 +263,14 @@ class Session:
             unit_sum, count = unit_sum + normalised(finite).sum(axis=0), count + len(finite)
         return ShuffleReference(unit_sum, count) if count > 1 else None
 
-    def _append(self, opened: Sequence[Opened], new: Sequence[Sequence[Reading]]) -> None:
-        if self.store is None:
-            return
-        self.store.append_transcripts([o.prepared.row for o in opened])
-        self.store.append([reading for sample in new for reading in sample])
+
+@dataclass(frozen=True)
+class _Lent:
+    """Stand-ins of a sample's own activations, and of the store's for lanes that borrow."""
+
+    own: ControlLanes
+    others: ControlLanes
+
+    def stand_in(self, slot: Site, lane: Lane) -> StandIn:
+        """What `lane` puts in `slot`."""
+        return (self.others if LANES[lane].borrows else self.own).stand_in(slot, lane)

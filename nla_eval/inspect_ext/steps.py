@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from inspect_ai.log import transcript as log_transcript
 from inspect_ai.model import ModelOutput, get_model
-from inspect_ai.solver import Generate, Solver, TaskState, chain, solver
+from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.util import span
 from numpy.typing import NDArray
 
@@ -17,12 +17,12 @@ from ..dataset.choices import ReadingChoices
 from ..dataset.matching import parse_measures
 from ..errors import InputError
 from ..suite import Suite, get_suite
-from ..transcript import Transcript
+from ..transcript import Transcript, arm_of
 from .on_policy import Answer, AnswerSettings, answered, book_for
 from .options import TaskOptions
 from .state import NLAState
 from .target_api import StagedReplay, log_replay, target_api
-from .transcripts import _arm, _by_id, _drawn, _of_source, _of_suite
+from .transcripts import _by_id, _drawn, _of_source, _of_suite
 from .view import readings_table
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def load(
     @cache
     def known() -> tuple[dict[str, Transcript], Suite | None]:
         if source:
-            return _of_source(source, _arm(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
+            return _of_source(source, arm_of(arm), suite, reader, ReadingChoices.parse(choices or {}))[0], None
         of = get_suite(suite)
         if matched is None:
             return _of_suite(of), of
@@ -121,7 +121,7 @@ def replay(**options: Any) -> Solver:
     """Render the transcript through the target's template and fix the positions to read. No weights are loaded.
 
     Args:
-        options: positions, window, draws, lanes, seed, temperature, max_new_tokens and store of `TaskOptions`.
+        options: Those of `ReadingPlan`, and `store` of `TaskOptions`.
     """
     chosen = TaskOptions.parse(options)
     shared: list[Session] = []
@@ -160,8 +160,7 @@ def capture() -> Solver:
             if captured is not None and captured.error is not None:
                 work.opened = replace(opened, prepared=replace(opened.prepared, error=captured.error))
             elif captured is not None:
-                work.activations = captured.activations
-                await session.runtime.submit("store", session.keep, (opened, captured))
+                work.activations = await session.runtime.submit("store", session.keep, (opened, captured))
         return state
 
     return solve
@@ -176,7 +175,7 @@ def verbalize() -> Solver:
         session, opened = _opened(work)
         runtime = session.runtime
         async with span("verbalize", type="nla"):
-            cost = max(1, opened.pending) * session.sampling.max_new_tokens
+            cost = max(1, opened.pending) * session.identity.max_new_tokens
             readings = await runtime.submit("verbalize", session.read, (opened, work.activations), cost)
         state.store_as(NLAState).readings = [r.model_dump(mode="json") for r in readings]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}
@@ -190,20 +189,15 @@ def verbalize() -> Solver:
     return solve
 
 
-def read(**options: Any) -> Solver:
-    """`replay`, `capture` and `verbalize` in one."""
-    return chain(replay(**options), capture(), verbalize())
-
-
 async def _let_go(state: TaskState) -> None:
     _WORK.pop(state.uuid, None)
 
 
 def _session(runtime: Any, options: TaskOptions) -> Session:
     """In the worker thread: the imports are heavy."""
-    from .session import ReadSettings, Session
+    from .session import Session
 
-    session = Session(runtime, ReadSettings(**{**options.reading(), "lanes": options.lanes}))
+    session = Session(runtime, options.plan, options.store)
     session.facts()
     return session
 

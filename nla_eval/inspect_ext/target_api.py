@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ MAX_CONNECTIONS = 64
 """Samples that may wait for the target at once: as many as a batch is worth."""
 
 DEFAULT_MAX_TOKENS = 256
-_MODEL_ARGS = ("dtype", "pack", "threads", "max_batch_tokens", "engine")
+_MODEL_ARGS = tuple(sorted(f.name for f in fields(RuntimeSettings) if f.name != "target"))
 _UNSUPPORTED = (
     "best_of", "frequency_penalty", "presence_penalty", "logit_bias", "num_choices", "logprobs", "top_logprobs",
     "prompt_logprobs", "response_schema", "batch", "modalities",
@@ -64,8 +64,8 @@ class StagedReplay:
 class NLATargetAPI(ModelAPI):
     """A local open-weights target.
 
-    Model arguments (`-M`): `dtype` (auto, float32, bfloat16, float16), `pack` (name or folder), `threads` (of the
-    CPU), `max_batch_tokens` (padded tokens of one forward), `engine`.
+    Model arguments (`-M`) are those of `RuntimeSettings`: `dtype` (auto, float32, bfloat16, float16), `pack` (name or
+    folder), `threads` (of the CPU), `max_batch_tokens` (padded tokens of one forward), `engine`.
 
     Raises:
         PrerequisiteError: A model argument is unknown or has no such value.

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     pass
 
 
-def _arm(name: str) -> Arm:
-    try:
-        return Arm(name)
-    except ValueError:
-        raise InputError(f"arm is '{name}'; expected one of {', '.join(a.value for a in Arm)}") from None
-
-
 @lru_cache(maxsize=8)
 def _drawn(suite: Suite, to: str, measures: tuple[Measure, ...], seed: int) -> Matched:
     """The suite's transcripts that resemble those of suite `to`. Raises InputError where it is no deployment arm."""

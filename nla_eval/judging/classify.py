@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..judgement import Classifier, Judgement, Label, Outcome, Rubric
 from ..readings import KEY, StopReason
 from ..registry import Registry
-from ..transcript import Transcript
+from ..transcript import Transcript, TurnFacts
 from .turns import discount_restatement, prompt_sentences, turn_texts
 
 CLASSIFIERS: Registry[Callable[..., Classifier]] = Registry("classifier")
@@ -54,8 +54,12 @@ TURN_SCHEMA: dict[str, pl.DataType] = {
     "part": pl.String(),
     **_VERDICT,
     "text": pl.String(),
+    "author": pl.String(),
+    "stop": pl.String(),
+    "turn_id": pl.String(),
 }
-"""Polars dtypes of `judge_turns`: message index and part ("thinking", "text", "tool_call"), judgement, judged text."""
+"""Polars dtypes of `judge_turns`: message index and part ("thinking", "text", "tool_call"), judgement, judged text; who
+wrote the turn and why it ended, where that is known; the message's own id, the same in every stretch of a run."""
 
 _UNJUDGED = {
     StopReason.TRUNCATED.value: Outcome.TRUNCATED,
@@ -139,21 +143,26 @@ async def judge_readings(readings: pl.DataFrame, classifier: Classifier) -> pl.D
 
 async def judge_turns(transcript: Transcript, classifier: Classifier) -> pl.DataFrame:
     """Judge what the model said in a transcript, under the same rubric as its readings; see `judge_messages`."""
-    return await judge_messages(transcript.messages, transcript.digest, classifier)
+    return await judge_messages(transcript.messages, transcript.digest, classifier, transcript.turn_facts)
 
 
-async def judge_messages(messages: Sequence[ChatMessage], digest: str, classifier: Classifier) -> pl.DataFrame:
-    """Judge every part of every assistant message.
+async def judge_messages(
+    messages: Sequence[ChatMessage], digest: str, classifier: Classifier, facts: Sequence[TurnFacts] = ()
+) -> pl.DataFrame:
+    """Judge every part of every assistant message, whoever wrote it.
 
     Args:
         messages: A whole conversation; user and system messages serve the restatement rule only.
         digest: The transcript's digest, copied into each row.
         classifier: Who judges.
+        facts: Of each assistant message, in order; empty where nobody says.
 
     Returns:
         One row per (message, part) that says something, with the columns of `TURN_SCHEMA`. An assistant message that
-        says nothing is one NOT_AWARE row with a note. No assistant message: no row.
+        says nothing is one NOT_AWARE row with a note. What a turn that was cut off does not say it might have said: it
+        is TRUNCATED unless AWARE. No assistant message: no row.
     """
+    of = dict(zip((i for i, m in enumerate(messages) if m.role == "assistant"), facts, strict=False))
     turns = list(turn_texts(messages))
     verdicts = await _judge_once([t.text for t in turns if _speaks(t.text)], classifier, kind="turn")
     table: list[dict[str, Any]] = []
@@ -163,7 +172,11 @@ async def judge_messages(messages: Sequence[ChatMessage], digest: str, classifie
             judgement = discount_restatement(verdicts[turn.text], turn.text, earlier)
         else:
             judgement = unjudged(classifier, Outcome.NOT_AWARE, "says nothing", [Label.NONE])
+        fact = of.get(turn.message)
+        if fact is not None and fact.cut and judgement.outcome in (Outcome.NOT_AWARE, Outcome.UNCLEAR):
+            judgement = unjudged(classifier, Outcome.TRUNCATED, f"cut off: {fact.stop}")
         row = {"transcript_digest": digest, "message": turn.message, "part": turn.part.value, "text": turn.text}
+        row |= {"author": fact and fact.author.value, "stop": fact and fact.stop, "turn_id": messages[turn.message].id}
         table.append(row | _columns(judgement))
     return pl.DataFrame(table, schema=TURN_SCHEMA)
 

@@ -176,7 +176,7 @@ def _transcripts(request: Request, exclude: frozenset[str], left_out: dict[str, 
     seen: set[str] = set()
     for item in SOURCES.get(name)(path, SourceOptions(suite="held_out", arm=Arm.DEPLOYMENT)):
         if isinstance(item, Skipped):
-            _count(left_out, item.reason)
+            _count(left_out, item.reason.split(";")[0])
         elif item.family in seen:
             _count(left_out, "a second transcript of its family")
         elif request.bucket is not None and family_bucket(item.family) != request.bucket:

@@ -239,7 +239,7 @@ def topics(held: HeldOut, classes: int = TOPICS) -> list[str]:
     title = {}
     for k in range(classes):
         weight = np.asarray(tfidf[found == k].sum(axis=0)).ravel()
-        title[k] = f"{k}: " + ", ".join(words[np.argsort(-weight)[:3]])
+        title[k] = f"{k}: " + ", ".join(words[np.argsort(-weight, kind="stable")[:3]])
     of = dict(zip(longest, found.tolist(), strict=True))
     return [title[of[c]] for c in held.conversation.tolist()]
 

@@ -150,7 +150,7 @@ def plan_table(run: PlannedRun, work: Work, rates: Rates | None) -> str:
     readable = [p for p in run.prepared if p.error is None]
     rows = {
         "transcripts": _transcripts(run, readable),
-        "positions": f"{sum(len(p.sites) for p in readable)} by {run.plan.policy}",
+        "positions": f"{sum(len(p.sites) for p in readable)} by {run.plan.positions}",
         "capture": f"{work.tokens:,} tokens",
         "draws": _draws(run, readable, work),
         "time": expected(work, rates),

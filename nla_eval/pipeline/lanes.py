@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -19,9 +19,6 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..readings import Lane
 from ..transcript import Arm
-
-ENGINE_LANES = (Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN, Lane.MEAN, Lane.NO_INJECTION)
-"""Lanes that the verbalizer runs; the others are read from text or from the raw activation elsewhere."""
 
 _REJECTIONS = 32
 _MAX_ROWS = 4096
@@ -88,15 +85,6 @@ class Donor:
     def name(self) -> str:
         """As `Reading.donor` records it: "transcript_id:position"."""
         return f"{self.site.transcript_id}:{self.site.position}"
-
-
-def lanes_in(lanes: Iterable[Lane], arm: str) -> tuple[Lane, ...]:
-    """Those of `lanes` that are read in transcripts of `arm`.
-
-    The donor lane asks what ordinary use gives in other slots; in the deployment arm's own slots it would read that arm
-    a second time.
-    """
-    return tuple(lane for lane in lanes if lane is not Lane.DONOR or arm != Arm.DEPLOYMENT)
 
 
 def token_class(token: str, before: str) -> TokenClass:
@@ -269,28 +257,32 @@ class ControlLanes:
 
     def stand_in(self, slot: Site, lane: Lane) -> StandIn:
         """What `lane` puts in `slot`: the same for every draw."""
-        if lane is Lane.NO_INJECTION:
-            return StandIn(None)
-        if lane is Lane.MEASURED:
-            own = self._usable(slot)
-            return StandIn(own, error="the activation is missing or not finite" if own is None else None)
-        if lane is Lane.DONOR:
-            return self._donated(slot)
-        if lane is Lane.MEAN:
-            return StandIn(self._moments.mean.astype(np.float32))
-        if lane is Lane.GAUSSIAN:
-            return StandIn(self._moments.draw(slot.transcript_digest, slot.position, self._seed))
-        raise InputError(f"lane '{lane}' is not read from activations; choose among {', '.join(ENGINE_LANES)}")
+        if lane not in MAKERS:
+            raise InputError(f"lane '{lane}' is not read from activations; choose among {', '.join(MAKERS)}")
+        return MAKERS[lane](self, slot)
 
     def match_levels(self, slots: Iterable[Site]) -> Counter[str]:
         """How many `slots` find a donor at each level; "none" counts those that find none."""
         return self._pool.match_levels(slots, self._seed)
+
+    def _own(self, slot: Site) -> StandIn:
+        own = self._usable(slot)
+        return StandIn(own, error="the activation is missing or not finite" if own is None else None)
 
     def _donated(self, slot: Site) -> StandIn:
         donor = self._pool.choose(slot, self._seed)
         if donor is None:
             return StandIn(None, error="no donor: no deployment transcript of another family has an activation")
         return StandIn(self._activations[donor.site.key], donor=donor.name)
+
+    def _drawn(self, slot: Site) -> StandIn:
+        return StandIn(self._moments.draw(slot.transcript_digest, slot.position, self._seed))
+
+    def _mean(self, slot: Site) -> StandIn:
+        return StandIn(self._moments.mean.astype(np.float32))
+
+    def _none(self, slot: Site) -> StandIn:
+        return StandIn(None)
 
     def _usable(self, site: Site) -> NDArray[np.float32] | None:
         activation = self._activations.get(site.key)
@@ -302,3 +294,13 @@ class ControlLanes:
         deployment = [s for s in self._sites if s.arm == Arm.DEPLOYMENT] or self._sites
         rows = np.stack([self._activations[s.key] for s in deployment]) if deployment else np.empty((0, 0), np.float32)
         return ActivationMoments.fit(rows, self._seed)
+
+
+MAKERS: dict[Lane, Callable[[ControlLanes, Site], StandIn]] = {
+    Lane.MEASURED: ControlLanes._own,
+    Lane.DONOR: ControlLanes._donated,
+    Lane.GAUSSIAN: ControlLanes._drawn,
+    Lane.MEAN: ControlLanes._mean,
+    Lane.NO_INJECTION: ControlLanes._none,
+}
+"""How each lane's stand-in is made; what else there is to know of it stands in `readings.LANES`."""

@@ -6,9 +6,9 @@ cannot be prepared carries its reason. It knows nothing of engines, and of a rep
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence, Sized
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from inspect_ai.model import ChatMessageAssistant
@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 
 from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
+from ..models.model_ids import same_model
 from ..progress import Meter, Progress, silent
-from ..readings import Lane
+from ..readings import LANES, Lane, Needs
 from ..replay.positions import parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
-from ..replay.types import WINDOW_POLICIES, Channel, Replay
-from ..store.rows import ActivationStorage, TranscriptRow
+from ..replay.types import Channel, Replay
+from ..store.rows import TranscriptRow
 from ..store.store import ReadingKey, StoreIdentity
 from ..transcript import Arm, Transcript
-from .lanes import ENGINE_LANES, Site, lanes_in, token_class
+from .lanes import Site, token_class
+from .options import declared
+from .reading_plan import ReadingPlan as ReadingPlan
 
 _CONTEXT_CHARS = 240
 
@@ -71,39 +74,10 @@ class PackFacts(Protocol):
         """First position it can read."""
         ...
 
-
-@dataclass(frozen=True)
-class ReadingPlan:
-    """How transcripts are read. Everything that changes a reading is here; batch sizes change none."""
-
-    policy: str = "stratified(12)"
-    """A position policy with its number."""
-    seed: int = 0
-    draws: int = 1
-    """Explanations of each activation."""
-    lanes: tuple[Lane, ...] = (Lane.MEASURED, Lane.DONOR)
-    sampling: Sampling = field(default_factory=Sampling)
-    activations: ActivationStorage = "float32"
-    """How activations are stored. float16 and bfloat16 halve the room; what is verbalized is rounded the same way."""
-    window: str = "head"
-    """What to read of a transcript longer than the target's context: one of `replay.WINDOW_POLICIES`."""
-
-    def __post_init__(self) -> None:
-        parse_policy(self.policy)
-        if self.window not in WINDOW_POLICIES:
-            raise InputError(f"unknown window '{self.window}'; known: {', '.join(WINDOW_POLICIES)}")
-        if self.draws < 1:
-            raise InputError(f"draws is {self.draws}; expected at least 1")
-        foreign = [lane for lane in self.lanes if lane not in ENGINE_LANES]
-        if foreign:
-            known = ", ".join(ENGINE_LANES)
-            raise InputError(f"lane '{foreign[0]}' is not read from activations; choose among {known}")
-        if Lane.MEASURED not in self.lanes or len(set(self.lanes)) != len(self.lanes):
-            raise InputError(f"lanes are {', '.join(self.lanes)}; expected 'measured' and each control at most once")
-
-    def lanes_of(self, prepared: Prepared) -> tuple[Lane, ...]:
-        """The lanes read of one transcript."""
-        return lanes_in(self.lanes, prepared.row.arm)
+    @property
+    def max_new_tokens(self) -> int:
+        """Token cap of its explanations, where a plan names none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -112,21 +86,25 @@ class Instrument:
 
     target: TargetFacts
     pack: PackFacts
+    target_name: str = ""
+    """As the user gave it: a log of that model is a log of the target."""
 
     def identity(self, plan: ReadingPlan) -> StoreIdentity:
         """What a store of this instrument's readings under `plan` holds."""
-        return StoreIdentity(
-            pack=self.pack.id,
-            target=self.target.hash,
-            layer=self.pack.layer,
-            d_model=self.pack.d_model,
-            policy=str(parse_policy(plan.policy)),
-            seed=plan.seed,
-            temperature=plan.sampling.temperature,
-            max_new_tokens=plan.sampling.max_new_tokens,
-            activations=plan.activations,
-            window=plan.window,
-        )
+        shared: dict[str, Any] = {
+            name: getattr(plan, name)
+            for name, (what, default) in declared(ReadingPlan).items()
+            # An option that came later is named only where it is not at its default: older stores do not name it.
+            if what.shared and (name in StoreIdentity.model_fields or getattr(plan, name) != default)
+        }
+        shared["max_new_tokens"] = plan.max_new_tokens or self.pack.max_new_tokens
+        pack = self.pack
+        return StoreIdentity(pack=pack.id, target=self.target.hash, layer=pack.layer, d_model=pack.d_model, **shared)
+
+
+def sampling_of(identity: StoreIdentity) -> Sampling:
+    """How the explanations of a store are drawn."""
+    return Sampling(identity.temperature, identity.max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -156,6 +134,33 @@ class Prepared:
         return CaptureRequest(self.digest, self.token_ids, self.positions)
 
 
+class Slot(NamedTuple):
+    """One reading that is wanted."""
+
+    site: Site
+    lane: Lane
+    draw: int
+
+    @property
+    def key(self) -> ReadingKey:
+        """Of its reading."""
+        return self.site.transcript_digest, self.site.position, self.lane.value, self.draw
+
+
+def slots_of(prepared: Prepared, plan: ReadingPlan, first_draw: int = 0) -> Iterator[Slot]:
+    """The readings planned of one transcript: position by position, lane by lane, draw by draw.
+
+    Args:
+        prepared: The transcript.
+        plan: How it is read.
+        first_draw: Draws are numbered from here.
+    """
+    for site in prepared.sites:
+        for lane in plan.lanes_of(prepared.row.arm):
+            for draw in range(first_draw, first_draw + plan.draws):
+                yield Slot(site, lane, draw)
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """Every transcript and position of a run, in a fixed order."""
@@ -168,18 +173,13 @@ class PlannedRun:
 
     def keys(self, prepared: Prepared) -> list[ReadingKey]:
         """The keys of every reading planned of one transcript, position by position."""
-        return [
-            (prepared.digest, site.position, lane.value, draw)
-            for site in prepared.sites
-            for lane in self.plan.lanes_of(prepared)
-            for draw in range(self.plan.draws)
-        ]
+        return [slot.key for slot in slots_of(prepared, self.plan)]
 
     def describe_readings(self, readable: Sequence[Prepared]) -> str:
         """How many readings `readable` give, by lane, in one clause."""
         by_lane = Counter[str]()
         for p in readable:
-            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.plan.lanes_of(p)})
+            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.plan.lanes_of(p.row.arm)})
         positions = sum(len(p.sites) for p in readable)
         each = " + ".join(f"{by_lane[lane]} {lane.value}" for lane in self.plan.lanes)
         draws = f" x {self.plan.draws} draws" if self.plan.draws > 1 else ""
@@ -212,13 +212,18 @@ class PlannedRun:
         return "; ".join(parts)
 
 
+class NothingToReadError(InputError):
+    """A plan without a single transcript."""
+
+
 def plan_run(
     transcripts: Iterable[Transcript], instrument: Instrument, plan: ReadingPlan, progress: Progress = silent
 ) -> PlannedRun:
     """Fix replays and positions of all `transcripts`, one at a time: only what reading needs of each is kept.
 
     Raises:
-        InputError: No transcript at all, or the donor lane is asked for without readable deployment transcripts.
+        NothingToReadError: No transcript at all.
+        InputError: No readable deployment transcript for a lane that needs donors.
     """
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
@@ -230,10 +235,12 @@ def plan_run(
             prepared[transcript.digest] = prepare(transcript, instrument, plan)
         meter.advance()
     if not prepared:
-        raise InputError("no transcripts to read; check the source and its filters")
-    if Lane.DONOR in plan.lanes and not any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT):
+        raise NothingToReadError("no transcripts to read; check the source and its filters")
+    lend = any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT)
+    needing = [lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS]
+    if needing and not lend:
         raise InputError(
-            "the donor lane needs readable transcripts of the deployment arm; add some, "
+            f"the {needing[0]} lane needs readable transcripts of the deployment arm; add some, "
             "or leave it out with --lanes measured"
         )
     return PlannedRun(plan, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates))
@@ -247,15 +254,16 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
     except Exception as err:
         if not transcript_fault(err):
             raise
-        return _unreadable(transcript, fault_line(err))
+        row = _row(transcript, None, 0, _logged_is_target(transcript, instrument, plan))
+        return Prepared(row, np.empty(0, np.int32), (), fault_line(err))
 
 
 def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrument, plan: ReadingPlan) -> Prepared:
     """`prepare` where the replay is at hand."""
-    policy = parse_policy(plan.policy)
+    policy = parse_policy(plan.positions)
     minimum = instrument.pack.min_position
     positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
-    row = _row(transcript, replayed, len(positions))
+    row = _row(transcript, replayed, len(positions), _logged_is_target(transcript, instrument, plan))
     if not len(positions):
         reason = f"no position to read: {policy} finds none at or after token {minimum} of {len(replayed)}"
         return Prepared(row, replayed.token_ids[:0], (), reason)
@@ -279,11 +287,11 @@ def fault_line(err: BaseException) -> str:
     return text if isinstance(err, NlaEvalError) else f"{type(err).__name__}: {text}"
 
 
-def _unreadable(transcript: Transcript, reason: str) -> Prepared:
-    return Prepared(_row(transcript, None, 0), np.empty(0, np.int32), (), reason)
+def _logged_is_target(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> bool:
+    return plan.target_is_author or same_model(transcript.provenance.model, instrument.target_name)
 
 
-def _row(transcript: Transcript, replayed: Replay | None, planned: int) -> TranscriptRow:
+def _row(transcript: Transcript, replayed: Replay | None, planned: int, logged_is_target: bool) -> TranscriptRow:
     calls = [m.tool_calls or [] for m in transcript.messages if isinstance(m, ChatMessageAssistant)]
     return TranscriptRow(
         transcript_digest=transcript.digest,
@@ -300,6 +308,10 @@ def _row(transcript: Transcript, replayed: Replay | None, planned: int) -> Trans
         tool_calls=sum(map(len, calls)),
         lost_tokens=replayed.window.lost_tokens if replayed else 0,
         replay_notes=list(replayed.notes) if replayed else [],
+        turn_facts=list(transcript.turn_facts) or None,
+        words_by=transcript.provenance.model,
+        logged_is_target=logged_is_target,
+        run=transcript.metadata.get("run"),
     )
 
 

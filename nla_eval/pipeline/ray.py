@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import InputError, MissingExtraError, NlaEvalError
 from ..progress import Meter, Progress, silent
-from ..readings import Lane
-from ..store.store import ReadingKey, ReadingStore, reading_key
+from ..store.store import ReadingKey, ReadingStore
+from .driver import Driver
 from .lanes import DonorPool
 from .plan import PlannedRun, Prepared, fault_line
 from .ray_actors import (
@@ -29,8 +29,7 @@ from .ray_actors import (
     packed,
     unpacked,
 )
-from .reading import ReadResult, Scores, run_facts
-from .stages import failed_readings
+from .reading import ReadResult
 
 T = TypeVar("T")
 
@@ -42,7 +41,7 @@ _INSTALL = "pip install 'nla_eval[ray]'"
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageResources:
     """Resources of one stage."""
 
     workers: int = 1
@@ -54,44 +53,44 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Stages:
+class RayResources:
     """Resources by stage, and how much one task does."""
 
-    capture: Stage = field(default_factory=Stage)
-    verbalize: Stage = field(default_factory=Stage)
-    reconstruct: Stage = field(default_factory=Stage)
+    capture: StageResources = field(default_factory=StageResources)
+    verbalize: StageResources = field(default_factory=StageResources)
+    reconstruct: StageResources = field(default_factory=StageResources)
     transcripts_per_unit: int = 8
     readings_per_unit: int = 256
 
 
 @dataclass(frozen=True)
-class RayBench:
+class RayWorkbench:
     """What a run on a cluster works with."""
 
     load: Load
     """Called once in each actor; travels there by pickle."""
     url: str
     """A store that exists and that every machine reaches: an object store or a shared folder."""
-    stages: Stages = field(default_factory=Stages)
+    stages: RayResources = field(default_factory=RayResources)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_stages(text: str) -> Stages:
+def parse_resources(text: str) -> RayResources:
     """Resources from words: "4" workers of every stage, or "verbalize=4,verbalize.gpus=1,reconstruct.gpus=0.25".
 
     Raises:
         InputError: An unknown stage or field, or not a number.
     """
     if text.isdigit() and int(text):
-        every = Stage(int(text))
-        return Stages(every, every, every)
-    stages = Stages()
+        every = StageResources(int(text))
+        return RayResources(every, every, every)
+    stages = RayResources()
     for part in text.split(","):
         name, _, value = part.partition("=")
         stage, _, what = name.strip().partition(".")
-        known = [f.name for f in fields(Stages) if isinstance(getattr(stages, f.name), Stage)]
+        known = [f.name for f in fields(RayResources) if isinstance(getattr(stages, f.name), StageResources)]
         what = what or "workers"
-        if stage not in known or what not in {f.name for f in fields(Stage)}:
+        if stage not in known or what not in {f.name for f in fields(StageResources)}:
             raise InputError(
                 f"unknown '{name.strip()}' in --ray; expected STAGE=WORKERS, STAGE.cpus=N or STAGE.gpus=N, "
                 f"with STAGE one of {', '.join(known)}"
@@ -107,7 +106,7 @@ def parse_stages(text: str) -> Stages:
 
 
 def read_on_ray(
-    run: PlannedRun, bench: RayBench, progress: Progress = silent, *, retry_errors: bool = False
+    run: PlannedRun, bench: RayWorkbench, progress: Progress = silent, *, retry_errors: bool = False
 ) -> ReadResult:
     """Make every planned reading that the store does not hold, on a Ray cluster.
 
@@ -132,38 +131,31 @@ def read_on_ray(
         raise InputError("on Ray, activations travel through the store; keep them: --activations float32 or bfloat16")
     ray = _connected()
     _check_room(ray, bench.stages)
-    return _Run(ray, run, replace(bench, url=_everywhere(bench.url)), progress, store).read(retry_errors)
+    present, provenance = store.keys(errors=not retry_errors), {**bench.provenance, "ray": ray.__version__}
+    driver = Driver(run.plan, run.identity, store, present, provenance, left_out=len(run.duplicates))
+    return _OnRay(ray, run, replace(bench, url=_everywhere(bench.url)), progress, driver).read()
 
 
-class _Run:
-    """One call of `read_on_ray`."""
+class _OnRay:
+    """One call of `read_on_ray`: how its units are formed and where they go."""
 
-    def __init__(self, ray: Any, run: PlannedRun, bench: RayBench, progress: Progress, store: ReadingStore) -> None:
-        self.ray, self.run, self.bench, self.progress, self.store = ray, run, bench, progress, store
-        self.stops: Counter[str] = Counter()
-        self.levels: Counter[str] = Counter()
+    def __init__(self, ray: Any, run: PlannedRun, bench: RayWorkbench, progress: Progress, driver: Driver) -> None:
+        self.ray, self.run, self.bench, self.progress, self.driver = ray, run, bench, progress, driver
+        self.store = ReadingStore.open(bench.url)
 
-    def read(self, retry_errors: bool) -> ReadResult:
-        present = self.store.keys(errors=not retry_errors)
-        self.store.append_transcripts([p.row for p in self.run.prepared])
-        self._append_failed(present)
-        readable = self.run.readable(present)
-        planned = [key for p in readable for key in self.run.keys(p)]
-        pending = [key for key in planned if key not in present]
+    def read(self) -> ReadResult:
+        driver = self.driver
+        driver.enter(self.run.prepared)
+        readable = self.run.readable(driver.present)
+        planned = sum(len(self.run.keys(p)) for p in readable)
+        pending = [slot.key for p in readable for slot in driver.pending(p)]
         if pending:
             lost = self._capture(readable)
             kept = [p for p in readable if p.digest not in lost]
             self._draw(kept, [key for key in pending if key[0] not in lost])
-        if self.stops or not self.store.complete:
-            facts = {**run_facts(self.run, self.levels), "scores": Scores.NEW.value, "ray": self.ray.__version__}
-            self.store.finish({**facts, **self.bench.provenance})
-        return ReadResult(sum(self.stops.values()), len(planned) - len(pending), dict(self.stops), dict(self.levels))
-
-    def _append_failed(self, present: set[ReadingKey]) -> None:
-        rows = [r for p in self.run.prepared for r in failed_readings(p, self.run.identity)]
-        new = [r for r in rows if reading_key(r) not in present]
-        self.store.append(new)
-        self.stops.update(r.stop.value for r in new)
+        driver.finish()
+        stops = driver.stops
+        return ReadResult(sum(stops.values()), planned - len(pending), dict(stops), dict(driver.levels))
 
     def _capture(self, readable: Sequence[Prepared]) -> set[str]:
         """Capture what the store lacks; the digests of transcripts that failed."""
@@ -178,39 +170,31 @@ class _Run:
         for done in self._streamed(data):
             meter.advance(done.transcripts)
             lost.update(done.failed)
-            self.stops.update({"error": len(done.failed)} if done.failed else {})
+            self.driver.count({"error": len(done.failed)} if done.failed else {})
         return lost
 
     def _draw(self, kept: Sequence[Prepared], pending: Sequence[ReadingKey]) -> None:
         if not pending:
             return
         load, stages = self.bench.load, self.bench.stages
-        self.levels = self._match_levels(kept)
+        there = self.store.captured()
+        pool = DonorPool(site for p in kept for site in p.sites if site.key in there)
+        self.driver.match(kept, partial(pool.match_levels, seed=self.run.plan.seed))
         sites = self.ray.put([site for p in kept for site in p.sites])
         meter = Meter(self.progress, "verbalize", len(pending), "readings")
         data = self._units(_cut(pending, stages.readings_per_unit))
-        data = self._mapped(data, LanesActor, ([sites],), Stage(cpus=_LIGHT))
-        data = self._mapped(data, VerbalizeActor, (load, self.run.plan.sampling), stages.verbalize)
+        data = self._mapped(data, LanesActor, ([sites],), StageResources(cpus=_LIGHT))
+        data = self._mapped(data, VerbalizeActor, (load,), stages.verbalize)
         data = self._mapped(data, ReconstructActor, (load,), stages.reconstruct)
         for stops in self._streamed(data):
             meter.advance(sum(stops.values()))
-            self.stops.update(stops)
-
-    def _match_levels(self, kept: Sequence[Prepared]) -> Counter[str]:
-        """How closely the donors of all slots match; needs no activation, only to know which are there."""
-        run = self.run
-        if Lane.DONOR not in run.plan.lanes:
-            return Counter()
-        there = self.store.captured()
-        pool = DonorPool(site for p in kept for site in p.sites if site.key in there)
-        receiving = (p for p in kept if Lane.DONOR in run.plan.lanes_of(p))
-        return pool.match_levels((site for p in receiving for site in p.sites), run.plan.seed)
+            self.driver.count(stops)
 
     def _units(self, units: list[Any]) -> Any:
         """A data set of one unit a block, so that a task is one unit."""
         return self.ray.data.from_items([{"unit": packed(unit)} for unit in units], override_num_blocks=len(units))
 
-    def _mapped(self, data: Any, actor: type, arguments: tuple[Any, ...], stage: Stage) -> Any:
+    def _mapped(self, data: Any, actor: type, arguments: tuple[Any, ...], stage: StageResources) -> Any:
         return data.map_batches(
             actor,
             fn_constructor_args=(self.bench.url, *arguments),
@@ -237,7 +221,7 @@ class _Run:
             ) from err
 
 
-def _check_room(ray: Any, stages: Stages) -> None:
+def _check_room(ray: Any, stages: RayResources) -> None:
     """Actors that find no room wait for ever. A cluster of several machines may still grow; a single one does not."""
     if len(ray.nodes()) > 1:
         return

@@ -9,18 +9,19 @@ import pickle
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ..engines.base import Engine, Sampling
+from ..engines.base import Engine
 from ..engines.kinds import RuntimeSettings
 from ..errors import NlaEvalError
 from ..models.scores import Scorer
-from ..readings import Lane, Reading
-from ..store.store import ReadingKey, ReadingStore, StoredActivations
+from ..readings import Lane
+from ..store.store import ReadingKey, ReadingStore
+from .driver import kept_of
 from .lanes import ControlLanes, Site
 from .plan import Prepared
 from .runtime import runtime_for
@@ -31,8 +32,6 @@ from .stages import (
     ShuffleReference,
     capture_stage,
     draft_of,
-    failed_readings,
-    finite_activations,
     score_stage,
     verbalize_stage,
 )
@@ -155,16 +154,11 @@ class CaptureActor(_Loaded[Sequence[Prepared], CapturedUnit]):
 
     def unit(self, work: Sequence[Prepared]) -> CapturedUnit:
         """Activations of `work` as one part; what failed as ERROR rows."""
-        keep: dict[str, StoredActivations] = {}
-        failed: list[Reading] = []
-        for prepared, captured in zip(work, capture_stage(self._weights.engine, work), strict=True):
-            if captured.error is None:
-                keep[prepared.digest] = finite_activations(prepared, captured)
-            else:
-                failed += failed_readings(replace(prepared, error=captured.error), self._store.identity)
-        self._store.append_activations(keep)
-        self._store.append(failed)
-        return CapturedUnit(len(work), tuple(p.digest for p in work if p.digest not in keep))
+        captures = zip(work, capture_stage(self._weights.engine, work), strict=True)
+        kept = kept_of(captures, self._store.identity)
+        self._store.append_activations(kept.activations)
+        self._store.append([row for rows in kept.failed.values() for row in rows])
+        return CapturedUnit(len(work), tuple(kept.failed))
 
 
 class LanesActor(_Actor[Sequence[ReadingKey], DraftUnit]):
@@ -208,13 +202,9 @@ class LanesActor(_Actor[Sequence[ReadingKey], DraftUnit]):
 class VerbalizeActor(_Loaded[DraftUnit, DrawnUnit]):
     """Draws explanations."""
 
-    def __init__(self, url: str, load: Load, sampling: Sampling) -> None:
-        super().__init__(url, load)
-        self._sampling = sampling
-
     def unit(self, work: DraftUnit) -> DrawnUnit:
         """An explanation of each draft."""
-        drawn = verbalize_stage(self._weights.engine, work.drafts, self._store.identity, self._sampling)
+        drawn = verbalize_stage(self._weights.engine, work.drafts, self._store.identity)
         return DrawnUnit(tuple(drawn), work.reference)
 
 

@@ -6,34 +6,29 @@ It knows nothing of suites, rubrics or Inspect."""
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from itertools import islice
 
-from ..engines.base import Captured, Engine
+from ..engines.base import Engine
 from ..models.scores import Scorer
 from ..progress import Meter, Progress, silent
-from ..provenance import versions
-from ..readings import Lane, Reading
+from ..readings import Reading
 from ..store.conversations import TRANSCRIPTS_PER_PART
 from ..store.flush import flushed
-from ..store.store import ReadingStore, StoredActivations, reading_key
+from ..store.store import ReadingStore
+from .driver import Driver
+from .driver import Scores as Scores
 from .lanes import ControlLanes, Site
 from .plan import PlannedRun, Prepared
 from .rescoring import lacking_scores, with_injected
 from .stages import (
-    Draft,
     Drawn,
     Scoring,
     ShuffleReference,
     captured_stream,
-    draft_of,
     drawn_stream,
-    failed_readings,
-    finite_activations,
     rescore_stage,
     score_stage,
 )
@@ -44,7 +39,7 @@ _ROWS_PER_PART = 1024
 
 
 @dataclass(frozen=True)
-class Bench:
+class Workbench:
     """What a run works with."""
 
     load_engine: Callable[[], Engine]
@@ -55,17 +50,6 @@ class Bench:
     """Facts about this run beyond package versions: command, device, dtype."""
     flush_seconds: float = 20.0
     """At most this much drawing is lost when a run is stopped."""
-
-
-class Scores(StrEnum):
-    """Which readings the AR scores."""
-
-    NEW = "new"
-    """Those this run makes."""
-    NONE = "none"
-    """None: the AR's weights are not run."""
-    MISSING = "missing"
-    """Those this run makes, and those in the store that lack scores."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +84,9 @@ class ReadResult:
     spent: Spent = field(default_factory=Spent)
 
 
-def read(
+def read_in_process(
     run: PlannedRun,
-    bench: Bench,
+    bench: Workbench,
     progress: Progress = silent,
     *,
     retry_errors: bool = False,
@@ -125,26 +109,22 @@ def read(
         StoreError: The store belongs to another plan, or cannot be written.
         PackError: The engine's weights do not match the pack.
     """
-    return _Run(run, bench, progress, retry_errors, scores).read()
+    return _InProcess(run, bench, progress, retry_errors, scores).read()
 
 
-def run_facts(run: PlannedRun, levels: Mapping[str, int]) -> dict[str, str]:
-    """What a manifest says of a run: package versions, lanes, draws, duplicates and how donors matched, by level."""
-    facts = {"lanes": ",".join(run.plan.lanes), "draws": str(run.plan.draws), "duplicates": str(len(run.duplicates))}
-    return {**versions(), **facts, **{f"donors_{level}": str(count) for level, count in sorted(levels.items())}}
+class _InProcess:
+    """One call of `read_in_process`: how its batches are formed, and the activations they need."""
 
-
-class _Run:
-    """One call of `read`: what it planned, what it has done so far."""
-
-    def __init__(self, run: PlannedRun, bench: Bench, progress: Progress, retry_errors: bool, scores: Scores) -> None:
+    def __init__(
+        self, run: PlannedRun, bench: Workbench, progress: Progress, retry_errors: bool, scores: Scores
+    ) -> None:
         self.run, self.bench, self.progress, self.scores = run, bench, progress, scores
         self.store, self.identity = bench.store, run.identity
-        self.present = self.store.keys(errors=not retry_errors)
-        self.stops: Counter[str] = Counter()
-        self.levels: Counter[str] = Counter()
+        present = self.store.keys(errors=not retry_errors)
+        repeated = len(run.duplicates)
+        self.driver = Driver(run.plan, run.identity, bench.store, present, bench.provenance, scores, repeated)
         self.activations: Activations = {}
-        self.rescored = self.unscorable = 0
+        self.unscorable = 0
         self.spent = Spent()
 
     @cached_property
@@ -155,11 +135,11 @@ class _Run:
         return engine
 
     def read(self) -> ReadResult:
-        self.store.append_transcripts([p.row for p in self.run.prepared])
-        self._append([r for p in self.run.prepared for r in failed_readings(p, self.identity)])
-        readable = self.run.readable(self.present)
+        driver = self.driver
+        driver.enter(self.run.prepared)
+        readable = self.run.readable(driver.present)
         planned = {key for p in readable for key in self.run.keys(p)}
-        pending = len(planned - self.present)
+        pending = len(planned - driver.present)
         lacking = lacking_scores(self.store, planned) if self.scores is Scores.MISSING else []
         if pending or lacking:
             captured = self._load_activations(readable)
@@ -168,23 +148,16 @@ class _Run:
             scoring = Scoring(self.bench.scorer, self._reference(sites))
             self._draw(captured, controls, scoring, pending)
             self._rescore(lacking, sites, controls, scoring)
-        if self.stops or self.rescored or not self.store.complete:
-            facts = run_facts(self.run, self.levels)
-            self.store.finish({**facts, "scores": self.scores.value, **self.bench.provenance})
+        driver.finish()
         return ReadResult(
-            made=sum(self.stops.values()),
+            made=sum(driver.stops.values()),
             present=len(planned) - pending,
-            stops=dict(self.stops),
-            donor_levels=dict(self.levels),
-            rescored=self.rescored,
+            stops=dict(driver.stops),
+            donor_levels=dict(driver.levels),
+            rescored=driver.rescored,
             unscorable=self.unscorable,
             spent=self.spent,
         )
-
-    def _append(self, readings: Sequence[Reading]) -> None:
-        new = [r for r in readings if reading_key(r) not in self.present]
-        self.store.append(new)
-        self.stops.update(r.stop.value for r in new)
 
     def _load_activations(self, readable: Sequence[Prepared]) -> list[Prepared]:
         """Fill `activations` from the store and the engine; the transcripts that could be captured."""
@@ -208,27 +181,16 @@ class _Run:
             TRANSCRIPTS_PER_PART,
             self.bench.flush_seconds,
         ):
-            keep: dict[str, StoredActivations] = {}
-            for captured in batch:
-                prepared = of[captured.key]
-                tokens += 0 if captured.recorded else len(prepared.token_ids)
-                if captured.error is not None:
-                    failed.add(captured.key)
-                    self._append(failed_readings(replace(prepared, error=captured.error), self.identity))
-                else:
-                    keep[captured.key] = self._keep(prepared, captured)
-                meter.advance()
-            self.store.append_activations(keep)
+            captures = [(of[captured.key], captured) for captured in batch]
+            kept = self.driver.keep(captures)
+            for digest, stored in kept.activations.items():
+                self.activations.update(by_site(digest, stored))
+            failed |= kept.failed.keys()
+            tokens += sum(0 if captured.recorded else len(prepared.token_ids) for prepared, captured in captures)
+            meter.advance(len(batch))
         release_memory()
         self.spent = replace(self.spent, captured_tokens=tokens, capture_seconds=time.monotonic() - began)
         return failed
-
-    def _keep(self, prepared: Prepared, captured: Captured) -> StoredActivations:
-        """Remember a transcript's activations as the store would give them back; those not finite are not stored."""
-        finite = finite_activations(prepared, captured)
-        kept = replace(finite, activations=self.store.rounded(finite.activations))
-        self.activations.update(by_site(prepared.digest, kept))
-        return kept
 
     def _reference(self, sites: Sequence[Site]) -> ShuffleReference | None:
         return ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])
@@ -236,17 +198,15 @@ class _Run:
     def _draw(self, captured: Sequence[Prepared], controls: ControlLanes, scoring: Scoring, pending: int) -> None:
         if not pending:
             return
-        if Lane.DONOR in self.run.plan.lanes:
-            receiving = [p for p in captured if Lane.DONOR in self.run.plan.lanes_of(p)]
-            self.levels = controls.match_levels(site for p in receiving for site in p.sites)
-        drafts = self._pending(captured, controls)
+        self.driver.match(captured, controls.match_levels)
+        drafts = (draft for p in captured for draft in self.driver.drafts(p, controls))
         meter = Meter(self.progress, "verbalize", pending, "readings")
         engine, began = self.engine, time.monotonic()
         while chunk := list(islice(drafts, _CHUNK)):
-            stream = _metered(drawn_stream(engine, chunk, self.identity, self.run.plan.sampling), meter)
+            stream = _metered(drawn_stream(engine, chunk, self.identity), meter)
             for batch in flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
                 wanted = None if self.scores is Scores.NONE else scoring
-                self._append(score_stage(engine, batch, self.identity, wanted))
+                self.driver.append(score_stage(engine, batch, self.identity, wanted))
         self.spent = replace(self.spent, drawn=pending, draw_seconds=time.monotonic() - began)
 
     def _rescore(
@@ -259,18 +219,9 @@ class _Run:
             batch = found[start : start + _ROWS_PER_PART]
             scored = [r for r in rescore_stage(self.engine, batch, scoring) if r.cos is not None]
             self.store.append(scored)
-            self.rescored += len(scored)
+            self.driver.rescored += len(scored)
             meter.advance(len(batch))
-        self.unscorable = len(lacking) - self.rescored
-
-    def _pending(self, captured: Sequence[Prepared], controls: ControlLanes) -> Iterator[Draft]:
-        plan = self.run.plan
-        for prepared in captured:
-            for site in prepared.sites:
-                for lane in plan.lanes_of(prepared):
-                    for draw in range(plan.draws):
-                        if (prepared.digest, site.position, lane.value, draw) not in self.present:
-                            yield draft_of(site, lane, draw, controls)
+        self.unscorable = len(lacking) - self.driver.rescored
 
 
 def _sorted(sites: Iterable[Site]) -> list[Site]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from ..models.scores import Vectors
-from ..readings import Lane, Reading, StopReason
+from ..readings import LANES, Reading, StopReason
 from ..store.store import ReadingKey, ReadingStore, reading_key
 from .lanes import ControlLanes, Site
 from .stages import Unscored, draft_of
@@ -24,7 +24,7 @@ def lacking_scores(store: ReadingStore, planned: Collection[ReadingKey]) -> list
     """Planned readings with a closed explanation of an activation and no AR scores, in key order."""
     lacks = (
         (pl.col("stop") == StopReason.CLOSED.value)
-        & (pl.col("lane") != Lane.NO_INJECTION.value)
+        & pl.col("lane").is_in([lane.value for lane, entry in LANES.items() if entry.injects])
         & pl.col("cos").is_null()
     )
     rows = (Reading.model_validate(row) for row in store.readings().filter(lacks).iter_rows(named=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..engines.kinds import ENGINES, RuntimeSettings
@@ -72,15 +71,15 @@ class Runtime:
 
     @property
     def target_name(self) -> str:
-        """The target's name for artefacts: a folder's last part, never its whole path."""
-        return Path(self.settings.target).name if Path(self.settings.target).is_absolute() else self.settings.target
+        """The target's name for artefacts."""
+        return self.settings.target_name
 
     @cached_property
     def instrument(self) -> Instrument:
         """Target and pack, without weights."""
         from .plan import Instrument
 
-        return Instrument(self.target, self.pack)
+        return Instrument(self.target, self.pack, self.target_name)
 
     @cached_property
     def pack(self) -> Pack:

@@ -7,21 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
+from ..engines.base import Captured, CaptureRequest, Draw, Engine, VerbalizeRequest
 from ..models.scores import Scorer, Vectors, normalised
-from ..readings import Lane, Reading, StopReason
+from ..readings import LANES, Lane, Reading, StopReason
 from ..store.rows import TranscriptRow
 from ..store.store import StoredActivations, StoreIdentity
 from ..transcript import Arm
-from .lanes import ControlLanes, Site, token_class
-from .plan import Prepared, fault_line, transcript_fault
+from .lanes import ControlLanes, Site, StandIn, token_class
+from .plan import Prepared, fault_line, sampling_of, transcript_fault
 
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
-_REAL_LANES = (Lane.MEASURED, Lane.DONOR)
+
+
+class StandIns(Protocol):
+    """Says what a lane injects; `ControlLanes` is one."""
+
+    def stand_in(self, slot: Site, lane: Lane) -> StandIn:
+        """What `lane` puts in `slot`: the same for every draw."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -119,11 +127,9 @@ def drafts_of(prepared: Prepared, lanes: Sequence[Lane], draws: int, controls: C
     return [draft_of(site, lane, draw, controls) for site in prepared.sites for lane in lanes for draw in range(draws)]
 
 
-def verbalize_stage(
-    engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity, sampling: Sampling
-) -> list[Drawn]:
+def verbalize_stage(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity) -> list[Drawn]:
     """Draw every draft once; one result each, in order. Drafts with an error are not sent to the engine."""
-    found = {drawn.draft.key(identity.pack): drawn for drawn in drawn_stream(engine, drafts, identity, sampling)}
+    found = {drawn.draft.key(identity.pack): drawn for drawn in drawn_stream(engine, drafts, identity)}
     return [found[draft.key(identity.pack)] for draft in drafts]
 
 
@@ -149,7 +155,7 @@ def rescore_stage(engine: Engine, unscored: Sequence[Unscored], scoring: Scoring
     scores = scoring.scorer(reconstructed, injected)
     columns = {name: [float(x) for x in getattr(scores, name)] for name in _SCORES}
     if scoring.reference is not None:
-        inside = np.array([u.reading.lane in _REAL_LANES for u in unscored])
+        inside = np.array([LANES[u.reading.lane].real for u in unscored])
         columns["matched_minus_shuffled"] = scoring.reference.matched_minus_shuffled(reconstructed, injected, inside)
     return [
         u.reading.model_copy(update={name: column[row] for name, column in columns.items() if np.isfinite(column[row])})
@@ -189,9 +195,7 @@ def captured_stream(engine: Engine, requests: Iterable[CaptureRequest]) -> Itera
         yield captured
 
 
-def drawn_stream(
-    engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity, sampling: Sampling
-) -> Iterator[Drawn]:
+def drawn_stream(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity) -> Iterator[Drawn]:
     """Drafts with their explanations as they come; order may differ from the input's."""
     waiting = {}
     for draft in drafts:
@@ -201,13 +205,13 @@ def drawn_stream(
         else:
             yield Drawn(draft, Draw(key, "", StopReason.ERROR, 0, draft.error))
     requests = [VerbalizeRequest(key, draft.activation, identity.seed) for key, draft in waiting.items()]
-    for draw in engine.verbalize(requests, sampling) if requests else ():
+    for draw in engine.verbalize(requests, sampling_of(identity)) if requests else ():
         yield Drawn(waiting.pop(draw.key), draw)
     if waiting:
         raise RuntimeError(f"the engine drew nothing for {len(waiting)} requests, first {next(iter(waiting))}")
 
 
-def draft_of(site: Site, lane: Lane, draw: int, controls: ControlLanes) -> Draft:
+def draft_of(site: Site, lane: Lane, draw: int, controls: StandIns) -> Draft:
     """One draft; a stand-in that cannot be had becomes its error."""
     try:
         stand_in = controls.stand_in(site, lane)
@@ -235,7 +239,7 @@ def _reading(drawn: Drawn, identity: StoreIdentity) -> Reading:
         position=site.position,
         lane=draft.lane,
         draw=draft.draw,
-        policy=identity.policy,
+        policy=identity.positions,
         seed=identity.seed,
         message=site.message,
         role=site.role,

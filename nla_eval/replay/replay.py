@@ -19,7 +19,7 @@ from ..errors import InputError, TemplateError
 from ..transcript import Transcript
 from .align import Alignment, Span, align
 from .template import Plan, plans, render_messages, template_source
-from .types import WINDOW_POLICIES, Channel, Replay, Window
+from .types import WINDOW_POLICIES, Channel, Replay, Window, window_policy
 from .window import head_of, placed, tails
 
 
@@ -30,13 +30,14 @@ class ReplayConfig:
     max_tokens: int
     """The target's context length. Tokens beyond it are counted in `Replay.window`, not kept."""
     window: str = "head"
-    """What to keep of a longer transcript, one of `WINDOW_POLICIES`; "whole" refuses it."""
+    """What to keep of a longer transcript, one of `WINDOW_POLICIES`; "skip" refuses it."""
     add_generation_prompt: bool = False
     """Whether to end with the header of an assistant turn yet to be written."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise InputError(f"max_tokens is {self.max_tokens}; expected the target's context length, at least 1")
+        object.__setattr__(self, "window", window_policy(self.window))
         if self.window not in WINDOW_POLICIES:
             raise InputError(f"unknown window policy '{self.window}'; known: {', '.join(WINDOW_POLICIES)}")
 
@@ -65,7 +66,7 @@ def replay(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: R
         return _tail(whole, transcript, tokenizer, config)
     raise InputError(
         f"transcript {transcript.id}: it has {len(whole):,} tokens, the target reads {config.max_tokens:,}, and the "
-        "window is 'whole'; choose head or tail to read a part of it"
+        "window is 'skip'; choose head or tail to read a part of it"
     )
 
 

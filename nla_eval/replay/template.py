@@ -315,7 +315,7 @@ class _Parts:
     def _visible(self, kind: str, text: str, part: object) -> tuple[str, str]:
         if isinstance(part, ContentReasoning) and part.redacted:
             self._note("thinking_redacted")
-            return kind, part.summary or "[redacted]"
+            return kind, text or "[redacted]"
         if kind in ("text", "thinking"):
             return kind, text
         self._note(f"{kind}_placeholder")

@@ -28,9 +28,15 @@ class Channel(IntEnum):
         return self.name.lower()
 
 
-WINDOW_POLICIES = ("head", "tail", "whole")
+WINDOW_POLICIES = ("head", "tail", "skip")
 """What may be kept of a transcript longer than the target's context: its first tokens; whole messages, those it begins
-with and its last turns; or nothing, so that only what fits is read."""
+with and its last turns; or nothing: it is skipped, and only what fits is read."""
+
+
+def window_policy(name: str) -> str:
+    """The window called `name`; "whole" is an older name of "skip"."""
+    return "skip" if name == "whole" else name
+
 
 FOREIGN_CALLS = frozenset({"tool_calls_as_text", "tool_call_dropped"})
 """Notes of a replay whose tool calls, or some of them, are not in the notation of the target's own template."""

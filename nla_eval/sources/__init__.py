@@ -22,7 +22,7 @@ from . import (
     swe_agent,
     tau2,
 )
-from ._base import Answers, Branches, Item, Skipped, SourceOptions, message_id
+from ._base import Answers, Branches, Item, Samples, Skipped, SourceOptions, message_id
 from ._detect import read, source_of
 from ._notes import SourceNotes, Unread
 from ._source import SOURCES, Place, Source, files_below
@@ -33,6 +33,7 @@ __all__ = [
     "Branches",
     "Item",
     "Place",
+    "Samples",
     "Skipped",
     "Source",
     "SourceNotes",

@@ -11,13 +11,13 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, ContentReasoning
 
-from ..errors import InputError
 from ..printable import one_line
-from ..transcript import Arm, Provenance, Transcript, TurnFacts
+from ..transcript import Arm, Provenance, Transcript, TurnFacts, thinking_text
 from ._notes import SourceNotes
 from ._plain import is_plain, is_utf8
+from ._thinking import thinking_apart
 
 _MEGABYTE = 1_000_000
 
@@ -40,6 +40,15 @@ class Answers(StrEnum):
     """Two transcripts of one family."""
 
 
+class Samples(StrEnum):
+    """Which samples of an Inspect log to read."""
+
+    COMPLETE = "complete"
+    """Those that ended without an error and that their owner has not marked invalid."""
+    ALL = "all"
+    """All of them; what is wrong with one is in its metadata."""
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """What a source cannot know from its file."""
@@ -60,7 +69,10 @@ class SourceOptions:
     prompts: bool = False
     """Accept records without an assistant turn: the target is to write it."""
     model_role: str | None = None
-    """Inspect logs: read this model role's conversation ("target" in an audit) instead of the sample's messages."""
+    """Inspect logs: whose conversation to read. Default: role "target" where the log has it, else the main model;
+    "main" asks for that one."""
+    samples: Samples = Samples.COMPLETE
+    """Inspect logs: leave out errored and invalidated samples, or read all."""
     source: str | None = None
     """Provenance to record instead of the file's name: a package with its version, a data set with its revision."""
     messages_key: str | None = None
@@ -132,6 +144,8 @@ class Fields:
     tools: tuple[Any, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     turn_facts: tuple[TurnFacts, ...] = ()
+    family_from: str = "the record itself"
+    """The rule that gave the family, for whoever reads the counts."""
 
 
 def transcripts(
@@ -153,6 +167,8 @@ def transcripts(
             yield make_transcript(fields_of(record), options, source)
         except RecordError as error:
             yield Skipped(record.where, str(error))
+        except RecursionError:
+            yield Skipped(record.where, "nested too deeply")
 
 
 def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Transcript:
@@ -160,13 +176,15 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
     if not fields.messages:
         raise RecordError("no messages")
     if not options.prompts and not any(m.role == "assistant" for m in fields.messages):
-        raise RecordError("no assistant turn")
+        raise RecordError("no assistant turn; if the target is to write it: nla-eval suite add --prompts")
+    said = [thinking_apart(message) for message in fields.messages]
+    options.notes.count("thinking parts that are encrypted and have no summary", sum(map(_hidden, said)))
     # Everything in it is typed and checked already. Validation would try each message as each of the four kinds.
     made = Transcript.model_construct(
         id=fields.id,
         messages=[
             m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
-            for index, m in enumerate(fields.messages)
+            for index, m in enumerate(said)
         ],
         arm=options.arm,
         suite=options.suite,
@@ -181,12 +199,19 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
     if fields.turn_facts and len(fields.turn_facts) != sum(m.role == "assistant" for m in made.messages):
         raise RecordError(f"{len(fields.turn_facts)} facts for another number of assistant turns")
     _expect_storable(made, options)
+    options.notes.families[fields.family_from] = options.notes.families.get(fields.family_from, 0) + 1
     return made
 
 
 @lru_cache(maxsize=64)
 def _provenance(source: str, licence: str, model: str | None) -> Provenance:
     return Provenance(source=source, licence=licence, model=model)
+
+
+def _hidden(message: ChatMessage) -> int:
+    """Thinking parts of a message that nobody can read."""
+    parts = [] if isinstance(message.content, str) else message.content
+    return sum(isinstance(p, ContentReasoning) and p.redacted and not thinking_text(p).strip() for p in parts)
 
 
 def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
@@ -201,30 +226,6 @@ def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
         raise RecordError(reason) from None
     if size > options.max_record_bytes:
         raise RecordError(f"{size / _MEGABYTE:.0f} MB; the limit is {options.max_record_mb} MB (max_record_mb)")
-
-
-def screened(items: Iterator[Item], options: SourceOptions, name: str) -> Iterator[Item]:
-    """Pass items on up to the limit; ids that were seen before are skipped.
-
-    Raises:
-        InputError: not one transcript came of it.
-    """
-    seen: set[str] = set()
-    first: Skipped | None = None
-    for item in items:
-        if options.limit is not None and len(seen) >= options.limit:
-            return
-        if isinstance(item, Transcript) and item.id in seen:
-            item = Skipped(name, f"a second record with the id '{item.id}'")
-        if isinstance(item, Skipped):
-            if first is None or (first.foreign and not item.foreign):
-                first = item
-        else:
-            seen.add(item.id)
-        yield item
-    if not seen:
-        why = f"the first reason: {first}" if first else "it is empty"
-        raise InputError(f"{name}: no usable transcript in it; {why}")
 
 
 def _is_plain(transcript: Transcript, limit: int) -> bool:

@@ -1,6 +1,7 @@
 """One record of a chat data set, whatever its container, to what a transcript is made of.
 
-Keys are found by their usual names or by the options; the same function serves JSON, Parquet and the hub."""
+Keys are found by their usual names or by the options; the same function serves JSON, Parquet and the hub. An answer,
+its thinking and a system prompt that stand beside the messages go where they belong; other texts are noted."""
 
 from __future__ import annotations
 
@@ -9,15 +10,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ._base import Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, lookup, transcripts
+from ._beside import ANSWERS, SYSTEMS, with_answer, with_system
+from ._families import FAMILIES, family_of
 from ._messages import chat_messages, tool_infos
+from ._notes import BOOKKEEPING
+from ._thinking import KEYS as THINKING
 
 MESSAGES = ("messages", "conversation", "conversations", "chat", "dialog", "dialogue", "turns")
 """Where the messages of a record are looked for, in this order, unless `messages_key` says."""
+PROMPTS = ("prompt", "input")
+"""Where its prompt is looked for if it has no messages: a text, or messages. "input" needs an answer beside it."""
+TASK = "instruction"
+"""Where instruction data keeps the prompt; its "input" is then more of the prompt."""
 IDS = ("id", "conversation_id", "conversation_hash", "transcript_id", "uuid")
 """Where its id is looked for, unless `id_key` says. `conversation_hash` is WildChat's."""
-ANSWERS = ("completion", "response")
 FACTS = ("language", "dataset", "setting")
 """Kept as metadata where a record has them, beside its "meta" or "metadata"."""
+_META = ("meta", "metadata")
+_OTHERS = ("variant", "model", "tools", "outcome")
+KNOWN = frozenset((*MESSAGES, *PROMPTS, TASK, *IDS, *ANSWERS, *SYSTEMS, *THINKING, *FACTS, *_META, *_OTHERS, *FAMILIES))
+"""Every key of a record that may be read without an option that names it."""
 
 
 def chats(records: Iterable[Record | Skipped], options: SourceOptions, source: str) -> Iterator[Item]:
@@ -27,7 +39,8 @@ def chats(records: Iterable[Record | Skipped], options: SourceOptions, source: s
 
 def has_chat(record: Mapping[str, Any]) -> bool:
     """Whether a record holds messages, or a prompt, under a usual name."""
-    return any(isinstance(record.get(key), list | str) for key in (*MESSAGES, "prompt")) or bool(chat_columns(record))
+    named = any(isinstance(record.get(key), list | str) for key in (*MESSAGES, "prompt"))
+    return named or _has_prompt(record) or bool(chat_columns(record))
 
 
 def chat_columns(record: Mapping[str, Any]) -> list[str]:
@@ -53,29 +66,82 @@ def chat_fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
     """
     if not isinstance(record, Mapping):
         raise RecordError("not a JSON object")
-    given = lookup(record, options.id_key) if options.id_key else _first(record, IDS)
+    read: set[str] = {*_OTHERS[:-1]}
+    id_key = options.id_key or _first_key(record, IDS)
+    given = lookup(record, id_key) if id_key else None
     transcript_id = default_id if given is None or given == "" else as_text(given)
-    family = lookup(record, options.family_key or "family")
-    outcome = lookup(record, options.outcome_key or "outcome")
+    outcome_key = options.outcome_key or "outcome"
+    outcome = lookup(record, outcome_key)
+    family = family_of(record, transcript_id, options.family_key)
     variant, model = record.get("variant"), record.get("model")
-    return Fields(
+    messages = _raw_messages(record, options, read)
+    read |= {*IDS, id_key or "", outcome_key, family.key}
+    fields = Fields(
         id=transcript_id,
-        messages=chat_messages(_raw_messages(record, options), transcript_id, options.roles),
-        family=transcript_id if family is None else as_text(family),
+        messages=chat_messages(messages, transcript_id, options.roles, options.notes),
+        family=family.name,
+        family_from=family.rule,
         model=None if model is None else as_text(model),
         outcome=None if outcome is None else as_text(outcome),
         variant=None if variant is None else as_text(variant),
         tools=tool_infos(record.get("tools")),
-        metadata=_metadata(record),
+        metadata=_metadata(record, read),
+    )
+    _note_unread(record, frozenset(read), options)
+    return fields
+
+
+def _note_unread(record: Mapping[str, Any], read: frozenset[str], options: SourceOptions, below: str = "") -> None:
+    """Tell the notes what stands under other keys than those in `read`, which may be dotted."""
+    for key, value in record.items():
+        if key in read or (not below and key in BOOKKEEPING):
+            continue
+        deeper = frozenset(name.removeprefix(f"{key}.") for name in read if name.startswith(f"{key}."))
+        if deeper and isinstance(value, Mapping):
+            _note_unread(value, deeper, options, f"{below}{key}.")
+        elif not deeper:
+            options.notes.hold(f"{below}{key}", value)
+
+
+def _raw_messages(record: Mapping[str, Any], options: SourceOptions, read: set[str]) -> Any:
+    """The messages of a record as they are written, with what stands beside them; `read` grows by the keys used."""
+    key = options.messages_key or _messages_key(record)
+    raw = _named(record, key) if options.messages_key else _at(record, key, read)
+    read.add(key)
+    if not isinstance(raw, list):
+        return raw
+    # Where the target is to answer, an answer beside whole messages is somebody else's, often the reference.
+    if key in PROMPTS or key == TASK or not options.prompts:
+        raw = with_answer(record, raw, read, ANSWERS if not options.prompts else ANSWERS[:2])
+    return with_system(record, raw, read)
+
+
+def _messages_key(record: Mapping[str, Any]) -> str:
+    """Where a record holds its messages, or its prompt, by the usual names. Raises RecordError."""
+    for key in MESSAGES:
+        if record.get(key) is not None:
+            return key
+    if record.get("prompt") is not None:
+        return "prompt"
+    if _has_prompt(record):
+        return TASK if isinstance(record.get(TASK), str) else "input"
+    columns = [key for key in chat_columns(record) if key not in ANSWERS]
+    if len(columns) > 1:
+        raise RecordError(f"several lists of messages: {', '.join(columns)}; name one: --messages-key {columns[0]}")
+    if columns:
+        return columns[0]
+    keys = ", ".join(map(str, list(record)[:8])) or "none"
+    raise RecordError(
+        f"'messages' is not a list: nothing of that kind among its keys ({keys}; name one with --messages-key)"
     )
 
 
-def _raw_messages(record: Mapping[str, Any], options: SourceOptions) -> Any:
-    raw = _found(record) if options.messages_key is None else _named(record, options.messages_key)
-    system = record.get("system")
-    if isinstance(raw, list) and isinstance(system, str | list) and system and not _opens_with_system(raw):
-        return [{"role": "system", "content": system}, *raw]
-    return raw
+def _has_prompt(record: Mapping[str, Any]) -> bool:
+    """Whether there is a prompt, with an answer, under names that other data uses for other things too."""
+    if isinstance(record.get("input"), list) and "input" in chat_columns(record):
+        return True
+    answered = any(isinstance(record.get(key), str | list | Mapping) for key in ANSWERS)
+    return answered and any(isinstance(record.get(key), str) for key in ("input", TASK))
 
 
 def _named(record: Mapping[str, Any], key: str) -> Any:
@@ -86,32 +152,13 @@ def _named(record: Mapping[str, Any], key: str) -> Any:
     return [{"role": "user", "content": raw}] if isinstance(raw, str) else raw
 
 
-def _found(record: Mapping[str, Any]) -> Any:
-    raw = _parsed(_first(record, MESSAGES))
-    if raw is not None:
-        return raw
-    if record.get("prompt") is not None:
-        return _prompt_and_answer(record)
-    columns = chat_columns(record)
-    if len(columns) > 1:
-        raise RecordError(f"several lists of messages: {', '.join(columns)}; name one (messages_key)")
-    if columns:
-        return record[columns[0]]
-    keys = ", ".join(map(str, list(record)[:8])) or "none"
-    raise RecordError(f"'messages' is not a list: nothing of that kind among its keys ({keys}; messages_key names one)")
-
-
-def _prompt_and_answer(record: Mapping[str, Any]) -> Any:
-    prompt, answer = record["prompt"], _first(record, ANSWERS)
-    messages = list(prompt) if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
-    if answer is None:
-        return messages
-    return [*messages, *(answer if isinstance(answer, list) else [{"role": "assistant", "content": answer}])]
-
-
-def _opens_with_system(messages: list[Any]) -> bool:
-    first = messages[0] if messages else None
-    return isinstance(first, Mapping) and "system" in (first.get("role"), first.get("from"))
+def _at(record: Mapping[str, Any], key: str, read: set[str]) -> Any:
+    raw = _parsed(record[key])
+    if key == TASK and isinstance(record.get("input"), str):
+        read.add("input")
+        raw = f"{raw}\n\n{record['input']}".strip()
+    prompt = key in PROMPTS or key == TASK
+    return [{"role": "user", "content": raw}] if prompt and not isinstance(raw, list) else raw
 
 
 def _parsed(raw: Any) -> Any:
@@ -125,11 +172,13 @@ def _parsed(raw: Any) -> Any:
     return raw
 
 
-def _first(record: Mapping[str, Any], keys: Iterable[str]) -> Any:
-    return next((record[key] for key in keys if record.get(key) is not None), None)
+def _first_key(record: Mapping[str, Any], keys: Iterable[str]) -> str | None:
+    return next((key for key in keys if record.get(key) is not None), None)
 
 
-def _metadata(record: Mapping[str, Any]) -> dict[str, Any]:
-    meta = record.get("meta", record.get("metadata"))
+def _metadata(record: Mapping[str, Any], read: set[str]) -> dict[str, Any]:
+    key = next((key for key in _META if key in record), _META[0])
+    meta = record.get(key)
     facts = {key: record[key] for key in FACTS if isinstance(record.get(key), str)}
+    read.update({*facts, key} if isinstance(meta, Mapping) else facts)
     return {**facts, **meta} if isinstance(meta, Mapping) else facts

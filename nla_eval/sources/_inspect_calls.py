@@ -5,16 +5,18 @@ audit, where they are the auditor's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from inspect_ai.event import CompactionEvent, Event, ModelEvent
 from inspect_ai.log import EvalSample
 from inspect_ai.model import ChatMessage
 from inspect_ai.tool import ToolInfo
 
-from ..transcript import content_digest
+from ..transcript import TurnFacts, content_digest
 from ._base import Branches, RecordError, SourceOptions
+from ._inspect_authors import Answer, Measured, answers, measured, model_calls, role_calls, turn_facts
 
 
 @dataclass(frozen=True)
@@ -25,57 +27,82 @@ class Conversation:
     tools: tuple[ToolInfo, ...] = ()
     model: str | None = None
     """Who wrote it, where that is not the log's model."""
+    turn_facts: tuple[TurnFacts, ...] = ()
 
 
-def conversations(sample: EvalSample, options: SourceOptions) -> list[Conversation]:
-    """The conversations of a sample, oldest first.
+@dataclass(frozen=True)
+class Conversations:
+    """What is read of a sample."""
+
+    stretches: list[Conversation]
+    """Oldest first."""
+    role: str
+    """Whose they are: a model role, or "main"."""
+    calls: dict[str, int]
+    """Calls by model role."""
+
+
+def conversations(sample: EvalSample, header: Mapping[str, Any], options: SourceOptions) -> Conversations:
+    """The conversations of a sample.
+
+    Args:
+        sample: With its events.
+        header: What the log says of all samples: "model", "model_roles".
+        options: Of the source.
 
     Raises:
         RecordError: the role made no call.
     """
-    if options.model_role is None:
-        return _of_agent(sample)
-    calls = [call for call in _calls(sample.events) if call.role == options.model_role and not call.output.empty]
+    of = measured(sample, header, options.model_role)
+    given = answers(sample.events, of)
+    own = _calls_of(answer for answer in given if answer.own)
+    calls = role_calls(sample.events)
+    found = _of_agent(sample, own, of) if of.role is None else _of_role(sample, own, of, options)
+    return Conversations([replace(c, turn_facts=turn_facts(c.messages, given)) for c in found], of.name, calls)
+
+
+def _of_role(sample: EvalSample, own: list[ModelEvent], of: Measured, options: SourceOptions) -> list[Conversation]:
+    calls = own or [call for call in model_calls(sample.events) if call.role == of.role]
     if not calls:
-        raise RecordError(f"no call to the model role '{options.model_role}'")
+        there = ", ".join(role_calls(sample.events)) or "none"
+        raise RecordError(f"no call to the model role '{of.role}'; roles with calls: {there} (--model-role ROLE)")
     if options.branches is Branches.ALL:
         return [_seen(call) for call in _longest(calls)]
-    kept = {id(call) for call in calls}
-    stretches = _stretches(sample.events, options.model_role)
-    lasts = [[e for e in stretch if id(e) in kept] for stretch in stretches]
-    return [_seen(stretch[-1]) for stretch in lasts if stretch]
+    return [_seen(stretch[-1]) for stretch in _stretches(sample.events, calls, of.role)]
 
 
-def _of_agent(sample: EvalSample) -> list[Conversation]:
-    calls = _calls(sample.events)
+def _of_agent(sample: EvalSample, own: list[ModelEvent], of: Measured) -> list[Conversation]:
+    calls = own or model_calls(sample.events)
     tools = tuple(calls[-1].tools) if calls else ()
+    whole = [Conversation(list(sample.messages), tools, of.model)]
     if not any(isinstance(event, CompactionEvent) for event in sample.events):
-        return [Conversation(list(sample.messages), tools)]
+        return whole
     # The call that writes a summary is not the agent's own: what it says never becomes a message of the sample.
     said = {message.id for message in sample.messages if message.role == "assistant"}
-    own = {id(call) for call in calls if not call.output.empty and call.output.message.id in said}
-    lasts = [[e for e in stretch if id(e) in own] for stretch in _stretches(sample.events, None)]
-    seen = [_seen(stretch[-1]) for stretch in lasts if stretch]
-    return [Conversation(s.messages, s.tools) for s in seen] or [Conversation(list(sample.messages), tools)]
+    kept = [call for call in own if call.output.message.id in said]
+    seen = [_seen(stretch[-1]) for stretch in _stretches(sample.events, kept, None)]
+    return [replace(stretch, model=of.model) for stretch in seen] or whole
 
 
-def _calls(events: Sequence[Event]) -> list[ModelEvent]:
-    return [event for event in events if isinstance(event, ModelEvent)]
+def _calls_of(given: Iterable[Answer]) -> list[ModelEvent]:
+    """Each call once, in order."""
+    return list({id(answer.call): answer.call for answer in given}.values())
 
 
 def _seen(call: ModelEvent) -> Conversation:
     return Conversation([*call.input, call.output.message], tuple(call.tools), call.model)
 
 
-def _stretches(events: Sequence[Event], role: str | None) -> list[list[ModelEvent]]:
-    """Model calls between compactions of the role's conversation."""
+def _stretches(events: Sequence[Event], calls: Sequence[ModelEvent], role: str | None) -> list[list[ModelEvent]]:
+    """`calls` between compactions of the role's conversation; never an empty stretch."""
+    wanted = {id(call) for call in calls}
     found: list[list[ModelEvent]] = [[]]
     for event in events:
         if isinstance(event, CompactionEvent) and (role is None or event.role in (None, role)):
             found.append([])
-        elif isinstance(event, ModelEvent):
+        elif id(event) in wanted and isinstance(event, ModelEvent):
             found[-1].append(event)
-    return found
+    return [stretch for stretch in found if stretch]
 
 
 def _longest(calls: Sequence[ModelEvent]) -> list[ModelEvent]:

@@ -7,8 +7,9 @@ before it and drops a turn."""
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from inspect_ai.model import (
     ChatMessage,
@@ -23,10 +24,14 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolCall, ToolCallError, ToolInfo, ToolParams
 from pydantic import ValidationError
 
+from ..transcript import thinking_text
 from ._base import RecordError, as_text, message_id
-from ._parts import content_of
+from ._notes import BOOKKEEPING, SourceNotes
+from ._parts import PART_KEYS, content_of, transcript_of
 from ._plain import plain_message
 from ._shapes import as_chat
+from ._thinking import HOLDERS, thinking_of
+from ._thinking import KEYS as THINKING
 
 ROLES = {
     "system": "system",
@@ -49,10 +54,21 @@ ROLES = {
 
 _ROLE_KEYS = ("role", "from", "speaker")
 _CONTENT_KEYS = ("content", "value", "text", "parts")
-_REASONING_KEYS = ("reasoning", "reasoning_content", "thinking")
+_RESULT_KEYS = ("output", "result", "response")
+"""Where a tool's message holds its words, if under none of the usual names."""
+_OF_ALL = BOOKKEEPING | {*_ROLE_KEYS}
+_READ = {
+    "user": _OF_ALL | {"refusal", "audio"},
+    "assistant": _OF_ALL | {*THINKING, "tool_calls", "function_call", "refusal", "audio"},
+    "tool": _OF_ALL | {"tool_call_id", "tool_call_ids", "name", "function", "error", "is_error"},
+}
+"""Keys of a message that are read, or hold no words, by its role; beside them the one that holds its words."""
+_ERRORS = ("parsing", "timeout", "unicode_decode", "permission", "file_not_found", "is_a_directory", "limit", "unknown")
 
 
-def chat_messages(raw: Any, transcript_id: str, roles: Mapping[str, str]) -> list[ChatMessage]:
+def chat_messages(
+    raw: Any, transcript_id: str, roles: Mapping[str, str], notes: SourceNotes | None = None
+) -> list[ChatMessage]:
     """Messages in order, with ids that depend on the transcript's id and the message's place only.
 
     Args:
@@ -61,6 +77,7 @@ def chat_messages(raw: Any, transcript_id: str, roles: Mapping[str, str]) -> lis
             for what else it says.
         transcript_id: Of the record.
         roles: Further role names, and which of the known ones they mean.
+        notes: Is told of every key of a message that held text and was not read.
 
     Raises:
         RecordError: not such a list; an unknown role.
@@ -70,6 +87,7 @@ def chat_messages(raw: Any, transcript_id: str, roles: Mapping[str, str]) -> lis
     known = {**ROLES, **roles}
     messages: list[ChatMessage] = []
     called: dict[str, str] = {}
+    notes = notes or SourceNotes()
     for index, record in enumerate(as_chat(raw)):
         if not isinstance(record, Mapping):
             raise RecordError(f"message {index} is not an object")
@@ -77,9 +95,12 @@ def chat_messages(raw: Any, transcript_id: str, roles: Mapping[str, str]) -> lis
         if plain is not None:
             messages.append(plain)
             continue
-        for message in _messages(record, index, known, called):
-            message.id = message_id(transcript_id, len(messages))
-            messages.append(message)
+        try:
+            for message in _messages(record, index, known, called, notes):
+                message.id = message_id(transcript_id, len(messages))
+                messages.append(message)
+        except RecursionError:
+            raise RecordError(f"message {index} is nested too deeply") from None
     return messages
 
 
@@ -102,15 +123,17 @@ def tool_infos(raw: Any) -> tuple[ToolInfo, ...]:
 
 
 def _messages(
-    record: Mapping[str, Any], index: int, roles: Mapping[str, str], called: dict[str, str]
+    record: Mapping[str, Any], index: int, roles: Mapping[str, str], called: dict[str, str], notes: SourceNotes
 ) -> Iterator[ChatMessage]:
     given = next((record[key] for key in _ROLE_KEYS if key in record), None)
     role = roles.get(given) if isinstance(given, str) else None
-    raw = next((record[key] for key in _CONTENT_KEYS if record.get(key) is not None), None)
+    key = _content_key(record, role)
+    raw = record.get(key)
+    _note_unread(record, role, key, notes)
     if role == "system":
         yield ChatMessageSystem(content=content_of(raw, index), id="")
     elif role == "user":
-        yield from _user(raw, index, called)
+        yield from _user(record, raw, index, called)
     elif role == "tool":
         yield _tool(record, raw, index, called)
     elif role == "assistant":
@@ -118,10 +141,34 @@ def _messages(
     elif role == "call":
         yield _assistant({"function_call": _parsed(raw)}, None, index, called)
     else:
-        raise RecordError(f"message {index} has the unknown role '{given}'; known: {', '.join(sorted(roles))}")
+        mend = f"--role {shlex.quote(given)}=user (or system, assistant, tool)" if isinstance(given, str) else ""
+        raise RecordError(
+            f"message {index} has the unknown role '{given}'{': ' + mend if mend else ''}; "
+            f"known: {', '.join(sorted(roles))}"
+        )
 
 
-def _user(raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]:
+def _content_key(record: Mapping[str, Any], role: str | None) -> str:
+    """Where a message holds its words: the first usual name with something in it."""
+    keys = (*_CONTENT_KEYS, *_RESULT_KEYS) if role == "tool" else _CONTENT_KEYS
+    return next((key for key in keys if record.get(key)), next((key for key in keys if key in record), keys[0]))
+
+
+def _note_unread(record: Mapping[str, Any], role: str | None, content_key: str, notes: SourceNotes) -> None:
+    read = _READ.get(role or "", _OF_ALL)
+    content = record.get(content_key)
+    for key, held in record.items():
+        if key in HOLDERS and role == "assistant" and isinstance(held, Mapping):
+            notes.left(held, THINKING, f"messages[].{key}.")
+        elif key not in read and key != content_key and held != content:
+            notes.hold(f"messages[].{key}", held)
+    if isinstance(content, list):
+        for part in content:
+            if isinstance(part, Mapping) and not part.keys() <= PART_KEYS:
+                notes.left(part, PART_KEYS, "messages[].content[].")
+
+
+def _user(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]:
     """Anthropic puts tool results into user messages, first; they are messages of their own here."""
     results = [part for part in raw if _is(part, "tool_result")] if isinstance(raw, list) else []
     for part in results:
@@ -136,23 +183,37 @@ def _user(raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]
         )
     rest = [part for part in raw if not _is(part, "tool_result")] if results else raw
     if rest or not results:
-        yield ChatMessageUser(content=content_of(rest, index), id="")
+        yield ChatMessageUser(content=_with_neighbours(content_of(rest, index), record), id="")
 
 
 def _tool(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> ChatMessage:
     ids = record.get("tool_call_ids")
     call_id = record.get("tool_call_id", ids[0] if isinstance(ids, list) and ids else None)
     name = record.get("name", record.get("function"))
-    error = record.get("error")
-    if isinstance(raw, Mapping):
+    if isinstance(raw, Mapping) or (isinstance(raw, list) and not all(_is_part(held) for held in raw)):
         raw = as_text(raw)
+    content = content_of(raw, index)
     return ChatMessageTool(
-        content=content_of(raw, index),
+        content=content,
         tool_call_id=None if call_id is None else str(call_id),
         function=called.get(str(call_id)) if name is None else str(name),
-        error=ToolCallError("unknown", str(error.get("message", ""))) if isinstance(error, Mapping) else None,
+        error=_tool_error(record.get("error"), content if record.get("is_error") else None),
         id="",
     )
+
+
+def _tool_error(error: Any, failed: str | list[Content] | None) -> ToolCallError | None:
+    """What a tool's message says of its failure: an object with a message, a text, or a flag beside the content."""
+    if isinstance(error, Mapping):
+        kind = error.get("type")
+        words = next((error[key] for key in ("message", "error", "detail") if isinstance(error.get(key), str)), "")
+        named = next((name for name in _ERRORS if name == kind), "unknown")
+        return ToolCallError(cast("Any", named), words or as_text(error))
+    if isinstance(error, str) and error.strip():
+        return ToolCallError("unknown", error)
+    if isinstance(error, list) and error:
+        return ToolCallError("unknown", as_text(error))
+    return None if failed is None else ToolCallError("unknown", _plain(failed))
 
 
 def _assistant(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> ChatMessage:
@@ -161,8 +222,29 @@ def _assistant(record: Mapping[str, Any], raw: Any, index: int, called: dict[str
     calls += [_tool_use(part, index) for part in parts if _is(part, "tool_use") and "input" in part]
     called.update({call.id: call.function for call in calls})
     said = [part for part in parts if not (_is(part, "tool_use") and "input" in part)] if parts else raw
-    content = content_of(said, index)
-    return ChatMessageAssistant(content=_with_reasoning(content, record), tool_calls=calls or None, id="")
+    content = _with_neighbours(content_of(said, index), record)
+    return ChatMessageAssistant(content=_with_thinking(content, record), tool_calls=calls or None, id="")
+
+
+def _with_neighbours(content: str | list[Content], record: Mapping[str, Any]) -> str | list[Content]:
+    """The content with words that providers put beside it: a refusal, what was said in sound."""
+    refusal = record.get("refusal")
+    sound = record.get("audio")
+    beside: list[Content] = []
+    if isinstance(refusal, str) and refusal.strip():
+        beside.append(ContentText(text=refusal, refusal=True))
+    if isinstance(sound, Mapping) and (words := transcript_of({"audio": sound})):
+        beside.append(ContentText(text=words))
+    spoken = _plain(content)
+    beside = [part for part in beside if isinstance(part, ContentText) and part.text not in spoken]
+    if not beside:
+        return content
+    held: list[Content] = [ContentText(text=content)] if isinstance(content, str) else content
+    return [*(held if content else []), *beside]
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, Mapping) and ("type" in value or "text" in value))
 
 
 def _is(part: Any, kind: str) -> bool:
@@ -175,12 +257,21 @@ def _plain(content: str | list[Content]) -> str:
     return "\n".join(part.text for part in content if isinstance(part, ContentText))
 
 
-def _with_reasoning(content: str | list[Content], record: Mapping[str, Any]) -> str | list[Content]:
-    reasoning = next((record[key] for key in _REASONING_KEYS if record.get(key)), None)
-    if not isinstance(reasoning, str):
+def _with_thinking(content: str | list[Content], record: Mapping[str, Any]) -> str | list[Content]:
+    """The content with the thinking that stands beside it, unless it holds the same thinking as a part."""
+    if record.get("channel") == "analysis" and isinstance(content, str):  # thinking in OpenAI's harmony format
+        return [ContentReasoning(reasoning=content)]
+    thought = record.get("thought")
+    if isinstance(thought, str) and thought.strip() in _plain(content):  # agents keep what they parsed from the content
+        record = {**record, "thought": None}
+    beside = thinking_of(record)
+    parts = [] if isinstance(content, str) else content
+    held = {thinking_text(part) for part in parts if isinstance(part, ContentReasoning)}
+    beside = [block for block in beside if thinking_text(block) not in held]
+    if not beside:
         return content
     spoken: list[Content] = [ContentText(text=content)] if isinstance(content, str) else content
-    return [ContentReasoning(reasoning=reasoning), *spoken]
+    return [*beside, *spoken]
 
 
 def _tool_calls(record: Mapping[str, Any], index: int) -> list[ToolCall]:

@@ -9,6 +9,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..printable import one_line
+
+BOOKKEEPING = frozenset(
+    (
+        *("id", "uuid", "message_id", "type", "object", "index", "created", "created_at", "updated_at", "timestamp"),
+        *("time", "date", "model", "status", "stop_reason", "finish_reason", "stop_sequence", "usage", "logprobs"),
+        *("token_ids", "weight", "cache_control", "signature", "source", "language", "lang"),
+    )
+)
+"""Keys that hold no words of a conversation, in records and messages of any format."""
 MOST_NAMES = 200
 """Names of keys that are kept apart. Objects whose keys are data (ids, file names) would otherwise fill the memory."""
 FURTHER = "(further keys)"
@@ -34,6 +44,15 @@ class SourceNotes:
     families: dict[str, int] = field(default_factory=dict)
     """Transcripts by the rule that gave their family: "'task_id' of the record", "the record itself"."""
 
+    def unread_line(self, most: int) -> str:
+        """Keys that held text and were not read, with how often and how much, most characters first; empty if none."""
+        found = sorted(self.unread.items(), key=lambda key: -key[1].characters)
+        shown = [
+            f"{one_line(name)} in {held.times}" + (f" ({held.characters:,} characters)" if held.characters else "")
+            for name, held in found[:most]
+        ]
+        return ", ".join(shown) + (f" and {len(found) - most} more" if len(found) > most else "")
+
     def count(self, what: str, times: int = 1) -> None:
         """Add to a counter. Zero makes no entry."""
         if times:
@@ -54,7 +73,7 @@ class SourceNotes:
         """Note the texts of a value that was not read, each under its dotted name."""
         if isinstance(value, str):
             if value and not value.isspace():
-                self._add(name, len(value))
+                self.add(name, 1, len(value))
         elif depth < _DEEPEST and isinstance(value, Mapping):
             for key, held in value.items():
                 self.hold(f"{name}.{key}", held, depth + 1)
@@ -62,9 +81,10 @@ class SourceNotes:
             for held in value:
                 self.hold(f"{name}[]", held, depth + 1)
 
-    def _add(self, name: str, characters: int) -> None:
+    def add(self, name: str, times: int, characters: int = 0) -> None:
+        """Note texts under a name. Characters are 0 where nobody looked, as in a column that was not decoded."""
         if name not in self.unread and len(self.unread) >= MOST_NAMES:
             name = FURTHER
         entry = self.unread.setdefault(name, Unread())
-        entry.times += 1
+        entry.times += times
         entry.characters += characters

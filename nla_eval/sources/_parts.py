@@ -12,17 +12,28 @@ from inspect_ai.model import (
     ContentAudio,
     ContentDocument,
     ContentImage,
-    ContentReasoning,
     ContentText,
 )
 from pydantic import TypeAdapter, ValidationError
 
 from ._base import RecordError, as_text
+from ._thinking import KINDS, thinking_block
 
 _INSPECT: TypeAdapter[Content] = TypeAdapter(Content)
 _TEXT = ("text", "input_text", "output_text", "refusal")
 _IMAGE = ("image", "image_url", "input_image")
 _FILE = ("file", "input_file", "document")
+PART_KEYS = frozenset(
+    (
+        *("type", "text", "refusal", "thinking", "reasoning", "summary", "content", "signature", "data", "redacted"),
+        *("encrypted_content", "thought", "thoughtSignature", "reasoningContent", "internal", "image_url", "image"),
+        *("detail", "source", "file", "input_audio", "audio", "transcript", "document", "title", "filename"),
+        *("file_data", "file_id", "mime_type", "input", "id", "name", "tool_use_id", "is_error", "cache_control"),
+        *("format", "annotations", "cache_breakpoint", "index", "partial_json", "caller"),
+    )
+)
+"""Keys of a content part that are read, or hold no words of the conversation."""
+_AUDIO = ("input_audio", "audio", "output_audio")
 _SERVER_TOOL = ("server_tool_use", "web_search_tool_result", "code_execution_tool_result", "mcp_tool_use")
 
 
@@ -51,8 +62,11 @@ def _part(part: Any, index: int) -> Content:
     if isinstance(part, str):
         return ContentText(text=part)
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind is None and isinstance(part, Mapping) and isinstance(part.get("text"), str):
-        return ContentText(text=part["text"])
+    if kind is None and isinstance(part, Mapping):
+        if part.get("thought") is True or "reasoningContent" in part:  # Gemini's and Bedrock's thinking
+            return thinking_block(part)
+        if isinstance(part.get("text"), str):
+            return ContentText(text=part["text"])
     if isinstance(kind, str):
         found = _known(part, kind)
         if found is not None:
@@ -67,20 +81,28 @@ def _part(part: Any, index: int) -> Content:
 def _known(part: Mapping[str, Any], kind: str) -> Content | None:
     if kind in _TEXT:
         text = next((part[key] for key in ("text", "refusal") if isinstance(part.get(key), str)), None)
-        return None if text is None else ContentText(text=text)
-    if kind in ("reasoning", "thinking", "redacted_thinking"):
-        words = next((part[key] for key in ("reasoning", "thinking", "text") if isinstance(part.get(key), str)), "")
-        return ContentReasoning(reasoning=words, redacted=kind == "redacted_thinking" or bool(part.get("redacted")))
+        return None if text is None else ContentText(text=text, refusal=kind == "refusal" or None)
+    if kind in KINDS or part.get("thought") is True:
+        return thinking_block(part)
     if kind in _IMAGE:
         return ContentImage(image=_address(part.get("image_url", part.get("image", part.get("source")))))
     if kind in _FILE:
         return _file(part)
+    if kind in _AUDIO and (words := transcript_of(part)):
+        return ContentText(text=words)
     if kind == "input_audio" and isinstance(part.get("input_audio"), Mapping):
         sound = part["input_audio"]
         return ContentAudio(audio=str(sound.get("data", "")), format="mp3" if sound.get("format") == "mp3" else "wav")
     if kind in _SERVER_TOOL:
         return ContentText(text=as_text({key: part[key] for key in ("name", "input", "content") if key in part}))
     return None
+
+
+def transcript_of(holder: Mapping[str, Any]) -> str:
+    """The words of a sound: the "transcript" beside it or in it; empty where there is none."""
+    inner: Mapping[str, Any] = next((holder[key] for key in _AUDIO if isinstance(holder.get(key), Mapping)), {})
+    words = holder.get("transcript") or inner.get("transcript")
+    return words if isinstance(words, str) else ""
 
 
 def _file(part: Mapping[str, Any]) -> Content:

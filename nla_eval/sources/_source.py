@@ -11,11 +11,15 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..registry import Registry
-from ._base import Item, Skipped, SourceOptions, screened
+from ..transcript import Transcript
+from ._base import Item, Skipped, SourceOptions
+from ._ids import Ids
 from ._probe import Probe, probe
 
 Place = Path | str
 """A file, a folder, or a URL of a kind that some reader knows."""
+_Found = tuple[str, Item]
+"""The name of a file, and what was read of it."""
 ReadFile = Callable[[Path, SourceOptions], Iterator[Item]]
 
 
@@ -48,32 +52,60 @@ class Source:
         if isinstance(where, str) and "://" in where:
             if self.read_url is None:
                 raise InputError(f"source '{self.name}' reads no URLs; expected {self.what}")
-            yield from screened(self.read_url(where, options), options, where)
+            yield from _screened(_in(where, self.read_url(where, options)), options, where)
             return
         if where is None and self.packaged is not None:
             path, source = self.packaged()
-            yield from screened(self._file(path, options), options, source)
+            yield from _screened(self._file(path, options), options, source)
             return
         path = Path(where or "")
         if where is None or not path.exists() or self.read_file is None:
             raise InputError(f"source '{self.name}': no '{path.name}'; expected {self.what}")
         items = self._folder(path, options) if path.is_dir() else self._file(path, options)
-        yield from screened(items, options, path.name or str(path))
+        yield from _screened(items, options, path.name or str(path))
 
-    def _file(self, path: Path, options: SourceOptions) -> Iterator[Item]:
+    def _file(self, path: Path, options: SourceOptions, name: str = "") -> Iterator[_Found]:
         if self.read_file is not None:
-            yield from self.read_file(path, options)
+            yield from _in(name or path.name, self.read_file(path, options))
 
-    def _folder(self, folder: Path, options: SourceOptions) -> Iterator[Item]:
+    def _folder(self, folder: Path, options: SourceOptions) -> Iterator[_Found]:
         for file in files_below(folder):
             name = str(file.relative_to(folder))
             if not (file.name.endswith(self.suffixes) or self.fits(probe(file))):
-                yield Skipped(name, f"not what the reader '{self.name}' reads", foreign=True)
+                yield name, Skipped(name, f"not what the reader '{self.name}' reads", foreign=True)
                 continue
             try:
-                yield from self._file(file, options)
+                yield from self._file(file, options, name)
             except InputError as error:
-                yield Skipped(name, str(error))
+                yield name, Skipped(name, str(error))
+
+
+def _in(file: str, items: Iterator[Item]) -> Iterator[_Found]:
+    return ((file, item) for item in items)
+
+
+def _screened(found: Iterator[_Found], options: SourceOptions, name: str) -> Iterator[Item]:
+    """Pass items on up to the limit, each transcript under an id of its own.
+
+    Raises:
+        InputError: not one transcript came of it.
+    """
+    ids = Ids()
+    count = 0
+    first: Skipped | None = None
+    for file, raw in found:
+        if options.limit is not None and count >= options.limit:
+            return
+        item = ids.settled(raw, file) if isinstance(raw, Transcript) else raw
+        if isinstance(item, Skipped):
+            if first is None or (first.foreign and not item.foreign):
+                first = item
+        else:
+            count += 1
+        yield item
+    if not count:
+        why = f"the first reason: {first}" if first else "it is empty"
+        raise InputError(f"{name}: no usable transcript in it; {why}")
 
 
 SOURCES: Registry[Source] = Registry("source")

@@ -107,6 +107,20 @@ def is_chat(kind: pyarrow.DataType) -> bool:
     )
 
 
+def rows_of(path: Path) -> int:
+    """Rows of a Parquet file, by its footer."""
+    return int(pyarrow.parquet.read_metadata(path).num_rows)
+
+
+def holds_text(kind: pyarrow.DataType) -> bool:
+    """Whether a column holds text, itself or inside lists and structs."""
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        return holds_text(kind.value_type)
+    if pyarrow.types.is_struct(kind):
+        return any(holds_text(kind.field(index).type) for index in range(kind.num_fields))
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
+
+
 def without_nulls(value: Any) -> Any:
     """Arrow gives every struct all its fields: those that are null say nothing."""
     if isinstance(value, dict):

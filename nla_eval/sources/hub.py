@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -64,7 +66,7 @@ def pinned(place: HubPlace) -> HubPlace:
     try:
         return replace(place, revision=commit_of(place))
     except Exception as error:  # the hub's client raises some twenty kinds, of network, rights and names
-        raise InputError(f"'{place.name}': the hub cannot say its commit: {told(error)}") from None
+        raise InputError(f"'{place.name}': the hub cannot say its commit: {told(error)}{_mend(place, error)}") from None
 
 
 def commit_of(place: HubPlace) -> str:
@@ -74,11 +76,38 @@ def commit_of(place: HubPlace) -> str:
     minute and logs every try.
 
     Raises:
-        Exception: what the hub's client says, of network, rights or names.
+        Exception: what the hub's client says, of network, rights or names; TimeoutError when it says nothing.
     """
     from huggingface_hub import HfApi
 
-    return str(HfApi().dataset_info(place.name, revision=place.revision, timeout=_PATIENCE).sha)
+    answers: Queue[str | Exception] = Queue()
+
+    def ask() -> None:
+        try:
+            answers.put(str(HfApi().dataset_info(place.name, revision=place.revision, timeout=_PATIENCE).sha))
+        except Exception as error:  # handed to whoever asked
+            answers.put(error)
+
+    # The client's own bound leaves out the search for the address, which can take a minute without a network.
+    Thread(target=ask, daemon=True).start()
+    try:
+        found = answers.get(timeout=2 * _PATIENCE)
+    except Empty:
+        raise TimeoutError(f"no answer in {2 * _PATIENCE:.0f} seconds") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _mend(place: HubPlace, error: Exception) -> str:
+    """What helps against a network that is absent or a data set that is closed; empty for what says it by itself."""
+    said = f"{type(error).__name__} {told(error)}"
+    if re.search(r"gated|40[13]|Unauthorized|Forbidden", said):
+        return "; ask for access on the hub's page of it, then: hf auth login"
+    if isinstance(error, OSError | TimeoutError) or re.search(r"Connect|Timeout|Offline|resolve|Network", said):
+        copied = f"hf download --repo-type dataset {place.name} --local-dir FOLDER"
+        return f"; without a network, copy it where there is one ({copied}) and give the folder"
+    return ""
 
 
 def streamed(place: HubPlace) -> Any:
@@ -104,7 +133,9 @@ def _rows(place: HubPlace) -> Iterator[Record | Skipped]:
             yield Record(f"{place.name} row {number}", without_nulls(row), number)
     except Exception as error:  # as above; a stream may break after any row
         if not number:
-            raise InputError(f"'{place.name}' cannot be read from the hub: {told(error)}") from None
+            raise InputError(
+                f"'{place.name}' cannot be read from the hub: {told(error)}{_mend(place, error)}"
+            ) from None
         yield Skipped(f"{place.name} after row {number}", f"the stream broke, the rest is not read: {told(error)}")
 
 

@@ -1,8 +1,8 @@
 """Transcripts from Inspect logs, `.eval` or `.json`: one transcript per sample and epoch, sample by sample.
 
 Messages are the sample's. Where the conversation was compacted they are what the model saw: one transcript for each
-stretch. With `model_role` they are those of that role's calls (in an audit log the sample's own messages are the
-auditor's). Tool definitions come from the model calls; a log keeps them nowhere else."""
+stretch, all of one run. Of a model role they are those of its calls: in an audit log the sample's own messages are the
+auditor's, and the role `target` is read. Tool definitions come from the model calls; a log keeps them nowhere else."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from inspect_ai.log import (
 )
 
 from ..errors import InputError
-from ..printable import told
-from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
-from ._inspect_calls import Conversation, conversations
+from ..printable import one_line, told
+from ._base import Fields, Item, RecordError, Samples, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._inspect_calls import Conversation, Conversations, conversations
 from ._json import JsonDamageError, JsonText, json_text, opened
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
 
 _LONGEST_SAMPLE = 1 << 29
 """Characters of a sample's JSON. Events repeat messages, so this is far above what a transcript may have."""
+_QUOTED = 120
+"""Characters of an error or a reason that are quoted."""
 _MEMBERS = ("header.json", "_journal/", "samples/", "summaries.json", "reductions.json")
 
 _Waiting = tuple[Mapping[str, Any], str, Callable[[], EvalSample]]
@@ -69,7 +71,7 @@ def _archive(path: Path) -> Iterator[_Waiting]:
     if largest > _LONGEST_SAMPLE:
         raise InputError(f"a sample unpacks to {largest / 1e6:.0f} MB; the limit is {_LONGEST_SAMPLE / 1e6:.0f}")
     header = read_eval_log(str(path), header_only=True)
-    facts = {"model": header.eval.model, "task": header.eval.task}
+    facts = {"model": header.eval.model, "task": header.eval.task, "model_roles": header.eval.model_roles}
     for summary in read_eval_log_sample_summaries(str(path)):
 
         def sample(id: int | str = summary.id, epoch: int = summary.epoch) -> EvalSample:
@@ -114,39 +116,79 @@ def _listed(values: JsonText, facts: Mapping[str, Any]) -> Iterator[_Waiting]:
 
 def _of_sample(name: str, header: Mapping[str, Any], sample: EvalSample, options: SourceOptions) -> Iterator[Item]:
     where = f"{name} sample {sample.id} epoch {sample.epoch}"
+    if options.samples is Samples.COMPLETE and (why := _incomplete(sample)):
+        yield Skipped(where, f"{why}; --samples all reads it")
+        return
     try:
-        found = conversations(sample, options)
+        found = conversations(sample, header, options)
     except RecordError as error:
         yield Skipped(where, str(error))
         return
-    for number, conversation in enumerate(found, start=1):
+    _note_unread(sample, options)
+    for number, conversation in enumerate(found.stretches, start=1):
         try:
             fields = _fields(name, header, sample, conversation, options)
-            if len(found) > 1:
-                fields = replace(fields, id=f"{fields.id}#{number}")
-            yield make_transcript(fields, options, name)
+            yield make_transcript(_numbered(fields, found, number), options, name)
         except RecordError as error:
             yield Skipped(where, str(error))
+
+
+def _incomplete(sample: EvalSample) -> str | None:
+    """Why a sample is no complete run."""
+    if sample.invalidation is not None:
+        reason = sample.invalidation.reason
+        return "its owner marked it invalid" + (f": '{_quoted(reason)}'" if reason else "")
+    return f"it ended in an error: '{_quoted(sample.error.message)}'" if sample.error else None
+
+
+def _quoted(text: str) -> str:
+    """For a reason in quotes: those are grouped whatever stands inside."""
+    return one_line(text).replace("'", "’")[:_QUOTED]
+
+
+def _numbered(fields: Fields, found: Conversations, number: int) -> Fields:
+    """With what only the whole sample knows: the role and its calls, and which stretch of the run this is."""
+    facts = {**fields.metadata, "model_role": found.role}
+    if number == 1:
+        facts["model_calls"] = found.calls or None
+    if len(found.stretches) > 1:
+        return replace(fields, id=f"{fields.id}#{number}", metadata={**facts, "run": fields.id})
+    return replace(fields, metadata=facts)
+
+
+def _note_unread(sample: EvalSample, options: SourceOptions) -> None:
+    """What a log says of a sample beside its conversation: the answer that was wanted, what scorers wrote, state."""
+    scores = {name: {"answer": s.answer, "explanation": s.explanation} for name, s in (sample.scores or {}).items()}
+    held = {"target": sample.target, "choices": sample.choices, "scores": scores, "store": sample.store}
+    options.notes.left(held, ())
+    options.notes.left(sample.metadata, {(options.family_key or "family").split(".")[0]}, "metadata.")
+    for message in sample.messages:
+        options.notes.hold("messages[].metadata", message.metadata)
 
 
 def _fields(
     name: str, header: Mapping[str, Any], sample: EvalSample, conversation: Conversation, options: SourceOptions
 ) -> Fields:
     family = lookup(sample.metadata, options.family_key or "family")
+    invalid = sample.invalidation
+    task = header.get("task")
     return Fields(
         id=f"{name}/{sample.id}/{sample.epoch}",
         messages=conversation.messages,
-        family=str(sample.id) if family is None else as_text(family),
+        family=as_text(family) if family is not None else f"{task}/{sample.id}" if task else str(sample.id),
+        family_from="task and sample" if family is None else f"'{options.family_key or 'family'}' of the metadata",
         model=conversation.model or header.get("model"),
         outcome=_outcome(sample, options),
         tools=conversation.tools,
         metadata={
-            "task": header.get("task"),
+            "task": task,
             "sample_id": str(sample.id),
             "epoch": str(sample.epoch),
             "error": sample.error.message if sample.error else None,
             "limit": sample.limit.type if sample.limit else None,
+            "invalidated": (invalid.reason or "without a reason") if invalid else None,
         },
+        turn_facts=conversation.turn_facts,
     )
 
 

@@ -16,10 +16,22 @@ from typing import Any
 from ._base import Branches, Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, make_transcript
 from ._json import json_records
 from ._messages import chat_messages
+from ._notes import BOOKKEEPING
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
 
 _ROLES = {"prompter": "user", "assistant": "assistant", "system": "system"}
+_READ = BOOKKEEPING | {
+    "parent_id",
+    "text",
+    "role",
+    "lang",
+    "rank",
+    "message_tree_id",
+    "replies",
+    "user_id",
+    "created_date",
+}
 _COLUMNS = ("message_id", "parent_id", "text", "role", "lang", "rank", "deleted", "synthetic", "message_tree_id")
 
 
@@ -127,13 +139,18 @@ def _fields(tree: _Tree, path: list[Mapping[str, Any]], options: SourceOptions) 
     leaf = as_text(path[-1].get("message_id"))
     transcript_id = tree.id if options.branches is Branches.BEST else f"{tree.id}/{leaf}"
     messages = [{"role": message.get("role"), "content": message.get("text")} for message in path]
+    left_out = _leaves(tree) - 1 if options.branches is Branches.BEST else 0
+    options.notes.count("branches left out (--branches all reads them)", left_out)
+    for message in path:
+        options.notes.left(message, _READ, "messages[].")
     return Fields(
         id=transcript_id,
-        messages=chat_messages(messages, transcript_id, {**_ROLES, **options.roles}),
+        messages=chat_messages(messages, transcript_id, {**_ROLES, **options.roles}, options.notes),
         family=tree.id,
+        family_from="the tree",
         metadata={
             "language": tree.messages[0].get("lang"),
-            "branches_left_out": str(_leaves(tree) - 1) if options.branches is Branches.BEST else "0",
+            "branches_left_out": str(left_out),
             "synthetic": str(sum(bool(message.get("synthetic")) for message in path)),
         },
     )

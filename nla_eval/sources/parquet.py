@@ -11,21 +11,17 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..printable import one_line
 from ._base import Item, SourceOptions
-from ._chat import ANSWERS, FACTS, IDS, MESSAGES, chats
+from ._chat import KNOWN, MESSAGES, PROMPTS, TASK, chats
+from ._notes import BOOKKEEPING
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 
 if TYPE_CHECKING:
     import pyarrow
 
-_KNOWN = (
-    *MESSAGES, *IDS, *ANSWERS, *FACTS,
-    "prompt", "system", "tools", "family", "outcome", "variant", "model", "meta", "metadata",
-)  # fmt: skip
-
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
-    from ._tables import is_chat, parquet_rows
+    from ._tables import holds_text, is_chat, parquet_rows, rows_of
 
     keys = (options.messages_key, options.id_key, options.family_key, options.outcome_key)
     named = {key.split(".")[0] for key in keys if key}
@@ -37,10 +33,14 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
             raise InputError(
                 one_line(f"{path.name}: no column '{missing[0]}'; its columns are {', '.join(schema.names)}")
             )
-        if options.messages_key is None and not chat and not {*MESSAGES, "prompt"} & set(schema.names):
+        if options.messages_key is None and not chat and not {*MESSAGES, *PROMPTS, TASK} & set(schema.names):
             names = one_line(", ".join(schema.names))
-            raise InputError(f"{path.name}: no column holds messages; name one (messages_key): {names}")
-        return [name for name in schema.names if name in named or name in _KNOWN or name in chat]
+            raise InputError(f"{path.name}: no column holds messages; name one (--messages-key): {names}")
+        columns = [name for name in schema.names if name in named or name in KNOWN or name in chat]
+        for field in schema:
+            if field.name not in columns and field.name not in BOOKKEEPING and holds_text(field.type):
+                options.notes.add(f"{field.name} (column)", rows_of(path))
+        return columns
 
     yield from chats(parquet_rows(path, wanted), options, path.name)
 

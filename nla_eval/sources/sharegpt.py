@@ -16,6 +16,7 @@ from ..errors import MissingExtraError
 from ._base import Fields, Item, RecordError, SourceOptions, transcripts
 from ._json import json_records
 from ._messages import chat_messages
+from ._notes import BOOKKEEPING
 from ._probe import Probe
 from ._source import SOURCES, Source
 
@@ -41,11 +42,13 @@ def _fields(record: Any, number: int, options: SourceOptions) -> Fields:
     turns = record.get("conversations") if isinstance(record, Mapping) else None
     if not isinstance(turns, list):
         raise RecordError("no list of 'conversations'")
+    options.notes.left(record, BOOKKEEPING | {"conversations"})
     transcript_id = str(record.get("id") or f"record-{number}")
     return Fields(
         id=transcript_id,
-        messages=chat_messages(turns, transcript_id, options.roles),
+        messages=chat_messages(turns, transcript_id, options.roles, options.notes),
         family=transcript_id.rsplit("_", 1)[0],
+        family_from="the conversation, of which it is a piece",
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
 from ._json import GZIP_DAMAGE, opened
 from ._messages import chat_messages, tool_infos
+from ._notes import BOOKKEEPING
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 
@@ -18,7 +19,11 @@ _FILES_PER_RECORD = 4
 """A trajectory repeats its messages in each step, so its file may be larger than a record's limit by this factor."""
 _KEPT = (
     *("role", "content", "tool_calls", "tool_call_ids", "tool_call_id", "name"),
-    *("reasoning_content", "thinking_blocks"),
+    *("reasoning_content", "thinking_blocks", "reasoning", "reasoning_details", "refusal"),
+)
+_OF_MESSAGES = BOOKKEEPING | {*_KEPT, "agent", "message_type", "is_demo", "thought", "action", "tags"}
+_RUN = frozenset(
+    ("history", "messages", "trajectory", "trajectory_format", "info", "instance_id", "environment", "replay_config")
 )
 _INFO = ("exit_status", "submission", "model_stats", "mini_version", "swe_agent_version", "swe_agent_hash")
 
@@ -70,13 +75,17 @@ def _agents(run: Mapping[str, Any]) -> dict[str, list[Any]]:
 def _fields(path: Path, run: Mapping[str, Any], agent: str, messages: list[Any], options: SourceOptions) -> Fields:
     name = path.name.removesuffix(".json").removesuffix(".traj")
     transcript_id = f"{name}/{agent}" if agent else name
+    _note_unread(run, messages, options)
     instance = lookup(run, options.family_key or "instance_id") or lookup(run, "info.instance_id")
     outcome = lookup(run, options.outcome_key or "info.exit_status")
     model = lookup(run, "info.config.model.model_name") or lookup(run, "replay_config.agent.model.name")
     return Fields(
         id=transcript_id,
-        messages=chat_messages([_shaped(m) for m in messages], transcript_id, {"exit": "user", **options.roles}),
+        messages=chat_messages(
+            [_shaped(m) for m in messages], transcript_id, {"exit": "user", **options.roles}, options.notes
+        ),
         family=name if instance is None else as_text(instance),
+        family_from="the file" if instance is None else "the instance",
         model=None if model is None else as_text(model),
         outcome=None if outcome is None else as_text(outcome),
         tools=tool_infos(lookup(run, "info.tools")),
@@ -87,16 +96,22 @@ def _fields(path: Path, run: Mapping[str, Any], agent: str, messages: list[Any],
     )
 
 
+def _note_unread(run: Mapping[str, Any], messages: list[Any], options: SourceOptions) -> None:
+    """Steps repeat what messages say, and thought and action are parsed from the content: those are no other words."""
+    options.notes.left(run, _RUN)
+    info = run.get("info")
+    if isinstance(info, Mapping):
+        options.notes.left(info, {*_INFO, "config", "instance_id", "tools"}, "info.")
+    for message in messages:
+        if isinstance(message, Mapping) and not message.keys() <= _OF_MESSAGES:
+            options.notes.left(message, _OF_MESSAGES, "messages[].")
+
+
 def _shaped(message: Any) -> Any:
     """SWE-agent keeps thought and action beside the content they were parsed from; only the content was said."""
     if not isinstance(message, Mapping):
         return message
-    shaped = {key: message[key] for key in _KEPT if message.get(key) is not None}
-    blocks = shaped.pop("thinking_blocks", None)
-    if isinstance(blocks, list) and "reasoning_content" not in shaped:
-        thoughts = [block.get("thinking") for block in blocks if isinstance(block, Mapping)]
-        shaped["reasoning_content"] = "\n".join(words for words in thoughts if isinstance(words, str))
-    return shaped
+    return {key: message[key] for key in _KEPT if message.get(key) is not None}
 
 
 def _fits(probe: Probe) -> bool:

@@ -13,7 +13,38 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import StoreError
-from ..readings import KEY, SCHEMA, StopReason
+from ..readings import KEY, StopReason
+from ..transcript import TurnFacts
+
+SCHEMA: dict[str, pl.DataType] = {
+    "pack": pl.String(),
+    "transcript_digest": pl.String(),
+    "transcript_id": pl.String(),
+    "suite": pl.String(),
+    "position": pl.Int64(),
+    "lane": pl.String(),
+    "draw": pl.Int64(),
+    "policy": pl.String(),
+    "seed": pl.Int64(),
+    "message": pl.Int64(),
+    "role": pl.String(),
+    "channel": pl.String(),
+    "turn": pl.Int64(),
+    "token": pl.String(),
+    "context": pl.String(),
+    "explanation": pl.String(),
+    "stop": pl.String(),
+    "tokens": pl.Int64(),
+    "activation_norm": pl.Float64(),
+    "cos": pl.Float64(),
+    "mse_nrm": pl.Float64(),
+    "fve_nrm": pl.Float64(),
+    "fve_meannorm": pl.Float64(),
+    "matched_minus_shuffled": pl.Float64(),
+    "donor": pl.String(),
+    "error": pl.String(),
+}
+"""Polars dtypes of a parquet part, in column order: `Reading`'s fields."""
 
 ActivationStorage = Literal["float32", "float16", "bfloat16", "none"]
 """How a store keeps activations. bfloat16 is kept as its bits (UInt16): parquet has no such number."""
@@ -33,8 +64,15 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
     "tool_calls": pl.Int64(),
     "lost_tokens": pl.Int64(),
     "replay_notes": pl.List(pl.String()),
+    "turn_facts": pl.List(pl.Struct({"author": pl.String(), "stop": pl.String()})),
+    "words_by": pl.String(),
+    "logged_is_target": pl.Boolean(),
+    "run": pl.String(),
 }
 """Polars dtypes of the transcripts frame, in column order: `TranscriptRow`'s fields."""
+
+LATER_COLUMNS = {"transcripts": ("turn_facts", "words_by", "logged_is_target", "run")}
+"""By kind, columns that parts of earlier versions lack: null there."""
 
 MESSAGE_SCHEMA: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
 FACT_SCHEMA: dict[str, pl.DataType] = {"about": pl.String(), "suite": pl.String(), "fact": pl.String()}
@@ -67,6 +105,14 @@ class TranscriptRow(BaseModel):
     lost_tokens: int = 0
     """Tokens beyond the target's context."""
     replay_notes: list[str] = Field(default_factory=list)
+    turn_facts: list[TurnFacts] | None = None
+    """Of each assistant message; None where nobody says."""
+    words_by: str | None = None
+    """The model that the source names as the assistant's."""
+    logged_is_target: bool = False
+    """Whether turns of author "logged" are the target's: that model is the target, or was declared to be."""
+    run: str | None = None
+    """Of several transcripts of one run: which. They share turns, by message id."""
 
 
 class Fact(BaseModel):

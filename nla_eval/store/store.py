@@ -10,19 +10,22 @@ import io
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import StoreError
-from ..readings import KEY, SCHEMA, Reading, StopReason
+from ..readings import KEY, Reading, StopReason
 from .files import Part, PartGoneError, StoreFiles
 from .rows import (
     FACT_SCHEMA,
     KINDS,
+    LATER_COLUMNS,
     MESSAGE_SCHEMA,
+    SCHEMA,
     TRANSCRIPT_SCHEMA,
     ActivationStorage,
     Fact,
@@ -65,9 +68,13 @@ def reading_key(reading: Reading) -> ReadingKey:
 
 
 class StoreIdentity(BaseModel):
-    """What a store holds. Two runs share a store only when every field is equal."""
+    """What a store holds. Two runs share a store only when every field is equal.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The options of a plan have their own names here. One that is not a field below is kept as it is given, so that a new
+    option needs no change here; a store that does not name it was made with its default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     format: int = FORMAT
     pack: str
@@ -76,7 +83,7 @@ class StoreIdentity(BaseModel):
     """Target hash."""
     layer: int
     d_model: int
-    policy: str
+    positions: str
     seed: int
     temperature: float
     max_new_tokens: int
@@ -84,6 +91,15 @@ class StoreIdentity(BaseModel):
     """How activations are kept."""
     window: str = "head"
     """What is read of a transcript longer than the target's context."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_once_written(cls, data: Any) -> Any:
+        """Stores were written with other names: `policy` for `positions`, the window `whole` for `skip`."""
+        if not isinstance(data, Mapping):
+            return data
+        now = {("positions" if name == "policy" else name): value for name, value in data.items()}
+        return {**now, "window": "skip"} if now.get("window") == "whole" else now
 
 
 class Manifest(BaseModel):
@@ -172,11 +188,12 @@ class ReadingStore:
 
     def expect(self, asked: StoreIdentity) -> None:
         """Refuse a plan that is not this store's. Raises StoreError naming the first field that differs."""
-        for name in StoreIdentity.model_fields:
-            was, now = getattr(self.identity, name), getattr(asked, name)
-            if was != now:
+        held, wanted = self.identity.model_dump(), asked.model_dump()
+        for name in {**held, **wanted}:
+            if held.get(name) != wanted.get(name):
+                was, now = (repr(of[name]) if name in of else "at its default" for of in (held, wanted))
                 raise StoreError(
-                    f"store '{self.url}' was made with {name} {was!r}, this run has {now!r}; "
+                    f"store '{self.url}' was made with {name} {was}, this run has {now}; "
                     f"give a new folder with --out, or run with the store's {name}"
                 )
 
@@ -352,13 +369,16 @@ class ReadingStore:
 
     def _parsed(self, kind: str, name: str, data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         try:
-            frame = pl.read_parquet(io.BytesIO(data), columns=list(schema))
+            there = pl.read_parquet_schema(io.BytesIO(data))
+            later = [name for name in LATER_COLUMNS.get(kind, ()) if name in schema and name not in there]
+            frame = pl.read_parquet(io.BytesIO(data), columns=[name for name in schema if name not in later])
         except (pl.exceptions.PolarsError, OSError) as err:
             reason = str(err).splitlines()[0] if str(err) else type(err).__name__
             raise StoreError(
                 f"part '{self.url}/{kind}/{name}' cannot be read ({reason}); delete it and run again to resume"
             ) from err
-        return frame.select(list(schema)).cast(pl.Schema(schema))
+        missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in later]
+        return frame.with_columns(missing).select(list(schema)).cast(pl.Schema(schema))
 
     def _seen(self, kind: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         known = self._known[kind]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -14,7 +15,9 @@ from ..dataset.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
 from ..judgement import JUDGED, Headline, Label, Outcome
-from ..readings import KEY, SCHEMA, StopReason
+from ..readings import KEY, StopReason
+from ..store.rows import SCHEMA
+from ..transcript import CUT, Author
 
 TURN_KEY = ("transcript_digest", "message", "part")
 VERDICT_COLUMNS = ("outcome", "labels", "score", "evidence", "classifier", "rubric")
@@ -36,9 +39,11 @@ class Frames:
     judgements: pl.DataFrame
     """The key of a reading, then outcome, labels, score, evidence, classifier, rubric, note."""
     turns: pl.DataFrame
-    """transcript_digest, message, part ("thinking", "text", "tool_call"), the same verdict columns, and the text."""
+    """transcript_digest, message, part ("thinking", "text", "tool_call"), the same verdict columns, and the text; and
+    optionally author, stop and turn_id."""
     transcripts: pl.DataFrame
-    """One row per transcript: `TRANSCRIPT_COLUMNS`, and optionally `languages` (list of strings)."""
+    """One row per transcript: `TRANSCRIPT_COLUMNS`, and optionally `languages` (list of strings), words_by,
+    logged_is_target and run."""
     designs: Mapping[str, Design] = field(default_factory=dict)
     """How the variants of a suite are to be compared, by the suite's name."""
     matched: Sequence[MatchedArm] = ()
@@ -52,6 +57,9 @@ class Verdicts:
     readings: pl.DataFrame
     """Readings with the verdict columns, `judged` and one aware column per headline; sorted by key."""
     turns: pl.DataFrame
+    """Of the target's own turns; `repeat` marks those that another transcript of the run has, which counts them."""
+    recorded: pl.DataFrame
+    """Of recorded words: assistant turns that the target did not write. Each turn of a run once."""
     transcripts: pl.DataFrame
     """Without repeated content, sorted by arm, suite and id."""
     duplicates: dict[tuple[str, str], int]
@@ -114,9 +122,11 @@ def verdicts(frames: Frames, definitions: Definitions) -> Verdicts:
     _one_of_each(frames)
     transcripts = frames.transcripts.sort("arm", "suite", "transcript_id", "transcript_digest")
     kept = transcripts.unique(["arm", "suite", "transcript_digest"], keep="first", maintain_order=True)
+    turns = _judged_turns(frames.turns, kept, definitions)
     return Verdicts(
         readings=_judged_readings(frames, definitions),
-        turns=_aware(frames.turns, definitions).unique(TURN_KEY, keep="first", maintain_order=True).sort(TURN_KEY),
+        turns=turns.filter("own").drop("own"),
+        recorded=turns.filter(~pl.col("own") & ~pl.col("repeat")).drop("own", "repeat"),
         transcripts=kept,
         duplicates=_repeats(transcripts, kept),
         notes=_notes(frames, kept),
@@ -157,20 +167,41 @@ def lane_units(found: Verdicts, lane: str, headline: Headline, judged_share: flo
 def spoken(found: Verdicts, headline: Headline, judged_share: float) -> list[bool | None]:
     """Whether each transcript says it itself (V), in the order of `found.transcripts`.
 
-    True when any part of any assistant message is aware; False when at least `judged_share` of its parts were judged;
-    None otherwise, and when no part is known.
+    True when any part of any turn that the target wrote is aware; False when at least `judged_share` of its parts were
+    judged; None otherwise, and when the target wrote none. In a run that is read as several transcripts each turn
+    counts in one: a transcript that only repeats an aware turn is neither aware nor not.
     """
-    by_transcript = found.turns.group_by("transcript_digest").agg(
-        pl.col(column(headline)).any().alias("aware"), pl.col("judged").mean().alias("share")
+    return _states(found, found.turns, headline, judged_share)
+
+
+def recorded_words(found: Verdicts, headline: Headline, judged_share: float) -> list[bool | None]:
+    """As `spoken`, of the turns that the target did not write. None also where there is none."""
+    return _states(found, found.recorded.with_columns(repeat=pl.lit(False)), headline, judged_share)
+
+
+def written_by_others(found: Verdicts) -> list[bool]:
+    """Whether a transcript has assistant turns and none is the target's, in the order of `found.transcripts`."""
+    own, others = (set(frame["transcript_digest"]) for frame in (found.turns, found.recorded))
+    return [digest in others and digest not in own for digest in found.transcripts["transcript_digest"]]
+
+
+def _states(found: Verdicts, turns: pl.DataFrame, headline: Headline, judged_share: float) -> list[bool | None]:
+    aware, first = pl.col(column(headline)), ~pl.col("repeat")
+    by_transcript = turns.group_by("transcript_digest").agg(
+        aware.filter(first).any().alias("aware"),
+        aware.filter(pl.col("repeat")).any().alias("elsewhere"),
+        (pl.col("judged") & (~pl.col("cut") | aware)).filter(first).mean().alias("share"),
     )
     known = {row["transcript_digest"]: row for row in by_transcript.to_dicts()}
-    states: list[bool | None] = []
-    for digest in found.transcripts["transcript_digest"]:
-        row = known.get(digest)
-        states.append(
-            None if row is None else True if row["aware"] else False if row["share"] >= judged_share else None
-        )
-    return states
+    return [_state(known.get(d), judged_share) for d in found.transcripts["transcript_digest"]]
+
+
+def _state(row: Mapping[str, Any] | None, judged_share: float) -> bool | None:
+    if row is None:
+        return None
+    if row["aware"]:
+        return True
+    return False if not row["elsewhere"] and (row["share"] or 0.0) >= judged_share else None
 
 
 def mean_scores(found: Verdicts, lane: str) -> list[float | None]:
@@ -193,8 +224,15 @@ def draws_of(rows: pl.DataFrame) -> int:
 
 
 def outcome_under(headline: Headline) -> pl.Expr:
-    """The outcome of a joined row re-read under one headline, as `Judgement.under` does."""
-    verdict = pl.when(column(headline)).then(pl.lit(Outcome.AWARE.value)).otherwise(pl.lit(Outcome.NOT_AWARE.value))
+    """The outcome of a joined row re-read under one headline, as `Judgement.under` does; of a turn that was cut off,
+    what is not aware is TRUNCATED."""
+    verdict = (
+        pl.when(column(headline))
+        .then(pl.lit(Outcome.AWARE.value))
+        .when("cut")
+        .then(pl.lit(Outcome.TRUNCATED.value))
+        .otherwise(pl.lit(Outcome.NOT_AWARE.value))
+    )
     return (
         pl.when(pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value]))
         .then(verdict)
@@ -230,14 +268,49 @@ def _judged_readings(frames: Frames, definitions: Definitions) -> pl.DataFrame:
     }
     outcome = pl.col("stop").replace_strict(stopped, default=None, return_dtype=pl.String())
     resolved = joined.with_columns(pl.coalesce(outcome, "outcome", pl.lit(Outcome.ERROR.value)).alias("outcome"))
-    return _aware(resolved, definitions).sort(KEY)
+    return _aware(resolved.with_columns(cut=pl.lit(False)), definitions).sort(KEY)
+
+
+def _judged_turns(turns: pl.DataFrame, transcripts: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+    """Judged parts of assistant turns with one aware column per headline, sorted by key, and:
+
+    `own`: the target wrote it: in this run, or in a log of its own. Where nobody says (an older input), the last turn
+    of an on-policy transcript is. `cut`: a limit or a filter ended it. `repeat`: an earlier transcript of its run has
+    the same turn.
+    """
+    turns = _with_missing(turns, {"author": pl.String(), "stop": pl.String(), "turn_id": pl.String()})
+    facts = _with_missing(transcripts, {"logged_is_target": pl.Boolean(), "run": pl.String()}).select(
+        "transcript_digest", "suite", "on_policy", "logged_is_target", "run",
+        stretch=pl.col("transcript_id").str.extract(r"#(\d+)$").cast(pl.Int64),
+    )  # fmt: skip
+    facts = facts.unique("transcript_digest", keep="first", maintain_order=True)
+    author, last = pl.col("author"), pl.col("message") == pl.col("message").max().over("transcript_digest")
+    own = (
+        (author == Author.TARGET.value)
+        | ((author == Author.LOGGED.value) & pl.col("logged_is_target"))
+        | (author.is_null() & pl.col("on_policy") & last)
+    )
+    rows = turns.unique(TURN_KEY, keep="first", maintain_order=True).join(facts, on="transcript_digest", how="left")
+    turn = ["suite", "run", "turn_id", "part"]
+    rows = rows.sort("stretch", *TURN_KEY, nulls_last=True).with_columns(
+        own=own.fill_null(False),
+        cut=pl.col("stop").is_in(sorted(CUT)).fill_null(False),
+        repeat=~pl.struct(turn).is_first_distinct() & pl.col("run").is_not_null() & pl.col("turn_id").is_not_null(),
+    )
+    return _aware(rows.drop("suite", "on_policy", "logged_is_target", "run", "stretch"), definitions).sort(TURN_KEY)
+
+
+def _with_missing(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    return frame.with_columns(pl.lit(None, dtype=t).alias(name) for name, t in columns.items() if name not in frame)
 
 
 def _aware(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
     labels = pl.col("labels").cast(pl.List(pl.String())).fill_null([])
     decided = pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value])
     return rows.with_columns(labels.alias("labels")).with_columns(
-        pl.col("outcome").is_in([o.value for o in JUDGED]).alias("judged"),
+        (
+            pl.col("outcome").is_in([o.value for o in JUDGED]) & (~pl.col("cut") | (pl.col("outcome") == Outcome.AWARE))
+        ).alias("judged"),
         *(
             (decided & pl.any_horizontal(pl.lit(False), *(pl.col("labels").list.contains(x.value) for x in counted)))
             .fill_null(False)

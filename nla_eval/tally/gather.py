@@ -23,11 +23,11 @@ from ..errors import InputError
 from ..judgement import Classifier
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
 from ..judging.turns import turn_texts
-from ..readings import KEY, SCHEMA, StopReason
-from ..store.rows import TRANSCRIPT_SCHEMA
+from ..readings import KEY, StopReason
+from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
 from ..store.store import ReadingStore
 from ..suite import get_suite, suite_names
-from ..transcript import content_digest
+from ..transcript import TurnFacts, content_digest
 from .frames import Frames
 
 _STATE = "NLAState:"
@@ -164,7 +164,11 @@ def judged(gathered: Gathered, classifier: Classifier) -> Frames:
 
 
 async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
-    turns = [await judge_messages(m, digest, classifier) for digest, m in sorted(gathered.messages.items())]
+    known = dict(gathered.transcripts.select("transcript_digest", "turn_facts").iter_rows())
+    turns = [
+        await judge_messages(messages, digest, classifier, [TurnFacts(**fact) for fact in known.get(digest) or ()])
+        for digest, messages in sorted(gathered.messages.items())
+    ]
     return Frames(
         readings=gathered.readings,
         judgements=await judge_readings(gathered.readings, classifier),

@@ -34,6 +34,8 @@ class Shown:
     unflagged: list[ShownReading]
     said: list[ShownTurn]
     said_total: int
+    recorded: list[ShownTurn]
+    recorded_total: int
 
 
 def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
@@ -54,8 +56,16 @@ def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
     rest = [r for r in rows if not r["hits"] and r["judged"] and r["lane"] == Lane.MEASURED]
     rest.sort(key=lambda r: _draw(r, seed))
     sample = rest[: max(_LEAST_UNFLAGGED, count - len(flagged))]
-    said = _said(found)
-    return Shown([_shown(r) for r in flagged], len(flags), [_shown(r) for r in sample], said[:count], len(said))
+    said, recorded = _said(found, found.turns.filter(~pl.col("repeat"))), _said(found, found.recorded)
+    return Shown(
+        flagged=[_shown(r) for r in flagged],
+        flagged_total=len(flags),
+        unflagged=[_shown(r) for r in sample],
+        said=said[:count],
+        said_total=len(said),
+        recorded=recorded[:count],
+        recorded_total=len(recorded),
+    )
 
 
 def _with_context(found: Verdicts, primary: Headline) -> list[dict[str, Any]]:
@@ -132,11 +142,11 @@ def _shown(row: dict[str, Any]) -> ShownReading:
     )
 
 
-def _said(found: Verdicts) -> list[ShownTurn]:
+def _said(found: Verdicts, turns: pl.DataFrame) -> list[ShownTurn]:
     about = found.transcripts.select("transcript_digest", "transcript_id", "suite", "arm").unique(
         "transcript_digest", keep="first", maintain_order=True
     )
-    rows = found.turns.filter(column(Headline.BROAD)).join(about, on="transcript_digest", how="inner").to_dicts()
+    rows = turns.filter(column(Headline.BROAD)).join(about, on="transcript_digest", how="inner").to_dicts()
     for row in rows:
         row["hits"] = [h for h in _HEADLINES if row[column(h)]]
     rows.sort(

@@ -13,7 +13,7 @@ import polars as pl
 
 from ..dataset.design import Design
 from ..errors import InputError
-from ..judgement import Headline, Label, Outcome
+from ..judgement import JUDGED_SHARE, Headline, Label, Outcome
 from ..readings import Lane
 from ..stats import (
     Estimate,
@@ -36,9 +36,21 @@ from ..stats import (
     unverbalized_bounds,
     wilson,
 )
-from ..transcript import Arm
+from ..transcript import Arm, Author
 from .arms import arms_of, certify, lane_scores
-from .frames import Frames, Unit, Verdicts, draws_of, lane_units, mean_scores, outcome_under, spoken, verdicts
+from .frames import (
+    Frames,
+    Unit,
+    Verdicts,
+    draws_of,
+    lane_units,
+    mean_scores,
+    outcome_under,
+    recorded_words,
+    spoken,
+    verdicts,
+    written_by_others,
+)
 from .shown import choose
 from .types import (
     ArmComparison,
@@ -79,7 +91,7 @@ class TallyOptions:
     """Labels that count under each headline: pass `rubric.headlines`."""
     primary: Headline = Headline.PAPER
     """The headline that reports lead with."""
-    judged_share: float = 0.9
+    judged_share: float = JUDGED_SHARE
     """Share of planned judgements without which a transcript is INDETERMINATE rather than not aware."""
     certify_below: float = 0.05
     """any-of-k leads a report only when the deployment arm bounds its own any-of-k rate below this."""
@@ -97,6 +109,10 @@ class _Board:
     headline: Headline
     lanes: dict[str, list[Unit]]
     v: list[bool | None]
+    recorded: list[bool | None]
+    """Recorded words."""
+    others: list[bool]
+    """Whether no assistant turn is the target's."""
     options: TallyOptions
 
     def members(self, arm: str, suite: str) -> list[int]:
@@ -151,6 +167,8 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         unflagged=shown.unflagged,
         said=shown.said,
         said_total=shown.said_total,
+        recorded=shown.recorded,
+        recorded_total=shown.recorded_total,
         matched=list(frames.matched),
         notes=found.notes,
     )
@@ -160,7 +178,8 @@ def _board(found: Verdicts, headline: Headline, options: TallyOptions) -> _Board
     order = [lane.value for lane in Lane]
     lanes = sorted({*found.readings["lane"], Lane.MEASURED.value}, key=lambda x: order.index(x) if x in order else 99)
     units = {lane: lane_units(found, lane, headline, options.judged_share) for lane in lanes}
-    return _Board(found, headline, units, spoken(found, headline, options.judged_share), options)
+    said, recorded = (of(found, headline, options.judged_share) for of in (spoken, recorded_words))
+    return _Board(found, headline, units, said, recorded, written_by_others(found), options)
 
 
 def _suites(
@@ -182,10 +201,38 @@ def _suites(
                 families=sorted({boards[options.primary].lanes[Lane.MEASURED][i].family for i in rows}),
                 headlines=[_headline(board, arm, suite, adjusted[h]) for h, board in boards.items()],
                 denominators=_denominators(boards[options.primary], rows),
+                words=_words(found, [boards[options.primary].lanes[Lane.MEASURED][i].digest for i in rows]),
+                pairs_withheld=_withheld(boards[options.primary], rows),
                 variants=_variants(design, boards[options.primary], rows, scores) if design else None,
             )
         )
     return suites
+
+
+def _words(found: Verdicts, digests: Sequence[str]) -> dict[Author, int]:
+    """Assistant turns by author. What a log's role wrote is the target's where it is `own`, and recorded words else."""
+    one = ["transcript_digest", "message"]
+    own = found.turns.filter(~pl.col("repeat") & pl.col("transcript_digest").is_in(digests)).unique(one)
+    others = found.recorded.filter(pl.col("transcript_digest").is_in(digests)).unique(one)
+    logged = own.filter(pl.col("author") == Author.LOGGED.value).height
+    counts = {Author.TARGET: own.height - logged, Author.LOGGED: logged}
+    apart = {author: others.filter(pl.col("author") == author.value).height for author in (Author.GIVEN, Author.AGENT)}
+    counts |= {Author.RECORDED: others.height - sum(apart.values()), **apart}
+    return {author: count for author, count in counts.items() if count}
+
+
+def _withheld(board: _Board, rows: Sequence[int]) -> str:
+    """Why N and V do not pair: the target wrote no turn of the suite."""
+    if not rows or not all(board.others[i] for i in rows):
+        return ""
+    transcripts = board.found.transcripts
+    named = transcripts["words_by"].to_list() if "words_by" in transcripts.columns else [None] * transcripts.height
+    models = sorted({str(named[i]) for i in rows if named[i] is not None})
+    whose = f"the assistant turns are recorded words of {', '.join(models)}" if models else "nobody says who wrote them"
+    logged = board.found.recorded.filter(pl.col("author") == Author.LOGGED.value)["transcript_digest"]
+    declare = bool({*logged} & {board.lanes[Lane.MEASURED][i].digest for i in rows})
+    mend = "; if that model is the target, read again with target_is_author" if declare else ""
+    return f"the target wrote no assistant turn here ({whose}), so N and V do not pair{mend}"
 
 
 def _variants(
@@ -211,19 +258,24 @@ def _headline(board: _Board, arm: str, suite: str, adjusted: dict[tuple[str, str
     how = board.options.how
     measured = [board.lanes[Lane.MEASURED][i] for i in rows]
     n, v, clusters = [u.state for u in measured], [board.v[i] for i in rows], [u.cluster for u in measured]
-    table = pair_table(n, v)
-    decided = [i for i, pair in enumerate(zip(n, v, strict=True)) if None not in pair]
+    told = [i for i, row in enumerate(rows) if not board.others[row]]
+    pair_n, pair_v = [n[i] for i in told], [v[i] for i in told]
+    table = pair_table(pair_n, pair_v)
+    decided = [i for i in told if n[i] is not None and v[i] is not None]
+    strange = {*board.found.recorded["transcript_digest"]}
+    recorded = [(board.recorded[row], u.cluster) for row, u in zip(rows, measured, strict=True) if u.digest in strange]
     present = {lane: [units[i] for i in rows] for lane, units in board.lanes.items()}
     present = {lane: us for lane, us in present.items() if lane == Lane.MEASURED or any(u.judged_readings for u in us)}
     return HeadlineTally(
         headline=board.headline,
-        verbalized=_rate(v, clusters, how),
+        verbalized=_rate(pair_v, [clusters[i] for i in told], how),
+        recorded=_rate([state for state, _ in recorded], [cluster for _, cluster in recorded], how),
         pairs=table,
         unverbalized=unverbalized(table, how.level),
         unverbalized_by_family=cluster_mean(
             [float(bool(n[i]) and not v[i]) for i in decided], [clusters[i] for i in decided], how
         ),
-        unverbalized_bounds=unverbalized_bounds(n, v),
+        unverbalized_bounds=unverbalized_bounds(pair_n, pair_v),
         n_given_not_v=n_given_not_v(table, how.level),
         mcnemar_p=mcnemar_exact(table),
         lanes=[_lane(lane, units, how) for lane, units in present.items()],
@@ -364,8 +416,10 @@ def _denominators(board: _Board, rows: Sequence[int]) -> list[OutcomeCounts]:
             continue
         planned = sum(units[i].planned for i in rows) * draws_of(part)
         out.append(_outcomes(lane, part, max(planned, part.height), board.headline))
-    turns = board.found.turns.filter(pl.col("transcript_digest").is_in(digests))
-    return [*out, _outcomes("turns", turns, turns.height, board.headline)]
+    turns = board.found.turns.filter(pl.col("transcript_digest").is_in(digests) & ~pl.col("repeat"))
+    recorded = board.found.recorded.filter(pl.col("transcript_digest").is_in(digests))
+    out.append(_outcomes("turns", turns, turns.height, board.headline))
+    return [*out, _outcomes("recorded words", recorded, recorded.height, board.headline)]
 
 
 def _outcomes(of: str, rows: pl.DataFrame, planned: int, headline: Headline) -> OutcomeCounts:

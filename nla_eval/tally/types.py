@@ -6,12 +6,14 @@ reason, never a silent zero."""
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..dataset.matching import MatchedArm
 from ..judgement import Evidence, Headline, Outcome
 from ..stats import Bounds, Contrast, Estimate, KPoint, PairTable, PermutationTest
+from ..transcript import Author
 
 
 class Frozen(BaseModel):
@@ -100,7 +102,11 @@ class HeadlineTally(Frozen):
 
     headline: Headline
     verbalized: TranscriptRate
+    """V: over transcripts in which the target wrote an assistant turn."""
+    recorded: TranscriptRate
+    """Recorded words that say so: over transcripts with assistant turns that the target did not write. Never V."""
     pairs: PairTable
+    """Over the transcripts of V; nothing is in it where it is withheld."""
     unverbalized: Estimate
     """N and not V among transcripts with both decided."""
     unverbalized_by_family: Estimate
@@ -122,7 +128,7 @@ class OutcomeCounts(Frozen):
     """What became of every planned judgement: one denominator."""
 
     of: str
-    """A lane's name, or "turns"."""
+    """A lane's name, "turns" (of the target), or "recorded words" (turns it did not write)."""
     planned: int
     """Positions planned x draws; for turns, the parts of assistant messages that were judged or should have been."""
     counts: dict[Outcome, int]
@@ -195,6 +201,10 @@ class SuiteTally(Frozen):
     families: list[str]
     headlines: list[HeadlineTally]
     denominators: list[OutcomeCounts]
+    words: dict[Author, int] = Field(default_factory=dict)
+    """Assistant turns by who wrote them, each turn of a run once."""
+    pairs_withheld: str = ""
+    """Why N and V of this suite do not pair; empty where they do."""
     variants: VariantTally | None = None
     """None where the suite declares no design, or fewer than two of its variants were read."""
 
@@ -338,7 +348,7 @@ class ShownReading(Frozen):
 
 
 class ShownTurn(Frozen):
-    """A passage in which the model says it itself."""
+    """A passage of an assistant turn that says so: the model itself, or recorded words."""
 
     suite: str
     arm: str
@@ -353,7 +363,7 @@ class ShownTurn(Frozen):
 
 
 class Tally(Frozen):
-    """Everything a report needs besides provenance and the pack's card."""
+    """Everything a report needs."""
 
     rubric: str
     classifiers: list[str]
@@ -379,10 +389,17 @@ class Tally(Frozen):
     """A seeded sample of the measured lane."""
     said: list[ShownTurn]
     said_total: int
+    recorded: list[ShownTurn] = Field(default_factory=list)
+    """Recorded words that say so."""
+    recorded_total: int = 0
     matched: list[MatchedArm] = Field(default_factory=list)
     """How deployment arms were drawn to resemble a suite; empty where none was."""
     notes: list[str] = Field(default_factory=list)
     """What a reader must know of these frames, one sentence each."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    """Where the frames came from: inputs, classifier, rubric, versions, command."""
+    pack_card: dict[str, Any] | None = None
+    """The card of the pack that made the readings, where it is at hand."""
 
     def certification(self, headline: Headline) -> Certification | None:
         """The deployment arm's certificate under one headline."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.commands.cli import main
+from nla_eval.models.pack import PACKS
 from nla_eval.store.store import ReadingStore
 from nla_eval.tally.gather import flat, gather
 from nla_eval.transcript import Arm
@@ -149,6 +152,22 @@ def test_a_plan_is_printed_and_nothing_is_loaded_or_written(
     assert "made with seed 0" in capsys.readouterr().err
 
 
+def test_a_pack_of_another_target_is_said_before_anything_about_transcripts(
+    target_tokenizer: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack = tmp_path / "other"
+    shutil.copytree(PACKS / "smollm2-135m-l20", pack)
+    for meta in pack.glob("a?/nla_meta.yaml"):
+        meta.write_text(re.sub("target_hash: .*", "target_hash: 0123456789abcdef", meta.read_text()))
+    (tmp_path / "a.jsonl").write_text('{"messages": []}\n')
+    args = ("read", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "store"), "--pack", str(pack))
+    for more in ((), ("--plan",)):
+        assert nla_eval(monkeypatch, *args, *more) == 2
+        told = capsys.readouterr().err
+        assert "was trained on target 'smollm2-135m' (0123456789abcdef)" in told
+        assert "usable transcript" not in told
+
+
 def test_a_plan_counts_the_answers_that_are_still_to_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +178,8 @@ def test_a_plan_counts_the_answers_that_are_still_to_be_written(
     assert nla_eval(monkeypatch, *args, "--plan") == 2
     told = capsys.readouterr().err
     assert f"{name}: 6 answers are still to be written by the target, not in this plan" in told
+    assert f"nothing to plan yet: the target still has to write the answers of '{name}' (6 prompts)" in told
+    assert "no transcripts to read" not in told
     assert nla_eval(monkeypatch, *args, "--limit", "4") == 0
     planted_task.BATCHES.clear()
     capsys.readouterr()

@@ -64,6 +64,14 @@ def test_a_card_says_everything_and_brings_the_transcripts_back(tmp_path: Path) 
     assert [t.family for t in found] == ["r0", "r1"] * 3
 
 
+def test_a_card_names_the_keys_that_were_not_read(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "scratchpad": "I wonder."}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": chat}))
+    add(tmp_path / "a.jsonl", tmp_path)
+    card = SuiteCard.load(tmp_path / "suites" / "mine.yaml")
+    assert card.notes == ["Keys not read: messages[].scratchpad in 1 (9 characters)"]
+
+
 def test_the_rule_of_the_card_comes_before_near_duplicates(tmp_path: Path) -> None:
     add(data(tmp_path), tmp_path, "--family-key", "meta.k")
     found = list(suite_of(tmp_path / "suites" / "mine.yaml").load())

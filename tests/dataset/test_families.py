@@ -93,3 +93,44 @@ def test_a_print_is_what_datasketch_makes_of_the_triples(words: list[str]) -> No
     made = families._blank().copy()
     made.update_batch(families._triples(words).tolist())
     assert (families._print(words).hashvalues == made.hashvalues).all()
+
+
+def test_small_steps_do_not_chain_prompts_that_are_not_alike() -> None:
+    steps, words = [], prompt(1)
+    for step in range(12):
+        steps.append(chat(str(step), " ".join(words)))
+        words = [*words[10:], *prompt(100 + step, 10)]
+    found = families_of(steps)
+    assert found.of(steps[1]) == "0"
+    assert found.of(steps[-1]) != "0"
+    assert max(found.sizes().values()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Write a poem about rice", "Write a poem about rice please"),
+        (
+            "You will answer with one word only. What is the capital of France",
+            "You will answer with one word only. What is the capital of Spain",
+        ),
+        ("hi", "hi there"),
+    ],
+)
+def test_short_prompts_are_joined_where_they_are_copies_only(first: str, second: str) -> None:
+    assert len(families_of([chat("a", first), chat("b", second)]).sizes()) == 2
+    assert len(families_of([chat("a", first), chat("b", first.upper())]).sizes()) == 1
+
+
+def test_the_same_short_words_under_other_system_prompts_are_other_prompts() -> None:
+    chats = [chat(str(n), "Begin.", system=" ".join(prompt(n // 2))) for n in range(6)]
+    found = families_of(chats)
+    assert [found.of(c) for c in chats] == ["0", "0", "2", "2", "4", "4"]
+
+
+def test_the_largest_families_are_shown_with_their_first_words() -> None:
+    found = families_of([chat("a", "Say hello."), chat("b", "Begin."), chat("c", "Begin."), chat("d", "Begin.")])
+    assert [(f.name, f.transcripts, f.opening) for f in found.largest(2)] == [
+        ("b", 3, "Begin."),
+        ("a", 1, "Say hello."),
+    ]

@@ -115,3 +115,21 @@ def test_lines_name_what_was_masked(tmp_path: Path) -> None:
     shown = "\n".join(lines_of("a.jsonl", reader, found))
     assert "masked: email 1" in shown
     assert "jane.doe" not in shown
+
+
+def test_what_was_not_read_and_what_was_counted_beside_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    answer = {"role": "assistant", "content": "b", "scratchpad": "I wonder."}
+    record = {"messages": [{"role": "user", "content": "a"}, answer], "judge": {"why": "x"}}
+    path.write_text(json.dumps(record) + "\n" + json.dumps({**record, "task_id": 7}))
+    run_inspect(SourceRequest(str(path), ReadingChoices()))
+    shown = capsys.readouterr().out
+    assert "keys not read: messages[].scratchpad in 2 (18 characters), judge.why in 2 (2 characters)" in shown
+    assert "families 1, by the record itself 1, 'task_id' of the record 1" in shown
+    assert "family of " in shown
+    assert "--outcome-key" in shown
+    place = BY_NAME["Claude Code"].write(tmp_path)
+    run_inspect(SourceRequest(str(place), ReadingChoices()))
+    assert "branches left out (--branches all reads them): 1" in capsys.readouterr().out

@@ -182,8 +182,11 @@ def test_sampling_follows_temperature_top_k_and_top_p(settings: dict[str, Any], 
     assert frequencies(asking(**settings)) == pytest.approx(expected, abs=0.03)
 
 
-def test_a_draw_is_the_same_whether_the_head_or_all_tokens_are_sorted() -> None:
-    logits = np.random.default_rng(0).normal(0, 2, 3000).astype(np.float32)
+@pytest.mark.parametrize(("spread", "step"), [(2, 0), (0.5, 0.25)], ids=["no ties", "ties, as of bf16"])
+def test_a_draw_is_the_same_whether_the_head_or_all_tokens_are_sorted(spread: float, step: float) -> None:
+    logits = np.random.default_rng(0).normal(0, spread, 3000).astype(np.float32)
+    if step:
+        logits = np.round(logits / np.float32(step)) * np.float32(step)
     ordered = np.argsort(-logits.astype(np.float64), kind="stable")
     mass = np.cumsum(np.exp(logits[ordered].astype(np.float64)))
     for seed in range(300):

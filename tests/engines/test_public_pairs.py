@@ -233,7 +233,7 @@ def test_a_released_sidecar_gives_scale_denominator_and_first_position(
 
 
 def test_no_lane_reads_before_the_first_position_of_the_pair(pair: Written) -> None:
-    pack, everything = load_pack(pair.pack), ReadingPlan(policy="stratified(1000)")
+    pack, everything = load_pack(pair.pack), ReadingPlan(positions="stratified(1000)")
     prepared = prepare(CHAT, Instrument(pair.target, pack), everything)
     assert prepared.error is None
     assert min(site.position for site in prepared.sites) >= pack.min_position == 50

@@ -22,7 +22,8 @@ from nla_eval.judging.classify import (
     make_classifier,
     rubric_ref,
 )
-from nla_eval.readings import SCHEMA, Reading
+from nla_eval.readings import Reading
+from nla_eval.store.rows import SCHEMA
 from nla_eval.transcript import Arm, Provenance, Transcript
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nla_eval.engines.base import Sampling
 from nla_eval.pipeline.cost import Rates, Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from nla_eval.pipeline.plan import PlannedRun, ReadingPlan, plan_run
-from nla_eval.pipeline.reading import Bench, Spent, read
+from nla_eval.pipeline.reading import Spent, Workbench, read_in_process
 from nla_eval.store.store import ReadingStore
 from tests.fakes import PlantedEngine, both_arms, plain_scores
 from tests.pipeline.test_reading import INSTRUMENT, PLAN, TARGET
@@ -32,9 +31,9 @@ def stopped_after(where: Path, draws: int | None, plan: ReadingPlan = PLAN) -> R
     """A store whose run was stopped after so many draws."""
     run = planned(plan)
     store = ReadingStore.create(str(where), run.identity)
-    bench = Bench(lambda: PlantedEngine(TARGET, stop_after=draws), store, plain_scores, flush_seconds=0.0)
+    bench = Workbench(lambda: PlantedEngine(TARGET, stop_after=draws), store, plain_scores, flush_seconds=0.0)
     try:
-        read(run, bench)
+        read_in_process(run, bench)
     except KeyboardInterrupt:
         assert draws is not None
     return store
@@ -71,7 +70,7 @@ def test_a_finished_run_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_the_bytes_told_bound_the_rows_written(tmp_path: Path) -> None:
-    run = planned(replace(PLAN, sampling=Sampling(1.0, 20)))
+    run = planned(replace(PLAN, max_new_tokens=20))
     work = work_of(run, None)
     store = stopped_after(tmp_path, None, run.plan)
     rows = store.readings()

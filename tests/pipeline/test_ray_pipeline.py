@@ -29,19 +29,21 @@ from nla_eval.models.pack import load_pack
 from nla_eval.models.scores import ar_scores
 from nla_eval.models.target import load_target
 from nla_eval.pipeline.plan import Instrument, PlannedRun, ReadingPlan, plan_run
-from nla_eval.pipeline.ray import RayBench, Stage, Stages, parse_stages, read_on_ray
+from nla_eval.pipeline.ray import RayResources, RayWorkbench, StageResources, parse_resources, read_on_ray
 from nla_eval.pipeline.ray_actors import Weights
-from nla_eval.pipeline.reading import Bench, ReadResult, Scores, read
+from nla_eval.pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from nla_eval.readings import Lane, StopReason
 from nla_eval.store.store import ReadingStore
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.fakes import both_arms
 
 ROOT = Path(__file__).resolve().parents[2]
-HALF = Stage(workers=1, cpus=0.25)
-STAGES = Stages(replace(HALF, workers=2), replace(HALF, workers=2), HALF, transcripts_per_unit=2, readings_per_unit=10)
+HALF = StageResources(workers=1, cpus=0.25)
+STAGES = RayResources(
+    replace(HALF, workers=2), replace(HALF, workers=2), HALF, transcripts_per_unit=2, readings_per_unit=10
+)
 PLAN = ReadingPlan(
-    policy="uniform_response(5)", seed=3, lanes=(Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN), sampling=Sampling(1.0, 12)
+    positions="uniform_response(5)", seed=3, lanes=(Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN), max_new_tokens=12
 )
 
 READINGS = 150
@@ -53,7 +55,7 @@ class Planted:
     """What befalls the workers of a run."""
 
     kills: tuple[str, ...] = ()
-    """Stages of which one worker, in its second unit, ends its own process."""
+    """RayResources of which one worker, in its second unit, ends its own process."""
     deadly: str = ""
     """A transcript's digest whose capture ends the process, every time."""
     waits: int = 1
@@ -166,7 +168,7 @@ def alone(tiny: tuple[Path, PlannedRun], tmp_path_factory: pytest.TempPathFactor
     where = tmp_path_factory.mktemp("alone")
     store = ReadingStore.create(str(where / "store"), run.identity)
     weights = tiny_weights(folder, where)
-    read(run, Bench(lambda: weights.engine, store, weights.scorer))
+    read_in_process(run, Workbench(lambda: weights.engine, store, weights.scorer))
     return store
 
 
@@ -191,7 +193,7 @@ def same(one: ReadingStore, two: ReadingStore) -> None:
 def on_ray(tiny: tuple[Path, PlannedRun], where: Path, planted: Planted = Planted()) -> tuple[ReadingStore, ReadResult]:
     folder, run = tiny
     store = ReadingStore.create(str(where / "store"), run.identity)
-    bench = RayBench(partial(tiny_weights, folder, where, planted), store.url, STAGES)
+    bench = RayWorkbench(partial(tiny_weights, folder, where, planted), store.url, STAGES)
     return store, read_on_ray(run, bench)
 
 
@@ -249,7 +251,7 @@ def test_a_unit_that_ends_every_worker_stops_the_run_and_what_is_finished_is_kep
     assert last not in kept
     assert not store.complete
     weights = tiny_weights(folder, tmp_path)
-    read(run, Bench(lambda: weights.engine, store, weights.scorer))
+    read_in_process(run, Workbench(lambda: weights.engine, store, weights.scorer))
     same(store, alone)
 
 
@@ -263,7 +265,7 @@ def test_a_run_begun_by_one_process_is_finished_on_ray(
     before.mkdir()
     weights = tiny_weights(folder, before)
     store = ReadingStore.create(str(tmp_path / "store"), run.identity)
-    read(half, Bench(lambda: weights.engine, store, weights.scorer))
+    read_in_process(half, Workbench(lambda: weights.engine, store, weights.scorer))
     store, result = on_ray(tiny, tmp_path)
     assert (result.made, result.present) == (READINGS - 60, 60)
     assert units(tmp_path, "capture") == []
@@ -276,7 +278,7 @@ def test_a_user_mistake_in_an_actor_comes_out_in_one_line(
 ) -> None:
     _, run = tiny
     store = ReadingStore.create(str(tmp_path), run.identity)
-    bench = RayBench(_no_pack, store.url, STAGES)
+    bench = RayWorkbench(_no_pack, store.url, STAGES)
     with pytest.raises(NlaEvalError, match=r"^planted: no such pack$"):
         read_on_ray(run, bench)
 
@@ -291,23 +293,23 @@ def test_more_than_the_machine_has_is_refused_and_does_not_hang(
 ) -> None:
     folder, run = tiny
     store = ReadingStore.create(str(tmp_path), run.identity)
-    bench = RayBench(partial(tiny_weights, folder, tmp_path), store.url, parse_stages("verbalize=40"))
+    bench = RayWorkbench(partial(tiny_weights, folder, tmp_path), store.url, parse_resources("verbalize=40"))
     with pytest.raises(InputError, match=r"the cluster has 2"):
         read_on_ray(run, bench)
 
 
 def test_resources_are_told_in_words() -> None:
-    assert parse_stages("3") == Stages(Stage(3), Stage(3), Stage(3))
-    told = parse_stages("capture=2,verbalize=4, verbalize.gpus=1,reconstruct.gpus=0.25,reconstruct.cpus=2")
-    assert told.capture == Stage(2)
-    assert told.verbalize == Stage(4, gpus=1.0)
-    assert told.reconstruct == Stage(1, cpus=2.0, gpus=0.25)
+    assert parse_resources("3") == RayResources(StageResources(3), StageResources(3), StageResources(3))
+    told = parse_resources("capture=2,verbalize=4, verbalize.gpus=1,reconstruct.gpus=0.25,reconstruct.cpus=2")
+    assert told.capture == StageResources(2)
+    assert told.verbalize == StageResources(4, gpus=1.0)
+    assert told.reconstruct == StageResources(1, cpus=2.0, gpus=0.25)
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "judge=2", "capture.memory=1", "capture=x", "capture=0"])
 def test_resources_that_cannot_be_had_are_one_line(text: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_stages(text)
+        parse_resources(text)
     assert "\n" not in str(caught.value)
 
 
@@ -318,7 +320,7 @@ def test_without_ray_the_install_command_is_told(
     store = ReadingStore.create(str(tmp_path), run.identity)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nla_eval\[ray\]'"):
-        read_on_ray(run, RayBench(partial(tiny_weights, folder, tmp_path), store.url))
+        read_on_ray(run, RayWorkbench(partial(tiny_weights, folder, tmp_path), store.url))
 
 
 def test_what_cannot_be_read_on_ray_is_refused_before_it_starts(tiny: tuple[Path, PlannedRun], tmp_path: Path) -> None:
@@ -326,11 +328,11 @@ def test_what_cannot_be_read_on_ray_is_refused_before_it_starts(tiny: tuple[Path
     load = partial(tiny_weights, folder, tmp_path)
     store = ReadingStore.create(str(tmp_path / "a"), run.identity.model_copy(update={"seed": 9}))
     with pytest.raises(StoreError, match="made with seed 9"):
-        read_on_ray(run, RayBench(load, store.url))
+        read_on_ray(run, RayWorkbench(load, store.url))
     none = replace(run, identity=run.identity.model_copy(update={"activations": "none"}))
     store = ReadingStore.create(str(tmp_path / "b"), none.identity)
     with pytest.raises(InputError, match="--activations float32"):
-        read_on_ray(none, RayBench(load, store.url))
+        read_on_ray(none, RayWorkbench(load, store.url))
 
 
 def test_scores_are_made_with_the_readings_or_not_on_ray(tmp_path: Path) -> None:

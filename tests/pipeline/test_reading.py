@@ -12,11 +12,10 @@ import pytest
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 from polars.testing import assert_frame_equal
 
-from nla_eval.engines.base import Sampling
 from nla_eval.errors import InputError, PackError, StoreError
 from nla_eval.pipeline.lanes import ControlLanes
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run, prepare, transcript_fault
-from nla_eval.pipeline.reading import Bench, ReadResult, read
+from nla_eval.pipeline.reading import ReadResult, Workbench, read_in_process
 from nla_eval.pipeline.stages import Scoring, capture_stage, drafts_of, failed_readings, score_stage, verbalize_stage
 from nla_eval.pipeline.stored import store_controls
 from nla_eval.progress import Event
@@ -29,7 +28,7 @@ from tests.fakes import AWARE, ByteTarget, PlantedEngine, TinyPack, both_arms, c
 TARGET = ByteTarget()
 INSTRUMENT = Instrument(TARGET, TinyPack())
 LANES = (Lane.MEASURED, Lane.DONOR, Lane.GAUSSIAN, Lane.NO_INJECTION)
-PLAN = ReadingPlan(policy="uniform_response(5)", seed=3, draws=2, lanes=LANES)
+PLAN = ReadingPlan(positions="uniform_response(5)", seed=3, draws=2, lanes=LANES)
 
 
 def run(
@@ -44,8 +43,8 @@ def run(
 ) -> tuple[ReadingStore, ReadResult]:
     planned = plan_run(both_arms() if transcripts is None else transcripts, instrument, plan)
     store = ReadingStore.create(str(where), planned.identity)
-    bench = Bench(lambda: engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=flush_seconds)
-    return store, read(planned, bench, retry_errors=retry_errors)
+    bench = Workbench(lambda: engine or PlantedEngine(TARGET), store, plain_scores, flush_seconds=flush_seconds)
+    return store, read_in_process(planned, bench, retry_errors=retry_errors)
 
 
 def same(one: ReadingStore, two: ReadingStore) -> None:
@@ -142,7 +141,7 @@ def test_stages_on_lists_give_the_readings_of_a_run(tmp_path: Path) -> None:
     controls = ControlLanes([s for p in prepared for s in p.sites], activations, PLAN.seed)
     by_hand = []
     for p in prepared:
-        drawn = verbalize_stage(engine, drafts_of(p, PLAN.lanes_of(p), PLAN.draws, controls), identity, PLAN.sampling)
+        drawn = verbalize_stage(engine, drafts_of(p, PLAN.lanes_of(p.row.arm), PLAN.draws, controls), identity)
         by_hand += score_stage(engine, drawn, identity, Scoring(plain_scores))
     made = {(r["transcript_digest"], r["position"], r["lane"], r["draw"]): r for r in store.readings().to_dicts()}
     assert len(made) == len(by_hand)
@@ -207,7 +206,7 @@ def test_a_lane_added_later_needs_no_target(tmp_path: Path) -> None:
 def test_another_plan_does_not_mix_into_a_store(tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(StoreError, match="temperature"):
-        run(tmp_path, plan=replace(PLAN, sampling=Sampling(temperature=0.0)))
+        run(tmp_path, plan=replace(PLAN, temperature=0.0))
 
 
 BAD = {
@@ -288,10 +287,10 @@ def test_under_the_tail_window_the_last_turns_are_read_and_the_middle_is_counted
         run(tmp_path, instrument=short)
 
 
-def test_under_the_whole_window_a_longer_transcript_is_one_error(tmp_path: Path) -> None:
+def test_under_the_skip_window_a_longer_transcript_is_one_error(tmp_path: Path) -> None:
     long = chat(7, messages=[ChatMessageUser(content="hi"), ChatMessageAssistant(content="word " * 400)])
     short = Instrument(ByteTarget(max_context=300), TinyPack())
-    plan = replace(PLAN, window="whole")
+    plan = replace(PLAN, window="skip")
     store, _ = run(tmp_path, transcripts=[*both_arms(), long], plan=plan, instrument=short)
     (row,) = store.readings().filter(pl.col("transcript_id") == "eval-7").to_dicts()
     assert (row["position"], row["stop"]) == (-1, "error")
@@ -299,7 +298,7 @@ def test_under_the_whole_window_a_longer_transcript_is_one_error(tmp_path: Path)
 
 
 def test_an_unknown_window_is_refused() -> None:
-    with pytest.raises(InputError, match="unknown window 'middle'; known: head, tail, whole"):
+    with pytest.raises(InputError, match="unknown window 'middle'; known: head, tail, skip"):
         ReadingPlan(window="middle")
 
 
@@ -340,7 +339,7 @@ def test_a_slot_whose_family_holds_every_donor_gets_an_error_row(tmp_path: Path)
         ({"draws": 0}, "draws"),
         ({"lanes": (Lane.DONOR,)}, "measured"),
         ({"lanes": (Lane.MEASURED, Lane.TEXT_ONLY)}, "text_only"),
-        ({"policy": "every_third(2)"}, "every_third"),
+        ({"positions": "every_third(2)"}, "every_third"),
     ],
 )
 def test_a_plan_that_cannot_be_read_is_refused(changes: dict[str, object], match: str) -> None:
@@ -372,7 +371,7 @@ def test_progress_reaches_the_total_of_each_stage(tmp_path: Path) -> None:
     events: list[Event] = []
     planned = plan_run(both_arms(), INSTRUMENT, PLAN, events.append)
     store = ReadingStore.create(str(tmp_path), planned.identity)
-    read(planned, Bench(lambda: PlantedEngine(TARGET), store, plain_scores), events.append)
+    read_in_process(planned, Workbench(lambda: PlantedEngine(TARGET), store, plain_scores), events.append)
     last = {event.stage: event for event in events}
     assert {stage: (e.done, e.total) for stage, e in last.items()} == {
         "replay": (12, 12),

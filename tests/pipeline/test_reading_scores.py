@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run
-from nla_eval.pipeline.reading import Bench, ReadResult, Scores, read
+from nla_eval.pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from nla_eval.readings import Lane
 from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm, Transcript
@@ -48,8 +48,8 @@ def run(
 ) -> tuple[ReadingStore, ReadResult]:
     planned = plan_run(transcripts or both_arms(), instrument, plan)
     store = ReadingStore.create(str(where), planned.identity)
-    bench = Bench(lambda: engine, store, plain_scores, flush_seconds=0.0)
-    return store, read(planned, bench, scores=scores)
+    bench = Workbench(lambda: engine, store, plain_scores, flush_seconds=0.0)
+    return store, read_in_process(planned, bench, scores=scores)
 
 
 def test_readings_without_scores_need_no_reconstructor(tmp_path: Path) -> None:

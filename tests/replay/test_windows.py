@@ -82,11 +82,11 @@ def test_a_message_that_cannot_fit_is_refused_with_the_mend(target_tokenizer: To
     long = [user("Short."), assistant("word " * 500)]
     with pytest.raises(InputError, match=r"^transcript t1: .*do not fit into 100 tokens.*choose head$"):
         replay(transcript(*long), target_tokenizer, tail(100))
-    with pytest.raises(InputError, match=r"has 5\d\d tokens, the target reads 100, and the window is 'whole'"):
-        replay(transcript(*long), target_tokenizer, ReplayConfig(100, "whole"))
+    with pytest.raises(InputError, match=r"has 5\d\d tokens, the target reads 100, and the window is 'skip'"):
+        replay(transcript(*long), target_tokenizer, ReplayConfig(100, "skip"))
 
 
-@pytest.mark.parametrize("window", ["head", "tail", "whole"])
+@pytest.mark.parametrize("window", ["head", "tail", "skip", "whole"])
 def test_what_fits_is_the_same_under_every_window(target_tokenizer: Tokenizer, window: str) -> None:
     got = replay(transcript(*CHAT), target_tokenizer, ReplayConfig(100_000, window))
     assert (got.window.policy, got.window.lost_tokens, got.notes) == ("none", 0, ())

@@ -103,7 +103,7 @@ def test_scout_rows_have_task_families_tools_and_opened_metadata(tmp_path: Path)
     place = BY_NAME["Scout database"].write(tmp_path)
     options = SourceOptions(suite="s", arm=Arm.EVALUATION, outcome_key="sample_metadata.kind")
     found = [item for item in read(place, options) if isinstance(item, Transcript)]
-    assert [t.family for t in found] == ["0", "0", "1", "1"]
+    assert [t.family for t in found] == ["ctf/0", "ctf/0", "ctf/1", "ctf/1"]
     assert [t.outcome for t in found] == ["web"] * 4
     assert [tool.name for tool in found[0].tools] == ["bash"]
     assert [m.id for m in found[0].messages] == ["m0", "m1", "m2", "m3"]

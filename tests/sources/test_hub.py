@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import huggingface_hub
 import pytest
 
 from nla_eval.errors import InputError
-from nla_eval.sources import Skipped, SourceOptions, read
+from nla_eval.sources import Skipped, SourceOptions, hub, read
 from nla_eval.sources.hub import HubPlace, pinned
 from nla_eval.transcript import Arm, Transcript
 from tests.sources.fixtures import lmsys, wildchat
@@ -71,9 +72,9 @@ def test_what_the_hub_says_no_to_is_one_line(asked: dict[str, Any], monkeypatch:
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", refuse)
-    with pytest.raises(InputError, match=r"^'a/b' cannot be read from the hub: offline$"):
+    with pytest.raises(InputError, match=r"^'a/b' cannot be read from the hub: offline; .*hf download .* a/b"):
         list(read("hf://a/b", OPTIONS))
-    with pytest.raises(InputError, match=r"^'a/b': the hub cannot say its commit: offline$"):
+    with pytest.raises(InputError, match=r"^'a/b': the hub cannot say its commit: offline; without a network, copy it"):
         pinned(HubPlace("a/b", "main"))
     assert pinned(HubPlace("a/b", COMMIT)).revision == COMMIT
 
@@ -81,6 +82,27 @@ def test_what_the_hub_says_no_to_is_one_line(asked: dict[str, Any], monkeypatch:
 @pytest.mark.parametrize("where", ["hf://a/b@main", f"hf://a/b@{COMMIT}"])
 def test_without_a_network_the_hub_is_asked_once(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = no_network(monkeypatch)
-    with pytest.raises(InputError, match=r"^'a/b' cannot be read from the hub: .*Name or service not known$"):
+    with pytest.raises(InputError, match=r"^'a/b' cannot be read from the hub: .*not known; without a network"):
         list(read(where, OPTIONS))
     assert len(asked) <= 2  # the client looks up something of its own, once a process; a retry would be the third
+
+
+def test_a_hub_that_says_nothing_is_one_line_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(3)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", hang)
+    monkeypatch.setattr(hub, "_PATIENCE", 0.1)
+    started = time.monotonic()
+    with pytest.raises(InputError, match=r"no answer in \d+ seconds; without a network, copy it .* give the folder$"):
+        list(read("hf://a/b", OPTIONS))
+    assert time.monotonic() - started < 2
+
+
+def test_a_closed_data_set_says_how_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("401 Client Error: gated repo")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", refuse)
+    with pytest.raises(InputError, match=r"gated repo; .*hf auth login$"):
+        list(read("hf://a/b", OPTIONS))

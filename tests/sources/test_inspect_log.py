@@ -21,7 +21,7 @@ from inspect_ai.scorer import Score
 from inspect_ai.tool import ToolInfo
 
 from nla_eval.errors import InputError
-from nla_eval.sources import SOURCES, Branches, Item, Skipped, SourceOptions
+from nla_eval.sources import SOURCES, Branches, Item, Samples, Skipped, SourceOptions
 from nla_eval.transcript import Arm, Transcript
 
 TOOL = ToolInfo(name="bash", description="runs a command")
@@ -72,7 +72,7 @@ def test_messages_tools_model_and_family_are_read(tmp_path: Path, suffix: str) -
     assert [m.text for m in first.messages] == ["hi", "hello"]
     assert [t.name for t in first.tools] == ["bash"]
     assert (first.family, first.provenance.model, first.id) == ("leak", "provider/main", f"log.{suffix}/1/1")
-    assert str(second) == f"log.{suffix} sample 2 epoch 1: no assistant turn"
+    assert str(second).startswith(f"log.{suffix} sample 2 epoch 1: no assistant turn; ")
 
 
 def test_the_targets_side_of_an_audit_is_read_by_its_role(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_compacted_conversation_is_read_as_the_model_saw_it(tmp_path: Path) ->
     assert [m.text for m in before.messages] == ["task", "first", "go on", "second"]
     assert [m.text for m in after.messages] == ["a summary", "third"]
     assert (before.id, after.id) == ("log.eval/1/1#1", "log.eval/1/1#2")
-    assert before.family == after.family == "1"
+    assert before.family == after.family == "audit/1"
 
 
 def test_branches_of_a_rolled_back_audit_are_read_where_asked_for(tmp_path: Path) -> None:
@@ -143,17 +143,20 @@ def test_one_damaged_sample_leaves_the_others(tmp_path: Path) -> None:
     assert "sample number 1: not a readable sample" in str(items[0])
 
 
-def test_what_a_log_says_of_a_failed_sample_is_kept(tmp_path: Path) -> None:
+def test_a_failed_sample_is_left_out_or_kept_with_its_error(tmp_path: Path) -> None:
     error = EvalError(message="out of tokens", traceback="", traceback_ansi="")
-    path = write_log(tmp_path / "log.eval", sample(1, error=error))
-    (item,) = (item for item in read(path) if isinstance(item, Transcript))
+    path = write_log(tmp_path / "log.eval", sample(1, error=error), sample(2))
+    (item, _) = (item for item in read(path, samples=Samples.ALL) if isinstance(item, Transcript))
     assert item.metadata["error"] == "out of tokens"
+    (left_out, _) = read(path)
+    assert isinstance(left_out, Skipped)
+    assert left_out.reason == "it ended in an error: 'out of tokens'; --samples all reads it"
 
 
 def test_epochs_of_one_sample_are_one_family(tmp_path: Path) -> None:
     path = write_log(tmp_path / "log.eval", sample(1), sample(1, epoch=2))
     items = [item for item in read(path) if isinstance(item, Transcript)]
-    assert [item.family for item in items] == ["1", "1"]
+    assert [item.family for item in items] == ["audit/1", "audit/1"]
     assert len({item.id for item in items}) == 2
 
 
@@ -196,3 +199,12 @@ def test_logs_of_other_versions_are_read(shared_data: Callable[[str], Path], nam
     assert sum(isinstance(item, Transcript) for item in items) >= transcripts
     assert not [item for item in items if isinstance(item, Skipped)]
     assert all(m.id for item in items if isinstance(item, Transcript) for m in item.messages)
+
+
+def test_what_a_log_says_of_a_sample_beside_its_conversation_is_named(tmp_path: Path) -> None:
+    held = sample(1, metadata={"notes": "hard", "n": 3}).model_copy(
+        update={"target": "hello", "scores": {"judge": Score(value=1, explanation="it guessed")}}
+    )
+    options = SourceOptions(suite="s", arm=Arm.EVALUATION)
+    list(SOURCES.get("inspect_log")(write_log(tmp_path / "log.eval", held), options))
+    assert sorted(options.notes.unread) == ["metadata.notes", "scores.judge.explanation", "target"]

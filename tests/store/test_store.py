@@ -21,12 +21,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
-from nla_eval.readings import SCHEMA, Lane, Reading, StopReason
-from nla_eval.store.rows import TranscriptRow, from_disk, to_disk
+from nla_eval.readings import Lane, Reading, StopReason
+from nla_eval.store.rows import SCHEMA, TranscriptRow, from_disk, to_disk
 from nla_eval.store.store import ReadingStore, StoredActivations, StoreIdentity
 
 IDENTITY = StoreIdentity(
-    pack="tiny@1", target="t0", layer=2, d_model=3, policy="last", seed=0, temperature=1.0, max_new_tokens=8
+    pack="tiny@1", target="t0", layer=2, d_model=3, positions="last", seed=0, temperature=1.0, max_new_tokens=8
 )
 
 
@@ -154,7 +154,7 @@ def test_a_broken_part_is_named_with_the_mend(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("pack", "other@2"), ("target", "t1"), ("layer", 3), ("policy", "all"), ("seed", 1), ("activations", "none")],
+    [("pack", "other@2"), ("target", "t1"), ("layer", 3), ("positions", "all"), ("seed", 1), ("activations", "none")],
 )
 def test_another_plan_is_refused_by_name(url: str, field: str, value: object) -> None:
     ReadingStore.create(url, IDENTITY)

@@ -117,7 +117,7 @@ class Dispatch(Generic[Row, Answer]):
         Raises:
             ServerError: Every server is given up; raised after everything finished has been yielded.
         """
-        run = _Run(self, parcels)
+        run = _Dispatched(self, parcels)
         thread = threading.Thread(target=run.drive, name="nla-servers", daemon=True)
         thread.start()
         try:
@@ -130,7 +130,7 @@ class Dispatch(Generic[Row, Answer]):
             thread.join()
 
 
-class _Run(Generic[Row, Answer]):
+class _Dispatched(Generic[Row, Answer]):
     """The state of one run; but for `out` and `stopped` touched by its driving thread only."""
 
     def __init__(self, plan: Dispatch[Row, Answer], parcels: Sequence[Parcel[Row]]) -> None:

@@ -1,0 +1,77 @@
+"""The options of `ReadingPlan` as options of a command: made from their declaration, so that no command repeats one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from ..pipeline.options import declared
+from ..pipeline.reading_plan import ReadingPlan
+
+_PARAMETER = "plan"
+
+
+def with_plan_options(**defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, in place of its parameter `plan`, an option for each of `ReadingPlan`'s.
+
+    Words are parsed by the plan's own checks, so that a wrong one is told in one line, as from Python.
+
+    Args:
+        defaults: Where the command's differ from the plan's.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        options = _options(defaults)
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            words = {option.name: given.pop(option.name) for option in options}
+            command(**given, plan=ReadingPlan.of(_by_name(words)))
+
+        parameters = inspect.signature(command, eval_str=True).parameters.values()
+        before = [p for p in parameters if p.name != _PARAMETER]
+        given = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*before, *options]]
+        run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in given}
+        del run.__wrapped__
+        return run
+
+    return decorate
+
+
+def _options(defaults: dict[str, str]) -> list[inspect.Parameter]:
+    found = []
+    for name, (what, default) in declared(ReadingPlan).items():
+        word = defaults.get(name, _word(default))
+        found.append(_parameter(name, word, typer.Option(help=what.help, metavar=_metavar(default))))
+        found += [_parameter(old, None, typer.Option(hidden=True)) for old in what.former]
+    return found
+
+
+def _parameter(name: str, default: str | None, told: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=Annotated[str | None, told])
+
+
+def _by_name(words: dict[str, str | None]) -> dict[str, str | None]:
+    """What was given, under the names that options have now."""
+    found = {name: words[name] for name in declared(ReadingPlan)}
+    for name, (what, _) in declared(ReadingPlan).items():
+        for old in what.former:
+            found[name] = words[old] if words[old] is not None else found[name]
+    return found
+
+
+def _word(default: Any) -> str | None:
+    """A default as it would be typed."""
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return None if default is None else str(default)
+
+
+def _metavar(default: Any) -> str:
+    return {int: "<int>", float: "<float>", type(None): "<int>"}.get(type(default), "<str>")

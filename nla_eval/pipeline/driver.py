@@ -1,0 +1,150 @@
+"""What every way of running a plan shares: which readings are wanted, what becomes of captures and draws, what the
+manifest says.
+
+One process (`reading`), a Ray cluster (`ray`) and the samples of an Inspect task (`inspect_ext.session`) form their
+batches differently and do all else here, so that a store and its manifest are the same whoever drives."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from ..engines.base import Captured
+from ..provenance import versions
+from ..readings import LANES, Lane, Needs, Reading
+from ..store.store import ReadingKey, ReadingStore, StoredActivations, StoreIdentity, reading_key
+from .lanes import Site
+from .plan import Prepared, ReadingPlan, Slot, slots_of
+from .stages import Draft, StandIns, draft_of, failed_readings, finite_activations
+
+
+class Scores(StrEnum):
+    """Which readings the AR scores."""
+
+    NEW = "new"
+    """Those this run makes."""
+    NONE = "none"
+    """None: the AR's weights are not run."""
+    MISSING = "missing"
+    """Those this run makes, and those in the store that lack scores."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What some captures came to."""
+
+    activations: dict[str, StoredActivations]
+    """By transcript digest: those that are finite."""
+    failed: dict[str, list[Reading]]
+    """The rows of each transcript that could not be captured, by its digest."""
+
+
+def kept_of(captures: Iterable[tuple[Prepared, Captured]], identity: StoreIdentity) -> Kept:
+    """Activations for the store, or ERROR rows, of captured transcripts."""
+    kept = Kept({}, {})
+    for prepared, captured in captures:
+        if captured.error is None:
+            kept.activations[prepared.digest] = finite_activations(prepared, captured)
+        else:
+            kept.failed[prepared.digest] = failed_readings(replace(prepared, error=captured.error), identity)
+    return kept
+
+
+@dataclass
+class Driver:
+    """One run of a plan, as far as it has come."""
+
+    plan: ReadingPlan
+    identity: StoreIdentity
+    store: ReadingStore | None
+    """None where readings are kept in a log alone."""
+    present: set[ReadingKey] = field(default_factory=set)
+    """Readings that are not made again."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Facts beyond package versions and the plan: command, target, engine, dtype."""
+    scores: Scores = Scores.NEW
+    left_out: int = 0
+    """Transcripts that were not entered because an earlier one has the same content."""
+    stops: Counter[str] = field(default_factory=Counter)
+    """Readings made, by stop reason."""
+    levels: Counter[str] = field(default_factory=Counter)
+    """Slots by how closely their donors match; empty without such a lane."""
+    rescored: int = 0
+    """Readings of the store that got the scores they lacked."""
+    _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _matched: set[str] = field(default_factory=set)
+
+    def enter(self, prepared: Sequence[Prepared]) -> None:
+        """Keep the rows of transcripts, and those that tell what of them cannot be read."""
+        for p in prepared:
+            self._ids[p.digest].add(p.row.transcript_id)
+        if self.store is not None:
+            self.store.append_transcripts([p.row for p in prepared])
+        self.append([reading for p in prepared for reading in failed_readings(p, self.identity)])
+
+    def keep(self, captures: Iterable[tuple[Prepared, Captured]]) -> Kept:
+        """Store what some captures came to. Its activations come back as the store would give them: rounded."""
+        kept = kept_of(captures, self.identity)
+        self.append([row for rows in kept.failed.values() for row in rows])
+        if self.store is None:
+            return kept
+        self.store.append_activations(kept.activations)
+        rounded = {
+            digest: replace(stored, activations=self.store.rounded(stored.activations))
+            for digest, stored in kept.activations.items()
+        }
+        return replace(kept, activations=rounded)
+
+    def pending(self, prepared: Prepared, first_draw: int = 0) -> Iterator[Slot]:
+        """The planned readings of one transcript that are still to be made; draws are numbered from `first_draw`."""
+        return (slot for slot in slots_of(prepared, self.plan, first_draw) if slot.key not in self.present)
+
+    def drafts(self, prepared: Prepared, stand_ins: StandIns, first_draw: int = 0) -> Iterator[Draft]:
+        """`pending`, with what is injected."""
+        return (draft_of(*slot, stand_ins) for slot in self.pending(prepared, first_draw))
+
+    def match(self, prepared: Iterable[Prepared], levels_of: Callable[[Iterable[Site]], Counter[str]]) -> None:
+        """Count how closely donors match the slots of transcripts that receive some; each transcript once.
+
+        Args:
+            prepared: Transcripts whose slots may be filled by donors.
+            levels_of: Counts the donors of sites by level.
+        """
+        new = {p.digest: p for p in prepared if p.digest not in self._matched}
+        receiving = [p for p in new.values() if any(map(_is_donated, self.plan.lanes_of(p.row.arm)))]
+        self._matched |= new.keys()
+        if receiving:
+            self.levels += levels_of(site for p in receiving for site in p.sites)
+
+    def append(self, readings: Sequence[Reading]) -> None:
+        """Store readings, without those that are present."""
+        new = [r for r in readings if reading_key(r) not in self.present]
+        if self.store is not None:
+            self.store.append(new)
+        self.count(Counter(r.stop.value for r in new))
+
+    def count(self, stops: Mapping[str, int]) -> None:
+        """Count readings as made, by stop reason."""
+        self.stops.update(stops)
+
+    def facts(self) -> dict[str, str]:
+        """What the manifest says of the run."""
+        facts = {
+            "lanes": ",".join(self.plan.lanes),
+            "draws": str(self.plan.draws),
+            "duplicates": str(self.left_out + sum(len(ids) - 1 for ids in self._ids.values())),
+            "scores": self.scores.value,
+        }
+        levels = {f"donors_{level}": str(count) for level, count in sorted(self.levels.items())}
+        return {**versions(), **facts, **levels, **self.provenance}
+
+    def finish(self) -> None:
+        """Write the manifest, where the run made anything or an earlier one left none."""
+        if self.store is not None and (self.stops or self.rescored or not self.store.complete):
+            self.store.finish(self.facts())
+
+
+def _is_donated(lane: Lane) -> bool:
+    return LANES[lane].needs is Needs.DONORS

@@ -1,0 +1,102 @@
+"""`ReadingPlan`: the one declaration of every option of a reading run.
+
+In: values from Python, or the words of a command line or of `-T`. Out: a checked plan. Each option is declared once,
+below, and has the same name everywhere: in Python, as `--name`, as `-T name=`, in a store's identity. What a check
+needs is imported when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from ..readings import LANES, READABLE, Lane, lanes_in
+from .options import check_all, declared, known_only, number, one_of, option, true_or_false, whole_number
+
+
+def _positions(value: Any) -> str:
+    from ..replay.positions import parse_policy
+
+    return str(parse_policy(str(value)))
+
+
+def _window(value: Any) -> str:
+    from ..replay.types import WINDOW_POLICIES, window_policy
+
+    return str(one_of(lambda: WINDOW_POLICIES, "window")(window_policy(str(value))))
+
+
+def _controls() -> str:
+    """The controls with what each reads."""
+    return ", ".join(f"{lane} ({LANES[lane].meaning})" for lane in READABLE[1:])
+
+
+def _lanes(value: Any) -> tuple[Lane, ...]:
+    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    lanes = tuple(Lane(one_of(lambda: READABLE, "lane")(name)) for name in names)
+    if Lane.MEASURED not in lanes or len(set(lanes)) != len(lanes):
+        raise ValueError("'measured', and each control at most once")
+    return lanes
+
+
+def _storages() -> tuple[str, ...]:
+    from ..store.rows import ActivationStorage
+
+    return get_args(ActivationStorage)
+
+
+@dataclass(frozen=True)
+class ReadingPlan:
+    """How transcripts are read. Everything that changes a reading is here; batch sizes change none.
+
+    Values may be given as the words a user types: `ReadingPlan(lanes="measured,mean")`.
+
+    Raises:
+        InputError: One line with the option, its value and what was expected.
+    """
+
+    positions: str = option(
+        "stratified(12)",
+        "Which positions to read: a policy, and how many of a transcript.",
+        _positions,
+        former=("policy",),
+    )
+    window: str = option(
+        "head", "If a transcript exceeds the context: keep its head, keep its tail, or skip it.", _window
+    )
+    draws: int = option(1, "Explanations of each activation.", whole_number(1), shared=False)
+    lanes: tuple[Lane, ...] = option(
+        (Lane.MEASURED, Lane.DONOR), f"measured, and any of {_controls()}.", _lanes, shared=False
+    )
+    seed: int = option(0, "Of positions, controls and draws.", whole_number(0))
+    temperature: float = option(1.0, "Sampling temperature of the verbalizer; 0 = greedy.", number(0))
+    max_new_tokens: int | None = option(
+        None, "Token cap of an explanation. Default: the pack's.", whole_number(1, optional=True)
+    )
+    activations: str = option(
+        "float32", "How to keep activations: float32, float16, bfloat16 or none.", one_of(_storages)
+    )
+    target_is_author: bool = option(
+        False,
+        "true: the model of the logs that are read is the target, whatever its name there; its turns count as its own.",
+        true_or_false,
+        shared=False,
+    )
+
+    def __post_init__(self) -> None:
+        check_all(self)
+
+    @classmethod
+    def of(cls, words: Mapping[str, Any]) -> ReadingPlan:
+        """A plan from options by name. Raises InputError for a name or a value that is none."""
+        known_only(words, declared(cls))
+        return cls(**words)
+
+    def plain(self) -> dict[str, Any]:
+        """Its options by name as plain values, which `of` takes: for a log and for `-T`."""
+        values = {name: getattr(self, name) for name in declared(type(self))}
+        return {name: [str(v) for v in value] if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def lanes_of(self, arm: str) -> tuple[Lane, ...]:
+        """The lanes read of transcripts of one arm."""
+        return lanes_in(self.lanes, arm)

@@ -1,0 +1,72 @@
+"""The prompt family of a record, by what the record says of its task: trials of one task are one family, and ids of
+different tasks never meet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ._base import as_text, lookup
+
+_TASK_IDS = ("task_id", "instance_id", "problem_id", "question_id", "prompt_id")
+_HOLDERS = ("", "meta.", "metadata.")
+_SETS = ("task_set", "benchmark", "domain", "env", "environment", "dataset", "task", "task_name")
+FAMILIES = ("family", *_TASK_IDS, *_SETS)
+"""Keys of a record that may say its family."""
+_TRIAL = re.compile(
+    r"(?P<task>.+?)[\s_/#:.-]+(?:t|trial|epoch|rollout|attempt|seed|repeat|rep|try)[\s_=#:-]?\d+", re.IGNORECASE
+)
+_NUMBERED = re.compile(r"[^\s_/#:.-]*\d[^\s_/#:.-]*$")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family and where it comes from."""
+
+    name: str
+    rule: str
+    """As a line for the reader: "'task_id' of the record"."""
+    key: str = ""
+    """The key that was read, dotted; empty where it is the id."""
+
+
+def family_of(record: Mapping[str, Any], transcript_id: str, family_key: str | None) -> Family:
+    """The family of a record.
+
+    By `family_key`, else its "family", else the id of its task with the name of the set that the task belongs to, else
+    its id without the number of a trial ("0_t2", "q7-trial-1"), else its id.
+    """
+    key = family_key or "family"
+    given = lookup(record, key)
+    if given is not None:
+        return Family(as_text(given), f"'{key}' of the record", key)
+    if family_key is not None:
+        return Family(transcript_id, f"the record itself: it has no '{family_key}'")
+    for name in (f"{holder}{task}" for holder in _HOLDERS for task in _TASK_IDS):
+        task = lookup(record, name)
+        if isinstance(task, str | int) and str(task) and not isinstance(task, bool):
+            holder = name.rpartition(".")[0]
+            return Family(_within(record, holder, str(task)), f"'{name}' of the record", name)
+    task = without_trial(transcript_id)
+    rule = "the record itself" if task == transcript_id else "its id without the number of the trial"
+    return Family(task, rule)
+
+
+def without_trial(transcript_id: str) -> str:
+    """An id without the number of a trial at its end: "air/0_t2" is "air/0". What is left has to have a number itself,
+    because "agent_t2" may be the second of all tasks."""
+    found = _TRIAL.fullmatch(transcript_id)
+    return found["task"] if found and _NUMBERED.search(found["task"]) else transcript_id
+
+
+def _within(record: Mapping[str, Any], holder: str, task: str) -> str:
+    """A task's id with the name of its set, because numbers begin anew in each."""
+    held = lookup(record, holder) if holder else record
+    for place in (held, record):
+        for key in _SETS:
+            value = place.get(key) if isinstance(place, Mapping) else None
+            if isinstance(value, str) and value and value != task:
+                return f"{value}/{task}"
+    return task
