@@ -249,7 +249,9 @@ def message_id(transcript_id: str, index: int) -> str:
 def lookup(record: Any, dotted: str) -> Any:
     """`record["a"][0]["b"]` for "a.0.b", or None when a step is missing."""
     for key in dotted.split("."):
-        if isinstance(record, Mapping):
+        if record is None:
+            return None
+        if type(record) is dict or isinstance(record, Mapping):  # the abstract class takes ten times as long
             record = record.get(key)
         elif isinstance(record, list | tuple) and key.isdecimal() and int(key) < len(record):
             record = record[int(key)]

@@ -89,7 +89,7 @@ def chat_messages(
     called: dict[str, str] = {}
     notes = notes or SourceNotes()
     for index, record in enumerate(as_chat(raw)):
-        if not isinstance(record, Mapping):
+        if type(record) is not dict and not isinstance(record, Mapping):
             raise RecordError(f"message {index} is not an object")
         plain = plain_message(record, known, message_id(transcript_id, len(messages)))
         if plain is not None:
