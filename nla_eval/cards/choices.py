@@ -22,6 +22,15 @@ class Branches(StrEnum):
     """Every path from the root to a leaf, all of one family."""
 
 
+class Answers(StrEnum):
+    """Which answer to read where a record holds a preferred and a rejected one."""
+
+    CHOSEN = "chosen"
+    REJECTED = "rejected"
+    BOTH = "both"
+    """Two transcripts of one family."""
+
+
 class Samples(StrEnum):
     """Which samples of an Inspect log to read."""
 
@@ -52,6 +61,8 @@ class ReadingChoices(BaseModel):
     """Further role names and what they mean, such as {tool_output: user}."""
     branches: Branches = Branches.BEST
     """Trees: the best path, or all."""
+    answers: Answers = Answers.CHOSEN
+    """Preference pairs: the chosen answer, the rejected one, or both."""
     prompts: bool = False
     """Take records without an answer: the target is to write it."""
     limit: int | None = Field(default=None, ge=1)

@@ -34,6 +34,7 @@ SamplesOption = Annotated[
 ]
 Role = Annotated[list[str] | None, typer.Option(help="Another role's name and what it means: tool_output=user.")]
 BranchesOption = Annotated[str, typer.Option("--branches", help="Trees: best (one path) or all.")]
+AnswersOption = Annotated[str, typer.Option("--answers", help="Preference pairs: chosen, rejected or both.")]
 Prompts = Annotated[bool, typer.Option("--prompts", help="Take records without an answer: the target writes it.")]
 Limit = Annotated[int | None, typer.Option(help="At most this many transcripts, from the start.")]
 MaxRecordMb = Annotated[int, typer.Option(help="Leave out records of more megabytes.")]
@@ -64,6 +65,7 @@ def suite_inspect(
     samples: SamplesOption = "complete",
     role: Role = None,
     branches: BranchesOption = "best",
+    answers: AnswersOption = "chosen",
     prompts: Prompts = False,
     limit: Limit = None,
     max_record_mb: MaxRecordMb = 32,
@@ -96,6 +98,7 @@ def suite_add(
     samples: SamplesOption = "complete",
     role: Role = None,
     branches: BranchesOption = "best",
+    answers: AnswersOption = "chosen",
     prompts: Prompts = False,
     limit: Limit = None,
     max_record_mb: MaxRecordMb = 32,

@@ -173,9 +173,20 @@ def _blank() -> MinHash:
 
 
 def _print(words: list[str]) -> MinHash:
+    """What `update_batch` makes of the triples, without a Python number for each: tests compare the two."""
     made = _blank().copy()
-    made.update_batch(_triples(words).tolist())
+    factors, offsets = made.permutations
+    values = np.multiply.outer(factors, _mixed(_triples(words)))
+    values += offsets[:, None]
+    made.hashvalues = values.min(axis=1)
     return made
+
+
+def _mixed(hashed: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """MurmurHash3's finalizer (Appleby 2011), by which datasketch mixes hashes before it permutes them."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        hashed = (hashed ^ (hashed >> np.uint32(shift))) * np.uint32(factor)
+    return hashed ^ (hashed >> np.uint32(16))
 
 
 def _triples(words: list[str]) -> NDArray[np.uint32]:
@@ -185,6 +196,20 @@ def _triples(words: list[str]) -> NDArray[np.uint32]:
     the upper half of a sum of products modulo 2^64: joining and hashing a thousand strings took three times as long.
     """
     hashed = np.zeros(max(len(words), _TRIPLE), np.uint64)
-    hashed[: len(words)] = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words]
-    sums = np.lib.stride_tricks.sliding_window_view(hashed, _TRIPLE) @ _FACTORS
+    hashed[: len(words)] = np.fromiter(map(_HASHES.__getitem__, words), np.uint64, len(words))
+    sums = hashed[:-2] * _FACTORS[0] + hashed[1:-1] * _FACTORS[1] + hashed[2:] * _FACTORS[2]
     return (sums >> np.uint64(32)).astype(np.uint32)
+
+
+class _Hashes(dict[str, int]):
+    """The hash of each word that was met: a few thousand words make most of any text."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _MOST_WORDS:
+            self.clear()
+        self[word] = found = zlib.crc32(word.encode("utf-8", "surrogatepass"))
+        return found
+
+
+_MOST_WORDS = 1 << 16
+_HASHES = _Hashes()

@@ -7,15 +7,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from inspect_ai.model import ChatMessage, ContentReasoning
 
+from ..cards.choices import Answers as Answers
 from ..cards.choices import Branches as Branches
 from ..cards.choices import Samples as Samples
 from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript, TurnFacts, thinking_text
 from ._notes import SourceNotes
+from ._plain import is_plain, is_utf8
 from ._thinking import thinking_apart
 
 _MEGABYTE = 1_000_000
@@ -53,6 +56,8 @@ class SourceOptions:
     """Where a record holds its id, dotted. Default: the first of the usual names, else the place in the file."""
     branches: Branches = Branches.BEST
     """Trees: OpenAssistant, rewound sessions of Claude Code, rolled-back audits in Inspect logs."""
+    answers: Answers = Answers.CHOSEN
+    """Preference pairs: the chosen answer, the rejected one, or both."""
     max_record_mb: int = 32
     """A record of more than this many megabytes is left out: it would fill a context window many times over."""
     notes: SourceNotes = field(default_factory=SourceNotes, compare=False, repr=False)
@@ -149,7 +154,8 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         raise RecordError("no assistant turn; if the target is to write it: nla-eval suite add --prompts")
     said = [thinking_apart(message) for message in fields.messages]
     options.notes.count("thinking parts that are encrypted and have no summary", sum(map(_hidden, said)))
-    made = Transcript(
+    # Everything in it is typed and checked already. Validation would try each message as each of the four kinds.
+    made = Transcript.model_construct(
         id=fields.id,
         messages=[
             m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
@@ -161,13 +167,20 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         tools=list(fields.tools),
         outcome=fields.outcome,
         variant=fields.variant,
-        provenance=Provenance(source=options.source or source, licence=options.licence, model=fields.model),
+        provenance=_provenance(options.source or source, options.licence, fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
         turn_facts=fields.turn_facts,
     )
+    if fields.turn_facts and len(fields.turn_facts) != sum(m.role == "assistant" for m in made.messages):
+        raise RecordError(f"{len(fields.turn_facts)} facts for another number of assistant turns")
     _expect_storable(made, options)
     options.notes.families[fields.family_from] = options.notes.families.get(fields.family_from, 0) + 1
     return made
+
+
+@lru_cache(maxsize=64)
+def _provenance(source: str, licence: str, model: str | None) -> Provenance:
+    return Provenance(source=source, licence=licence, model=model)
 
 
 def _hidden(message: ChatMessage) -> int:
@@ -178,6 +191,8 @@ def _hidden(message: ChatMessage) -> int:
 
 def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
     """Logs, stores and tokenizers take UTF-8 only: half of a surrogate pair anywhere in it is found here."""
+    if _is_plain(transcript, options.max_record_bytes):
+        return
     try:
         size = len(transcript.model_dump_json())
     except (ValueError, RecursionError) as error:
@@ -188,6 +203,19 @@ def _expect_storable(transcript: Transcript, options: SourceOptions) -> None:
         raise RecordError(f"{size / _MEGABYTE:.0f} MB; the limit is {options.max_record_mb} MB (max_record_mb)")
 
 
+def _is_plain(transcript: Transcript, limit: int) -> bool:
+    """Whether it is plain messages and short facts, known to be storable without writing them out to see."""
+    if transcript.tools or not all(map(is_plain, transcript.messages)):
+        return False
+    facts = (transcript.id, transcript.family, transcript.outcome, transcript.variant, transcript.provenance.model)
+    texts = [text for text in (*facts, *transcript.metadata, *transcript.metadata.values()) if text is not None]
+    # A character takes at most six bytes in JSON; what surrounds a message is well below a kilobyte.
+    size = 6 * (sum(map(len, texts)) + sum(len(m.content) for m in transcript.messages)) + 1000 * len(
+        transcript.messages
+    )
+    return size <= limit and all(map(is_utf8, texts))
+
+
 def message_id(transcript_id: str, index: int) -> str:
     """A message id that is the same on every import (Inspect's own are random)."""
     return hashlib.sha256(f"{transcript_id}\n{index}".encode("utf-8", "surrogatepass")).hexdigest()[:22]
@@ -196,7 +224,9 @@ def message_id(transcript_id: str, index: int) -> str:
 def lookup(record: Any, dotted: str) -> Any:
     """`record["a"][0]["b"]` for "a.0.b", or None when a step is missing."""
     for key in dotted.split("."):
-        if isinstance(record, Mapping):
+        if record is None:
+            return None
+        if type(record) is dict or isinstance(record, Mapping):  # the abstract class takes ten times as long
             record = record.get(key)
         elif isinstance(record, list | tuple) and key.isdecimal() and int(key) < len(record):
             record = record[int(key)]

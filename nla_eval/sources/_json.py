@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
+import msgspec
+
 from ..errors import InputError
 from ._base import Record, Skipped, SourceOptions
 from ._probe import Container, probe
@@ -23,6 +25,7 @@ from ._probe import Container, probe
 GZIP_DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile)
 """What reading a damaged gzip file raises."""
 _CHUNK = 1 << 16
+_BUFFER = 1 << 18
 _NEAR_END = 16
 """A decoding error this close to the end of what was read may be a value cut in two; "-Infinity" has 9 characters."""
 _BLANK = " \t\r\n"
@@ -60,7 +63,7 @@ def json_records(path: Path, options: SourceOptions) -> Iterator[Record | Skippe
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file's bytes, unpacked where it is gzip."""
-    with path.open("rb") as raw:
+    with path.open("rb", buffering=_BUFFER) as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if packed:
@@ -99,6 +102,14 @@ def _lines(file: IO[bytes], name: str, options: SourceOptions) -> Iterator[Recor
 
 
 def _decoded(line: bytes, where: str, number: int) -> Record | Skipped:
+    try:
+        return Record(where, msgspec.json.decode(line), number)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decoded_by_python(line, where, number)
+
+
+def _decoded_by_python(line: bytes, where: str, number: int) -> Record | Skipped:
+    """What msgspec refuses: NaN, half surrogate pairs, a byte order mark; and for the rest the reason."""
     try:
         return Record(where, json.loads(line.removeprefix(b"\xef\xbb\xbf").decode()), number)
     except UnicodeDecodeError:
@@ -152,6 +163,7 @@ class JsonText:
         self._file, self._limit = file, limit
         self._decoder = json.JSONDecoder()
         self._buffer, self._at, self._drained = "", 0, False
+        self._before = 0
         self.closed = False
         """Whether a closing bracket was taken."""
 
@@ -159,6 +171,11 @@ class JsonText:
     def ended(self) -> bool:
         """Whether nothing but blanks is left."""
         return not self._peek()
+
+    @property
+    def taken(self) -> int:
+        """Characters that have been read and stepped over."""
+        return self._before + self._at
 
     def take(self, char: str) -> bool:
         """Step over `char` if it comes next."""
@@ -232,6 +249,7 @@ class JsonText:
     def _fill(self) -> None:
         """Read as much again as is waiting, so that a long value is tried a few times only."""
         waiting = self._buffer[self._at :]
+        self._before += self._at
         more = self._file.read(max(_CHUNK, len(waiting)))
         self._drained = not more
         self._buffer, self._at = waiting + more, 0

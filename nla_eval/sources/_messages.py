@@ -28,6 +28,8 @@ from ..transcript import thinking_text
 from ._base import RecordError, as_text, message_id
 from ._notes import BOOKKEEPING, SourceNotes
 from ._parts import PART_KEYS, content_of, transcript_of
+from ._plain import plain_message
+from ._shapes import as_chat
 from ._thinking import HOLDERS, thinking_of
 from ._thinking import KEYS as THINKING
 
@@ -86,9 +88,13 @@ def chat_messages(
     messages: list[ChatMessage] = []
     called: dict[str, str] = {}
     notes = notes or SourceNotes()
-    for index, record in enumerate(raw):
-        if not isinstance(record, Mapping):
+    for index, record in enumerate(as_chat(raw)):
+        if type(record) is not dict and not isinstance(record, Mapping):
             raise RecordError(f"message {index} is not an object")
+        plain = plain_message(record, known, message_id(transcript_id, len(messages)))
+        if plain is not None:
+            messages.append(plain)
+            continue
         try:
             for message in _messages(record, index, known, called, notes):
                 message.id = message_id(transcript_id, len(messages))

@@ -40,6 +40,8 @@ class Probe:
     container: Container
     records: tuple[dict[str, Any], ...] = ()
     """First records that are objects; the last may be cut."""
+    lists: tuple[list[Any], ...] = ()
+    """First records that are lists."""
     columns: frozenset[str] = frozenset()
     """Of a Parquet file, else the keys of the first record."""
     member: str = ""
@@ -82,7 +84,8 @@ def probe(path: Path) -> Probe:
 
 def _of(name: str, container: Container, records: list[Any]) -> Probe:
     objects = tuple(record for record in records if isinstance(record, dict))
-    return Probe(name, container, objects, frozenset(map(str, objects[0])) if objects else frozenset())
+    lists = tuple(record for record in records if isinstance(record, list))
+    return Probe(name, container, objects, lists, frozenset(map(str, objects[0])) if objects else frozenset())
 
 
 def _of_parquet(path: Path) -> Probe:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ _FAULTS = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
 
 
 def parquet_rows(path: Path, wanted: Callable[[pyarrow.Schema], list[str]]) -> Iterator[Record | Skipped]:
-    """Rows as dictionaries, in file order. A column chunk is read through a buffer, so its size does not matter.
+    """Rows as dictionaries without what is null, in file order. A column chunk is read through a buffer: its size does
+    not matter.
 
     Args:
         path: A Parquet file.
@@ -44,16 +46,45 @@ def _rows(file: pyarrow.parquet.ParquetFile, name: str, columns: list[str]) -> I
     number = 0
     try:
         for batch in file.iter_batches(_batch_rows(file), columns=columns, use_threads=False):
+            try:
+                rows: list[Any] | None = _plain(batch.to_struct_array())
+            except (UnicodeDecodeError, ValueError, pyarrow.ArrowException, OverflowError):
+                rows = None  # one row of it is at fault: they are taken one by one
             for row in range(batch.num_rows):
                 number += 1
-                yield _row(batch, row, number, f"{name} row {number}")
+                where = f"{name} row {number}"
+                yield _row(batch, row, number, where) if rows is None else Record(where, rows[row], number)
     except _FAULTS as error:
         yield Skipped(f"{name} after row {number}", f"damaged, the rest is not read: {told(error)}")
 
 
+def _plain(array: pyarrow.Array) -> list[Any]:
+    """What Arrow's `to_pylist` gives, without the fields of structs that are null, and several times as fast: field by
+    field, not scalar by scalar."""
+    kind = array.type
+    if pyarrow.types.is_struct(kind):
+        names = [kind.field(index).name for index in range(kind.num_fields)]
+        columns = [_plain(column) for column in array.flatten()]
+        rows = [
+            {name: value for name, value in zip(names, values, strict=True) if value is not None}
+            for values in zip(*columns, strict=True)
+        ]
+        if not names:
+            rows = [{} for _ in range(len(array))]
+        if not array.null_count:
+            return rows
+        return [row if valid else None for row, valid in zip(rows, array.is_valid().to_pylist(), strict=True)]
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        held = iter(_plain(array.flatten()))
+        lengths = array.value_lengths().to_pylist()
+        return [None if length is None else list(islice(held, length)) for length in lengths]
+    found: list[Any] = array.to_pylist()
+    return found
+
+
 def _row(batch: pyarrow.RecordBatch, row: int, number: int, where: str) -> Record | Skipped:
     try:
-        return Record(where, batch.slice(row, 1).to_pylist()[0], number)
+        return Record(where, without_nulls(batch.slice(row, 1).to_pylist()[0]), number)
     except (UnicodeDecodeError, pyarrow.ArrowException, OverflowError, ValueError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else told(error)
         return Skipped(where, reason)

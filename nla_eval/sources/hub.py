@@ -18,6 +18,7 @@ from ..printable import told
 from ._base import Item, Record, Skipped, SourceOptions
 from ._chat import chats
 from ._source import SOURCES, Source
+from .dpo import expanded
 
 SCHEME = "hf://"
 _PLACE = "hf://owner/name@revision?config=NAME&split=NAME"
@@ -138,7 +139,7 @@ def streamed(place: HubPlace) -> Any:
 
 def _read(where: str, options: SourceOptions) -> Iterator[Item]:
     place = HubPlace.parse(where)
-    yield from chats(_rows(place), options, place.source)
+    yield from chats(expanded(_rows(place), options), options, place.source)
 
 
 def _rows(place: HubPlace) -> Iterator[Record | Skipped]:

@@ -5,13 +5,12 @@ The column holds lists of {role, content} or {from, value}, or the JSON text of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..printable import one_line
-from ._base import Item, Record, Skipped, SourceOptions
+from ._base import Item, SourceOptions
 from ._chat import KNOWN, MESSAGES, PROMPTS, TASK, chats
 from ._notes import BOOKKEEPING
 from ._probe import Container, Probe
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
-    from ._tables import holds_text, is_chat, parquet_rows, rows_of, without_nulls
+    from ._tables import holds_text, is_chat, parquet_rows, rows_of
 
     keys = (options.messages_key, options.id_key, options.family_key, options.outcome_key)
     named = {key.split(".")[0] for key in keys if key}
@@ -43,10 +42,7 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
                 options.notes.add(f"{field.name} (column)", rows_of(path))
         return columns
 
-    def plain(row: Record | Skipped) -> Record | Skipped:
-        return row if isinstance(row, Skipped) else replace(row, value=without_nulls(row.value))
-
-    yield from chats(map(plain, parquet_rows(path, wanted)), options, path.name)
+    yield from chats(parquet_rows(path, wanted), options, path.name)
 
 
 def _fits(probe: Probe) -> bool:

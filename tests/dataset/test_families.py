@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
+from nla_eval.dataset import families
 from nla_eval.dataset.families import Families, families_of
 from nla_eval.transcript import Arm, Provenance, Transcript
 
@@ -85,6 +86,13 @@ def test_families_are_exactly_the_copies_of_unlike_prompts_in_any_order(seeds: l
         groups.setdefault(found.of(c), set()).add(seed)
     assert all(len(held) == 1 for held in groups.values())
     assert len(groups) == len(set(seeds))
+
+
+@pytest.mark.parametrize("words", [["one"], ["one", "two"], ["the", "quick", "brown", "fox"]])
+def test_a_print_is_what_datasketch_makes_of_the_triples(words: list[str]) -> None:
+    made = families._blank().copy()
+    made.update_batch(families._triples(words).tolist())
+    assert (families._print(words).hashvalues == made.hashvalues).all()
 
 
 def test_small_steps_do_not_chain_prompts_that_are_not_alike() -> None:

@@ -27,7 +27,22 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT / ".fuzz"
-READERS = ("claude_code", "hub", "inspect_log", "jsonl", "oasst", "parquet", "scout", "sharegpt", "swe_agent")
+READERS = (
+    *(
+        "atif",
+        "chatgpt",
+        "claude_code",
+        "codex",
+        "dpo",
+        "gemini",
+        "gemini_cli",
+        "hub",
+        "inspect_log",
+        "jsonl",
+        "langsmith",
+    ),
+    *("messages", "oasst", "parquet", "responses", "scout", "sharegpt", "swe_agent", "tau2"),
+)
 _LIMITS = ("-max_len=65536", "-timeout=20", "-rss_limit_mb=3072", "-print_final_stats=1")
 _HEADER = {
     "version": 2, "status": "success",

@@ -18,8 +18,9 @@ import pyarrow.parquet
 from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
-from nla_eval.sources import Branches, Item, Skipped, SourceOptions, read, source_of
+from nla_eval.sources import Answers, Branches, Item, Skipped, SourceOptions, read, source_of
 from nla_eval.transcript import Arm, Transcript
+from tests.sources import conversations as c
 
 ASK = {"role": "user", "content": "Which files are there?"}
 ANSWER = {"role": "assistant", "content": "Two: a and b."}
@@ -287,6 +288,49 @@ def _record(number: int, messages: Any, **more: Any) -> dict[str, Any]:
     return {"id": f"r{number}", "messages": messages, **more}
 
 
+ONE = c.Conversation("run-1", (
+    c.Turn("user", "Which files are there?"),
+    c.Turn("assistant", "Looking.", "I should look.", (c.Call("c1", "bash", {"cmd": "ls"}, "a b"),)),
+    c.Turn("assistant", "Two: a and b."),
+))  # fmt: skip
+"""One short conversation, for the formats whose encoders the round trips have."""
+SPOKEN = c.codex(ONE)
+REWOUND = [
+    {"sessionId": "g1", "projectHash": "h"},
+    {"id": "m1", "type": "user", "content": [{"text": "Wrong."}]},
+    {"id": "m2", "type": "gemini", "content": "Oh."},
+    {"$rewindTo": "m1"},
+    {"id": "m3", "type": "user", "content": [{"text": "Which?"}]},
+    {"id": "m4", "type": "info", "content": "Updated."},
+    {"id": "m5", "type": "gemini", "content": "Two.", "thoughts": [{"subject": "Looking", "description": "at both"}]},
+]
+TAU = {
+    "info": {"agent_info": {"llm": "m"}, "user_info": {},
+             "environment_info": {"domain_name": "air", "policy": "Be kind."}},
+    "tasks": [],
+    "simulations": [
+        {**c.tau2(ONE), "messages": [
+            {"role": "assistant", "content": "Hi! How can I help you?"},
+            {"role": "user", "content": None,
+             "tool_calls": [{"id": "u1", "name": "look", "arguments": {}, "requestor": "user"}]},
+            {"id": "u1", "role": "tool", "content": "dark", "requestor": "user"},
+            *c.tau2(ONE)["messages"],
+        ]},
+        {"id": "s2", "task_id": "8", "termination_reason": "user_stop", "messages": None, "ticks": [{}]},
+    ],
+}  # fmt: skip
+
+
+def codex_line(kind: str, **payload: Any) -> dict[str, Any]:
+    """A line of Codex's."""
+    return {"timestamp": "2026-01-01T00:00:00Z", "type": kind, "payload": payload}
+
+
+def written(data: Any) -> str:
+    """JSON as programs write it to be looked at."""
+    return json.dumps(data, indent=1)
+
+
 FIXTURES = (
     Fixture("Inspect log, .eval", "inspect_log", log("a.eval"), 2),
     Fixture("Inspect log, .json", "inspect_log", log("a.json"), 2),
@@ -401,6 +445,61 @@ FIXTURES = (
     Fixture("Claude Code circle", "claude_code", lines(
         "s1.jsonl", *CLAUDE_CODE, *(entry("user", a, b, ASK) for a, b in ("kl", "lk", "nk")), b"{"), 3,
         ("not JSON", "3 lines that are, or hang on, their own ancestors")),
+    Fixture("a bare list", "messages", text("run.json", written(AGENT)), 1),
+    Fixture("bare lists in a list", "messages", text("runs.json", written([AGENT, ANTHROPIC])), 2),
+    Fixture("a bare list a line", "messages", lines("runs.jsonl", AGENT, INSPECT), 2),
+    Fixture("one message a line", "messages", lines("run.jsonl", *AGENT), 1),
+    Fixture("one message a line, of several conversations", "messages",
+            lines("runs.jsonl", *({**m, "session_id": s} for s in "ab" for m in AGENT)), 2),
+    Fixture("mini-swe-agent, a bare list", "messages", text("repo__repo-7.traj.json", written(c.mini(ONE))), 1),
+    Fixture("bare lists, cut", "messages", text("runs.json", written([AGENT, AGENT])[:-9]), 1, ("ends inside",)),
+    Fixture("a damaged line among messages", "messages", lines("run.jsonl", ASK, b"{nope}", ANSWER), 1, ("not JSON",)),
+    Fixture("Responses items", "jsonl", lines("a.jsonl", _record(1, c.items(ONE.turns))), 1),
+    Fixture("Responses items, one unknown", "jsonl", lines(
+        "a.jsonl", _record(1, [*c.items(ONE.turns), {"type": "hologram"}]), _record(2, c.items(ONE.turns))), 1,
+        ("unknown type 'hologram'",)),
+    Fixture("Responses exchanges", "responses", lines("a.jsonl", c.exchange(ONE), {"output": "none"}), 1,
+            ("not a list",)),
+    Fixture("Codex", "codex", lines("rollout.jsonl", *SPOKEN), 1),
+    Fixture("Codex, compacted and rolled back", "codex", lines(
+        "rollout.jsonl", *SPOKEN, codex_line("event_msg", type="thread_rolled_back", num_turns=1), *SPOKEN[2:],
+        codex_line("compacted", message="Summary: two files."), *SPOKEN[2:]), 2),
+    Fixture("Codex, all branches", "codex", lines(
+        "rollout.jsonl", *SPOKEN, codex_line("event_msg", type="thread_rolled_back", num_turns=1), *SPOKEN[2:]), 2,
+        options={"branches": Branches.ALL}),
+    Fixture("Codex, older", "codex", lines(
+        "rollout.jsonl", {"id": "s1", "timestamp": "t", "instructions": None}, {"record_type": "state"},
+        *c.items(ONE.turns), b"{"), 1, ("not JSON",)),
+    Fixture("ATIF", "atif", text("trajectory.json", written(c.atif(ONE))), 1),
+    Fixture("ATIF with a sub-agent", "atif", text("trajectory.json", written(
+        {**c.atif(ONE), "subagent_trajectories": [{**c.atif(ONE), "session_id": "sub"}, {"steps": "none"}]})), 2,
+        ("'steps' is not a list",)),
+    Fixture("tau2", "tau2", text("results.json", written(TAU)), 1, ("only ticks",)),
+    Fixture("tau2, one simulation a file", "tau2", text("sim.json", written(c.tau2(ONE))), 1),
+    Fixture("tau2, cut", "tau2", text("results.json", written(TAU)[:-60]), 1, ("cut off, after simulation 1",)),
+    Fixture("Gemini contents", "jsonl", lines("a.jsonl", _record(1, c.contents(ONE.turns))), 1),
+    Fixture("Gemini requests", "gemini", lines("a.jsonl", c.gemini_request(ONE), {"request": {"contents": 1}}), 1,
+            ("neither 'contents' nor 'history'",)),
+    Fixture("Gemini CLI checkpoint", "gemini", text("checkpoint.json", written({"history": c.contents(ONE.turns)})), 1),
+    Fixture("Gemini CLI", "gemini_cli", text("session.json", written(c.gemini_session(ONE))), 1),
+    Fixture("Gemini CLI, lines", "gemini_cli", lines("session.jsonl", *REWOUND), 1),
+    Fixture("Gemini CLI, all branches", "gemini_cli", lines("session.jsonl", *REWOUND), 2,
+            options={"branches": Branches.ALL}),
+    Fixture("LangChain messages", "jsonl", lines(
+        "a.jsonl", *(_record(n, c.langchain(ONE.turns, form)) for n, form in enumerate(("type", "data", "lc")))), 3),
+    Fixture("LangSmith runs", "langsmith", lines(
+        "a.jsonl", {**c.run(ONE), "run_type": "chain", "id": "outer", "child_runs": [c.run(ONE)]},
+        {"id": "t", "run_type": "tool", "inputs": {"input": "x"}}, [1]), 1, ("not a JSON object",)),
+    Fixture("ChatGPT", "chatgpt", text("conversations.json", json.dumps([c.chatgpt(ONE), {"mapping": []}])), 1,
+            ("no 'mapping'",)),
+    Fixture("ChatGPT, all branches", "chatgpt", text("conversations.json", json.dumps([c.chatgpt(ONE)])), 1,
+            ("no assistant turn",), options={"branches": Branches.ALL}),
+    Fixture("preference pairs", "dpo", lines(
+        "a.jsonl", c.pair(ONE), {"prompt": "Hi?", "chosen": "Hello!", "rejected": "What."},
+        {"chosen": "\n\nHuman: Hi?\n\nAssistant: Hello!", "rejected": "\n\nHuman: Hi?\n\nAssistant: What."}), 3),
+    Fixture("preference pairs, both answers", "dpo", table(
+        "a.parquet", [{"prompt": "Hi?", "chosen": [ASK, ANSWER], "rejected": [ASK, ANSWER]}]), 2,
+        options={"answers": Answers.BOTH}),
 )  # fmt: skip
 
 

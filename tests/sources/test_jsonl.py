@@ -176,7 +176,7 @@ def test_a_byte_order_mark_and_blank_lines_do_not_matter(tmp_path: Path) -> None
 
 
 def test_unknown_source_lists_what_exists() -> None:
-    with pytest.raises(InputError, match="inspect_log, jsonl, oasst, parquet, scout, sharegpt, swe_agent"):
+    with pytest.raises(InputError, match="inspect_log, jsonl, langsmith, messages, oasst, parquet"):
         SOURCES.get("csv")
 
 

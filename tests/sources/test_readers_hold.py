@@ -22,7 +22,9 @@ OPTIONS = SourceOptions(suite="s", arm=Arm.EVALUATION, prompts=True)
 FILES = [f for f in FIXTURES if f.name in {
     "OpenAI lines", "Anthropic lines", "Inspect messages, lines", "ShareGPT lines", "one list", "gzip lines",
     "ShareGPT pieces", "LMSYS-Chat-1M", "OpenAssistant trees", "OpenAssistant messages, Parquet", "SWE-agent",
-    "mini-swe-agent", "Claude Code",
+    "mini-swe-agent", "Claude Code", "a bare list", "one message a line", "Responses items", "Responses exchanges",
+    "Codex", "ATIF", "tau2", "Gemini contents", "Gemini requests", "Gemini CLI", "LangChain messages", "LangSmith runs",
+    "ChatGPT", "preference pairs",
 }]  # fmt: skip
 JSON_FILES = [
     fixture

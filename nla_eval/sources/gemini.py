@@ -1,0 +1,119 @@
+"""Transcripts from requests of the Gemini API, alone or with their responses: {contents, systemInstruction?, tools?}
+with {candidates} beside them, {request, response}, tuning data, or a checkpoint of Gemini CLI ({history})."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ._base import Fields, Item, RecordError, SourceOptions, as_text, lookup, transcripts
+from ._gemini import add_contents
+from ._json import json_records
+from ._messages import chat_messages, tool_infos
+from ._probe import Container, Probe
+from ._source import SOURCES, Source
+from ._turns import Turns, stop_of
+
+_CONTENTS = ("contents", "history")
+_SYSTEMS = ("systemInstruction", "system_instruction")
+_IDS = ("id", "key", "custom_id", "responseId", "response_id")
+_READ = (
+    *(*_CONTENTS, *_SYSTEMS, *_IDS, "tools", "candidates", "request", "response", "model", "modelVersion"),
+    *("generationConfig", "safetySettings", "authType", "usageMetadata", "family", "outcome", "createTime"),
+)
+
+
+def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
+    yield from transcripts(
+        json_records(path, options), lambda r: _fields(r.value, f"line-{r.number}", options), options, path.name
+    )
+
+
+def _fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
+    if not isinstance(record, Mapping):
+        raise RecordError("not a JSON object")
+    request, response = _halves(record)
+    contents = next((request[key] for key in _CONTENTS if isinstance(request.get(key), list | str)), None)
+    if isinstance(contents, str):
+        contents = [{"role": "user", "parts": [{"text": contents}]}]
+    if contents is None:
+        raise RecordError("neither 'contents' nor 'history' is a list")
+    turns = Turns()
+    system = next((request[key] for key in _SYSTEMS if request.get(key)), None)
+    if system is not None:
+        turns.add("system", _parts(system))
+    add_contents(turns, contents)
+    candidates = response.get("candidates")
+    answers = [held for held in candidates if isinstance(held, Mapping)] if isinstance(candidates, list) else []
+    for answer in answers[:1]:
+        content = answer.get("content")
+        add_contents(turns, [{"parts": [], **content, "role": "model"}] if isinstance(content, Mapping) else [])
+        turns.ended(stop_of(answer.get("finishReason", answer.get("finish_reason"))))
+    options.notes.count("further candidates of a response", max(0, len(answers) - 1))
+    options.notes.left(record, _READ)
+    named = (lookup(record, key) for key in ((options.id_key,) if options.id_key else _IDS))
+    transcript_id = as_text(next((value for value in named if value is not None), default_id))
+    family = lookup(record, options.family_key or "family")
+    outcome = lookup(record, options.outcome_key or "outcome")
+    model = response.get("modelVersion", request.get("model"))
+    return Fields(
+        id=transcript_id,
+        messages=chat_messages(turns.messages, transcript_id, options.roles),
+        family=transcript_id if family is None else as_text(family),
+        model=None if model is None else as_text(model),
+        outcome=None if outcome is None else as_text(outcome),
+        tools=tool_infos(_functions(request.get("tools"))),
+        turn_facts=turns.facts,
+    )
+
+
+def _halves(record: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    request, response = record.get("request"), record.get("response")
+    return (
+        request if isinstance(request, Mapping) else record,
+        response if isinstance(response, Mapping) else record,
+    )
+
+
+def _parts(content: Any) -> Any:
+    """The text of a system instruction, or its parts."""
+    parts = content.get("parts") if isinstance(content, Mapping) else content
+    return [parts] if isinstance(parts, Mapping) else parts
+
+
+def _functions(tools: Any) -> Any:
+    """Function declarations; tools that the API runs itself have none."""
+    found: list[Any] = []
+    for tool in tools if isinstance(tools, list) else []:
+        declared = (
+            tool.get("functionDeclarations", tool.get("function_declarations")) if isinstance(tool, Mapping) else []
+        )
+        found += declared if isinstance(declared, list) else []
+    return [_lower(function) for function in found if isinstance(function, Mapping)] or None
+
+
+def _lower(schema: Any) -> Any:
+    """A schema with the names of its types in lower case, as JSON schemas have them."""
+    if isinstance(schema, Mapping):
+        return {
+            key: value.lower() if key == "type" and isinstance(value, str) else _lower(value)
+            for key, value in schema.items()
+        }
+    return [_lower(held) for held in schema] if isinstance(schema, list) else schema
+
+
+def _has_contents(record: Mapping[str, Any]) -> bool:
+    request = _halves(record)[0]
+    found = next((request[key] for key in _CONTENTS if isinstance(request.get(key), list)), [])
+    return bool(found) and isinstance(found[0], Mapping) and "parts" in found[0]
+
+
+def _fits(probe: Probe) -> bool:
+    containers = (Container.LINES, Container.LIST, Container.OBJECT)
+    return probe.container in containers and any(map(_has_contents, probe.records))
+
+
+read = SOURCES.register("gemini")(
+    Source("gemini", "requests and responses of the Gemini API, or a checkpoint of Gemini CLI", _read, _fits)
+)
