@@ -13,7 +13,7 @@ import polars as pl
 from ..dataset.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
-from ..judgement import JUDGED, Headline, Label, Outcome
+from ..judgement import JUDGED, Headline, JudgeCheck, Label, Outcome
 from ..readings import KEY, StopReason
 from ..store.rows import SCHEMA
 
@@ -44,6 +44,8 @@ class Frames:
     """How the variants of a suite are to be compared, by the suite's name."""
     matched: Sequence[MatchedArm] = ()
     """How deployment arms were drawn."""
+    checks: Sequence[JudgeCheck] = ()
+    """What the judges made of the known texts; empty where nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def verdicts(frames: Frames, definitions: Definitions) -> Verdicts:
     kept = transcripts.unique(["arm", "suite", "transcript_digest"], keep="first", maintain_order=True)
     return Verdicts(
         readings=_judged_readings(frames, definitions),
-        turns=_aware(frames.turns, definitions).unique(TURN_KEY, keep="first", maintain_order=True).sort(TURN_KEY),
+        turns=aware_columns(frames.turns, definitions)
+        .unique(TURN_KEY, keep="first", maintain_order=True)
+        .sort(TURN_KEY),
         transcripts=kept,
         duplicates=_repeats(transcripts, kept),
         notes=_notes(frames, kept),
@@ -231,10 +235,11 @@ def _judged_readings(frames: Frames, definitions: Definitions) -> pl.DataFrame:
     }
     outcome = pl.col("stop").replace_strict(stopped, default=None, return_dtype=pl.String())
     resolved = joined.with_columns(pl.coalesce(outcome, "outcome", pl.lit(Outcome.ERROR.value)).alias("outcome"))
-    return _aware(resolved, definitions).sort(KEY)
+    return aware_columns(resolved, definitions).sort(KEY)
 
 
-def _aware(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+def aware_columns(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+    """Rows with `judged` and one aware column per headline."""
     labels = pl.col("labels").cast(pl.List(pl.String())).fill_null([])
     decided = pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value])
     return rows.with_columns(labels.alias("labels")).with_columns(

@@ -39,6 +39,7 @@ from ..stats import (
 from ..transcript import Arm
 from .arms import arms_of, certify, lane_scores
 from .frames import Frames, Unit, Verdicts, draws_of, lane_units, mean_scores, outcome_under, spoken, verdicts
+from .judges import headline_stopped, judges_of
 from .shown import choose
 from .types import (
     ArmComparison,
@@ -130,10 +131,11 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
     shown = choose(found, options.primary, options.show, options.how.seed)
     policies = sorted(set(found.readings["policy"]))
     rubrics = {*frames.judgements["rubric"].drop_nulls(), *frames.turns["rubric"].drop_nulls()}
-    judges = {*frames.judgements["classifier"].drop_nulls(), *frames.turns["classifier"].drop_nulls()}
+    names = {*frames.judgements["classifier"].drop_nulls(), *frames.turns["classifier"].drop_nulls()}
+    judges = judges_of(frames)
     return Tally(
         rubric=next(iter(rubrics), ""),
-        classifiers=sorted(judges),
+        classifiers=sorted(names),
         packs=sorted(set(found.readings["pack"])),
         policies=policies,
         uniform=bool(policies) and all(p.startswith(UNIFORM_POLICY) for p in policies),
@@ -153,6 +155,8 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         said_total=shown.said_total,
         matched=list(frames.matched),
         notes=found.notes,
+        judges=judges,
+        headline_stopped=headline_stopped(judges),
     )
 
 
