@@ -21,7 +21,7 @@ from ..judging.panel import members_of
 from ..provenance import versions
 from ..tally.agreement import agreement
 from ..tally.frames import Frames
-from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judged, unscored
+from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judged, judged_by_each, unscored
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
 from ..tally.types import Tally
@@ -146,7 +146,9 @@ def _named_classifier(request: ReportRequest) -> Classifier | None:
 def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[_Judged], list[str]]:
     """What every judge says, by its name and rubric, and what a reader must know of who judged."""
     if named is not None:
-        return [_Judged(judged(gathered, judge), judge.name, judge.rubric) for judge in members_of(named)], []
+        judges = members_of(named)
+        every = zip(judges, judged_by_each(gathered, judges), strict=True)
+        return [_Judged(frames, judge.name, judge.rubric) for judge, frames in every], []
     signatures = gathered.scored.signatures if gathered.scored is not None else []
     found = {
         signature: _Judged(frames_of(gathered, signature), signature.classifier, _same_rubric(signature.rubric))

@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..judgement import Classifier, JudgeCheck
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages
 from ..judging.known_texts import check_judge
-from ..judging.panel import for_suite, judge_readings_by_suite, side_by_side
+from ..judging.panel import for_suite, judge_readings_by_suite, members_of, side_by_side
 from ..judging.turns import turn_texts
 from ..readings import KEY, StopReason
 from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
@@ -248,7 +248,16 @@ def joined(first: Frames, second: Frames) -> Frames:
 
 def judged(gathered: Gathered, classifier: Classifier) -> Frames:
     """Judge every reading, every assistant turn and the known texts with one judge, of a panel the leading one."""
-    return anyio.run(_judged, gathered, classifier)
+    return judged_by_each(gathered, members_of(classifier)[:1])[0]
+
+
+def judged_by_each(gathered: Gathered, judges: Sequence[Classifier]) -> list[Frames]:
+    """What each judge says, one after the other in one event loop: a model's connections do not outlive theirs."""
+
+    async def run() -> list[Frames]:
+        return [await _judged(gathered, judge) for judge in judges]
+
+    return anyio.run(run)
 
 
 async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:

@@ -271,10 +271,10 @@ class TestSeveralJudges:
         assert one is not None
         assert one == two
         [pair] = [p for p in one.pairs if p.of == "explanations"]
-        assert (pair.texts, pair.both, pair.right_only) == (12, 0, 0)
-        assert 0 < pair.left_only < 12
-        assert pair.observed == 1 - pair.left_only / 12
-        assert pair.kappa == 0
+        assert (pair.both, pair.right_only) == (0, 0)
+        assert pair.left_only > 0
+        assert pair.observed == pytest.approx(1 - pair.left_only / pair.texts)
+        assert pair.kappa == pytest.approx(0)
         assert report(monkeypatch, log, "--out", str(tmp_path / "page.html")) == 0
         assert capsys.readouterr().out.count("Krippendorff's alpha over 2 judges") == 1
 
