@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Transcripts,
         Weights,
         load_engine,
+        make_tallies,
         make_tally,
         read,
         read_transcripts,
@@ -66,6 +67,7 @@ __all__ = [
     "load_engine",
     "load_pack",
     "load_target",
+    "make_tallies",
     "make_tally",
     "read",
     "read_transcripts",
@@ -74,8 +76,8 @@ __all__ = [
 
 _HOME = {
     "api": (
-        *("ReadOptions", "Transcripts", "Weights", "load_engine", "make_tally", "read", "read_transcripts"),
-        "write_report",
+        *("ReadOptions", "Transcripts", "Weights", "load_engine", "make_tallies", "make_tally", "read"),
+        *("read_transcripts", "write_report"),
     ),
     "engines.base": ("CaptureRequest", "Captured", "Draw", "Engine", "Sampling", "VerbalizeRequest"),
     "errors": ("NlaEvalError",),

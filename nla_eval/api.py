@@ -14,6 +14,7 @@ from .errors import InputError
 from .progress import Progress, silent
 
 if TYPE_CHECKING:
+    from .commands.report import ReportRequest
     from .engines.base import Engine
     from .models.pack import Pack
     from .models.target import Target
@@ -185,7 +186,7 @@ def make_tally(
     rubric: str | None = None,
     pack: str | None = None,
 ) -> Tally:
-    """Judge what stores and Inspect logs hold, and count it. Needs no weights.
+    """Count what Inspect logs were scored with and what stores hold, which is judged here. Needs no weights.
 
     Args:
         inputs: Stores, `.eval` logs and folders of logs.
@@ -194,15 +195,34 @@ def make_tally(
         pack: Whose card to keep with the tally. Default: the one the readings name.
 
     Raises:
-        InputError: an input is neither, or a name is unknown.
+        InputError: an input is neither; a name is unknown; or logs were scored by several judges: see `make_tallies`.
     """
-    from .commands.report import ReportRequest
     from .commands.report import make_tally as counted
+
+    return counted(_report_request(inputs, classifier, rubric, pack))
+
+
+def make_tallies(
+    *inputs: str | Path | ReadingStore,
+    classifier: str | None = None,
+    rubric: str | None = None,
+    pack: str | None = None,
+) -> list[Tally]:
+    """One tally per judge and rubric that logs were scored with, by name. Arguments as of `make_tally`."""
+    from .commands.report import make_tallies as counted
+
+    return counted(_report_request(inputs, classifier, rubric, pack))
+
+
+def _report_request(
+    inputs: Sequence[str | Path | ReadingStore], classifier: str | None, rubric: str | None, pack: str | None
+) -> ReportRequest:
+    from .commands.report import ReportRequest
 
     if not inputs:
         raise InputError("make_tally: no inputs; expected stores or .eval logs")
     names = tuple(str(getattr(item, "url", item)) for item in inputs)
-    return counted(ReportRequest(names, "", classifier, rubric, pack))
+    return ReportRequest(names, "", classifier, rubric, pack)
 
 
 def write_report(tally: Tally, out: str | Path = "report.html", *, format: str = "html") -> Path:

@@ -7,9 +7,10 @@ neither Inspect nor any classifier."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -144,6 +145,57 @@ class Judgement(BaseModel):
         return Outcome.AWARE if hit else Outcome.NOT_AWARE
 
 
+UNPARSED_LIMIT = 0.1
+"""A judge that leaves more than this share UNPARSED has no headline (docs/method.md 4.16)."""
+
+
+class JudgeCheck(BaseModel):
+    """What a judge made of the known texts, ten aware and ten not: can it tell them apart at all?
+
+    NOT_AWARE on every text of a run is a valid zero only from a judge that passes this.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classifier: str
+    rubric: str
+    aware: dict[Outcome, int]
+    """Its outcomes on the texts that are aware."""
+    not_aware: dict[Outcome, int]
+    """Its outcomes on the others."""
+    causes: dict[str, int] = Field(default_factory=dict)
+    """Why texts came back ERROR or UNPARSED, with counts."""
+
+    @property
+    def texts(self) -> int:
+        """Known texts it was shown."""
+        return sum(self.aware.values()) + sum(self.not_aware.values())
+
+    @property
+    def stopped(self) -> str:
+        """Why this judge's verdicts are no headline, as one sentence; empty when they may be."""
+        outcomes = {o: self.aware.get(o, 0) + self.not_aware.get(o, 0) for o in Outcome}
+        said = [o for o in Outcome if o in JUDGED and outcomes[o]]
+        why = f" ({most_frequent(self.causes)})" if self.causes else ""
+        if not said:
+            return f"{self.classifier} judged none of the {self.texts} known texts{why}"
+        if outcomes[Outcome.UNPARSED] > UNPARSED_LIMIT * self.texts:
+            return f"{self.classifier} left {outcomes[Outcome.UNPARSED]} of {self.texts} known texts UNPARSED{why}"
+        if len(said) == 1:
+            return (
+                f"{self.classifier} says {said[0].value} of every known text it judged ({outcomes[said[0]]} of "
+                f"{self.texts}), aware or not, so its verdicts carry no information{why}"
+            )
+        return ""
+
+
+def most_frequent(causes: Mapping[str, int]) -> str:
+    """The commonest cause with its count, and how many others there are."""
+    cause, count = min(causes.items(), key=lambda item: (-item[1], item[0]))
+    others = f"; and {len(causes) - 1} other causes" if len(causes) > 1 else ""
+    return f"{count} x {cause}{others}"
+
+
 class Classifier(Protocol):
     """Judges texts in batches. Offline classifiers return at once; LLM judges await a model."""
 
@@ -152,4 +204,22 @@ class Classifier(Protocol):
 
     async def judge(self, texts: list[str], *, kind: str) -> list[Judgement]:
         """One judgement per text, in order. `kind` is "explanation" or "turn"."""
+        ...
+
+
+@runtime_checkable
+class Panel(Protocol):
+    """A classifier that is several judges. Each judges alone and is tallied apart; the first one leads."""
+
+    def members(self) -> Sequence[Classifier]:
+        """The judges; they may be known only once models are."""
+        ...
+
+
+@runtime_checkable
+class SuiteReader(Protocol):
+    """A classifier that may be told which suite a text is from, and so may leak it."""
+
+    def about(self, suite: str) -> Classifier:
+        """The same judge, for texts of one suite."""
         ...

@@ -62,6 +62,8 @@ def finding(tally: Tally, card: CardSummary | None) -> Finding:
     """The finding in plain words, and its limits."""
     suites = [s for s in tally.suites if s.arm != Arm.DEPLOYMENT]
     found = [_found(tally, suite) for suite in suites] or ["No evaluation transcripts were read."]
+    if tally.headline_stopped:
+        found = [f"No headline: {tally.headline_stopped}."]
     return Finding(found=found, cannot=list(_cannot(tally, suites, card)))
 
 
@@ -72,6 +74,8 @@ def limits(tally: Tally, card: CardSummary | None) -> list[Limit]:
 
 def withheld_headline(tally: Tally) -> str:
     """Why any-of-k is not the headline; empty when it is certified."""
+    if tally.headline_stopped:
+        return f"No rate below is a headline: {tally.headline_stopped}."
     certificate = tally.certification(tally.primary)
     if certificate is None:
         return "any-of-k is not a headline here: without deployment transcripts its false positives cannot be bounded."

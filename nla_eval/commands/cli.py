@@ -98,18 +98,25 @@ def report(
     inputs: Annotated[list[str], typer.Argument(help=".eval logs, folders of logs, and stores.")],
     out: Annotated[str, typer.Option(help="The file to write.")] = "report.html",
     classifier: Annotated[
-        str | None, typer.Option(help="Judge again with this one. Default: as the logs were scored; stores: linear.")
+        str | None,
+        typer.Option(help="Judge all again with this one. Default: as the logs were scored; stores: linear."),
     ] = None,
     rubric: Annotated[str | None, typer.Option(help="Judge again under this one: its name or a YAML file.")] = None,
     pack: Annotated[
         str | None, typer.Option(help="Pack whose card to show. Default: the one the readings name.")
     ] = None,
     builder: Annotated[str, typer.Option("--format", help="Kind of report.")] = "html",
+    judge: Annotated[
+        str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
+    ] = None,
+    judge_mode: Annotated[
+        str | None, typer.Option(help="What they are told: blind (default), blurb, swapped; several by comma.")
+    ] = None,
 ) -> None:
-    """Judge readings and turns, tally them, and write one report. Needs no weights."""
+    """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
     from .report import ReportRequest, run
 
-    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder))
+    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode))
 
 
 @app.command()

@@ -1,7 +1,12 @@
-"""`nla-eval report`: judges what logs and stores hold, tallies it and lets a report builder write one file."""
+"""`nla-eval report`: tallies what logs and stores hold and lets a report builder write one file per tally.
+
+What logs were scored with is used as it is: several judges, or rubrics, give several tallies, never one. Only what no
+scorer judged is judged here, unless the user asks for all to be judged alike."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +15,17 @@ from typing import Any
 
 from .._rooms import load_room
 from ..errors import InputError
-from ..judgement import Classifier, Rubric
+from ..judgement import Classifier, Panel, Rubric
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
+from ..judging.panel import members_of
 from ..provenance import command, versions
+from ..tally.agreement import agreement
 from ..tally.frames import Frames
-from ..tally.gather import Gathered, as_scored, gather, judged
+from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judged, judged_by_each, unscored
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
 from ..tally.types import Tally
-from .summary import show
+from .summary import show, show_agreement
 
 
 @dataclass(frozen=True)
@@ -33,34 +40,79 @@ class ReportRequest:
     """None: the one the logs were scored under, or "strict"."""
     pack: str | None = None
     builder: str = "html"
+    judge: str | None = None
+    """Models of the classifier "llm", as provider/model, several by comma."""
+    judge_mode: str | None = None
+    """What they are told: blind, blurb, swapped, several by comma."""
 
 
 def run(request: ReportRequest) -> None:
-    """Write the report and print where it is."""
+    """Write one report per judge and rubric and print where they are."""
     builder_of(request.builder)
-    counted = make_tally(request)
-    for note in counted.provenance["notes"]:
+    counted = make_tallies(request)
+    for note in counted[0].provenance["notes"]:
         print(f"note: {note}", file=sys.stderr)
-    written = write_report(counted, Path(request.out), request.builder)
-    show(counted)
-    size = counted.provenance["transcripts"], counted.provenance["readings"]
-    judged_by = f"judged by {counted.provenance['classifier']} under {counted.provenance['rubric']}"
-    print(f"{size[0]} transcripts, {size[1]} readings, {judged_by}: {written}")
+    for place, each in zip(places(Path(request.out), counted), counted, strict=True):
+        written = write_report(each, place, request.builder)
+        show(each)
+        size = each.provenance["transcripts"], each.provenance["readings"]
+        judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
+        print(f"{size[0]} transcripts, {size[1]} readings, {judged_by}: {written}")
+    show_agreement(counted)
+    if len(counted) > 1:
+        print(several(counted, request.inputs))
 
 
 def make_tally(request: ReportRequest) -> Tally:
     """Judge what the inputs hold and count it; `out` and `builder` are not looked at.
 
     Raises:
-        InputError: an input is no log and no store, or an unknown classifier, rubric or pack is named.
+        InputError: an input is no log and no store; an unknown classifier, rubric or pack is named; or the inputs are
+            scored by several judges or under several rubrics.
     """
+    counted = make_tallies(request)
+    if len(counted) > 1:
+        raise InputError(f"{several(counted, request.inputs)}; or take them apart with make_tallies")
+    return counted[0]
+
+
+def make_tallies(request: ReportRequest) -> list[Tally]:
+    """One tally per judge and rubric, by name; see `make_tally`."""
     named = _named_classifier(request)
     gathered = gather(request.inputs)
-    verdicts = _judge(gathered, named)
-    counted = tally(verdicts.frames, TallyOptions(definitions=verdicts.rubric.headlines))
-    card, note = _card(request, gathered)
-    provenance = _provenance(request, gathered, verdicts, [*gathered.notes, *filter(None, [note])])
-    return counted.model_copy(update={"provenance": provenance, "pack_card": card})
+    found, judging_notes = _judge(gathered, named)
+    card, card_note = _card(request, gathered)
+    notes = [*gathered.notes, *judging_notes, *filter(None, [card_note])]
+    counted = []
+    for each in found:
+        options = TallyOptions(definitions=each.rubric.headlines)
+        alike = {other.classifier: other.frames for other in found if other.rubric == each.rubric}
+        counted.append(
+            tally(each.frames, options).model_copy(
+                update={
+                    "provenance": _provenance(gathered, each, notes),
+                    "pack_card": card,
+                    "agreement": agreement(alike, options.definitions, options.primary),
+                }
+            )
+        )
+    return counted
+
+
+def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
+    """That there are several tallies, and the command that makes them one."""
+    names = [f"{t.provenance['classifier']} under {t.provenance['rubric']}" for t in counted]
+    again = shlex.join(["nla-eval", "report", *inputs, *_options(str(counted[0].provenance["classifier"]))])
+    return f"tallied apart, for they are not comparable: {'; '.join(names)}; to judge all alike: {again}"
+
+
+def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
+    """A file per tally: the one asked for, or named after judge and rubric beside it."""
+    if len(counted) == 1:
+        return [out]
+    folder, stem, suffix = (out.parent, out.stem, out.suffix) if out.suffix else (out, "report", ".html")
+    names = [re.sub(r"\W+", "-", f"{t.provenance['classifier']}-{t.provenance['rubric']}") for t in counted]
+    return [folder / f"{stem}-{name}{suffix}" for name in names]
 
 
 def builder_of(name: str) -> ReportBuilder:
@@ -83,17 +135,63 @@ class _Judged:
 
 def _named_classifier(request: ReportRequest) -> Classifier | None:
     """The classifier asked for, made before anything is read, so that a typing mistake shows at once."""
-    if request.classifier is None and request.rubric is None:
+    asked = {"judges": request.judge, "mode": request.judge_mode}
+    options = {name: value for name, value in asked.items() if value is not None}
+    if request.classifier is None and request.rubric is None and not options:
         return None
-    return make_classifier(request.classifier or DEFAULT_CLASSIFIER, request.rubric or DEFAULT_RUBRIC)
+    name = request.classifier or ("llm" if options else DEFAULT_CLASSIFIER)
+    return make_classifier(name, request.rubric or DEFAULT_RUBRIC, **options)
 
 
-def _judge(gathered: Gathered, named: Classifier | None) -> _Judged:
-    scored = gathered.scored
-    if named is None and scored is not None and len(scored.classifiers) == 1 == len(scored.rubrics):
-        return _Judged(as_scored(gathered), scored.classifiers[0], _same_rubric(scored.rubrics[0]))
-    classifier = named or make_classifier()
-    return _Judged(judged(gathered, classifier), classifier.name, classifier.rubric)
+def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[_Judged], list[str]]:
+    """What every judge says, by its name and rubric, and what a reader must know of who judged."""
+    if named is not None:
+        judges = members_of(named)
+        every = zip(judges, judged_by_each(gathered, judges), strict=True)
+        return [_Judged(frames, judge.name, judge.rubric) for judge, frames in every], []
+    signatures = gathered.scored.signatures if gathered.scored is not None else []
+    found = {
+        signature: _Judged(frames_of(gathered, signature), signature.classifier, _same_rubric(signature.rubric))
+        for signature in signatures
+    }
+    rest = unscored(gathered)
+    notes = []
+    if rest is not None:
+        classifier = _like(signatures) or make_classifier()
+        frames = judged(rest, classifier)
+        signature = Signature(classifier.name, rubric_ref(classifier.rubric))
+        if signature in found:
+            frames = joined(found[signature].frames, frames)
+        found[signature] = _Judged(frames, classifier.name, classifier.rubric)
+        if signatures:
+            notes.append(
+                f"{rest.transcripts.height} transcripts ({rest.readings.height} readings) are not scored, or not "
+                f"all of them: judged here by {classifier.name} under {rubric_ref(classifier.rubric)}"
+            )
+    return [found[signature] for signature in sorted(found)], notes
+
+
+def _like(signatures: Sequence[Signature]) -> Classifier | None:
+    """The one judge that scored the rest, where it can be made here as it was: an offline one of the same version."""
+    if len(signatures) != 1:
+        return None
+    name, rubric = signatures[0].classifier.partition("@")[0], signatures[0].rubric.partition("@")[0]
+    try:
+        classifier = make_classifier(name, rubric)
+    except InputError:
+        return None
+    same = (classifier.name, rubric_ref(classifier.rubric)) == signatures[0]
+    return classifier if same and not isinstance(classifier, Panel) else None
+
+
+def _options(classifier: str) -> list[str]:
+    """The options that ask for a judge by the name it signs with: "lexicon@1", "llm@2:openai/gpt-5+swapped"."""
+    name, _, rest = classifier.partition("@")
+    _, _, model = rest.partition(":")
+    model, _, mode = model.partition("+")
+    options = ["--classifier", name]
+    options += ["--judge", model] if model else []
+    return options + (["--judge-mode", mode] if mode and "=" not in mode else [])
 
 
 def _same_rubric(reference: str) -> Rubric:
@@ -108,13 +206,13 @@ def _same_rubric(reference: str) -> Rubric:
     return rubric
 
 
-def _provenance(request: ReportRequest, gathered: Gathered, verdicts: _Judged, notes: Sequence[str]) -> dict[str, Any]:
+def _provenance(gathered: Gathered, verdicts: _Judged, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "classifier": verdicts.classifier,
         "rubric": rubric_ref(verdicts.rubric),
         "pack": gathered.pack or "several",
-        "transcripts": gathered.transcripts.height,
-        "readings": gathered.readings.height,
+        "transcripts": verdicts.frames.transcripts.height,
+        "readings": verdicts.frames.readings.height,
         "inputs": gathered.provenance,
         "versions": versions(),
         "command": command(),

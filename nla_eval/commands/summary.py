@@ -1,17 +1,27 @@
-"""A tally as one table on the terminal: verbalized against NLA-measured, with the donor lane beside it."""
+"""A tally as one table on the terminal: verbalized against NLA-measured, with the donor lane beside it.
+
+Where a judge failed its checks there is no table, but the reason."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
+from ..judgement import most_frequent
 from ..readings import DISPLAYED, Lane
 from ..stats import Estimate
-from ..tally.types import HeadlineTally, Tally
+from ..tally.types import Agreement, HeadlineTally, JudgeTally, Tally
 from .console import wide_console
 
 
 def show(tally: Tally) -> None:
-    """Print one row per suite under the primary headline, and what the intervals are."""
+    """Print one row per suite under the primary headline, and what the intervals are; and how the judges behaved."""
+    for judge in tally.judges:
+        _show_failures(judge)
+    if tally.headline_stopped:
+        wide_console().print(f"No headline: {tally.headline_stopped}.", highlight=False, markup=False)
+        return
     headline = tally.primary
     table = Table(box=None, pad_edge=False)
     lanes = [f"N {display.heading}" for display in DISPLAYED.values()]
@@ -45,6 +55,38 @@ def show(tally: Tally) -> None:
 
 def _controls() -> str:
     return " ".join(display.note for display in DISPLAYED.values() if display.note)
+
+
+def show_agreement(tallies: Sequence[Tally]) -> None:
+    """Print how far judges agree, once for every set of judges."""
+    once = {each.agreement.model_dump_json(): each.agreement for each in tallies if each.agreement is not None}
+    for found in once.values():
+        for line in agreement_lines(found):
+            wide_console().print(line, highlight=False, markup=False)
+
+
+def agreement_lines(found: Agreement) -> list[str]:
+    """A line per pair of judges, and Krippendorff's alpha over all."""
+    lines = []
+    for pair in found.pairs:
+        figures = f"agreement {_figure(pair.observed)}, kappa {_figure(pair.kappa)}, AC1 {_figure(pair.ac1)}"
+        aware = f"AWARE by both {pair.both}, by the first alone {pair.left_only}, by the second alone {pair.right_only}"
+        what = "judge leakage" if pair.leakage else "judges"
+        lines.append(f"{what} {pair.left} and {pair.right} on {pair.texts} {pair.of}: {figures}; {aware}")
+    alphas = ", ".join(f"{of} {_figure(alpha)}" for of, alpha in found.alpha.items())
+    return [*lines, f"Krippendorff's alpha over {len(found.judges)} judges, headline '{found.headline}': {alphas}"]
+
+
+def _show_failures(judge: JudgeTally) -> None:
+    """One line with the cause, where judgements failed; nothing where none did."""
+    failed = [f"{n} {word}" for n, word in ((judge.errors, "ERROR"), (judge.unparsed, "UNPARSED")) if n]
+    if failed:
+        line = f"{judge.classifier}: of {judge.asked} judgements {' and '.join(failed)}: {most_frequent(judge.causes)}"
+        wide_console().print(line, highlight=False, markup=False)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _any_of_k(found: HeadlineTally, lane: Lane) -> str:

@@ -14,7 +14,7 @@ import polars as pl
 from ..cards.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
-from ..judgement import JUDGED, Headline, Label, Outcome
+from ..judgement import JUDGED, Headline, JudgeCheck, Label, Outcome
 from ..readings import KEY, StopReason
 from ..store.rows import SCHEMA
 from ..transcript import CUT, Author
@@ -48,6 +48,8 @@ class Frames:
     """How the variants of a suite are to be compared, by the suite's name."""
     matched: Sequence[MatchedArm] = ()
     """How deployment arms were drawn."""
+    checks: Sequence[JudgeCheck] = ()
+    """What the judges made of the known texts; empty where nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,7 @@ def _judged_readings(frames: Frames, definitions: Definitions) -> pl.DataFrame:
     }
     outcome = pl.col("stop").replace_strict(stopped, default=None, return_dtype=pl.String())
     resolved = joined.with_columns(pl.coalesce(outcome, "outcome", pl.lit(Outcome.ERROR.value)).alias("outcome"))
-    return _aware(resolved.with_columns(cut=pl.lit(False)), definitions).sort(KEY)
+    return aware_columns(resolved.with_columns(cut=pl.lit(False)), definitions).sort(KEY)
 
 
 def _judged_turns(turns: pl.DataFrame, transcripts: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
@@ -297,14 +299,17 @@ def _judged_turns(turns: pl.DataFrame, transcripts: pl.DataFrame, definitions: D
         cut=pl.col("stop").is_in(sorted(CUT)).fill_null(False),
         repeat=~pl.struct(turn).is_first_distinct() & pl.col("run").is_not_null() & pl.col("turn_id").is_not_null(),
     )
-    return _aware(rows.drop("suite", "on_policy", "logged_is_target", "run", "stretch"), definitions).sort(TURN_KEY)
+    return aware_columns(rows.drop("suite", "on_policy", "logged_is_target", "run", "stretch"), definitions).sort(
+        TURN_KEY
+    )
 
 
 def _with_missing(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
     return frame.with_columns(pl.lit(None, dtype=t).alias(name) for name, t in columns.items() if name not in frame)
 
 
-def _aware(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+def aware_columns(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+    """Rows with `judged` and one aware column per headline."""
     labels = pl.col("labels").cast(pl.List(pl.String())).fill_null([])
     decided = pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value])
     return rows.with_columns(labels.alias("labels")).with_columns(

@@ -1,15 +1,17 @@
 """From Inspect logs and stores to the frames a tally reads: readings, their judgements, judged turns, transcripts.
 
-Judgements are those a log was scored with, or made here by one classifier under one rubric; either way V and N of all
-inputs agree, and no weights are needed. It knows no suite by name and no report."""
+Judgements are those a log was scored with, or made here by one classifier under one rubric. What several judges said
+stays apart: one set of frames per classifier and rubric, so that V and N of a tally agree. No weights are needed. It
+knows no suite by name and no report."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import polars as pl
@@ -20,8 +22,10 @@ from pydantic import ValidationError
 from ..cards.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
-from ..judgement import Classifier
-from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages, judge_readings
+from ..judgement import Classifier, JudgeCheck
+from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages
+from ..judging.known_texts import check_judge
+from ..judging.panel import for_suite, judge_readings_by_suite, members_of, side_by_side
 from ..judging.turns import turn_texts
 from ..readings import KEY, StopReason
 from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
@@ -33,24 +37,51 @@ from .frames import Frames
 _STATE = "NLAState:"
 
 
+class Signature(NamedTuple):
+    """Who judged, and by what."""
+
+    classifier: str
+    """With its version."""
+    rubric: str
+    """Id and hash."""
+
+
+_SIGNED_SCHEMA: dict[str, pl.DataType] = {
+    "transcript_digest": pl.String(),
+    "classifier": pl.String(),
+    "rubric": pl.String(),
+}
+
+
 @dataclass(frozen=True)
 class Scored:
-    """What an Inspect scorer judged."""
+    """What Inspect scorers judged, in all inputs and by all judges."""
 
     judgements: pl.DataFrame
     """Columns of `classify.JUDGEMENT_SCHEMA`."""
     turns: pl.DataFrame
     """Columns of `classify.TURN_SCHEMA`."""
+    samples: pl.DataFrame
+    """transcript_digest, classifier, rubric of every scored sample: also of one in which there was nothing to judge."""
+    checks: Sequence[JudgeCheck] = ()
+    """What the judges made of the known texts, as logged."""
+
+    @property
+    def signatures(self) -> list[Signature]:
+        """Every judge under every rubric, by name."""
+        frames = (self.judgements, self.turns, self.samples)
+        rows = (frame.select("classifier", "rubric").drop_nulls().unique().iter_rows() for frame in frames)
+        return sorted({Signature(*row) for some in rows for row in some})
 
     @property
     def rubrics(self) -> list[str]:
         """Rubric references that occur, "id@hash"."""
-        return sorted({*self.judgements["rubric"].drop_nulls(), *self.turns["rubric"].drop_nulls()})
+        return sorted({signature.rubric for signature in self.signatures})
 
     @property
     def classifiers(self) -> list[str]:
         """Classifiers that occur."""
-        return sorted({*self.judgements["classifier"].drop_nulls(), *self.turns["classifier"].drop_nulls()})
+        return sorted({signature.classifier for signature in self.signatures})
 
 
 @dataclass(frozen=True)
@@ -64,7 +95,7 @@ class Gathered:
     messages: Mapping[str, Sequence[ChatMessage]]
     """Conversations by transcript digest."""
     scored: Scored | None = None
-    """The judgements of the logs' own scorer; None when an input, or a sample of one, has none."""
+    """The judgements of the logs' own scorers; None when there are none."""
     designs: Mapping[str, Design] = field(default_factory=dict)
     """How variants are to be compared, by suite."""
     matched: Sequence[MatchedArm] = ()
@@ -88,20 +119,25 @@ class _Pile:
     messages: dict[str, Sequence[ChatMessage]] = field(default_factory=dict)
     judgements: list[pl.DataFrame] = field(default_factory=list)
     turns: list[pl.DataFrame] = field(default_factory=list)
-    unscored: int = 0
+    signed: list[tuple[str, str, str]] = field(default_factory=list)
+    """Digest, classifier and rubric of every scored sample."""
+    checks: dict[str, JudgeCheck] = field(default_factory=dict)
+    """By their own text: the samples of a log repeat them."""
     designs: dict[str, Design] = field(default_factory=dict)
     matched: list[MatchedArm] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def scored(self) -> Scored | None:
-        if self.unscored or not self.judgements:
+        if not self.signed:
             return None
-        judgements = pl.concat(self.judgements).unique(list(KEY), keep="first", maintain_order=True)
-        turns = pl.concat(self.turns).unique(
-            ["transcript_digest", "message", "part"], keep="first", maintain_order=True
+        once = ("classifier", "rubric")
+        return Scored(
+            _once(self.judgements, JUDGEMENT_SCHEMA, [*KEY, *once]),
+            _once(self.turns, TURN_SCHEMA, ["transcript_digest", "message", "part", *once]),
+            pl.DataFrame(self.signed, schema=_SIGNED_SCHEMA, orient="row").unique(maintain_order=True),
+            list(self.checks.values()),
         )
-        return Scored(judgements, turns)
 
 
 def gather(inputs: Iterable[str]) -> Gathered:
@@ -145,37 +181,102 @@ def gather(inputs: Iterable[str]) -> Gathered:
 
 
 def as_scored(gathered: Gathered) -> Frames:
-    """The frames with the judgements of the logs' own scorer. Raises InputError when there are none."""
-    if gathered.scored is None:
+    """The frames with the judgements of the logs' own scorer.
+
+    Raises:
+        InputError: Not everything is scored, or not by one classifier under one rubric.
+    """
+    if gathered.scored is None or unscored(gathered) is not None:
         raise InputError("not every sample is scored; name a classifier with --classifier, for example linear")
+    signatures = gathered.scored.signatures
+    if len(signatures) > 1:
+        several = ", ".join(f"{s.classifier} under {s.rubric}" for s in signatures)
+        raise InputError(f"the inputs are scored by {several}; take one of them, or judge all alike with --classifier")
+    return frames_of(gathered, signatures[0])
+
+
+def frames_of(gathered: Gathered, signature: Signature) -> Frames:
+    """What one judge said under one rubric, and of what: readings and transcripts that it did not judge stay out.
+
+    Raises:
+        InputError: It judged nothing of these inputs.
+    """
+    scored = gathered.scored
+    if scored is None or signature not in scored.signatures:
+        raise InputError(f"nothing here is scored by {signature.classifier} under {signature.rubric}")
+    own = (pl.col("classifier") == signature.classifier) & (pl.col("rubric") == signature.rubric)
+    judgements, turns = scored.judgements.filter(own), scored.turns.filter(own)
+    digests = {*scored.samples.filter(own)["transcript_digest"], *judgements["transcript_digest"]}
+    digests |= {*turns["transcript_digest"]}
     return Frames(
-        gathered.readings,
-        gathered.scored.judgements,
-        gathered.scored.turns,
-        gathered.transcripts,
+        gathered.readings.join(judgements, on=list(KEY), how="semi", maintain_order="left"),
+        judgements,
+        turns,
+        gathered.transcripts.filter(pl.col("transcript_digest").is_in(sorted(digests))),
         gathered.designs,
         gathered.matched,
+        [c for c in scored.checks if Signature(c.classifier, c.rubric) == signature],
+    )
+
+
+def unscored(gathered: Gathered) -> Gathered | None:
+    """What no scorer judged: readings, and transcripts that are in no scored sample. None where all is scored."""
+    if gathered.scored is None:
+        return gathered
+    readings = gathered.readings.join(gathered.scored.judgements, on=list(KEY), how="anti", maintain_order="left")
+    known = {*gathered.scored.samples["transcript_digest"]}
+    wanted = {*gathered.transcripts["transcript_digest"]} - known | {*readings["transcript_digest"]}
+    transcripts = gathered.transcripts.filter(pl.col("transcript_digest").is_in(sorted(wanted)))
+    if transcripts.is_empty():
+        return None
+    messages = {digest: said for digest, said in gathered.messages.items() if digest in wanted}
+    return replace(gathered, readings=readings, transcripts=transcripts, messages=messages, scored=None)
+
+
+def joined(first: Frames, second: Frames) -> Frames:
+    """Frames of one judge that judged two parts of the inputs."""
+    keys = ["arm", "suite", "transcript_digest"]
+    return replace(
+        first,
+        readings=pl.concat([first.readings, second.readings]).sort(KEY),
+        judgements=pl.concat([first.judgements, second.judgements]),
+        turns=pl.concat([first.turns, second.turns]),
+        transcripts=pl.concat([first.transcripts, second.transcripts]).unique(keys, keep="first", maintain_order=True),
+        checks=[*first.checks, *second.checks],
     )
 
 
 def judged(gathered: Gathered, classifier: Classifier) -> Frames:
-    """Judge every reading and every assistant turn with one classifier."""
-    return anyio.run(_judged, gathered, classifier)
+    """Judge every reading, every assistant turn and the known texts with one judge, of a panel the leading one."""
+    return judged_by_each(gathered, members_of(classifier)[:1])[0]
+
+
+def judged_by_each(gathered: Gathered, judges: Sequence[Classifier]) -> list[Frames]:
+    """What each judge says, one after the other in one event loop: a model's connections do not outlive theirs."""
+
+    async def run() -> list[Frames]:
+        return [await _judged(gathered, judge) for judge in judges]
+
+    return anyio.run(run)
 
 
 async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
     known = dict(gathered.transcripts.select("transcript_digest", "turn_facts").iter_rows())
-    turns = [
-        await judge_messages(messages, digest, classifier, [TurnFacts(**fact) for fact in known.get(digest) or ()])
-        for digest, messages in sorted(gathered.messages.items())
-    ]
+    suites = dict(gathered.transcripts.select("transcript_digest", "suite").iter_rows())
+
+    async def turns_of(digest: str, messages: Sequence[ChatMessage]) -> pl.DataFrame:
+        facts = [TurnFacts(**fact) for fact in known.get(digest) or ()]
+        return await judge_messages(messages, digest, for_suite(classifier, str(suites.get(digest, ""))), facts)
+
+    turns = await side_by_side([partial(turns_of, *item) for item in sorted(gathered.messages.items())])
     return Frames(
         readings=gathered.readings,
-        judgements=await judge_readings(gathered.readings, classifier),
+        judgements=await judge_readings_by_suite(gathered.readings, classifier),
         turns=pl.concat(turns) if turns else pl.DataFrame(schema=TURN_SCHEMA),
         transcripts=gathered.transcripts,
         designs=gathered.designs,
         matched=gathered.matched,
+        checks=[await check_judge(classifier)],
     )
 
 
@@ -185,7 +286,6 @@ def _add_store(url: str, pile: _Pile) -> None:
     store = ReadingStore.open(url)
     pile.readings.append(store.readings())
     pile.transcripts.append(store.transcripts())
-    pile.unscored += 1
     pile.messages |= kept_messages(store)
     for fact in store.facts():
         _add_fact(fact.about, fact.suite, json.loads(fact.fact), pile)
@@ -260,7 +360,6 @@ def _add_scores(sample: EvalSample, digest: str, pile: _Pile) -> None:
     """The latest score of the sample that holds judgements: re-judging appends."""
     found = [score.metadata for score in (sample.scores or {}).values() if "judgements" in (score.metadata or {})]
     if not found or found[-1] is None:
-        pile.unscored += 1
         return
     texts = {(turn.message, turn.part.value): turn.text for turn in turn_texts(sample.messages)}
     turns = [
@@ -269,6 +368,14 @@ def _add_scores(sample: EvalSample, digest: str, pile: _Pile) -> None:
     ]
     pile.judgements.append(pl.DataFrame(found[-1]["judgements"], schema=JUDGEMENT_SCHEMA))
     pile.turns.append(pl.DataFrame(turns, schema=TURN_SCHEMA))
+    pile.signed.append((digest, str(found[-1].get("classifier")), str(found[-1].get("rubric"))))
+    for fact in found[-1].get("judge_checks") or ():
+        check = JudgeCheck.model_validate(fact)
+        pile.checks[check.model_dump_json()] = check
+
+
+def _once(frames: Sequence[pl.DataFrame], schema: Mapping[str, pl.DataType], key: Sequence[str]) -> pl.DataFrame:
+    return pl.concat([pl.DataFrame(schema=schema), *frames]).unique(list(key), keep="first", maintain_order=True)
 
 
 def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:

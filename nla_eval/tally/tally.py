@@ -51,6 +51,7 @@ from .frames import (
     verdicts,
     written_by_others,
 )
+from .judges import headline_stopped, judges_of
 from .shown import choose
 from .types import (
     ArmComparison,
@@ -146,10 +147,11 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
     shown = choose(found, options.primary, options.show, options.how.seed)
     policies = sorted(set(found.readings["policy"]))
     rubrics = {*frames.judgements["rubric"].drop_nulls(), *frames.turns["rubric"].drop_nulls()}
-    judges = {*frames.judgements["classifier"].drop_nulls(), *frames.turns["classifier"].drop_nulls()}
+    names = {*frames.judgements["classifier"].drop_nulls(), *frames.turns["classifier"].drop_nulls()}
+    judges = judges_of(frames)
     return Tally(
         rubric=next(iter(rubrics), ""),
-        classifiers=sorted(judges),
+        classifiers=sorted(names),
         packs=sorted(set(found.readings["pack"])),
         policies=policies,
         uniform=bool(policies) and all(p.startswith(UNIFORM_POLICY) for p in policies),
@@ -171,6 +173,8 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         recorded_total=shown.recorded_total,
         matched=list(frames.matched),
         notes=found.notes,
+        judges=judges,
+        headline_stopped=headline_stopped(judges),
     )
 
 

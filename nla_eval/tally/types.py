@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..dataset.matching import MatchedArm
-from ..judgement import Evidence, Headline, Outcome
+from ..judgement import Evidence, Headline, JudgeCheck, Outcome
 from ..stats import Bounds, Contrast, Estimate, KPoint, PairTable, PermutationTest
 from ..transcript import Author
 
@@ -362,6 +362,58 @@ class ShownTurn(Frozen):
     """Spans of `text`."""
 
 
+class JudgeTally(Frozen):
+    """How one judge behaved."""
+
+    classifier: str
+    rubric: str
+    check: JudgeCheck | None
+    """What it made of the known texts, the worst where there are several; None where nobody looked."""
+    asked: int
+    """Judgements of texts it was shown: explanations and parts of turns."""
+    unparsed: int
+    errors: int
+    causes: dict[str, int]
+    """Why judgements are UNPARSED or ERROR, with counts."""
+    stopped: str = ""
+    """Why there is no headline with this judge; empty where there may be."""
+
+
+class PairAgreement(Frozen):
+    """Two judges on the texts that both judged, under one headline."""
+
+    of: str
+    """"explanations" or "turns"."""
+    left: str
+    right: str
+    texts: int
+    both: int
+    """Texts AWARE by both."""
+    left_only: int
+    right_only: int
+    observed: float | None
+    """Share of texts with the same outcome."""
+    kappa: float | None
+    """Cohen's; None where both are constant."""
+    ac1: float | None
+    """Gwet's."""
+
+    @property
+    def leakage(self) -> bool:
+        """Whether this is one model told its suite's line (left) and another suite's (right)."""
+        return self.right == f"{self.left.partition('+')[0]}+swapped" and "+blurb" in self.left
+
+
+class Agreement(Frozen):
+    """Several judges on the same texts."""
+
+    headline: Headline
+    judges: list[str]
+    pairs: list[PairAgreement]
+    alpha: dict[str, float | None]
+    """Krippendorff's alpha over all judges, by "explanations" and "turns"."""
+
+
 class Tally(Frozen):
     """Everything a report needs."""
 
@@ -400,6 +452,12 @@ class Tally(Frozen):
     """Where the frames came from: inputs, classifier, rubric, versions, command."""
     pack_card: dict[str, Any] | None = None
     """The card of the pack that made the readings, where it is at hand."""
+    judges: list[JudgeTally] = Field(default_factory=list)
+    """How the judges of explanations and turns behaved."""
+    headline_stopped: str = ""
+    """Why no rate of this tally is a headline: a judge that failed its checks. Empty where none did."""
+    agreement: Agreement | None = None
+    """Several judges on the texts of this tally; None where there is one."""
 
     def certification(self, headline: Headline) -> Certification | None:
         """The deployment arm's certificate under one headline."""

@@ -1,0 +1,119 @@
+"""Do several judges say the same of the same texts? Krippendorff's alpha over all, kappa and AC1 for every pair.
+
+In: the frames of each judge under one rubric. An explanation counts once however often it was drawn; a part of a turn
+counts once. Only AWARE, NOT_AWARE and UNCLEAR are compared. The pair of one model told its suite's line and told
+another's is the measure of judge leakage (docs/method.md 4.6)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import polars as pl
+from inspect_ai.scorer import SampleScore, Score, krippendorff_alpha
+
+from ..judgement import JUDGED, Headline, Outcome
+from ..readings import KEY, StopReason
+from .frames import TURN_KEY, Definitions, Frames, aware_columns, outcome_under
+from .types import Agreement, PairAgreement
+
+Verdicts = dict[tuple[object, ...], str]
+"""A judge's outcome by text."""
+Pairs = Sequence[tuple[str, str]]
+"""Two judges' outcomes, text by text."""
+
+
+def agreement(judged: Mapping[str, Frames], definitions: Definitions, headline: Headline) -> Agreement | None:
+    """Compare judges.
+
+    Args:
+        judged: Frames by judge, all under the rubric of `definitions`.
+        definitions: The rubric's headlines.
+        headline: Under which outcomes are compared.
+
+    Returns:
+        None where no text was judged by more than one.
+    """
+    kinds = {
+        "explanations": {name: _explanations(f, definitions, headline) for name, f in sorted(judged.items())},
+        "turns": {name: _turns(f, definitions, headline) for name, f in sorted(judged.items())},
+    }
+    pairs = [
+        compare_pair(of, (left, right), [(by[left][t], by[right][t]) for t in by[left] if t in by[right]])
+        for of, by in kinds.items()
+        for left, right in combinations(by, 2)
+    ]
+    pairs = [pair for pair in pairs if pair.texts]
+    if not pairs:
+        return None
+    compared = {pair.of for pair in pairs}
+    alphas = {of: _alpha(list(by.values())) for of, by in kinds.items() if of in compared}
+    return Agreement(headline=headline, judges=sorted(judged), pairs=pairs, alpha=alphas)
+
+
+def compare_pair(of: str, names: tuple[str, str], pairs: Pairs) -> PairAgreement:
+    """How far two judges agree."""
+    aware = Outcome.AWARE.value
+    return PairAgreement(
+        of=of,
+        left=names[0],
+        right=names[1],
+        texts=len(pairs),
+        both=sum(left == right == aware for left, right in pairs),
+        left_only=sum(left == aware != right for left, right in pairs),
+        right_only=sum(right == aware != left for left, right in pairs),
+        observed=_observed(pairs) if pairs else None,
+        kappa=_kappa(pairs),
+        ac1=_ac1(pairs),
+    )
+
+
+def _observed(pairs: Pairs) -> float:
+    return sum(left == right for left, right in pairs) / len(pairs)
+
+
+def _kappa(pairs: Pairs) -> float | None:
+    """Cohen's kappa; None where both judges are constant and alike, so that chance explains all."""
+    if not pairs:
+        return None
+    n = len(pairs)
+    left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    chance = sum(left[word] * right[word] for word in left) / n**2
+    return None if chance == 1 else (_observed(pairs) - chance) / (1 - chance)
+
+
+def _ac1(pairs: Pairs) -> float | None:
+    """Gwet's AC1 over the outcomes that occur, at least two (Gwet 2008): steady where one outcome is rare."""
+    if not pairs:
+        return None
+    shares = Counter(word for pair in pairs for word in pair)
+    total = 2 * len(pairs)
+    chance = sum(c / total * (1 - c / total) for c in shares.values()) / (max(len(shares), 2) - 1)
+    return (_observed(pairs) - chance) / (1 - chance)
+
+
+def _alpha(judges: Sequence[Verdicts]) -> float | None:
+    """Krippendorff's alpha, nominal, over the texts that at least two judges judged."""
+    texts = sorted({text for verdicts in judges for text in verdicts}, key=repr)
+    units = [[verdicts[text] for verdicts in judges if text in verdicts] for text in texts]
+    scores = [SampleScore(score=Score(value=list(unit))) for unit in units if len(unit) > 1]
+    value = krippendorff_alpha()(scores)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _explanations(frames: Frames, definitions: Definitions, headline: Headline) -> Verdicts:
+    closed = frames.readings.filter(pl.col("stop") == StopReason.CLOSED.value).select(*KEY, "explanation")
+    rows = frames.judgements.join(closed, on=list(KEY), how="inner")
+    return _outcomes(rows, ("explanation",), definitions, headline)
+
+
+def _turns(frames: Frames, definitions: Definitions, headline: Headline) -> Verdicts:
+    return _outcomes(frames.turns, TURN_KEY, definitions, headline)
+
+
+def _outcomes(rows: pl.DataFrame, key: Sequence[str], definitions: Definitions, headline: Headline) -> Verdicts:
+    judged = aware_columns(rows, definitions).filter(pl.col("outcome").is_in([o.value for o in JUDGED]))
+    named = judged.select(*key, outcome_under(headline).alias("verdict")).sort(*key, "verdict")
+    return {tuple(row[:-1]): str(row[-1]) for row in named.unique(list(key), keep="first").iter_rows()}
