@@ -11,7 +11,6 @@ from statistics import fmean, pvariance
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 UNBALANCED = 0.25
 """Absolute differences above this are called unbalanced (Stuart 2010, after Rubin 2001)."""
@@ -58,5 +57,7 @@ def nearest_pairs(wanted: NDArray[np.float64], donors: NDArray[np.float64]) -> l
     if len(donors) < len(wanted) or wanted.shape[1:] != donors.shape[1:]:
         raise ValueError(f"{len(donors)} donors of {donors.shape[1:]} for {len(wanted)} of {wanted.shape[1:]}")
     cost = (wanted**2).sum(1)[:, None] + (donors**2).sum(1)[None, :] - 2 * wanted @ donors.T
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(cost)
     return [int(column) for _, column in sorted(zip(rows, columns, strict=True))]

@@ -12,9 +12,8 @@ from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student_t
 
+from .distributions import normal_quantile, normal_share, t_quantile
 from .interval import Estimate, Resampling, withheld
 from .zero import upper_bound
 
@@ -87,11 +86,11 @@ def _accelerated(
 ) -> Estimate:
     below = float((drawn < value).mean() + (drawn == value).mean() / 2)
     edge = 1 / (len(drawn) + 1)
-    bias = float(norm.ppf(min(max(below, edge), 1 - edge)))
+    bias = normal_quantile(min(max(below, edge), 1 - edge))
     acceleration = float((deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5))
-    widened = sqrt(g / (g - 1)) * float(student_t.ppf(0.5 + how.level / 2, g - 1))
+    widened = sqrt(g / (g - 1)) * t_quantile(0.5 + how.level / 2, g - 1)
     shifted = bias + np.array([-widened, widened])
-    ends = np.quantile(drawn, norm.cdf(bias + shifted / (1 - acceleration * shifted)))
+    ends = np.quantile(drawn, normal_share(bias + shifted / (1 - acceleration * shifted)))
     method = f"BCa cluster bootstrap, {how.resamples} resamples of families"
     return Estimate(value, _clip(ends[0], limits), _clip(ends[1], limits), g, method)
 
@@ -101,7 +100,7 @@ def _jackknife_t(
 ) -> Estimate:
     g = min(strata)
     scale = np.repeat([(size - 1) / size for size in strata], strata)
-    half = float(student_t.ppf(0.5 + how.level / 2, g - 1)) * sqrt(float((scale * deviations**2).sum()))
+    half = t_quantile(0.5 + how.level / 2, g - 1) * sqrt(float((scale * deviations**2).sum()))
     if limits == (0.0, 1.0) and 0 < value < 1:
         logit, spread = log(value / (1 - value)), half / (value * (1 - value))
         ends = (_expit(logit - spread), _expit(logit + spread))

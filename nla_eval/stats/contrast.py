@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from .bootstrap import MIN_CLUSTERS, NO_VARIATION, Floats
+from .distributions import t_quantile
 from .interval import Estimate, Resampling, withheld
 from .zero import upper_bound
 
@@ -153,5 +153,5 @@ def _interval(values: Floats, span: float, how: Resampling) -> Estimate:
         return Estimate(0.0, -bound, bound, n, "exact bound, no item differs")
     if float(np.ptp(values)) == 0:
         return withheld(mean, n, "t", NO_VARIATION)
-    half = float(student_t.ppf(0.5 + how.level / 2, n - 1)) * float(values.std(ddof=1)) / sqrt(n)
+    half = t_quantile(0.5 + how.level / 2, n - 1) * float(values.std(ddof=1)) / sqrt(n)
     return Estimate(mean, max(-span, mean - half), min(span, mean + half), n, f"t({n - 1}) over items")

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binom
-
+from .distributions import fair_coin_tail
 from .interval import LEVEL, Estimate
 from .wilson import wilson
 
@@ -62,5 +61,5 @@ def mcnemar_exact(table: PairTable) -> float:
     discordant = table.n_only + table.v_only
     if discordant == 0:
         return 1.0
-    tail = float(binom.cdf(min(table.n_only, table.v_only), discordant, 0.5))
+    tail = fair_coin_tail(min(table.n_only, table.v_only), discordant)
     return min(1.0, 2 * tail)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from scipy.stats import norm
-
+from .distributions import normal_quantile
 from .interval import LEVEL, Estimate, withheld
 
 METHOD = "Wilson"
@@ -32,7 +31,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
         raise ValueError(f"successes must lie in 0..n, got {successes} of {n}")
     if n == 0:
         return withheld(None, 0, METHOD, "no determinate transcript")
-    z = float(norm.ppf(0.5 + level / 2))
+    z = normal_quantile(0.5 + level / 2)
     p = successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from math import ceil, log
 
-from scipy.stats import beta
-
+from .distributions import beta_quantile
 from .interval import LEVEL
 
 
@@ -25,7 +24,7 @@ def upper_bound(events: int, n: int, level: float = LEVEL) -> float:
         raise ValueError(f"events must lie in 0..n, got {events} of {n}")
     if events == n:
         return 1.0
-    return float(beta.ppf(level, events + 1, n - events))
+    return beta_quantile(level, events + 1, n - events)
 
 
 def rule_of_three(n: int) -> float:
