@@ -9,6 +9,7 @@ from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
 from .holm import holm
 from .interval import Estimate, Resampling
+from .jeffreys import jeffreys
 from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
 from .permutation import PermutationTest, permutation_test
 from .wilson import wilson
@@ -35,6 +36,7 @@ __all__ = [
     "holm",
     "implied_any_of_k",
     "item_means",
+    "jeffreys",
     "k_curve",
     "mcnemar_exact",
     "n_given_not_v",
