@@ -4,6 +4,7 @@ from .abbott import abbott, abbott_paired
 from .anyk import KPoint, any_of_k, implied_any_of_k, k_curve
 from .auroc import auroc, auroc_by_cluster, auroc_shared_clusters
 from .balance import nearest_pairs, pooled_deviation, standardised_difference
+from .benjamini_hochberg import benjamini_hochberg
 from .bootstrap import arm_difference, cluster_mean, cluster_ratio, paired_difference
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
@@ -31,6 +32,7 @@ __all__ = [
     "auroc",
     "auroc_by_cluster",
     "auroc_shared_clusters",
+    "benjamini_hochberg",
     "cluster_mean",
     "cluster_ratio",
     "holm",
