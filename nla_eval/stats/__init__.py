@@ -11,6 +11,7 @@ from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
 from .holm import holm
 from .interval import Estimate, Resampling
 from .jeffreys import jeffreys
+from .kappa import cohens_kappa, gwets_ac1
 from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
 from .permutation import PermutationTest, permutation_test
 from .wilson import wilson
@@ -35,6 +36,8 @@ __all__ = [
     "benjamini_hochberg",
     "cluster_mean",
     "cluster_ratio",
+    "cohens_kappa",
+    "gwets_ac1",
     "holm",
     "implied_any_of_k",
     "item_means",
