@@ -14,6 +14,7 @@ from .jeffreys import jeffreys
 from .kappa import cohens_kappa, gwets_ac1
 from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
 from .permutation import PermutationTest, permutation_test
+from .variance import VarianceSplit, variance_split
 from .wilson import wilson
 from .zero import rule_of_three, units_needed, upper_bound
 
@@ -26,6 +27,7 @@ __all__ = [
     "PermutationTest",
     "Resampling",
     "SignFlip",
+    "VarianceSplit",
     "abbott",
     "abbott_paired",
     "any_of_k",
@@ -58,6 +60,7 @@ __all__ = [
     "unverbalized",
     "unverbalized_bounds",
     "upper_bound",
+    "variance_split",
     "wilson",
     "within_items",
 ]
