@@ -5,14 +5,17 @@ from .anyk import KPoint, any_of_k, implied_any_of_k, k_curve
 from .auroc import auroc, auroc_by_cluster, auroc_shared_clusters
 from .balance import nearest_pairs, pooled_deviation, standardised_difference
 from .benjamini_hochberg import benjamini_hochberg
-from .bootstrap import arm_difference, cluster_mean, cluster_ratio, paired_difference
+from .bootstrap import arm_difference, cluster_mean, cluster_ratio
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
+from .effective import EffectiveShare, design_effect, effective_share, kish_families
 from .holm import holm
 from .interval import Estimate, Resampling
 from .jeffreys import jeffreys
 from .kappa import cohens_kappa, gwets_ac1
+from .paired import paired_difference
 from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
+from .perfect import perfect_auroc, perfect_rate
 from .permutation import PermutationTest, permutation_test
 from .variance import VarianceSplit, variance_split
 from .wilson import wilson
@@ -21,6 +24,7 @@ from .zero import rule_of_three, units_needed, upper_bound
 __all__ = [
     "Bounds",
     "Contrast",
+    "EffectiveShare",
     "Estimate",
     "KPoint",
     "PairTable",
@@ -39,17 +43,22 @@ __all__ = [
     "cluster_mean",
     "cluster_ratio",
     "cohens_kappa",
+    "design_effect",
+    "effective_share",
     "gwets_ac1",
     "holm",
     "implied_any_of_k",
     "item_means",
     "jeffreys",
     "k_curve",
+    "kish_families",
     "mcnemar_exact",
     "n_given_not_v",
     "nearest_pairs",
     "pair_table",
     "paired_difference",
+    "perfect_auroc",
+    "perfect_rate",
     "permutation_test",
     "pooled_deviation",
     "rate_bounds",
