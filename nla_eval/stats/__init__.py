@@ -8,6 +8,7 @@ from .benjamini_hochberg import benjamini_hochberg
 from .bootstrap import arm_difference, cluster_mean, cluster_ratio
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
+from .corrected import corrected_fraction
 from .effective import EffectiveShare, design_effect, effective_share, kish_families
 from .holm import holm
 from .interval import Estimate, Resampling
@@ -17,12 +18,15 @@ from .paired import paired_difference
 from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
 from .perfect import perfect_auroc, perfect_rate
 from .permutation import PermutationTest, permutation_test
+from .rogan_gladen import Calibration, label_split, rogan_gladen
+from .transcript_calibration import TranscriptFlags, corrected_prevalence
 from .variance import VarianceSplit, variance_split
 from .wilson import wilson
 from .zero import rule_of_three, units_needed, upper_bound
 
 __all__ = [
     "Bounds",
+    "Calibration",
     "Contrast",
     "EffectiveShare",
     "Estimate",
@@ -31,6 +35,7 @@ __all__ = [
     "PermutationTest",
     "Resampling",
     "SignFlip",
+    "TranscriptFlags",
     "VarianceSplit",
     "abbott",
     "abbott_paired",
@@ -43,6 +48,8 @@ __all__ = [
     "cluster_mean",
     "cluster_ratio",
     "cohens_kappa",
+    "corrected_fraction",
+    "corrected_prevalence",
     "design_effect",
     "effective_share",
     "gwets_ac1",
@@ -52,6 +59,7 @@ __all__ = [
     "jeffreys",
     "k_curve",
     "kish_families",
+    "label_split",
     "mcnemar_exact",
     "n_given_not_v",
     "nearest_pairs",
@@ -62,6 +70,7 @@ __all__ = [
     "permutation_test",
     "pooled_deviation",
     "rate_bounds",
+    "rogan_gladen",
     "rule_of_three",
     "sign_flip",
     "standardised_difference",
