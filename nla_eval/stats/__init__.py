@@ -7,6 +7,7 @@ from .balance import nearest_pairs, pooled_deviation, standardised_difference
 from .benjamini_hochberg import benjamini_hochberg
 from .bootstrap import arm_difference, cluster_mean, cluster_ratio
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
+from .certificate import Certificate, HeldOut, beta_binomial_bound, certify, certify_threshold, families_needed
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
 from .corrected import corrected_fraction
 from .effective import EffectiveShare, design_effect, effective_share, kish_families
@@ -27,9 +28,11 @@ from .zero import rule_of_three, units_needed, upper_bound
 __all__ = [
     "Bounds",
     "Calibration",
+    "Certificate",
     "Contrast",
     "EffectiveShare",
     "Estimate",
+    "HeldOut",
     "KPoint",
     "PairTable",
     "PermutationTest",
@@ -45,6 +48,9 @@ __all__ = [
     "auroc_by_cluster",
     "auroc_shared_clusters",
     "benjamini_hochberg",
+    "beta_binomial_bound",
+    "certify",
+    "certify_threshold",
     "cluster_mean",
     "cluster_ratio",
     "cohens_kappa",
@@ -52,6 +58,7 @@ __all__ = [
     "corrected_prevalence",
     "design_effect",
     "effective_share",
+    "families_needed",
     "gwets_ac1",
     "holm",
     "implied_any_of_k",
