@@ -8,6 +8,7 @@ from .benjamini_hochberg import benjamini_hochberg
 from .bootstrap import arm_difference, cluster_mean, cluster_ratio
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .certificate import Certificate, HeldOut, beta_binomial_bound, certify, certify_threshold, families_needed
+from .clustered_pairs import ClusteredPairs, clustered_pairs
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
 from .corrected import corrected_fraction
 from .effective import EffectiveShare, design_effect, effective_share, kish_families
@@ -29,6 +30,7 @@ __all__ = [
     "Bounds",
     "Calibration",
     "Certificate",
+    "ClusteredPairs",
     "Contrast",
     "EffectiveShare",
     "Estimate",
@@ -53,6 +55,7 @@ __all__ = [
     "certify_threshold",
     "cluster_mean",
     "cluster_ratio",
+    "clustered_pairs",
     "cohens_kappa",
     "corrected_fraction",
     "corrected_prevalence",
