@@ -9,6 +9,8 @@ from .bootstrap import arm_difference, cluster_mean, cluster_ratio
 from .bounds import Bounds, rate_bounds, unverbalized_bounds
 from .certificate import Certificate, HeldOut, beta_binomial_bound, certify, certify_threshold, families_needed
 from .clustered_pairs import ClusteredPairs, clustered_pairs
+from .common_arms import Arm, CommonComparison, compare_at_common_k
+from .common_k import allocate, common_k, count_shares, expected_any_of_k
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
 from .corrected import corrected_fraction
 from .effective import EffectiveShare, design_effect, effective_share, kish_families
@@ -27,10 +29,12 @@ from .wilson import wilson
 from .zero import rule_of_three, units_needed, upper_bound
 
 __all__ = [
+    "Arm",
     "Bounds",
     "Calibration",
     "Certificate",
     "ClusteredPairs",
+    "CommonComparison",
     "Contrast",
     "EffectiveShare",
     "Estimate",
@@ -44,6 +48,7 @@ __all__ = [
     "VarianceSplit",
     "abbott",
     "abbott_paired",
+    "allocate",
     "any_of_k",
     "arm_difference",
     "auroc",
@@ -57,10 +62,14 @@ __all__ = [
     "cluster_ratio",
     "clustered_pairs",
     "cohens_kappa",
+    "common_k",
+    "compare_at_common_k",
     "corrected_fraction",
     "corrected_prevalence",
+    "count_shares",
     "design_effect",
     "effective_share",
+    "expected_any_of_k",
     "families_needed",
     "gwets_ac1",
     "holm",
