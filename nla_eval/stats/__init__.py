@@ -23,6 +23,7 @@ from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbal
 from .perfect import perfect_auroc, perfect_rate
 from .permutation import PermutationTest, permutation_test
 from .rogan_gladen import Calibration, label_split, rogan_gladen
+from .stratified import Stratum, WeightedFraction, weighted_fraction, weighted_fraction_mean
 from .transcript_calibration import TranscriptFlags, corrected_prevalence
 from .variance import VarianceSplit, variance_split
 from .wilson import wilson
@@ -44,8 +45,10 @@ __all__ = [
     "PermutationTest",
     "Resampling",
     "SignFlip",
+    "Stratum",
     "TranscriptFlags",
     "VarianceSplit",
+    "WeightedFraction",
     "abbott",
     "abbott_paired",
     "allocate",
@@ -98,6 +101,8 @@ __all__ = [
     "unverbalized_bounds",
     "upper_bound",
     "variance_split",
+    "weighted_fraction",
+    "weighted_fraction_mean",
     "wilson",
     "within_items",
 ]
