@@ -14,6 +14,7 @@ from .common_k import allocate, common_k, count_shares, expected_any_of_k
 from .contrast import Contrast, SignFlip, item_means, sign_flip, within_items
 from .corrected import corrected_fraction
 from .effective import EffectiveShare, design_effect, effective_share, kish_families
+from .first_aware import FirstAware, first_aware
 from .holm import holm
 from .interval import Estimate, Resampling
 from .jeffreys import jeffreys
@@ -39,6 +40,7 @@ __all__ = [
     "Contrast",
     "EffectiveShare",
     "Estimate",
+    "FirstAware",
     "HeldOut",
     "KPoint",
     "PairTable",
@@ -74,6 +76,7 @@ __all__ = [
     "effective_share",
     "expected_any_of_k",
     "families_needed",
+    "first_aware",
     "gwets_ac1",
     "holm",
     "implied_any_of_k",
