@@ -23,6 +23,7 @@ from .paired import paired_difference
 from .pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
 from .perfect import perfect_auroc, perfect_rate
 from .permutation import PermutationTest, permutation_test
+from .power import Design, Detectable, power_between, power_of, smallest_rate, transcripts_needed
 from .rogan_gladen import Calibration, label_split, rogan_gladen
 from .stratified import Stratum, WeightedFraction, weighted_fraction, weighted_fraction_mean
 from .transcript_calibration import TranscriptFlags, corrected_prevalence
@@ -38,6 +39,8 @@ __all__ = [
     "ClusteredPairs",
     "CommonComparison",
     "Contrast",
+    "Design",
+    "Detectable",
     "EffectiveShare",
     "Estimate",
     "FirstAware",
@@ -94,11 +97,15 @@ __all__ = [
     "perfect_rate",
     "permutation_test",
     "pooled_deviation",
+    "power_between",
+    "power_of",
     "rate_bounds",
     "rogan_gladen",
     "rule_of_three",
     "sign_flip",
+    "smallest_rate",
     "standardised_difference",
+    "transcripts_needed",
     "units_needed",
     "unverbalized",
     "unverbalized_bounds",
