@@ -27,6 +27,7 @@ from .power import Design, Detectable, power_between, power_of, smallest_rate, t
 from .rogan_gladen import Calibration, label_split, rogan_gladen
 from .stratified import Stratum, WeightedFraction, weighted_fraction, weighted_fraction_mean
 from .transcript_calibration import TranscriptFlags, corrected_prevalence
+from .two_way import two_way_mean
 from .variance import VarianceSplit, variance_split
 from .wilson import wilson
 from .zero import rule_of_three, units_needed, upper_bound
@@ -106,6 +107,7 @@ __all__ = [
     "smallest_rate",
     "standardised_difference",
     "transcripts_needed",
+    "two_way_mean",
     "units_needed",
     "unverbalized",
     "unverbalized_bounds",
