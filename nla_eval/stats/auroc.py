@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bootstrap import MIN_CLUSTERS, Floats, cluster_interval, ratio
 from .effective import kish_families
@@ -111,9 +112,9 @@ class _Ranked:
     def of(
         cls,
         positive: Sequence[float] | Floats,
-        positive_index: Sequence[int] | np.typing.NDArray[np.int64],
+        positive_index: Sequence[int] | NDArray[np.int64],
         negative: Sequence[float] | Floats,
-        negative_index: Sequence[int] | np.typing.NDArray[np.int64],
+        negative_index: Sequence[int] | NDArray[np.int64],
         clusters: int | None = None,
     ) -> _Ranked:
         from scipy.sparse import coo_array
@@ -161,7 +162,7 @@ def _below(counts: Floats) -> Floats:
     return below
 
 
-def _index(clusters: Sequence[Hashable]) -> np.typing.NDArray[np.int64]:
+def _index(clusters: Sequence[Hashable]) -> NDArray[np.int64]:
     """(n,) number of each row's cluster, clusters in order of first appearance."""
     order = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
     return np.array([order[cluster] for cluster in clusters])

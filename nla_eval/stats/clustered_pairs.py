@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bootstrap import totals
 from .contrast import SignFlip, sign_flip
@@ -66,7 +67,7 @@ def clustered_pairs(
     )
 
 
-def _durkalski(means: np.typing.NDArray[np.float64]) -> tuple[float, float]:
+def _durkalski(means: NDArray[np.float64]) -> tuple[float, float]:
     from scipy.stats import chi2
 
     statistic = float(means.sum() ** 2 / (means**2).sum())

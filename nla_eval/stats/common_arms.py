@@ -72,7 +72,7 @@ def compare_at_common_k(
         draws=draws,
         admitted=(len(left), len(right)),
         total=(len(first.transcripts), len(second.transcripts)),
-        rates=tuple(float(np.mean(r)) if r else None for r in (rates_left, rates_right)),  # type: ignore[arg-type]
+        rates=(_mean(rates_left), _mean(rates_right)),
         difference=arm_difference(rates_left, left_families, rates_right, right_families, how),
         test=permutation_test(rates_left, left_families, rates_right, right_families, how),
         auroc=_auroc(left, left_families, right, right_families, how),
@@ -91,6 +91,10 @@ def _admitted(arm: Arm, wanted: Wanted, draws: int) -> tuple[Floats, list[Hashab
             rows.append(shares)
             families.append(family)
     return np.array(rows).reshape(-1, k + 1), families
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _auroc(

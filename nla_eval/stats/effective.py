@@ -41,7 +41,7 @@ def effective_share(
     """The mean of values in [0, 1] over rows of families, with its effective number of units.
 
     p(1 - p) / variance, the variance by a family jackknife, shrunk by (z / t(G* - 1))^2 where G* is the number of
-    families, made smaller by unequal sizes. Never more than the rows; where nothing varies, the number of families.
+    families, made smaller by unequal sizes. Never more than the rows; for a share of 0 or 1, G*.
 
     Returns:
         None when there is no row.
@@ -54,7 +54,7 @@ def effective_share(
     sizes = np.bincount(index).astype(np.float64)
     n, g, p = float(sizes.sum()), len(sizes), float(sums.sum() / sizes.sum())
     if g < 2 or p in (0.0, 1.0):
-        return EffectiveShare(p, float(g), g)
+        return EffectiveShare(p, kish_families(sizes), g)
     left_out = (sums.sum() - sums) / (n - sizes)
     variance = (g - 1) / g * float(((left_out - p) ** 2).sum())
     tail = 0.5 + level / 2

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bootstrap import MIN_CLUSTERS, Floats
 from .interval import Resampling
@@ -79,7 +80,7 @@ def first_aware(
     )
 
 
-def _not_yet(at: Floats, event: np.typing.NDArray[np.bool_], grid: Floats, weights: Floats) -> Floats:
+def _not_yet(at: Floats, event: NDArray[np.bool_], grid: Floats, weights: Floats) -> Floats:
     """(B, times) product-limit estimates under each row of transcript weights."""
     at_risk = weights @ (at[:, None] >= grid[None, :]).astype(np.float64)
     died = weights @ ((at[:, None] == grid[None, :]) & event[:, None]).astype(np.float64)

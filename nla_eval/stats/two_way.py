@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from math import exp, log, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bootstrap import MIN_CLUSTERS
 from .distributions import t_quantile
@@ -54,12 +55,12 @@ def two_way_mean(
     return Estimate(value, low, high, g, f"two-way cluster by family and donor, t({freedom:.0f}) on the logit scale")
 
 
-def _sizes(keys: Sequence[Hashable]) -> np.typing.NDArray[np.float64]:
+def _sizes(keys: Sequence[Hashable]) -> NDArray[np.float64]:
     order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     return np.bincount([order[key] for key in keys]).astype(np.float64)
 
 
-def _variance(y: np.typing.NDArray[np.float64], keys: Sequence[Hashable]) -> float:
+def _variance(y: NDArray[np.float64], keys: Sequence[Hashable]) -> float:
     """Leave-one-cluster-out variance of the mean around the mean itself."""
     order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     index = np.array([order[key] for key in keys])
