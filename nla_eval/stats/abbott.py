@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from .bootstrap import cluster_interval, ratio, totals
+from .bootstrap import totals
 from .interval import Estimate, Resampling, withheld
+from .paired import paired_interval
 
 ASSUMPTION = (
     "Assumes that, within a transcript, a false positive of the control kind strikes independently of a true reading, "
@@ -30,7 +31,7 @@ def abbott(p: float, c: float) -> float:
 def abbott_paired(
     measured: Sequence[bool], control: Sequence[bool], clusters: Sequence[Hashable], how: Resampling
 ) -> Estimate:
-    """The corrected any-of-k rate over transcripts with both lanes decided; a family keeps both lanes when resampled.
+    """The corrected any-of-k rate over transcripts with both lanes decided, with its interval over families (`paired`).
 
     Args:
         measured: (n,) whether any of the k measured readings was aware.
@@ -43,4 +44,5 @@ def abbott_paired(
     if sums[:, 1].sum() == sums[:, 2].sum():
         return withheld(None, len(sums), "cluster", "the control lane flags every transcript")
     p, c, n = sums.T
-    return cluster_interval(lambda w: ratio(w @ (p - c), w @ (n - c)), [len(sums)], how, (-float("inf"), 1.0))
+    size = float(n.mean())
+    return paired_interval(p - c, n - c, (size, size - 1), n, how, -float("inf"))

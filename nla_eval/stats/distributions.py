@@ -22,14 +22,14 @@ def normal_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(norm.cdf(values))
 
 
-def t_quantile(share: float, freedom: int) -> float:
+def t_quantile(share: float, freedom: float) -> float:
     """Student's t with `freedom` degrees: the value below which `share` lies."""
     from scipy.stats import t
 
     return float(t.ppf(share, freedom))
 
 
-def beta_quantile(share: float, a: int, b: int) -> float:
+def beta_quantile(share: float, a: float, b: float) -> float:
     """The beta distribution's value below which `share` lies: Clopper and Pearson's bound."""
     from scipy.stats import beta
 

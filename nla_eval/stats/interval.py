@@ -24,6 +24,8 @@ class Estimate:
     """How the interval was made, in words a reader can look up."""
     withheld: str | None = None
     """Why the interval (or the value) is missing."""
+    one_sided: bool = False
+    """One end is a bound at the full level, the other the end of the range: not to stand under "95 % intervals"."""
 
     @property
     def has_interval(self) -> bool:

@@ -95,7 +95,7 @@ def test_a_ratio_weighs_by_its_denominator() -> None:
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
-    values, clusters = planted(np.random.default_rng(5), 30, 0.3)
+    values, clusters = (np.random.default_rng(5).random(90) < 0.3).astype(float).tolist(), families(30)
     first, again = cluster_mean(values, clusters, HOW), cluster_mean(values, clusters, HOW)
     assert first == again
     assert first != cluster_mean(values, clusters, Resampling(resamples=400, seed=8))
@@ -212,3 +212,32 @@ def test_matched_families_intervals_cover_a_planted_auroc(families: int, shift: 
         found = auroc_shared_clusters(values.tolist(), side.tolist(), cluster.tolist(), Resampling(400, replication))
         hits += float(found.low or 0) <= truth <= float(found.high or 1)
     assert 0.90 <= hits / 200 <= 0.99
+
+
+def test_auroc_of_many_single_families_takes_no_pairs() -> None:
+    rng = np.random.default_rng(9)
+    positive, negative = rng.random(20_000) + 0.1, rng.random(20_000)
+    expected = roc_auc_score([1] * 20_000 + [0] * 20_000, [*positive, *negative])
+    assert auroc(positive.tolist(), negative.tolist()) == pytest.approx(expected)
+    few = Resampling(resamples=100, seed=1)
+    found = auroc_by_cluster(positive[:2000].tolist(), range(2000), negative[:2000].tolist(), range(2000), few)
+    assert found.low < found.value < found.high
+
+
+def test_the_ranked_auroc_gives_the_interval_of_counting_every_pair() -> None:
+    from nla_eval.stats.bootstrap import cluster_interval, ratio
+
+    rng = np.random.default_rng(10)
+    positive, negative = (rng.random(75) + 0.2).round(1), rng.random(60).round(1)
+    rows, columns = np.repeat(np.eye(25), 3, axis=1), np.repeat(np.eye(20), 3, axis=1)
+    pairs = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    wins, sizes = rows @ pairs @ columns.T, np.full((25, 20), 9.0)
+
+    def by_pairs(w: np.ndarray) -> np.ndarray:
+        left, right = w[:, :25], w[:, 25:]
+        return ratio(((left @ wins) * right).sum(axis=1), ((left @ sizes) * right).sum(axis=1))
+
+    expected = cluster_interval(by_pairs, [25, 20], HOW, (0.0, 1.0))
+    found = auroc_by_cluster(positive.tolist(), families(25), negative.tolist(), families(20), HOW)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+    assert found.method == expected.method
