@@ -198,7 +198,8 @@ def _triples(words: list[str]) -> NDArray[np.uint32]:
     hashed = np.zeros(max(len(words), _TRIPLE), np.uint64)
     hashed[: len(words)] = np.fromiter(map(_HASHES.__getitem__, words), np.uint64, len(words))
     sums = hashed[:-2] * _FACTORS[0] + hashed[1:-1] * _FACTORS[1] + hashed[2:] * _FACTORS[2]
-    return (sums >> np.uint64(32)).astype(np.uint32)
+    triples: NDArray[np.uint32] = (sums >> np.uint64(32)).astype(np.uint32)
+    return triples
 
 
 class _Hashes(dict[str, int]):

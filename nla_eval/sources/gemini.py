@@ -105,7 +105,7 @@ def _lower(schema: Any) -> Any:
 
 def _has_contents(record: Mapping[str, Any]) -> bool:
     request = _halves(record)[0]
-    found = next((request[key] for key in _CONTENTS if isinstance(request.get(key), list)), [])
+    found: list[Any] = next((request[key] for key in _CONTENTS if isinstance(request.get(key), list)), [])
     return bool(found) and isinstance(found[0], Mapping) and "parts" in found[0]
 
 

@@ -81,7 +81,7 @@ def compare_at_common_k(
 
 def _admitted(arm: Arm, wanted: Wanted, draws: int) -> tuple[Floats, list[Hashable]]:
     """(n, k + 1) distributions of the transcripts that supply the positions, with their families."""
-    strata = arm.strata or [None] * len(arm.transcripts)
+    strata: Sequence[Mapping[Hashable, Hashable] | None] = arm.strata or [None] * len(arm.transcripts)
     k = sum(wanted.values()) if isinstance(wanted, Mapping) else wanted
     rows: list[Floats] = []
     families: list[Hashable] = []

@@ -63,7 +63,7 @@ def variance_split(
         return None
     y = np.asarray(outcomes, dtype=np.float64)
     whole = list(zip(families, transcripts, positions, strict=True))
-    keys = [
+    keys: list[Sequence[Hashable]] = [
         [0] * len(whole),
         [family for family, _, _ in whole],
         [(family, transcript) for family, transcript, _ in whole],
@@ -78,7 +78,8 @@ def variance_split(
     shared.append(float((y**2).mean()))
     across = shared[0]
     total = float(y.mean()) - (across if across is not None else float(y.mean()) ** 2)
-    return VarianceSplit(float(y.mean()), *_steps(shared), total)
+    family, transcript, position, draw = _steps(shared)
+    return VarianceSplit(float(y.mean()), family, transcript, position, draw, total)
 
 
 def _steps(shared: Sequence[float | None]) -> list[float | None]:
