@@ -48,7 +48,8 @@ def test_no_difference_is_found_at_the_nominal_rate(groups: int) -> None:
 @pytest.mark.parametrize("groups", [10, 20, 30, 50])
 def test_the_level_holds_in_many_worlds(groups: int) -> None:
     permutation, durkalski, _ = rejected(groups, 2000)
-    assert 0.035 <= permutation <= 0.065
+    assert permutation <= 0.065
+    assert permutation >= (0.035 if groups >= 20 else 0.02)  # few families: few attainable p-values
     assert durkalski <= 0.075
 
 
