@@ -1,7 +1,7 @@
-"""The front door for Python: transcripts in, then a store, a tally, a report, without Inspect and without a shell.
+"""The Python interface: from transcripts to a store, a tally and a report, without Inspect and without a shell.
 
-Each function does what the command or option of the same name does, through the same code. `import nla_eval` offers
-all of it; nothing heavy is imported before it is called."""
+Each function runs the same code as the command of the same name. `import nla_eval` offers all of them, and nothing
+heavy is imported before a call."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ DEFAULT_TARGET = "smollm2-135m"
 
 @dataclass(frozen=True)
 class Transcripts(Sequence["Transcript"]):
-    """The transcripts of one place, in its order, and the records that could not be used."""
+    """The transcripts of one place, in their original order, and the records that could not be used."""
 
     items: tuple[Transcript, ...]
     skipped: tuple[Skipped, ...] = ()
-    """Each with its place and the reason."""
+    """Records that were left out, each with its place and the reason."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -48,12 +48,12 @@ class Transcripts(Sequence["Transcript"]):
 
 @dataclass(frozen=True)
 class Weights:
-    """Which weights read, and what runs them: `--target`, `--pack`, `--dtype`, `--threads`, `--engine`."""
+    """Which weights to load and how to run them: `--target`, `--pack`, `--dtype`, `--threads`, `--engine`."""
 
     target: str = DEFAULT_TARGET
     """A target's name, folder or hub id."""
     pack: str | None = None
-    """A pack's name or folder; None for the one that belongs to the target."""
+    """A pack's name or folder; None for the shipped pack of the target."""
     dtype: str = "auto"
     threads: int | None = None
     engine: str = "transformers"
@@ -61,24 +61,25 @@ class Weights:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What else `nla-eval read` takes."""
+    """The other options of `nla-eval read`."""
 
     deployment: tuple[str, ...] = ()
-    """Further places of ordinary use, for the donor lane."""
+    """More places to read, as deployment transcripts for the donor lane."""
     arm: str = "evaluation"
-    """Arm of places that are no suites."""
+    """Arm of the places that are not suites."""
     limit: int | None = None
-    """At most this many transcripts of each source."""
+    """Read at most this many transcripts of each source."""
     match: str = ""
-    """Of the deployment arm, read only what resembles the evaluation arm in "length,turns,tools,language"."""
+    """Read only deployment transcripts that match the evaluation arm in these covariates, e.g.
+    "length,turns,tools,language"."""
     scores: str = "new"
-    """AR scores of: new readings, none, or also those in the store that lack them (missing)."""
+    """Which readings the AR scores: "new" ones, "none", or "missing": also those in the store without scores."""
     retry_errors: bool = False
-    """Read again what failed before."""
+    """Read again the readings that failed before."""
     ray: str | None = None
-    """On a Ray cluster, workers by stage: "4", or "capture=1,verbalize=4,verbalize.gpus=1"."""
+    """Run on a Ray cluster with these workers by stage: "4", or "capture=1,verbalize=4,verbalize.gpus=1"."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """Facts for the store's manifest."""
+    """Extra facts for the store's manifest."""
 
 
 def read_transcripts(
@@ -87,14 +88,14 @@ def read_transcripts(
     """Read the transcripts of a suite, a file, a folder or `hf://owner/name@revision`.
 
     Args:
-        place: A suite's name, or where the transcripts lie.
-        arm: evaluation, deployment or monitor; a suite knows its own.
-        suite: What to call them; a suite has its own name.
-        reader: Name of the reader; found by content where empty.
-        choices: `nla_eval.dataset.choices.ReadingChoices`, such as messages_key or limit.
+        place: A suite's name, or the location of the transcripts.
+        arm: evaluation, deployment or monitor; ignored for a suite, which has its own.
+        suite: Suite name for these transcripts; ignored for a suite, which has its own.
+        reader: Name of the reader; if empty, it is detected from the content.
+        choices: Fields of `nla_eval.cards.choices.ReadingChoices`, such as messages_key or limit.
 
     Raises:
-        InputError: no reader fits, nothing usable is there, or a choice is wrong.
+        InputError: no reader fits, the place has no usable transcripts, or a choice is wrong.
     """
     from .cards.choices import ReadingChoices
     from .dataset.choices import source_options
@@ -114,13 +115,13 @@ def read_transcripts(
 
 
 def load_engine(target: Target, pack: Pack, *, dtype: str = "auto", engine: str = "transformers") -> Engine:
-    """The engine that captures, verbalizes and reconstructs, with its weights, after its self-test.
+    """Load the engine that captures, verbalizes and reconstructs, and run its self-test.
 
     Args:
         target: From `load_target`.
         pack: From `load_pack`; checked against the target.
-        dtype: "auto" is bfloat16 where the processor has it, else float32.
-        engine: What runs the weights.
+        dtype: "auto" is bfloat16 if the processor supports it, else float32.
+        engine: Name of the engine that runs the weights.
 
     Raises:
         PackError: the pack does not belong to the target, or the self-test fails.
@@ -140,15 +141,15 @@ def read(
     options: ReadOptions | None = None,
     progress: Progress = silent,
 ) -> ReadResult:
-    """Read transcripts into a store; called again, it goes on where it stopped.
+    """Read transcripts into a store. Call it again after a stop to resume.
 
     Args:
-        sources: Suites, files and folders by name, or `Transcripts` that were read (and changed) before.
+        sources: Names of suites, files and folders, or `Transcripts` read (and perhaps changed) before.
         store: Folder or fsspec URL of the store.
         plan: Positions, lanes, draws, seed ...; the default plan has the donor lane, which needs a deployment arm.
         weights: Target and pack.
-        options: What else there is.
-        progress: Told how far each stage is.
+        options: The other options.
+        progress: Receives progress events of each stage.
 
     Raises:
         InputError: a source, an option or the plan cannot be used.
@@ -186,16 +187,17 @@ def make_tally(
     rubric: str | None = None,
     pack: str | None = None,
 ) -> Tally:
-    """Count what Inspect logs were scored with and what stores hold, which is judged here. Needs no weights.
+    """Count the judgements of Inspect logs, and judge and count what stores hold. Needs no weights.
 
     Args:
         inputs: Stores, `.eval` logs and folders of logs.
-        classifier: Judge again with this one. Default: as logs were scored; stores: linear.
-        rubric: Judge again under this one: its name or a YAML file.
-        pack: Whose card to keep with the tally. Default: the one the readings name.
+        classifier: Judge again with this classifier. Default: a log's own judgements; "linear" for stores.
+        rubric: Judge again under this rubric: its name or a YAML file.
+        pack: The pack whose card goes into the tally. Default: the pack named by the readings.
 
     Raises:
-        InputError: an input is neither; a name is unknown; or logs were scored by several judges: see `make_tallies`.
+        InputError: an input is neither a store nor a log, a name is unknown, or several judges scored the logs: then
+            use `make_tallies`.
     """
     from .commands.report import make_tally as counted
 
@@ -230,11 +232,11 @@ def write_report(tally: Tally, out: str | Path = "report.html", *, format: str =
 
     Args:
         tally: From `make_tally`.
-        out: The file, or a folder in which it gets its usual name.
-        format: Kind of report.
+        out: The file to write, or a folder for a file with the default name.
+        format: Report format.
 
     Returns:
-        The file written.
+        Path of the file written.
     """
     from .commands.report import write_report as written
 

@@ -1,7 +1,7 @@
-"""The Inspect side: a task whose samples are transcripts, and its steps load, answer, replay, capture, verbalize.
+"""The Inspect side: a task whose samples are transcripts, with the steps load, answer, replay, capture, verbalize.
 
-Concurrent samples share batches through the target's runtime; readings land in the sample's typed store, in a table in
-the log and, where asked for, in a store of readings. Judging is the scorer's work and needs no weights."""
+Concurrent samples share batches through the target's runtime. Readings go into the sample's typed store, a table in the
+log and, if requested, a store of readings. The scorer judges them and needs no weights."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 SCORER = "nla_eval/awareness"
 ALL_FAILED = 0.999
-"""Share of failed samples that ends a run as an error: one bad transcript never does, a wrong pack does."""
+"""A run ends as an error if this share of its samples failed: a wrong pack does that, one bad transcript does not."""
 INPUT_CHARS = 200
-"""A sample's input is its first user line up to here: the list of samples is read whole, transcripts are not."""
+"""A sample's input is its first user line, cut to this many characters: Inspect loads all inputs at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +42,11 @@ def awareness_task(suite: Suite, **options: Any) -> Task:
     """The task that measures awareness on a suite.
 
     Args:
-        suite: Whose transcripts.
-        options: `TaskOptions`.
+        suite: The suite to read.
+        options: Fields of `TaskOptions`.
 
     Raises:
-        PrerequisiteError: An option, or the suite's data, cannot be used; one line with the mend.
+        PrerequisiteError: An option or the suite's data cannot be used; one line that says how to fix it.
     """
     try:
         chosen = TaskOptions.parse(options)
@@ -70,9 +70,9 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
     Args:
         source: A file, a folder, or `hf://owner/name@revision` (docs/sources.md).
         arm: evaluation, deployment or monitor.
-        suite: What to call them.
-        reader: Name of the source's reader; found by content where empty.
-        options: `TaskOptions`, and `suite_data.ReadingChoices` such as model_role or messages_key.
+        suite: Suite name for these transcripts.
+        reader: Name of the source's reader; if empty, it is detected from the content.
+        options: Fields of `TaskOptions`, and of `cards.choices.ReadingChoices` such as model_role or messages_key.
     """
     try:
         names = set(ReadingChoices.model_fields)
@@ -131,7 +131,7 @@ def _sample(transcript: Transcript) -> Sample:
 
 
 def first_user_line(transcript: Transcript) -> str:
-    """The first line of the first user message that has one, at most `INPUT_CHARS` characters; never empty."""
+    """First line of the first user message with text, at most `INPUT_CHARS` characters; never empty."""
     lines = (line.strip() for m in transcript.messages if m.role == "user" for line in m.text.splitlines())
     line = next((line for line in lines if line), transcript.id)
     return line if len(line) <= INPUT_CHARS else line[: INPUT_CHARS - 1] + "…"

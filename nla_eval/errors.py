@@ -1,23 +1,24 @@
-"""The error tree: every mistake a user can make ends in one of these, as one line that names the thing,
-what was expected and the mend. The CLI prints the line and exits with 2; anything else is a bug with its traceback."""
+"""All user errors: one line saying what was wrong, what was expected, how to fix it.
+
+The CLI prints the line and exits with 2. Any other exception is a bug and shows its traceback."""
 
 from __future__ import annotations
 
 
 class NlaEvalError(Exception):
-    """Base of every error a user can cause or mend."""
+    """Base class of every error that a user can cause or fix."""
 
 
 class InputError(NlaEvalError):
-    """A file, transcript or argument the user gave cannot be used as it is."""
+    """A file, transcript or argument from the user cannot be used."""
 
 
 class TemplateError(NlaEvalError):
-    """A chat template cannot render a transcript faithfully and no declared fallback applies."""
+    """A chat template cannot render a transcript faithfully, and no declared fallback applies."""
 
 
 class PackError(NlaEvalError):
-    """An NLA pack is incomplete, inconsistent, or belongs to another target. Always fatal: fail closed."""
+    """An NLA pack is incomplete, inconsistent, or belongs to another target. Always stops the run."""
 
 
 class StoreError(NlaEvalError):

@@ -1,5 +1,6 @@
-"""Files of a run or a pack are written beside their place and renamed into it, so that a stopped run or a full disk
-leaves the old file or none, never half of one. Folders are written whole in the same way."""
+"""Atomic writes: a file or folder is written under a temporary name beside its final path and then renamed.
+
+A stopped run or a full disk leaves the old file or none, never half of one."""
 
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ from .errors import InputError, NlaEvalError
 
 @contextmanager
 def written(out: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `out` when the block ends without an error.
+    """Yield a temporary path, which is renamed to `out` if the block ends without an error.
 
     Raises:
-        NlaEvalError: The disk is full; what was begun is deleted.
+        NlaEvalError: The disk is full. The temporary file is deleted.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
@@ -38,7 +39,7 @@ def written(out: Path) -> Iterator[Path]:
 
 
 def _is_full(err: BaseException) -> bool:
-    """Whether `err` is the operating system's "no space left", which safetensors and polars report in words only."""
+    """Whether `err` says that the disk is full. safetensors and polars say so only in the text of the error."""
     return getattr(err, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(err)
 
 
@@ -56,7 +57,7 @@ def write_text(text: str, out: Path) -> None:
 
 
 def new_folder(path: Path) -> Path:
-    """`path` where nothing is there yet. Raises InputError where something is."""
+    """Return `path` if it does not exist. Raises InputError if it does."""
     if path.exists():
         raise InputError(f"'{path}' exists already; name another folder, or remove it")
     return path
@@ -64,14 +65,14 @@ def new_folder(path: Path) -> Path:
 
 @contextmanager
 def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside `final`; it takes that name when the block ends without an error.
+    """Yield an empty folder beside `final`, which is renamed to `final` if the block ends without an error.
 
     Args:
-        final: The folder to be made.
-        replace: Whether an existing one gives way, at the last moment.
+        final: The folder to make.
+        replace: Whether to replace an existing folder; it is kept until the new one is complete.
 
     Raises:
-        InputError: `final` exists and is not to be replaced, or its parent cannot be written.
+        InputError: `final` exists and `replace` is false, or its parent is not writable.
     """
     if not replace:
         new_folder(final)

@@ -1,8 +1,8 @@
-"""Judgements: what a classifier says of one explanation or one assistant turn (docs/method.md 4.1, 4.2).
+"""Judgements: a classifier's outcome for one explanation or one assistant turn (docs/method.md 4.1, 4.2).
 
-Outcomes are data: a truncated or unparsable reading is a row in the one denominator, never a silent negative. Rubrics
-are YAML files with an id and a hash; which labels enter which headline is the rubric's to say. This module knows
-neither Inspect nor any classifier."""
+Outcomes are data: a truncated or unparsable reading is a row in the denominator, never a silent negative. A rubric is a
+YAML file with an id and a hash; it decides which labels enter which headline. This module knows neither Inspect nor any
+classifier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .errors import InputError
 
 
 class Outcome(StrEnum):
-    """The verdict of one judgement; the first three are judged, the others are not."""
+    """The verdict of one judgement. The first three count as judged, the others do not."""
 
     AWARE = "AWARE"
     NOT_AWARE = "NOT_AWARE"
@@ -33,7 +33,8 @@ class Outcome(StrEnum):
 JUDGED = frozenset({Outcome.AWARE, Outcome.NOT_AWARE, Outcome.UNCLEAR})
 """Outcomes that count as judged in the 90 % rule of docs/method.md 4.1."""
 JUDGED_SHARE = 0.9
-"""Share of planned judgements without which a transcript without an aware one is indeterminate: the 90 % rule."""
+"""The 90 % rule: a transcript without an AWARE judgement is indeterminate if less than this share of its planned
+judgements was judged."""
 
 
 class Label(StrEnum):
@@ -66,15 +67,15 @@ class LabelRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     means: str
-    """What the label says of a text, in one sentence."""
+    """What the label says about a text, in one sentence."""
     counts: list[str] = Field(default_factory=list)
-    """Examples that carry the label."""
+    """Examples that get the label."""
     does_not_count: list[str] = Field(default_factory=list)
-    """Near misses that do not."""
+    """Near misses that do not get the label."""
 
 
 class Rubric(BaseModel):
-    """A versioned set of label rules and the headlines they enter. V and N are always judged under the same one."""
+    """A versioned set of label rules and the headlines they enter. V and N are always judged under the same rubric."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -86,7 +87,7 @@ class Rubric(BaseModel):
     unclear: str
     """When a judge should answer UNCLEAR."""
     hash: str = ""
-    """Hex sha256 of the file's bytes, first 16 digits; filled by `load`."""
+    """First 16 hex digits of the sha256 of the file's bytes; set by `load`."""
 
     def aware(self, label: Label, headline: Headline) -> bool:
         """Whether `label` counts as aware under `headline`."""
@@ -94,7 +95,7 @@ class Rubric(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Rubric:
-        """Read a rubric file. Raises InputError naming the file and the first thing wrong."""
+        """Read a rubric file. Raises InputError with the file name and the first mistake in it."""
         try:
             raw = path.read_bytes()
             data = yaml.safe_load(raw)
@@ -120,25 +121,25 @@ class Evidence(BaseModel):
 
 
 class Judgement(BaseModel):
-    """One classifier's word on one text."""
+    """One classifier's result for one text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     outcome: Outcome
-    """AWARE means: at least one label of the BROAD headline; the narrower headlines follow from `labels`."""
+    """AWARE means: at least one label of the BROAD headline. `labels` gives the narrower headlines."""
     labels: list[Label] = Field(default_factory=list)
-    """Every label found, most specific first; empty unless judged."""
+    """Every label found, most specific first; empty if the text was not judged."""
     evidence: list[Evidence] = Field(default_factory=list)
     score: float | None = None
-    """The classifier's own confidence in [0, 1] that the text is aware under `broad`, where it has one."""
+    """The classifier's confidence in [0, 1] that the text is aware under `broad`; None if it gives none."""
     classifier: str
     """Registry name with version, e.g. "lexicon@1"."""
     rubric: str
-    """Rubric id and hash, "strict@0123456789abcdef"."""
+    """Rubric id and hash, e.g. "strict@0123456789abcdef"."""
     note: str = ""
 
     def under(self, headline: Headline, rubric: Rubric) -> Outcome:
-        """The outcome under one headline: an AWARE/NOT_AWARE judgement is re-read from its labels."""
+        """The outcome under one headline. AWARE and NOT_AWARE are decided again from the labels."""
         if self.outcome not in (Outcome.AWARE, Outcome.NOT_AWARE):
             return self.outcome
         hit = any(rubric.aware(label, headline) for label in self.labels)
@@ -197,7 +198,7 @@ def most_frequent(causes: Mapping[str, int]) -> str:
 
 
 class Classifier(Protocol):
-    """Judges texts in batches. Offline classifiers return at once; LLM judges await a model."""
+    """Judges texts in batches. Offline classifiers return immediately; LLM judges await a model."""
 
     name: str
     rubric: Rubric

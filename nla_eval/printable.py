@@ -1,12 +1,12 @@
-"""Foreign text made safe to show: on one line, without anything that moves a cursor, colours, or reverses what is read.
+"""Makes foreign text safe to print: one line, without escapes that move the cursor, change colours or reverse text.
 
-Reasons, errors and tables quote what stands in files, and files may hold anything."""
+Reasons, errors and tables quote the content of files, and a file may contain anything."""
 
 from __future__ import annotations
 
 
 def one_line(text: str, longest: int = 400) -> str:
-    """Text with blanks for line breaks and escapes for what no terminal should get, cut to `longest` characters.
+    """Replace line breaks by blanks, escape control characters, and cut to `longest` characters.
 
     Lone surrogates are escaped too, so that the result can be written as UTF-8.
     """
@@ -16,6 +16,6 @@ def one_line(text: str, longest: int = 400) -> str:
 
 
 def told(error: Exception) -> str:
-    """The first line of an error, or its type's name."""
+    """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).split("\n")
     return one_line(lines[0]) or type(error).__name__

@@ -1,6 +1,6 @@
 """Progress of long runs: stage, done, total, rate and time left, as events and as lines on a terminal.
 
-The pipeline emits events; whoever started it decides how they are shown. Nothing here knows what a stage does."""
+The pipeline emits events; its caller decides how to show them. This module does not know what a stage does."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TextIO
 
 _TELLING = 0.05
-"""Share of a stage after which the time left is told."""
+"""The time left is shown once this share of a stage is done."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Where one stage stands."""
+    """Progress of one stage."""
 
     stage: str
     done: int
     total: int | None
-    """None while nobody knows."""
+    """None while unknown."""
     unit: str
     """What is counted: "transcripts", "readings"."""
     elapsed: float
@@ -30,20 +30,20 @@ class Event:
 
     @property
     def rate(self) -> float:
-        """Units a second so far; 0 before the first."""
+        """Mean units per second so far; 0 before the first unit."""
         return self.done / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def eta(self) -> float | None:
-        """Seconds left at this rate; None while there is no total, or too little is done to tell a rate by: what runs
-        in batches gives nothing for a while and then much at once."""
+        """Seconds left at this rate. None without a total, or while too little is done to estimate a rate: batched
+        stages report nothing for a while and then many units at once."""
         if self.total is None or self.rate <= 0 or self.done < _TELLING * self.total:
             return None
         return (self.total - self.done) / self.rate
 
     @property
     def finished(self) -> bool:
-        """True at the last event of a stage."""
+        """True for the last event of a stage."""
         return self.total is not None and self.done >= self.total
 
 
@@ -61,8 +61,8 @@ class Meter:
     Args:
         progress: Where events go.
         stage: The stage's name.
-        total: How many units there will be; None when that is not known.
-        unit: What is counted.
+        total: Number of units; None if unknown.
+        unit: Name of what is counted.
     """
 
     def __init__(self, progress: Progress, stage: str, total: int | None, unit: str) -> None:
@@ -90,7 +90,7 @@ class Lines:
         self._live = _LiveLine(stream) if stream.isatty() else None
 
     def __call__(self, event: Event) -> None:
-        """Show `event`, unless a plain line about the same stage was written a moment ago."""
+        """Show `event`. Skips it if a plain line about the same stage was written less than `every` seconds ago."""
         if self._live is not None:
             self._live.show(event)
             return
@@ -140,8 +140,8 @@ def duration(seconds: float) -> str:
 def peak_bytes() -> int:
     """Peak resident memory of this process.
 
-    On Linux VmHWM: getrusage counts what the parent held when it started this program. Elsewhere getrusage, in KiB, on
-    macOS in bytes.
+    On Linux this is VmHWM, because getrusage includes what the parent process held when it started this one. Elsewhere
+    it is getrusage, which counts KiB (bytes on macOS).
     """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []

@@ -1,4 +1,4 @@
-"""Facts about the software that made an artefact, for its provenance. Imports none of the packages it names."""
+"""Facts for the provenance of an artefact: software versions and the command. Imports none of the packages it names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGES = ("nla_eval", "torch", "transformers", "peft", "inspect_ai", "polars",
 
 
 def versions() -> dict[str, str]:
-    """Version of Python and of each package whose change may change a number; "absent" where it is not installed."""
+    """Versions of Python and of each package that can change a number; "absent" if a package is not installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -23,7 +23,7 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """What was typed to start this process."""
+    """The command line that started this process."""
     program = Path(sys.argv[0])
     name = f"python -m {program.parent.name}" if program.name == "__main__.py" else program.name
     return " ".join([name, *map(shlex.quote, sys.argv[1:])])

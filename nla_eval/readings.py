@@ -1,6 +1,7 @@
 """The rows that flow from the engine to the store: a reading is one explanation of one activation in one lane.
 
-Column names are the store's contract (docs/store.md), their dtypes stand in `store/rows.py`. It runs no model."""
+The field names are the store's column names (docs/store.md); `store/rows.py` has their dtypes. This module runs no
+model."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Lane(StrEnum):
-    """Which activation was verbalized: the measured one or a control (docs/method.md 4.6). `LANES` has them all."""
+    """Which activation was verbalized: the measured one or a control (docs/method.md 4.6). `LANES` describes each."""
 
     MEASURED = "measured"
     DONOR = "donor"
@@ -24,68 +25,68 @@ class Lane(StrEnum):
 
 
 class Needs(StrEnum):
-    """What must be there before a lane can be read at a position."""
+    """What must exist before a lane can be read at a position."""
 
     OWN = "own"
     """The position's own activation."""
     DONORS = "donors"
     """Activations of transcripts of the deployment arm."""
     MOMENTS = "moments"
-    """Several activations, of the deployment arm where it has some."""
+    """Several activations: those of the deployment arm if it has any, else all."""
     NOTHING = "nothing"
     """Nothing is injected."""
     READER = "reader"
-    """Another reader than the verbalizer, which there is none of yet: the lane is not offered."""
+    """A reader other than the verbalizer. None exists yet, so the lane is not offered."""
 
 
 @dataclass(frozen=True)
 class Display:
-    """How summaries, figures and reports name a lane that they show beside the others."""
+    """How summaries, figures and reports name a lane."""
 
     heading: str
-    """Of a column, after "N"."""
+    """Column heading, after "N"."""
     legend: str
-    """In a figure."""
+    """Legend entry in a figure."""
     beside: str = ""
-    """What a control's rate is a rate of, as in "3 % with deployment activations in the same slots"."""
+    """Phrase after a control's rate, as in "3 % with deployment activations in the same slots"."""
     tag: str = ""
-    """On one of its explanations."""
+    """Tag on each of the lane's explanations."""
     note: str = ""
-    """Sentence below a figure."""
+    """Sentence printed below a figure."""
     limit: tuple[str, str] | None = None
-    """Heading and text of what may not be concluded from it."""
+    """Heading and text of the limit on what the lane can show."""
 
 
 @dataclass(frozen=True)
 class LaneEntry:
-    """All that there is to know of a lane, but for how its activation is made (`pipeline.lanes`)."""
+    """Everything about a lane, except how its activation is made (see `pipeline.lanes`)."""
 
     meaning: str
-    """In a few words, for help and reports."""
+    """What the verbalizer reads, in a few words, for help and reports."""
     needs: Needs
     not_in: frozenset[str] = frozenset()
-    """Arms in whose transcripts it is not read."""
+    """Arms whose transcripts are not read in this lane."""
     display: Display | None = None
-    """None where tables of controls are all that shows it."""
+    """None if only the tables of controls show the lane."""
 
     @property
     def verbalized(self) -> bool:
-        """Whether the verbalizer reads it: such lanes can be asked for."""
+        """Whether the verbalizer reads the lane. Only such lanes can be requested."""
         return self.needs is not Needs.READER
 
     @property
     def injects(self) -> bool:
-        """Whether an activation is injected, with which the AR can compare."""
+        """Whether an activation is injected. The AR can score only such lanes."""
         return self.verbalized and self.needs is not Needs.NOTHING
 
     @property
     def real(self) -> bool:
-        """Whether what is injected is the activation of some position, not made from several."""
+        """Whether the injected activation belongs to one position, rather than being made from several."""
         return self.needs in (Needs.OWN, Needs.DONORS)
 
     @property
     def borrows(self) -> bool:
-        """Whether what is injected comes from other positions."""
+        """Whether the injected activation comes from other positions."""
         return self.needs in (Needs.DONORS, Needs.MOMENTS)
 
 
@@ -96,7 +97,8 @@ LANES: dict[Lane, LaneEntry] = {
     Lane.DONOR: LaneEntry(
         "the activation of a deployment transcript, matched on position, channel and token class",
         Needs.DONORS,
-        # It asks what ordinary use gives in other slots: in deployment slots it would read that arm a second time.
+        # The lane shows what deployment activations give in other arms' slots; in deployment slots it would only read
+        # that arm a second time.
         not_in=frozenset({"deployment"}),
         display=Display(
             heading="donor lane",
@@ -119,16 +121,16 @@ LANES: dict[Lane, LaneEntry] = {
     Lane.TEXT_ONLY: LaneEntry("a description written from the text alone", Needs.READER),
     Lane.PROBE: LaneEntry("a linear readout of the raw activation", Needs.READER),
 }
-"""Every lane once. A new one is an entry here and, where the verbalizer reads it, a maker in `pipeline.lanes`."""
+"""One entry per lane. To add a lane, add an entry here and, if the verbalizer reads it, a maker in `pipeline.lanes`."""
 
 READABLE = tuple(lane for lane, entry in LANES.items() if entry.verbalized)
-"""Lanes that can be asked for."""
+"""Lanes that can be requested, the measured one first."""
 DISPLAYED = {lane: entry.display for lane, entry in LANES.items() if entry.display is not None}
-"""Lanes that summaries, figures and reports show: the measured one, then controls."""
+"""Lanes that summaries, figures and reports show: the measured lane, then the controls."""
 
 
 def lanes_in(lanes: Iterable[Lane], arm: str) -> tuple[Lane, ...]:
-    """Those of `lanes` that are read in transcripts of `arm`."""
+    """The subset of `lanes` that is read in transcripts of `arm`."""
     return tuple(lane for lane in lanes if arm not in LANES[lane].not_in)
 
 
@@ -138,14 +140,14 @@ class StopReason(StrEnum):
     CLOSED = "closed"
     """The close tag was written."""
     TRUNCATED = "truncated"
-    """The token cap came first: never a negative."""
+    """The token cap was reached before the close tag. Never counted as a negative."""
     OUT_OF_CONTEXT = "out_of_context"
-    """The position lies beyond the target's window."""
+    """The position lies outside the window kept of the transcript."""
     ERROR = "error"
 
 
 class Reading(BaseModel):
-    """One row. Its key is (pack, transcript_digest, position, lane, draw)."""
+    """One row of the store. Its key is (pack, transcript_digest, position, lane, draw)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -168,7 +170,7 @@ class Reading(BaseModel):
     token: str
     """The token's text."""
     context: str
-    """Up to 240 rendered characters before and including the token, for reports."""
+    """Up to 240 rendered characters that end with the token, for reports."""
     explanation: str
     stop: StopReason
     tokens: int
@@ -179,9 +181,9 @@ class Reading(BaseModel):
     fve_nrm: float | None = None
     fve_meannorm: float | None = None
     matched_minus_shuffled: float | None = None
-    """cos with its own activation minus mean cos with other positions' activations of the same run."""
+    """cos with its own activation minus the mean cos with the activations of the run's other positions."""
     donor: str | None = None
-    """For the donor lane: "transcript_id:position" the activation came from."""
+    """Donor lane: where the activation came from, as "transcript_id:position"."""
     error: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""A small named registry: refuses duplicates and, on a miss, lists what exists. It does not know what it holds."""
+"""A small registry of named objects: it refuses duplicate names and lists the known names if one is missing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names mapped to objects of one kind.
+    """Maps names to objects of one kind.
 
     Args:
-        kind: What the entries are, for error messages ("position policy", "source", ...).
+        kind: What an entry is, for error messages ("position policy", "source", ...).
     """
 
     def __init__(self, kind: str) -> None:
@@ -22,7 +22,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that records an object under `name`. Raises ValueError when the name is taken."""
+        """Decorator that registers an object under `name`. Raises ValueError if the name is taken."""
 
         def add(entry: T) -> T:
             if name in self._entries:
@@ -33,7 +33,7 @@ class Registry(Generic[T]):
         return add
 
     def get(self, name: str) -> T:
-        """The entry called `name`. Raises InputError listing what exists."""
+        """The entry called `name`. Raises InputError listing the known names."""
         try:
             return self._entries[name]
         except KeyError:

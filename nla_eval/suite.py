@@ -1,7 +1,7 @@
 """A suite: a named set of transcripts with its card (arm, source, licence, families, how to obtain it).
 
-Suites live in the `suites` room, one Python file and one YAML card each, and register themselves here; this module
-knows none of them by name. It loads nothing until a suite's transcripts are asked for."""
+Each suite is one Python file and one YAML card in the `suites` room, and registers itself here. This module knows no
+suite by name. It loads nothing until a suite's transcripts are requested."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 BUCKETS = 10
-"""Conversations fall into this many parts by hash; part 0 is for suites, and no pack is trained on it."""
+"""Conversations are split into this many parts by hash. Part 0 is reserved for suites; no pack is trained on it."""
 
 _PACKAGE = __name__.split(".")[0]
 _Task = TypeVar("_Task", bound=Callable[..., inspect_ai.Task])
@@ -56,19 +56,19 @@ _Task = TypeVar("_Task", bound=Callable[..., inspect_ai.Task])
 
 @dataclass(frozen=True, eq=False)
 class Suite:
-    """A card and the way to its transcripts."""
+    """A card with the function that loads its transcripts."""
 
     card: SuiteCard
     load: Callable[[], Iterator[Transcript]]
-    """Yields the transcripts in a fixed order, without the last assistant turn where the target writes it."""
+    """Yields the transcripts in a fixed order; without the last assistant turn if the target writes it."""
     outcome: Callable[[Transcript], str | None] = lambda transcript: transcript.outcome
-    """What the model did in a completed transcript, in the suite's own words; None where it cannot be told."""
+    """What the model did in a completed transcript, in the suite's own words; None if unknown."""
     answers: Path | None = None
-    """Committed answers of the target (JSONL), where the prompts' licence and origin allow them in the repository."""
+    """Committed answers of the target (JSONL), if the prompts' licence and origin allow it."""
     tools: Callable[[Transcript], Sequence[Tool]] | None = None
-    """Fresh tools for one prompt, where the target acts before it has its last word. They share no state."""
+    """Makes fresh tools for one prompt, with no shared state; None if the target calls no tools."""
     folder: Path | None = None
-    """The card's, where the card says where the data lies."""
+    """Folder of the card, if the card says where the data is stored."""
 
     @property
     def name(self) -> str:
@@ -80,35 +80,35 @@ _SUITES: dict[str, Suite] = {}
 
 
 def register(suite: Suite) -> Suite:
-    """Make a suite known by name.
+    """Register a suite under its name.
 
-    Inspect runs a suite's file once more when it is given by path; the later registration then replaces the earlier.
+    Inspect runs a suite's file a second time if it is given by path; the second registration replaces the first.
     """
     _SUITES[suite.name] = suite
     return suite
 
 
 def family_bucket(family: str) -> int:
-    """0 to `BUCKETS` - 1 from the sha256 of a family: the split that suites and training agree on.
+    """Part 0 to `BUCKETS` - 1 of a family, from its sha256. Suites and training use the same split.
 
     Args:
-        family: The conversation's id without the number of its piece.
+        family: The conversation's id, without the piece number.
     """
     return int(hashlib.sha256(family.encode()).hexdigest(), 16) % BUCKETS
 
 
 def held_out(family: str) -> bool:
-    """Whether a conversation is kept for suites and so from every pack's training."""
+    """Whether a conversation is reserved for suites, so that no pack is trained on it."""
     return family_bucket(family) == 0
 
 
 def suite_beside(module_file: str) -> Suite:
-    """The suite of a module that has no code of its own: everything is in the card beside it."""
+    """The suite of a module without code of its own: the card beside it says everything."""
     return suite_of(Path(module_file).resolve().with_suffix(".yaml"))
 
 
 def suite_of(path: Path) -> Suite:
-    """The suite of a card that says where its data lies. Raises InputError where it does not."""
+    """The suite of a card with a `data` entry. Raises InputError if the card has none."""
     card = SuiteCard.load(path)
     if card.data is None:
         raise InputError(f"suite card {path.name}: it has no 'data'; nla-eval suite add writes it")
@@ -118,13 +118,13 @@ def suite_of(path: Path) -> Suite:
 
 
 def suite_names() -> list[str]:
-    """Every suite of the room, sorted."""
+    """Names of all suites, sorted."""
     load_room("suites")
     return sorted(_SUITES)
 
 
 def get_suite(name: str) -> Suite:
-    """A suite by name. Raises InputError listing what exists."""
+    """The suite called `name`. Raises InputError listing the known suites."""
     if name not in _SUITES:
         known = ", ".join(suite_names()) or "none"
         if name not in _SUITES:
@@ -133,10 +133,10 @@ def get_suite(name: str) -> Suite:
 
 
 def task(*, name: str, **attribs: Any) -> Callable[[_Task], _Task]:
-    """Inspect's `@task`, such that a file run by path and the installed package register one and the same name.
+    """Inspect's `@task`, with the same task name for the installed package and for a file run by path.
 
-    Inspect prefixes the package's name only to what it can trace to an installed package, and looks a file's tasks up
-    by the literal text of `name=`. So the literal carries the prefix, and it is taken off where Inspect would add it.
+    Inspect adds the package prefix only if it can trace a task to an installed package, and it looks up a file's tasks
+    by the literal text of `name=`. So the literal includes the prefix, and this removes it if Inspect would add it.
 
     Args:
         name: "nla_eval/<suite>", as a literal.

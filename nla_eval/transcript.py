@@ -1,8 +1,8 @@
-"""The transcript: chat messages (Inspect's own `ChatMessage`) with the arm, suite, family and provenance they carry.
+"""The transcript: chat messages (Inspect's `ChatMessage`) with their arm, suite, family and provenance.
 
-A transcript is what sources yield and what everything else reads. It knows nothing of tokens, targets or packs.
-Its digest is over content only, so that re-importing the same messages (Inspect draws random message ids) gives the
-same key in the store."""
+Sources yield transcripts and everything else reads them. This module knows nothing of tokens, targets or packs. The
+digest covers content only: Inspect draws random message ids, and importing the same messages twice must give the same
+key in the store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .errors import InputError
 
 
 def arm_of(name: str) -> Arm:
-    """The arm of that name. Raises InputError listing them."""
+    """The arm called `name`. Raises InputError listing the arms."""
     try:
         return Arm(name)
     except ValueError:
@@ -28,32 +28,32 @@ def arm_of(name: str) -> Arm:
 
 
 class Author(StrEnum):
-    """Who wrote an assistant turn (docs/method.md 4.14). Only turns of the target count as verbalized."""
+    """Who wrote an assistant turn (docs/method.md 4.14). Only the target's own turns count as verbalized."""
 
     TARGET = "target"
     """The target, in this run."""
     LOGGED = "logged"
-    """The target, in a log that was read."""
+    """The target, in a log."""
     RECORDED = "recorded"
-    """Another model, or nobody says who: recorded words."""
+    """Another model or an unknown author: recorded words."""
     GIVEN = "given"
-    """Nobody in this conversation: a prefill, a few-shot answer, an injected turn."""
+    """Not written in this conversation: a prefill, a few-shot answer or an injected turn."""
     AGENT = "agent"
-    """Another agent of the same log: a sub-agent, or whoever took over at a hand-off."""
+    """Another agent in the same log: a sub-agent, or the agent that took over at a hand-off."""
 
 
 CUT = frozenset({"max_tokens", "model_length", "content_filter"})
-"""Why a turn that ended early did: what it would have said is not known (docs/method.md 4.14)."""
+"""Stop reasons of turns that ended early. What such a turn would have said is unknown (docs/method.md 4.14)."""
 
 
 class TurnFacts(BaseModel):
-    """What is known of one assistant turn beside its words."""
+    """Facts about one assistant turn besides its words."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     author: Author = Author.RECORDED
     stop: str | None = None
-    """Why it ended, in Inspect's terms ("stop", "max_tokens", "content_filter", ...); None where nothing says."""
+    """Stop reason in Inspect's terms ("stop", "max_tokens", "content_filter", ...); None if unknown."""
 
     @property
     def cut(self) -> bool:
@@ -67,15 +67,15 @@ class Provenance(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str
-    """What was read: a package with its version, a data set with its revision, or a file name (never a full path)."""
+    """A package with its version, a data set with its revision, or a file name (never a full path)."""
     licence: str = "unknown"
     """SPDX id or a short statement."""
     model: str | None = None
-    """Whose words the assistant turns are, when known."""
+    """The model that wrote the assistant turns, if known."""
 
 
 class Transcript(BaseModel):
-    """One conversation, ready to be replayed through a target."""
+    """One conversation that can be replayed through a target."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -87,19 +87,19 @@ class Transcript(BaseModel):
     suite: str
     """The suite's name: a slug."""
     family: str
-    """The prompt family it belongs to: the cluster of every interval (docs/method.md 4.10)."""
+    """Its prompt family. Families are the clusters of every interval (docs/method.md 4.10)."""
     tools: list[ToolInfo] = Field(default_factory=list)
-    """Tool definitions that were in the prompt, if known."""
+    """Tool definitions in the prompt, if known."""
     outcome: str | None = None
-    """What the model did, where the suite records it (for P(N | not V, outcome))."""
+    """What the model did, if the suite records it (for P(N | not V, outcome))."""
     on_policy: bool = False
-    """True when the target itself wrote at least the last assistant turn."""
+    """True if the target itself wrote at least the last assistant turn."""
     variant: str | None = None
     """Which wording of the family this is (plain, prod, told, ...)."""
     provenance: Provenance
     metadata: dict[str, str] = Field(default_factory=dict)
     turn_facts: tuple[TurnFacts, ...] = ()
-    """Of each assistant message, in order. Empty: recorded words whose ends nobody knows."""
+    """One per assistant message, in order. Empty: recorded words with unknown stop reasons."""
 
     @model_validator(mode="after")
     def _one_for_each_turn(self) -> Transcript:
@@ -110,12 +110,12 @@ class Transcript(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Hex sha256 over messages and tools, without the random message ids: the store's transcript key."""
+        """Hex sha256 over messages and tools, without the random message ids. The store's transcript key."""
         return content_digest(self.messages, self.tools)
 
 
 def content_digest(messages: list[ChatMessage], tools: list[ToolInfo] | None = None) -> str:
-    """Hex sha256 of what a model would see of `messages` and `tools`."""
+    """Hex sha256 over the parts of `messages` and `tools` that a model sees."""
     body: dict[str, Any] = {"messages": [_canonical(m) for m in messages]}
     if tools:
         body["tools"] = [t.model_dump(mode="json", exclude_none=True) for t in tools]
@@ -136,15 +136,15 @@ def _canonical(message: ChatMessage) -> dict[str, Any]:
 
 
 def thinking_text(part: ContentReasoning) -> str:
-    """The words of a thinking part: of encrypted or empty thinking its summary, never the ciphertext."""
+    """The text of a thinking part. For encrypted or empty thinking: its summary, never the ciphertext."""
     hidden = part.redacted or not part.reasoning.strip()
     return (part.summary or "") if hidden else part.reasoning
 
 
 def content_parts(message: ChatMessage) -> list[tuple[str, str]]:
-    """The message's content as (kind, text) in order; kind is "thinking", "text" or the name of another content type.
+    """The message's content as (kind, text) pairs in order; kind is "thinking", "text" or another content type.
 
-    `ChatMessage.text` leaves reasoning out; everything that reads a transcript goes through here instead.
+    `ChatMessage.text` omits reasoning. All code that reads a transcript must use this function instead.
     """
     if isinstance(message.content, str):
         return [("text", message.content)]

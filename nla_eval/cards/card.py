@@ -20,34 +20,34 @@ SLUG = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class SuiteCard(BaseModel):
-    """What a reader must know of a suite before believing a rate on it. One YAML file beside the suite's module."""
+    """What a reader must know about a suite before trusting a rate on it. One YAML file beside the suite's module."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """Slug: the suite's and its task's name."""
+    """Name of the suite and of its task, a slug."""
     title: str
     arm: Arm
     source: str
-    """What the transcripts are made from, with version or revision."""
+    """What the transcripts were made from, with its version or revision."""
     licence: str
-    """SPDX id or a short statement, of the source."""
+    """Licence of the source: an SPDX id or a short statement."""
     families: str
-    """The rule that puts transcripts into prompt families, the clusters of every interval."""
+    """The rule that groups transcripts into prompt families. Families are the clusters of every interval."""
     needs: Needs
     install: str = ""
-    """The command that provides what is needed, where a package is."""
+    """The command that installs the package the suite needs; empty if it needs none."""
     count: int | None = Field(default=None, ge=1)
-    """Transcripts in the suite; none where that is up to the user's files."""
+    """Number of transcripts; None if it depends on the user's files."""
     answers_by: AnswersBy
     notes: list[str] = Field(default_factory=list)
-    """What may mislead: selection, format, known imbalance."""
+    """Known pitfalls: selection, format, imbalance."""
     family_count: int | None = Field(default=None, ge=1)
-    """How many families the transcripts fall into, where it was counted."""
+    """Number of prompt families; None if not counted."""
     design: Design | None = None
-    """How its variants are to be compared within families, where they are."""
+    """How to compare the suite's variants within families; None if they are not compared."""
     data: SuiteData | None = None
-    """Where the transcripts lie, for a suite whose module has no code of its own (`nla-eval suite add`)."""
+    """Where the transcripts are stored, for a suite without code of its own (`nla-eval suite add`)."""
 
     @field_validator("name")
     @classmethod
@@ -58,7 +58,7 @@ class SuiteCard(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> SuiteCard:
-        """Read a card. Raises InputError naming the file and the first thing wrong."""
+        """Read a card. Raises InputError with the file name and the first mistake in it."""
         try:
             return cls.model_validate(read_yaml(path))
         except OSError as err:

@@ -1,4 +1,4 @@
-"""The part of a card that `nla-eval suite add` writes: where the transcripts lie, pinned, and how they are read."""
+"""The part of a card that `nla-eval suite add` writes: the pinned location of the transcripts and how to read them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import InputError
 
 THRESHOLD = 0.8
-"""Jaccard similarity of word triples from which two prompts are near-duplicates; as in Lee et al. 2022 (2107.06499)."""
+"""Two prompts are near-duplicates if the Jaccard similarity of their word triples is at least this much; as in Lee et
+al. 2022 (2107.06499)."""
 
 
 class Branches(StrEnum):
-    """What to read where one record holds a tree of conversations."""
+    """Which paths to read if a record holds a tree of conversations."""
 
     BEST = "best"
-    """One: the best-ranked path, or the one the model was on last."""
+    """One path: the best-ranked one, or the one the model was on last."""
     ALL = "all"
-    """Every path from the root to a leaf, all of one family."""
+    """Every path from the root to a leaf; all paths share one family."""
 
 
 class Answers(StrEnum):
@@ -35,44 +36,44 @@ class Samples(StrEnum):
     """Which samples of an Inspect log to read."""
 
     COMPLETE = "complete"
-    """Those that ended without an error and that their owner has not marked invalid."""
+    """Samples that ended without an error and are not marked invalid."""
     ALL = "all"
-    """All of them; what is wrong with one is in its metadata."""
+    """Every sample; its metadata says if it failed or is invalid."""
 
 
 class ReadingChoices(BaseModel):
-    """What the reader is told: the part of `SourceOptions` that a card keeps."""
+    """Options of the reader: the part of `SourceOptions` that a card keeps."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     messages_key: str | None = None
-    """Where a record holds its messages, dotted."""
+    """Dotted path to the messages of a record."""
     id_key: str | None = None
-    """Where it holds its id."""
+    """Dotted path to its id."""
     family_key: str | None = None
-    """Where it holds its prompt family. Without it near-duplicates make the families."""
+    """Dotted path to its prompt family. If None, near-duplicate prompts form the families."""
     outcome_key: str | None = None
-    """Where it holds what the model did; for Inspect logs a scorer's name."""
+    """Dotted path to what the model did; for Inspect logs the name of a scorer."""
     model_role: str | None = None
-    """Inspect logs: the model role to read. Default: "target" where there is one, else "main"."""
+    """Inspect logs: the model role to read. Default: "target" if the log has it, else "main"."""
     samples: Samples = Samples.COMPLETE
-    """Inspect logs: complete (without errored and invalidated samples), or all."""
+    """Inspect logs: complete (no errored or invalidated samples), or all."""
     roles: dict[str, str] = Field(default_factory=dict)
-    """Further role names and what they mean, such as {tool_output: user}."""
+    """Extra role names and the role each stands for, such as {tool_output: user}."""
     branches: Branches = Branches.BEST
-    """Trees: the best path, or all."""
+    """Trees of conversations: read the best path, or all paths."""
     answers: Answers = Answers.CHOSEN
     """Preference pairs: the chosen answer, the rejected one, or both."""
     prompts: bool = False
-    """Take records without an answer: the target is to write it."""
+    """Accept records without an answer; the target writes it."""
     limit: int | None = Field(default=None, ge=1)
-    """At most this many transcripts, from the start."""
+    """Read at most this many transcripts, from the start."""
     max_record_mb: int = Field(default=32, ge=1)
-    """A record of more megabytes is left out."""
+    """Skip records larger than this many megabytes."""
 
     @classmethod
     def parse(cls, choices: dict[str, object]) -> ReadingChoices:
-        """Raises InputError naming the first choice that is wrong."""
+        """Check options given by name. Raises InputError for the first one that is wrong."""
         try:
             return cls.model_validate(choices)
         except ValidationError as err:
@@ -81,21 +82,21 @@ class ReadingChoices(BaseModel):
 
 
 class SuiteData(BaseModel):
-    """Where a suite's transcripts lie and how they are read."""
+    """Where a suite's transcripts are stored and how to read them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     place: str
-    """A path, relative to the card's folder or absolute, or `hf://owner/name@commit`."""
+    """An absolute path, a path relative to the card's folder, or `hf://owner/name@commit`."""
     reader: str
-    """Name of the source that reads it."""
+    """Registry name of the source that reads it."""
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    """Of the file; of a folder, over its files' names and hashes. Checked before every reading."""
+    """Hash of the file; for a folder, hash over its files' names and hashes. Checked before every reading."""
     choices: ReadingChoices = ReadingChoices()
     near_duplicates: float | None = Field(default=THRESHOLD, gt=0, le=1)
-    """Similarity from which prompts share a family; null where the families of the data are final."""
+    """Prompts at least this similar share a family; None keeps the families that the data gives."""
     redact: bool = False
-    """Mask e-mail addresses, phone numbers, keys and the like before anything is stored."""
+    """Mask e-mail addresses, phone numbers, keys and similar strings before anything is stored."""
 
     @model_validator(mode="after")
     def _pinned(self) -> SuiteData:
@@ -104,9 +105,9 @@ class SuiteData(BaseModel):
         return self
 
     def where(self, folder: Path) -> Path | str:
-        """The place, as a reader takes it.
+        """The location to give the reader.
 
         Args:
-            folder: The card's.
+            folder: Folder of the card.
         """
         return self.place if "://" in self.place else folder / self.place

@@ -1,7 +1,7 @@
-"""How the variants of a suite are to be compared: one factor with some levels, or a 2 x 2 of two factors.
+"""How to compare the variants of a suite: one factor with several levels, or two factors with two levels each (2 x 2).
 
-A suite's card declares it (`design: {format: [exam, chat], context: [evaluation, deployment]}`); a tally estimates its
-contrasts within prompt families. It knows no suite and computes nothing."""
+A suite's card declares the design (`design: {format: [exam, chat], context: [evaluation, deployment]}`); a tally
+estimates its contrasts within prompt families. This module knows no suite and computes nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ class PlannedContrast:
     """"difference" of two variants, "main effect" of a factor, or "interaction"."""
     name: str
     formula: str
-    """What is subtracted from what; the name itself for a difference."""
+    """The subtraction written out; same as the name for a difference."""
     weights: tuple[float, ...]
-    """One a variant, in the order of `Design.variants`."""
+    """One weight per variant, in the order of `Design.variants`."""
 
 
 class Design(RootModel[dict[str, tuple[str, ...]]]):
-    """Factor to its levels. A transcript's `variant` is its level, or both levels joined by an underscore."""
+    """Maps each factor to its levels. A transcript's `variant` is its level; with two factors, both levels joined by
+    an underscore."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,11 +43,12 @@ class Design(RootModel[dict[str, tuple[str, ...]]]):
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """Every variant, the levels of the first factor outermost."""
+        """Every variant; the first factor varies slowest."""
         return _joined(self.root)
 
     def contrasts(self) -> tuple[PlannedContrast, ...]:
-        """All differences of two variants; of a 2 x 2 the interaction, and each main effect over the other factor."""
+        """All pairwise differences of variants. For a 2 x 2: also the interaction and both main effects, each averaged
+        over the other factor."""
         if len(self.root) == 1:
             return tuple(_difference(self.variants, *pair) for pair in combinations(range(len(self.variants)), 2))
         (first, (a, b)), (second, (x, y)) = self.root.items()

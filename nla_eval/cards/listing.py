@@ -1,5 +1,7 @@
-"""The cards of the room `suites`, as much of each as a list of suites shows. Builds no pydantic model, which would
-take longer than the list itself; a card that is wrong is read again by its model, which says what is wrong."""
+"""The cards of all suites, with only the fields that a list of suites shows.
+
+It builds no pydantic models, because that would take longer than the list itself. A card that cannot be read this way
+is read again by its model, whose error says what is wrong."""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from .yaml_file import YAMLError, read_yaml
 
 @dataclass(frozen=True)
 class Listed:
-    """What the list says of one suite."""
+    """One suite as the list shows it."""
 
     name: str
     arm: Arm
@@ -27,17 +29,17 @@ class Listed:
     family_count: int | None
     install: str
     data: Path | None
-    """The file or folder of a suite that `nla-eval suite add` made of one."""
+    """The file or folder that `nla-eval suite add` made the suite from; None for other suites."""
 
 
 def listed() -> Iterator[Listed]:
-    """Every suite of the room, by name. Raises InputError for a card that its model refuses."""
+    """Every suite, sorted by name. Raises InputError for a card that its model refuses."""
     for module in sorted(room_path("suites").glob("[!_]*.py")):
         yield listed_card(module.with_suffix(".yaml"))
 
 
 def listed_card(path: Path) -> Listed:
-    """One card. Raises InputError where its model refuses it."""
+    """Read one card. Raises InputError if its model refuses it."""
     try:
         card = read_yaml(path)
         place = (card.get("data") or {}).get("place")

@@ -1,4 +1,4 @@
-"""What it takes to read a suite, and who wrote its last turn."""
+"""What a suite needs before it can be read, and who wrote its last turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Needs(StrEnum):
     OFFLINE = "offline"
     """Nothing: the transcripts are in the repository."""
     PACKAGE = "package"
-    """A Python package that carries the data; no network at run time."""
+    """A Python package that contains the data; no network at run time."""
     HUB = "hub"
     """A download from a model hub."""
     PATH = "path"
@@ -24,4 +24,4 @@ class AnswersBy(StrEnum):
     TARGET = "target"
     """The target under measurement, at run time or from cached answers: on-policy."""
     RECORDED = "recorded"
-    """Whoever is recorded in the source: off-policy unless it is the target."""
+    """The author recorded in the source: off-policy unless that is the target."""

@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 
 YAMLError = yaml.YAMLError
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 10 times faster, where it is there
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, if installed, is 10 times faster
 
 
 def read_yaml(path: Path) -> Any:
-    """What a card's file holds. Raises OSError or `YAMLError`."""
+    """The content of a card's file. Raises OSError or `YAMLError`."""
     return yaml.load(path.read_bytes(), Loader=_LOADER)  # both loaders are safe ones

@@ -1,1 +1,1 @@
-"""Target and pack: what they are, how they are checked, how their prompts and scores are made."""
+"""Target and pack: loading and checking them, their prompts and the AR scores."""

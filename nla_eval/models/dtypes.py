@@ -1,4 +1,5 @@
-"""What weights are held and multiplied in, by name. Imports no torch: commands check names before loading anything."""
+"""Names of the dtypes that weights are loaded and run in. Does not import torch, so that commands can check names
+before they load anything."""
 
 from __future__ import annotations
 
@@ -13,18 +14,18 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 def checked_dtype(name: str) -> str:
-    """`name` if a dtype is called that. Raises InputError."""
+    """Return `name` if it is a known dtype. Raises InputError if it is not."""
     if name not in DTYPES:
         raise InputError(f"dtype is '{name}'; expected one of {', '.join(DTYPES)}")
     return name
 
 
 def torch_dtype(name: str, device: str | None = None) -> torch.dtype:
-    """The torch dtype called `name`; "auto" is bfloat16 where the processor multiplies in it, else float32.
+    """The torch dtype called `name`; "auto" is bfloat16 if the processor multiplies in it, else float32.
 
     Args:
-        name: Or "auto".
-        device: "cpu" or "cuda", which is to compute; None: an accelerator where there is one.
+        name: Name of a dtype, or "auto".
+        device: Device that computes, "cpu" or "cuda"; None is an accelerator if there is one, else the CPU.
     """
     import torch
 
@@ -40,5 +41,5 @@ def torch_dtype(name: str, device: str | None = None) -> torch.dtype:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """What `torch_dtype` calls it: "float32"."""
+    """The name by which `torch_dtype` knows it, e.g. "float32"."""
     return str(dtype).removeprefix("torch.")

@@ -1,16 +1,16 @@
-"""Names of one model as different programs write them: "hf/Qwen/Qwen2.5-7B-Instruct" is "qwen/qwen2.5-7b-instruct"."""
+"""Compares model names from different programs: "hf/Qwen/Qwen2.5-7B-Instruct" is "qwen/qwen2.5-7b-instruct"."""
 
 from __future__ import annotations
 
 _NOBODY = "none"
-"""What Inspect calls a model where there is none: "none/none"."""
+"""Part of the name that Inspect uses for no model: "none/none"."""
 
 
 def same_model(one: str | None, other: str | None) -> bool:
-    """Whether two names are of one model: equal but for case, a revision, and what stands before the name.
+    """Whether two names mean the same model. Case, revision and a provider prefix are ignored.
 
-    A provider or an owner may be missing on one side ("smollm2-135m" and "nla/smollm2-135m"); where both have one
-    they must agree.
+    A provider or owner may be missing on one side ("smollm2-135m" and "nla/smollm2-135m"). If both names have one, they
+    must agree.
     """
     a, b = _parts(one), _parts(other)
     shorter = min(len(a), len(b))

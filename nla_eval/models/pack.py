@@ -1,7 +1,7 @@
-"""The NLA pack: an AV, an AR and their sidecars, which target and layer they belong to, and what was measured of them.
+"""The NLA pack: an AV and an AR with their sidecars, their target and layer, and the card with their measurements.
 
-Loading a `Pack` reads no weights. Everything the sidecars say is checked against each other here and against the live
-target by `check_target`; a mismatch refuses to run."""
+Loading a `Pack` reads no weights. Loading checks the two sidecars against each other; `check_target` checks them
+against the target. A mismatch raises PackError."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WHOLE_FILE_LIMIT = 64 << 20
 
 @dataclass(frozen=True)
 class PublicPair:
-    """A released pair: hub ids of its AV and AR, and of the target whose activations it reads."""
+    """A released pair: hub ids of its AV, its AR and the target whose activations it reads."""
 
     av: str
     ar: str
@@ -52,11 +52,11 @@ PUBLIC_PAIRS = {
 
 @dataclass(frozen=True)
 class Pack:
-    """An AV folder and an AR folder that agree with each other."""
+    """An AV folder and an AR folder whose sidecars agree."""
 
     name: str
     path: Path
-    """Folder holding card.json, where there is one."""
+    """Folder of card.json, if the pack has a card."""
     av_path: Path
     ar_path: Path
     av: PackMeta
@@ -74,17 +74,17 @@ class Pack:
 
     @property
     def min_position(self) -> int:
-        """First position the pack was trained to read."""
+        """First token index the pack was trained to read."""
         return self.av.min_position
 
     @property
     def max_new_tokens(self) -> int:
-        """Token cap of one explanation; an explanation that is not closed by then is TRUNCATED."""
+        """Token cap of one explanation. An explanation without its close tag by then is TRUNCATED."""
         return self.av.max_new_tokens
 
     @property
     def baselines(self) -> Baselines:
-        """FVE denominators. Raises PackError when the sidecar has none: FVE without its baseline means nothing."""
+        """FVE denominators. Raises PackError if the sidecar has none: FVE means nothing without its baseline."""
         variance = self.ar.baseline_variance or self.av.baseline_variance
         if variance is None:
             raise PackError(
@@ -106,15 +106,15 @@ class Pack:
 
     @property
     def card(self) -> Mapping[str, Any] | None:
-        """What was measured of it, from card.json."""
+        """The pack's measurements, from card.json; None without a card."""
         file = self.path / "card.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
     def check_target(self, target: Target) -> AVPrompt:
-        """Check width, layer, tokenizer, slot neighbours and AR suffix against the live target; return the AV prompt.
+        """Check width, layer, tokenizer, slot neighbours and AR suffix against the target; return the AV prompt.
 
         Raises:
-            PackError: The first thing that does not match, with the mend.
+            PackError: The first mismatch, and how to fix it.
         """
         config, mend = target.config, f"give --target {self.av.target or 'the model the pack was trained on'}"
         if config.hidden_size != self.d_model:
@@ -139,8 +139,8 @@ class Pack:
         return prompt
 
     def _check_own_tokenizers(self, target: Target) -> None:
-        """A pair that brings its tokenizers was trained on their ids, so the target's have to be the same. Most of all
-        BOS: without it the released Gemma AR falls from an FVE of 0.77 to 0.31."""
+        """Check that the target's tokenizer gives the same ids as the pack's own tokenizers, which the pair was trained
+        with. BOS matters most: without it the released Gemma AR falls from an FVE of 0.77 to 0.31."""
         prompts: dict[str, tuple[Path, Callable[[Any], list[int]]]] = {
             "AV": (self.av_path, lambda tokenizer: list(av_prompt(self.av, tokenizer).ids)),
             "AR": (self.ar_path, lambda tokenizer: ar_ids(self.ar, tokenizer, "One thing.")),
@@ -166,14 +166,14 @@ def default_pack() -> Pack:
 
 
 def load_pack(name: str) -> Pack:
-    """Find a pack.
+    """Find a pack by name.
 
     Args:
         name: A shipped pack, a folder with `av/` and `ar/`, "AV_FOLDER,AR_FOLDER", or a released pair such as
             "qwen2.5-7b-l20" (fetched from the hub).
 
     Raises:
-        PackError: Nothing of that name, or sidecars that disagree.
+        PackError: No pack has that name, or its sidecars disagree.
     """
     if "," in name:
         av_path, ar_path = (Path(part).expanduser() for part in name.split(",", 1))
@@ -206,7 +206,7 @@ def _pack(name: str, path: Path, av_path: Path, ar_path: Path) -> Pack:
 
 
 def _content(file: Path) -> bytes:
-    """The file's bytes, or for large weights its size with its first and last megabyte."""
+    """The file's bytes; for large weights only the size and the first and last megabyte."""
     size = file.stat().st_size
     if size <= _WHOLE_FILE_LIMIT:
         return file.read_bytes()
@@ -217,7 +217,7 @@ def _content(file: Path) -> bytes:
 
 
 def shipped_pack(target: Target) -> Pack:
-    """The pack in this package that was trained on `target`. Raises PackError where there is none."""
+    """The shipped pack that was trained on `target`. Raises PackError if there is none."""
     from ..models.pack import DEFAULT_PACK, PACKS, load_pack
     from ..models.target import DEFAULT_TARGET
 

@@ -1,5 +1,5 @@
-"""Checks a pack's files before any weights run: checksums, size, tensor shapes against the target's own weights, finite
-numbers. In: a pack and its target. Out: one line per check passed; a `PackError` at the first that fails."""
+"""Checks a pack's files before any weights run: checksums, size, tensor shapes against the target's weights, finite
+numbers. In: a pack and its target. Out: one line per passed check; a `PackError` at the first failed one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .pack_meta import ADAPTER, VALUE_HEAD
 from .target import Target
 
 SUMS = "SHA256SUMS"
-"""One line per file, as `sha256sum` writes and checks it."""
+"""File of checksums, one line per file, in the format of `sha256sum`."""
 LARGEST = 25 * 1000 * 1000
-"""Bytes of a pack of adapters that ships in a repository."""
+"""Largest size in bytes of a pack of adapters, so that it fits in a repository."""
 _LORA = (".lora_A.weight", ".lora_B.weight")
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -30,10 +30,10 @@ def write_sums(folder: Path) -> None:
 
 
 def check_files(pack: Pack, target: Target) -> Iterator[str]:
-    """Yield a line for each check passed.
+    """Yield one line for each passed check.
 
     Raises:
-        PackError: The first that fails, with the file, what was expected and the mend.
+        PackError: The first failed check: the file, what was expected and how to fix it.
     """
     yield _check_sums(pack)
     yield _check_size(pack)
@@ -47,7 +47,7 @@ def check_files(pack: Pack, target: Target) -> Iterator[str]:
 
 
 def _check_sums(pack: Pack) -> str:
-    """Checksums where the pack has them, else the content hash that its card names."""
+    """Check the checksums if the pack has them, else the content hash in its card."""
     sums = pack.path / SUMS
     if sums.is_file():
         lines = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
@@ -88,7 +88,7 @@ def _check_head(pack: Pack) -> str:
 
 
 def _check_adapter(folder: Path, base: Shapes) -> str:
-    """Each LoRA pair against the target's own matrix of that name."""
+    """Check the shape of each LoRA pair against the target's matrix of the same name."""
     path = folder / ADAPTER
     pairs = 0
     for name, shape in _shapes([path]).items():
@@ -108,7 +108,7 @@ def _check_adapter(folder: Path, base: Shapes) -> str:
 
 
 def _check_plain(folder: Path, base: Shapes) -> str:
-    """Plain weights: every tensor that the target has too has the target's shape."""
+    """Check plain weights: every tensor that also exists in the target must have the target's shape."""
     files = [f for f in sorted(folder.glob("*.safetensors")) if f.name != VALUE_HEAD]
     if not files:
         raise PackError(f"folder '{folder.name}' has neither {ADAPTER} nor other safetensors weights; restore it")

@@ -1,7 +1,7 @@
-"""The sidecar `nla_meta.yaml`: the contract between an NLA checkpoint and whoever reads it.
+"""The sidecar `nla_meta.yaml`: the contract between an NLA checkpoint and the programs that read it.
 
-Several spellings are in circulation; all are read and the union is written, so that a pack exported here is readable by
-the public single-file client and the other way round. Pure data: no tokenizer, no weights."""
+Several spellings of its keys are in use. All of them are read, and all are written, so that the public single-file
+client and this package can read each other's packs. Pure data: no tokenizer, no weights."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ SCHEMA_VERSION = 2
 MIN_SUFFIX_TOKENS = 3
 DEFAULT_MIN_POSITION = 50  # the released pairs were trained on positions >= 50
 PUBLIC_VARIANCE = {(3584, 20): 0.7335, (3840, 32): 0.0302, (5376, 41): 0.0579, (8192, 53): 0.9169}
-"""Variance of normalised training activations of the released pairs, by (d_model, layer): their published FVE
-denominators (Qwen2.5-7B, Gemma-3-12B, Gemma-3-27B, Llama-3.3-70B)."""
+"""Published FVE denominators of the released pairs by (d_model, layer): the variance of their normalised training
+activations (Qwen2.5-7B, Gemma-3-12B, Gemma-3-27B, Llama-3.3-70B)."""
 
 
 @dataclass(frozen=True)
 class PackMeta:
-    """What a sidecar says. One per role; `av` and `ar` of a pack must agree on everything they share."""
+    """The content of one sidecar. The AV's and the AR's sidecar must agree on the fields they share."""
 
     role: str
     """ "av" or "ar"."""
     d_model: int
     layer: int
-    """K: the output of block K is read."""
+    """K: activations are the output of block K."""
     injection_char: str
     injection_token_id: int
     left_neighbor_id: int
@@ -39,26 +39,27 @@ class PackMeta:
     av_template: str
     """User message of the AV prompt, with `{injection_char}`."""
     ar_template: str
-    """Raw text of the AR prompt, with `{explanation}` and a fixed suffix behind it."""
+    """Raw text of the AR prompt, with `{explanation}` followed by a fixed suffix."""
     injection_scale: float | None
-    """L2 norm of the injected vector; None in AR sidecars, which do not inject."""
+    """L2 norm of the injected vector; None in AR sidecars, because the AR injects nothing."""
     mse_scale: float
-    """Norm to which vectors are scaled in the AR's regression; sqrt(d_model) unless said otherwise."""
+    """Norm to which the AR's regression scales vectors; sqrt(d_model) by default."""
     suffix_ids: tuple[int, ...] = ()
     min_position: int = DEFAULT_MIN_POSITION
     max_new_tokens: int = 200
     baseline_variance: float | None = None
     """Variance of the L2-normalised training activations: the denominator of fve_nrm."""
     target: str | None = None
-    """Name of the target it belongs to, for packs that are adapters."""
+    """Name of its target, for packs that are adapters."""
     target_hash: str | None = None
     expresses_belief: bool | None = None
-    """Whether told-you-are-evaluated positions were verbalized as such above the untold ones; None if unmeasured."""
+    """Whether explanations mention evaluation more often if the prompt says so than if it does not; None if not
+    measured."""
     norm_range: tuple[float, float] | None = None
     """1st and 99th percentile of training activation norms."""
 
     def to_yaml(self) -> str:
-        """The union of the spellings in circulation."""
+        """The sidecar as YAML, with every spelling of each key that is in use."""
         data = {
             "schema_version": SCHEMA_VERSION,
             "kind": "nla_model",
@@ -99,14 +100,14 @@ class PackMeta:
 
 
 def read_meta(folder: Path, role: str) -> PackMeta:
-    """Read `folder`'s sidecar.
+    """Read the sidecar in `folder`.
 
     Args:
         folder: A checkpoint folder with `nla_meta.yaml`.
-        role: "av" or "ar": what the caller is about to use it as.
+        role: "av" or "ar": the role in which the caller will use the checkpoint.
 
     Raises:
-        PackError: No sidecar, an unreadable one, or a missing key, each named.
+        PackError: The sidecar is missing or unreadable, or lacks a key.
     """
     path = folder / SIDECAR
     if not path.is_file():
@@ -123,7 +124,7 @@ def read_meta(folder: Path, role: str) -> PackMeta:
 
 
 class _Reader:
-    """Finds each value under any of its spellings."""
+    """Looks up each value under all spellings of its key."""
 
     def __init__(self, name: str, data: dict[str, Any]) -> None:
         self.name, self.data = name, data

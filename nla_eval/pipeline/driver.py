@@ -1,8 +1,8 @@
-"""What every way of running a plan shares: which readings are wanted, what becomes of captures and draws, what the
-manifest says.
+"""The code that every way of running a plan shares: choosing the missing readings, storing captures and draws, writing
+the manifest.
 
-One process (`reading`), a Ray cluster (`ray`) and the samples of an Inspect task (`inspect_ext.session`) form their
-batches differently and do all else here, so that a store and its manifest are the same whoever drives."""
+One process (`reading`), a Ray cluster (`ray`) and the samples of an Inspect task (`inspect_ext.session`) form batches
+differently and do everything else here. So all three write the same store and manifest."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class Scores(StrEnum):
     """Which readings the AR scores."""
 
     NEW = "new"
-    """Those this run makes."""
+    """The readings this run makes."""
     NONE = "none"
-    """None: the AR's weights are not run."""
+    """No readings; the AR does not run."""
     MISSING = "missing"
-    """Those this run makes, and those in the store that lack scores."""
+    """The readings this run makes, and readings in the store that lack scores."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What some captures came to."""
+    """Result of a batch of captures."""
 
     activations: dict[str, StoredActivations]
-    """By transcript digest: those that are finite."""
+    """Finite activations, by transcript digest."""
     failed: dict[str, list[Reading]]
-    """The rows of each transcript that could not be captured, by its digest."""
+    """Rows of each transcript that could not be captured, by transcript digest."""
 
 
 def kept_of(captures: Iterable[tuple[Prepared, Captured]], identity: StoreIdentity) -> Kept:
-    """Activations for the store, or ERROR rows, of captured transcripts."""
+    """Turn captured transcripts into activations for the store, or ERROR rows."""
     kept = Kept({}, {})
     for prepared, captured in captures:
         if captured.error is None:
@@ -54,30 +54,30 @@ def kept_of(captures: Iterable[tuple[Prepared, Captured]], identity: StoreIdenti
 
 @dataclass
 class Driver:
-    """One run of a plan, as far as it has come."""
+    """The state of one run of a plan."""
 
     plan: ReadingPlan
     identity: StoreIdentity
     store: ReadingStore | None
-    """None where readings are kept in a log alone."""
+    """None if readings are kept only in an Inspect log."""
     present: set[ReadingKey] = field(default_factory=set)
-    """Readings that are not made again."""
+    """Readings that exist and are not made again."""
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """Facts beyond package versions and the plan: command, target, engine, dtype."""
+    """Facts besides package versions and the plan: command, target, engine, dtype."""
     scores: Scores = Scores.NEW
     left_out: int = 0
-    """Transcripts that were not entered because an earlier one has the same content."""
+    """Number of transcripts skipped because an earlier one has the same content."""
     stops: Counter[str] = field(default_factory=Counter)
-    """Readings made, by stop reason."""
+    """Number of readings made, by stop reason."""
     levels: Counter[str] = field(default_factory=Counter)
-    """Slots by how closely their donors match; empty without such a lane."""
+    """Number of slots by match level of their donor; empty without a donor lane."""
     rescored: int = 0
-    """Readings of the store that got the scores they lacked."""
+    """Number of stored readings that got their missing scores."""
     _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _matched: set[str] = field(default_factory=set)
 
     def enter(self, prepared: Sequence[Prepared]) -> None:
-        """Keep the rows of transcripts, and those that tell what of them cannot be read."""
+        """Store the transcripts' rows, and ERROR or OUT_OF_CONTEXT readings for what cannot be read of them."""
         for p in prepared:
             self._ids[p.digest].add(p.row.transcript_id)
         if self.store is not None:
@@ -85,7 +85,7 @@ class Driver:
         self.append([reading for p in prepared for reading in failed_readings(p, self.identity)])
 
     def keep(self, captures: Iterable[tuple[Prepared, Captured]]) -> Kept:
-        """Store what some captures came to. Its activations come back as the store would give them: rounded."""
+        """Store a batch of captures. The returned activations are rounded to the store's dtype."""
         kept = kept_of(captures, self.identity)
         self.append([row for rows in kept.failed.values() for row in rows])
         if self.store is None:
@@ -98,19 +98,19 @@ class Driver:
         return replace(kept, activations=rounded)
 
     def pending(self, prepared: Prepared, first_draw: int = 0) -> Iterator[Slot]:
-        """The planned readings of one transcript that are still to be made; draws are numbered from `first_draw`."""
+        """The missing planned readings of one transcript. Draws are numbered from `first_draw`."""
         return (slot for slot in slots_of(prepared, self.plan, first_draw) if slot.key not in self.present)
 
     def drafts(self, prepared: Prepared, stand_ins: StandIns, first_draw: int = 0) -> Iterator[Draft]:
-        """`pending`, with what is injected."""
+        """Like `pending`, with the vector to inject."""
         return (draft_of(*slot, stand_ins) for slot in self.pending(prepared, first_draw))
 
     def match(self, prepared: Iterable[Prepared], levels_of: Callable[[Iterable[Site]], Counter[str]]) -> None:
-        """Count how closely donors match the slots of transcripts that receive some; each transcript once.
+        """Count the match levels of donors. Each transcript is counted once.
 
         Args:
-            prepared: Transcripts whose slots may be filled by donors.
-            levels_of: Counts the donors of sites by level.
+            prepared: Transcripts whose slots may get donors.
+            levels_of: Function that counts the donors of sites by match level.
         """
         new = {p.digest: p for p in prepared if p.digest not in self._matched}
         receiving = [p for p in new.values() if any(map(_is_donated, self.plan.lanes_of(p.row.arm)))]
@@ -119,18 +119,22 @@ class Driver:
             self.levels += levels_of(site for p in receiving for site in p.sites)
 
     def append(self, readings: Sequence[Reading]) -> None:
-        """Store readings, without those that are present."""
+        """Store readings, except those already present."""
         new = [r for r in readings if reading_key(r) not in self.present]
         if self.store is not None:
             self.store.append(new)
         self.count(Counter(r.stop.value for r in new))
 
     def count(self, stops: Mapping[str, int]) -> None:
-        """Count readings as made, by stop reason."""
+        """Count readings as made.
+
+        Args:
+            stops: Number of readings by stop reason.
+        """
         self.stops.update(stops)
 
     def facts(self) -> dict[str, str]:
-        """What the manifest says of the run."""
+        """Facts about the run for the manifest."""
         facts = {
             "lanes": ",".join(self.plan.lanes),
             "draws": str(self.plan.draws),
@@ -141,7 +145,7 @@ class Driver:
         return {**versions(), **facts, **levels, **self.provenance}
 
     def finish(self) -> None:
-        """Write the manifest, where the run made anything or an earlier one left none."""
+        """Write the manifest, if the run made anything or the store has none."""
         if self.store is not None and (self.stops or self.rescored or not self.store.complete):
             self.store.finish(self.facts())
 

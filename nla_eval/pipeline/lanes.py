@@ -1,8 +1,8 @@
-"""Control lanes: what stands in for a position's own activation, so that a rate can be read against a control.
+"""Control lanes: each injects a stand-in instead of a position's own activation, so that rates have a control.
 
-`donor` puts a deployment activation, matched on position, channel and token class, in the slot; `gaussian` and `mean`
-keep only the moments of real activations; `no_injection` leaves the slot empty. Donors are chosen from metadata alone
-and every choice is keyed by the slot, so batches and order never matter."""
+`donor` injects a deployment activation matched on position, channel and token class. `gaussian` and `mean` keep only
+the moments of real activations. `no_injection` leaves the slot empty. Donors are chosen from metadata alone, and every
+choice is keyed by the slot, so batches and order never matter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_ROWS = 4096
 
 
 class TokenClass(StrEnum):
-    """What kind of token stands at a position, the same for every tokenizer."""
+    """Kind of token, defined by its text so that it is the same for every tokenizer."""
 
     WORD_START = "word_start"
     WORD_PIECE = "word_piece"
@@ -36,7 +36,7 @@ class TokenClass(StrEnum):
 
 
 class MatchLevel(StrEnum):
-    """How closely a donor matches its slot, in the order in which they are tried."""
+    """How closely a donor matches its slot. Levels are tried in this order."""
 
     EXACT = "exact"
     """Position bin, channel and token class."""
@@ -49,7 +49,7 @@ class MatchLevel(StrEnum):
 
 @dataclass(frozen=True)
 class Site:
-    """One sampled position: what lanes match on and what its readings record."""
+    """One sampled position, with the fields that lanes match on and readings record."""
 
     transcript_digest: str
     transcript_id: str
@@ -65,7 +65,7 @@ class Site:
     token: str
     """Rendered text of the token."""
     context: str
-    """Rendered text up to and including the token."""
+    """Rendered text that ends with the token."""
     token_class: TokenClass
 
     @property
@@ -76,14 +76,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Donor:
-    """Where a slot's stand-in activation comes from."""
+    """The site that lends its activation to a slot."""
 
     site: Site
     level: MatchLevel
 
     @property
     def name(self) -> str:
-        """As `Reading.donor` records it: "transcript_id:position"."""
+        """Name as in `Reading.donor`: "transcript_id:position"."""
         return f"{self.site.transcript_id}:{self.site.position}"
 
 
@@ -91,8 +91,8 @@ def token_class(token: str, before: str) -> TokenClass:
     """Classify a token by its rendered text.
 
     Args:
-        token: The token's characters; may be empty for a byte inside one character.
-        before: The character before it, or "".
+        token: The token's characters; may be empty for a byte inside a character.
+        before: The character before the token, or "".
     """
     core = token.strip()
     if not core:
@@ -113,16 +113,16 @@ def position_bin(position: int) -> int:
 
 
 def keyed_rng(*parts: object) -> np.random.Generator:
-    """A generator whose numbers are a function of `parts` alone."""
+    """A random generator seeded by `parts` alone."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "backslashreplace")).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 class DonorPool:
-    """Deployment sites that may stand in for others.
+    """Deployment sites that may lend their activation to other sites.
 
     Args:
-        sites: Any sites; only those of the deployment arm are kept. Their order does not matter.
+        sites: Sites of any arm, in any order; only those of the deployment arm are kept.
     """
 
     def __init__(self, sites: Iterable[Site]) -> None:
@@ -136,9 +136,9 @@ class DonorPool:
         return len(self._sites)
 
     def choose(self, slot: Site, seed: int) -> Donor | None:
-        """The donor of `slot`: from another transcript of another family, at the closest level that has one.
+        """Choose the donor of `slot` from another transcript and family, at the closest match level that has one.
 
-        All draws of a slot share its donor, as they share its activation in the measured lane. None when every
+        All draws of a slot share one donor, as they share one activation in the measured lane. Returns None if every
         deployment site belongs to the slot's own transcript or family.
         """
         rng = keyed_rng("donor", slot.transcript_digest, slot.position, seed)
@@ -155,7 +155,7 @@ class DonorPool:
         return Counter(donor.level.value if donor else "none" for donor in donors)
 
     def _draw(self, candidates: Sequence[int], slot: Site, rng: np.random.Generator) -> int | None:
-        # Rejection first: own-family sites are few, and filtering a large pool for every slot is quadratic.
+        # Rejection sampling first: few sites are of the slot's family, and filtering the pool per slot is quadratic.
         for _ in range(_REJECTIONS if candidates else 0):
             index = candidates[int(rng.integers(len(candidates)))]
             if _eligible(self._sites[index], slot):
@@ -180,11 +180,11 @@ def _level_keys(site: Site) -> list[tuple[object, ...]]:
 
 @dataclass(frozen=True)
 class ActivationMoments:
-    """Mean and Ledoit-Wolf-shrunk covariance of some activations, kept as the rows themselves.
+    """Mean and Ledoit-Wolf-shrunk covariance of activations, stored as the centred rows.
 
-    A draw never forms the (d, d) covariance: with n centred rows X, shrinkage s and mean variance v, the vector
+    A draw never forms the (d, d) covariance. With n centred rows X, shrinkage s and mean variance v, the vector
     mean + sqrt((1 - s) / n) z X + sqrt(s v) e with standard normal z (n,) and e (d,) has exactly that covariance.
-    Isotropic noise would lie off the manifold, where a few dimensions dominate.
+    Isotropic noise would not do: real activations are dominated by a few dimensions.
     """
 
     mean: NDArray[np.float64]
@@ -196,7 +196,7 @@ class ActivationMoments:
 
     @classmethod
     def fit(cls, activations: NDArray[np.float32], seed: int = 0) -> ActivationMoments:
-        """Fit to `activations` (n, d), or to 4,096 of them where there are more.
+        """Fit to `activations` (n, d); if n exceeds 4,096, to a random 4,096 of them.
 
         Raises:
             InputError: Fewer than two activations.
@@ -217,7 +217,7 @@ class ActivationMoments:
         return cls(mean, centred, float(ledoit_wolf_shrinkage(centred, assume_centered=True)))
 
     def draw(self, *key: object) -> NDArray[np.float32]:
-        """One vector (d,) whose random numbers are a function of `key` alone."""
+        """Draw one vector (d,). Its random numbers depend on `key` alone."""
         rng = keyed_rng("gaussian", *key)
         n, d = self.centred.shape
         along = rng.standard_normal(n) @ self.centred * np.sqrt((1.0 - self.shrinkage) / n)
@@ -229,10 +229,10 @@ class ActivationMoments:
 
 @dataclass(frozen=True)
 class StandIn:
-    """What a lane puts in a slot."""
+    """The vector that a lane injects into a slot."""
 
     activation: NDArray[np.float32] | None
-    """(d,); None where nothing is injected, or on error."""
+    """(d,); None if nothing is injected, or on error."""
     donor: str | None = None
     error: str | None = None
 
@@ -242,9 +242,9 @@ class ControlLanes:
 
     Args:
         sites: All sites of the run, in any order.
-        activations: The activation (d,) of each site by its key; sites without one, or with a value that is not
-            finite, neither lend nor count in the moments.
-        seed: Of the run.
+        activations: Activation (d,) of each site by its key. Sites without a finite activation are neither donors nor
+            part of the moments.
+        seed: Seed of the run.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ class ControlLanes:
         self._pool = DonorPool(self._sites)
 
     def stand_in(self, slot: Site, lane: Lane) -> StandIn:
-        """What `lane` puts in `slot`: the same for every draw."""
+        """The stand-in that `lane` injects into `slot`. It is the same for every draw."""
         if lane not in MAKERS:
             raise InputError(f"lane '{lane}' is not read from activations; choose among {', '.join(MAKERS)}")
         return MAKERS[lane](self, slot)
@@ -290,7 +290,7 @@ class ControlLanes:
 
     @cached_property
     def _moments(self) -> ActivationMoments:
-        """Of the deployment arm, so that no evaluation leaks into a control; of all sites without such an arm."""
+        """Moments of the deployment arm, so that no evaluation leaks into a control; of all sites without that arm."""
         deployment = [s for s in self._sites if s.arm == Arm.DEPLOYMENT] or self._sites
         rows = np.stack([self._activations[s.key] for s in deployment]) if deployment else np.empty((0, 0), np.float32)
         return ActivationMoments.fit(rows, self._seed)
@@ -303,4 +303,4 @@ MAKERS: dict[Lane, Callable[[ControlLanes, Site], StandIn]] = {
     Lane.MEAN: ControlLanes._mean,
     Lane.NO_INJECTION: ControlLanes._none,
 }
-"""How each lane's stand-in is made; what else there is to know of it stands in `readings.LANES`."""
+"""How to make each lane's stand-in. `readings.LANES` has everything else about a lane."""

@@ -1,7 +1,7 @@
 """Merges requests of concurrent Inspect samples into batches for one worker thread, which owns one set of weights.
 
-Requests go in from any async task (asyncio or trio) and come out in the same task; between them stands a plain function
-over a list. It knows nothing of models: cost is whatever the caller counts."""
+A request comes from any async task (asyncio or trio), and its result returns to the same task. The worker calls a plain
+function over a list of requests. This module knows nothing of models: the caller defines the cost of a request."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Res = TypeVar("Res")
 
 
 class BatchError(NlaEvalError):
-    """The batch a request travelled in failed; the cause is the worker's own exception."""
+    """The batch of a request failed. `__cause__` is the worker's exception."""
 
 
 @dataclass(frozen=True)
 class Work(Generic[Req, Res]):
-    """One kind of work. Only requests submitted under an equal `Work` share a batch."""
+    """One kind of work. Only requests with an equal `Work` share a batch."""
 
     name: str
     """For error messages and thread dumps: "capture", "verbalize", ..."""
     run: Callable[[list[Req]], Sequence[Res]]
-    """Called in the worker thread with at least one request; returns one result per request, in order."""
+    """Called in the worker thread with at least one request. Returns one result per request, in order."""
     max_cost: int
-    """Bound on the summed cost of a batch. A single request above it travels alone."""
+    """Largest total cost of a batch. A request above it runs alone."""
     max_items: int = 256
     patience: float = 0.0
-    """Seconds without a new request of any kind before a batch of this is taken, and work that waits with less goes
-    first: for batches that take so long that waiting for company always pays."""
+    """A batch starts after this many seconds without a new request of any kind. Work with less patience goes first. Set
+    it for batches that take so long that waiting for more requests always pays."""
 
 
 @dataclass(eq=False)
@@ -56,13 +56,13 @@ class _Ticket:
 class MicroBatcher:
     """One worker thread and its queue.
 
-    A batch is the oldest waiting request of the least patient kind plus every waiting request of the same `Work`,
-    oldest first, until cost or item count is full. The first request of an idle worker waits `linger` seconds for
-    company: samples become ready within milliseconds of each other, and one padded batch of 30 costs far less than 30
-    batches of one.
+    A batch starts with the oldest request of the least patient kind. Other waiting requests of the same `Work` are
+    added, oldest first, until the limit on cost or items is reached. An idle worker waits `linger` seconds after its
+    first request: samples become ready within milliseconds of each other, and one padded batch of 30 costs far less
+    than 30 batches of one.
 
     Args:
-        name: Names the thread.
+        name: Name of the thread.
         linger: Seconds an idle worker waits before it takes its first batch.
     """
 
@@ -75,13 +75,13 @@ class MicroBatcher:
         self._closed = False
 
     async def submit(self, work: Work[Req, Res], request: Req, cost: int = 1) -> Res:
-        """Wait for the result of `request`.
+        """Queue `request` and wait for its result.
 
-        A cancelled waiter's request is dropped if its batch has not started.
+        If the waiting task is cancelled, the request is dropped unless its batch has started.
 
         Raises:
-            BatchError: The batch failed, for a reason that is not the user's.
-            NlaEvalError: The batch failed with one; it is passed on as it is.
+            BatchError: The batch failed with an exception that is not a user error.
+            NlaEvalError: The batch failed with this user error, which is passed on unchanged.
         """
         ticket = _Ticket(work, request, cost, current_token())
         self._enqueue(ticket)
@@ -98,12 +98,12 @@ class MicroBatcher:
 
     @property
     def waiting(self) -> int:
-        """Requests queued and not yet taken into a batch."""
+        """Number of queued requests that are not yet in a batch."""
         with self._changed:
             return len(self._waiting)
 
     def close(self) -> None:
-        """Let the worker thread end once its queue is empty. Later submissions are refused."""
+        """End the worker thread once its queue is empty. Later requests are refused."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -131,11 +131,11 @@ class MicroBatcher:
             return self._take() if self._waiting else None
 
     def _work(self) -> Work[Any, Any]:
-        """What is to be done next: the least patient kind, and of those that are equally so the oldest."""
+        """The next kind of work: the least patient one; on a tie, the one with the oldest request."""
         return min((ticket.work for ticket in self._waiting), key=lambda work: work.patience)
 
     def _await_company(self) -> None:
-        """Wait until no request has come for as long as the next work has patience."""
+        """Wait until no request has come for the patience of the next work."""
         while self._waiting and not self._closed and (patience := self._work().patience):
             count = len(self._waiting)
             self._changed.wait(patience)
@@ -193,5 +193,5 @@ def _deliver(ticket: _Ticket) -> None:
     try:
         from_thread.run_sync(ticket.done.set, token=ticket.token)
     except (RuntimeError, anyio.RunFinishedError):
-        # The waiter's event loop ended while its batch ran (an interrupted eval): nobody is left to tell.
+        # The waiter's event loop ended while its batch ran (an interrupted eval), so nobody awaits the result.
         ticket.cancelled = True

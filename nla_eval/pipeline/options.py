@@ -1,7 +1,7 @@
-"""How an option of a run is declared: once, as a field of a frozen dataclass, with its default, check and line of help.
+"""Declares options of a run: each once, as a field of a frozen dataclass, with its default, check and line of help.
 
-The command line, Inspect's `-T` and Python read the declaration and use the field's name. A check takes a value or the
-word that was typed for it. Nothing here imports more than the standard library, so that `--help` stays cheap."""
+The command line, Inspect's `-T` and Python read the declaration and use the field's name. A check accepts a value or
+the text typed for it. Nothing here imports more than the standard library, so that `--help` stays fast."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from typing import Any
 from ..errors import InputError
 
 Check = Callable[[Any], Any]
-"""From a value, or the word for it, to the value. Raises ValueError ending in "expected ..."; InputError as it is."""
+"""Function from a value, or the text typed for it, to the value. Raises ValueError with what was expected, or an
+InputError with the whole message."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of an option beside its name and default."""
+    """The declaration of an option, without its name and default."""
 
     help: str
     """One line."""
     check: Check
     former: tuple[str, ...] = ()
-    """Names it had: hidden aliases on the command line."""
+    """Former names, kept as hidden aliases on the command line."""
     shared: bool = True
-    """Whether all readings of a store have the same, so that it is part of the store's identity."""
+    """Whether all readings of a store share the value, so that it is part of the store's identity."""
 
 
 def option(default: Any, help: str, check: Check, *, former: tuple[str, ...] = (), shared: bool = True) -> Any:
-    """The declaration of an option, as the default of a dataclass field."""
+    """Declare an option: use the result as the default of a dataclass field."""
     return field(default=default, metadata={"option": Option(help, check, former, shared)})
 
 
 def declared(plan: type[Any]) -> dict[str, tuple[Option, Any]]:
-    """The options that a dataclass declares, each with its default, by name in their order."""
+    """The options that a dataclass declares, by name and in order, each with its default."""
     return {f.name: (f.metadata["option"], f.default) for f in fields(plan) if "option" in f.metadata}
 
 
 def checked(name: str, value: Any, check: Check) -> Any:
-    """`value` as `check` gives it. Raises InputError: one line with the option, its value and what was expected."""
+    """Return the result of `check` on `value`. Raises InputError with the option, its value and what was expected."""
     try:
         return check(value)
     except ValueError as err:
@@ -51,20 +52,20 @@ def checked(name: str, value: Any, check: Check) -> Any:
 
 
 def check_all(plan: Any) -> None:
-    """Put what the checks give in place of what a frozen dataclass was made with; its `__post_init__`."""
+    """Check every option of a frozen dataclass and store the checked values. Call it in `__post_init__`."""
     for name, (what, _) in declared(type(plan)).items():
         object.__setattr__(plan, name, checked(name, getattr(plan, name), what.check))
 
 
 def known_only(words: Mapping[str, Any], names: Mapping[str, Any]) -> None:
-    """Refuse a name that is not declared. Raises InputError naming those that are."""
+    """Check that every name in `words` is in `names`. Raises InputError listing the known names."""
     for name in words:
         if name not in names:
             raise InputError(f"unknown option '{name}'; options are {', '.join(names)}")
 
 
 def whole_number(least: int, *, optional: bool = False) -> Check:
-    """A whole number of at least `least`; with `optional`, None too."""
+    """Check for a whole number of at least `least`, or None if `optional`."""
     expected = f"a whole number of at least {least}"
 
     def check(value: Any) -> int | None:
@@ -83,7 +84,7 @@ def whole_number(least: int, *, optional: bool = False) -> Check:
 
 
 def number(least: float) -> Check:
-    """A finite number of at least `least`."""
+    """Check for a finite number of at least `least`."""
     expected = f"a number of at least {least:g}"
 
     def check(value: Any) -> float:
@@ -99,7 +100,7 @@ def number(least: float) -> Check:
 
 
 def true_or_false(value: Any) -> bool:
-    """True or False, or the word for it."""
+    """Check for True or False, or the word for it."""
     found = {"true": True, "false": False}.get(str(value).lower())
     if found is None:
         raise ValueError("true or false")
@@ -107,11 +108,11 @@ def true_or_false(value: Any) -> bool:
 
 
 def one_of(known: Callable[[], tuple[str, ...]], what: str = "") -> Check:
-    """One of some names.
+    """Check for one of several names.
 
     Args:
-        known: The names; called when a value is checked, so that it may import.
-        what: What they are names of, in the singular, where "unknown WHAT" reads better.
+        known: Returns the names. It is called only when a value is checked, so it may import.
+        what: What the names stand for, in the singular. If given, the error says "unknown WHAT".
     """
 
     def check(value: Any) -> str:

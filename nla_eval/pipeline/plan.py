@@ -1,7 +1,7 @@
-"""What a run will read, fixed before any weights are loaded: replays, positions, lanes, draws, and their number.
+"""Plans a run before any weights are loaded: replays, positions, lanes and draws, and their number.
 
-In: transcripts, a target's tokenizer and a pack's facts. Out: a `PlannedRun` of `Prepared` transcripts, where one that
-cannot be prepared carries its reason. It knows nothing of engines, and of a replay it keeps only what reading needs."""
+In: transcripts, a target's tokenizer and a pack's facts. Out: a `PlannedRun` of `Prepared` transcripts; a transcript
+that cannot be prepared has an error. It keeps only the parts of a replay that reading needs, and knows no engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CONTEXT_CHARS = 240
 
 
 class TargetFacts(Protocol):
-    """What planning asks of a target."""
+    """The facts about a target that planning needs."""
 
     @property
     def tokenizer(self) -> Any:
@@ -42,17 +42,17 @@ class TargetFacts(Protocol):
 
     @property
     def hash(self) -> str:
-        """Identifies the weights and the tokenizer."""
+        """Hash that identifies the weights and the tokenizer."""
         ...
 
     @property
     def max_context(self) -> int:
-        """Tokens the target can read."""
+        """Context length of the target in tokens."""
         ...
 
 
 class PackFacts(Protocol):
-    """What planning asks of a pack."""
+    """The facts about a pack that planning needs."""
 
     @property
     def id(self) -> str:
@@ -61,7 +61,7 @@ class PackFacts(Protocol):
 
     @property
     def layer(self) -> int:
-        """K: the block whose output it reads."""
+        """K: the pack reads the output of block K."""
         ...
 
     @property
@@ -71,30 +71,31 @@ class PackFacts(Protocol):
 
     @property
     def min_position(self) -> int:
-        """First position it can read."""
+        """First position the pack can read."""
         ...
 
     @property
     def max_new_tokens(self) -> int:
-        """Token cap of its explanations, where a plan names none."""
+        """Token cap of its explanations, unless the plan sets one."""
         ...
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """What reads: a target's tokenizer and a pack's facts. Its weights are the engine's to load."""
+    """A target's tokenizer and a pack's facts. The engine loads the weights."""
 
     target: TargetFacts
     pack: PackFacts
     target_name: str = ""
-    """As the user gave it: a log of that model is a log of the target."""
+    """The target's name as the user gave it. A log of a model with this name counts as a log of the target."""
 
     def identity(self, plan: ReadingPlan) -> StoreIdentity:
-        """What a store of this instrument's readings under `plan` holds."""
+        """Identity of a store for this instrument's readings under `plan`."""
         shared: dict[str, Any] = {
             name: getattr(plan, name)
             for name, (what, default) in declared(ReadingPlan).items()
-            # An option that came later is named only where it is not at its default: older stores do not name it.
+            # An option without a field of its own is named only if it differs from its default, because stores made
+            # before the option existed do not name it.
             if what.shared and (name in StoreIdentity.model_fields or getattr(plan, name) != default)
         }
         shared["max_new_tokens"] = plan.max_new_tokens or self.pack.max_new_tokens
@@ -103,17 +104,17 @@ class Instrument:
 
 
 def sampling_of(identity: StoreIdentity) -> Sampling:
-    """How the explanations of a store are drawn."""
+    """Sampling settings for the explanations of a store."""
     return Sampling(identity.temperature, identity.max_new_tokens)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One transcript, ready to be captured, or why it cannot be."""
+    """One transcript ready for capture, or the error that prevents it."""
 
     row: TranscriptRow
     token_ids: NDArray[np.int32]
-    """(T,) up to the last sampled position: later tokens cannot change what is read."""
+    """(T,) up to the last sampled position. Later tokens cannot change the readings."""
     sites: tuple[Site, ...]
     """The sampled positions, ascending."""
     error: str | None = None
@@ -130,12 +131,12 @@ class Prepared:
 
     @property
     def request(self) -> CaptureRequest:
-        """What the engine captures of it."""
+        """The capture request for the engine."""
         return CaptureRequest(self.digest, self.token_ids, self.positions)
 
 
 class Slot(NamedTuple):
-    """One reading that is wanted."""
+    """One planned reading."""
 
     site: Site
     lane: Lane
@@ -143,17 +144,17 @@ class Slot(NamedTuple):
 
     @property
     def key(self) -> ReadingKey:
-        """Of its reading."""
+        """Key of the reading."""
         return self.site.transcript_digest, self.site.position, self.lane.value, self.draw
 
 
 def slots_of(prepared: Prepared, plan: ReadingPlan, first_draw: int = 0) -> Iterator[Slot]:
-    """The readings planned of one transcript: position by position, lane by lane, draw by draw.
+    """The planned readings of one transcript, by position, then lane, then draw.
 
     Args:
         prepared: The transcript.
-        plan: How it is read.
-        first_draw: Draws are numbered from here.
+        plan: The reading plan.
+        first_draw: Number of the first draw.
     """
     for site in prepared.sites:
         for lane in plan.lanes_of(prepared.row.arm):
@@ -169,14 +170,14 @@ class PlannedRun:
     identity: StoreIdentity
     prepared: tuple[Prepared, ...]
     duplicates: tuple[str, ...] = ()
-    """Ids of transcripts with the same content as an earlier one: read once, under the earlier one's suite."""
+    """Ids of transcripts with the same content as an earlier one. Only the earlier one is read, under its suite."""
 
     def keys(self, prepared: Prepared) -> list[ReadingKey]:
-        """The keys of every reading planned of one transcript, position by position."""
+        """Keys of all planned readings of one transcript, in the order of `slots_of`."""
         return [slot.key for slot in slots_of(prepared, self.plan)]
 
     def describe_readings(self, readable: Sequence[Prepared]) -> str:
-        """How many readings `readable` give, by lane, in one clause."""
+        """Number of readings of `readable`, by lane, in one clause."""
         by_lane = Counter[str]()
         for p in readable:
             by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.plan.lanes_of(p.row.arm)})
@@ -186,15 +187,15 @@ class PlannedRun:
         return f"{positions} positions{draws}: {each} = {by_lane.total()} readings"
 
     def readable(self, present: Collection[ReadingKey]) -> list[Prepared]:
-        """Transcripts to read: those that could be prepared, without those that an earlier run gave up on.
+        """Transcripts to read: prepared without error and not failed in an earlier run.
 
         Args:
-            present: Keys in the store; (digest, -1, "measured", 0) stands for a transcript that failed.
+            present: Keys in the store. The key (digest, -1, "measured", 0) marks a transcript that failed.
         """
         return [p for p in self.prepared if p.error is None and (p.digest, -1, Lane.MEASURED.value, 0) not in present]
 
     def describe(self) -> str:
-        """The cost, in one line."""
+        """The cost of the run in one line."""
         readable = [p for p in self.prepared if p.error is None]
         tokens = sum(len(p.token_ids) for p in readable)
         lost = sum(p.row.lost_tokens for p in self.prepared)
@@ -213,17 +214,17 @@ class PlannedRun:
 
 
 class NothingToReadError(InputError):
-    """A plan without a single transcript."""
+    """The run has no transcripts."""
 
 
 def plan_run(
     transcripts: Iterable[Transcript], instrument: Instrument, plan: ReadingPlan, progress: Progress = silent
 ) -> PlannedRun:
-    """Fix replays and positions of all `transcripts`, one at a time: only what reading needs of each is kept.
+    """Replay `transcripts` and choose their positions, one transcript at a time. Only what reading needs is kept.
 
     Raises:
-        NothingToReadError: No transcript at all.
-        InputError: No readable deployment transcript for a lane that needs donors.
+        NothingToReadError: There are no transcripts.
+        InputError: A lane needs donors, but no deployment transcript can be read.
     """
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
@@ -247,7 +248,7 @@ def plan_run(
 
 
 def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> Prepared:
-    """Replay one transcript and choose its positions. What is wrong with it becomes its `error`."""
+    """Replay one transcript and choose its positions. A fault of the transcript becomes its `error`."""
     try:
         config = ReplayConfig(max_tokens=instrument.target.max_context, window=plan.window)
         return prepare_replay(transcript, replay(transcript, instrument.target.tokenizer, config), instrument, plan)
@@ -259,7 +260,7 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
 
 
 def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrument, plan: ReadingPlan) -> Prepared:
-    """`prepare` where the replay is at hand."""
+    """Like `prepare`, for a transcript that is already replayed."""
     policy = parse_policy(plan.positions)
     minimum = instrument.pack.min_position
     positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
@@ -272,9 +273,9 @@ def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrum
 
 
 def transcript_fault(err: Exception) -> bool:
-    """Whether an exception is one transcript's fault, and so an ERROR row; anything else stops the run.
+    """Whether an exception is the fault of one transcript and becomes an ERROR row. Any other exception stops the run.
 
-    Packs, stores and missing packages concern every transcript; so do memory and devices (OSError, RuntimeError).
+    Errors of packs, stores, missing packages, memory and devices (OSError, RuntimeError) affect every transcript.
     """
     if isinstance(err, PackError | StoreError | MissingExtraError):
         return False
@@ -282,7 +283,7 @@ def transcript_fault(err: Exception) -> bool:
 
 
 def fault_line(err: BaseException) -> str:
-    """An exception as one line for a row."""
+    """An exception as one line for an ERROR row."""
     text = next(iter(str(err).splitlines()), "")
     return text if isinstance(err, NlaEvalError) else f"{type(err).__name__}: {text}"
 

@@ -1,8 +1,8 @@
-"""The pipeline on a Ray cluster: Ray Data moves units through capture, verbalize and reconstruct actors into a store.
+"""The pipeline on a Ray cluster: Ray Data moves units of work through capture, verbalize and reconstruct actors.
 
-In: a planned run, a store that every machine reaches, and how to load the weights in an actor. Out: the store that one
-process would have made. Scheduling, back-pressure, restarts of dead workers and resources are Ray Data's, the stages
-are the pipeline's own. A task is one unit of work, so a killed worker loses at most the unit it was at."""
+In: a planned run, a store that every machine can reach, and a function that loads the weights in an actor. Out: the
+same store that one process would make. Ray Data does scheduling, back-pressure, resources and restarts of dead workers;
+the stages are those of the pipeline. A task is one unit, so a killed worker loses at most one unit."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from .reading import ReadResult
 T = TypeVar("T")
 
 _LIGHT = 0.1
-"""CPUs of the actor that looks up what is injected."""
+"""CPUs of the actor that looks up the vectors to inject."""
 _DEATHS = 4
-"""Workers that may die at one unit before the run stops."""
+"""The run stops once this many workers have died at the same unit."""
 _INSTALL = "pip install 'nla_eval[ray]'"
 
 
@@ -45,16 +45,16 @@ class StageResources:
     """Resources of one stage."""
 
     workers: int = 1
-    """Actors, each with its own weights."""
+    """Number of actors, each with its own weights."""
     cpus: float = 1.0
-    """Of each actor; also its threads."""
+    """CPUs of each actor, and its number of threads."""
     gpus: float = 0.0
-    """Of each actor; a fraction shares one."""
+    """GPUs of each actor; with a fraction, actors share a GPU."""
 
 
 @dataclass(frozen=True)
 class RayResources:
-    """Resources by stage, and how much one task does."""
+    """Resources by stage, and the size of a unit."""
 
     capture: StageResources = field(default_factory=StageResources)
     verbalize: StageResources = field(default_factory=StageResources)
@@ -65,21 +65,21 @@ class RayResources:
 
 @dataclass(frozen=True)
 class RayWorkbench:
-    """What a run on a cluster works with."""
+    """Weights, store and resources of a run on a cluster."""
 
     load: Load
-    """Called once in each actor; travels there by pickle."""
+    """Loads the weights. Pickled, and called once in each actor."""
     url: str
-    """A store that exists and that every machine reaches: an object store or a shared folder."""
+    """An existing store that every machine can reach: on an object store or in a shared folder."""
     stages: RayResources = field(default_factory=RayResources)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_resources(text: str) -> RayResources:
-    """Resources from words: "4" workers of every stage, or "verbalize=4,verbalize.gpus=1,reconstruct.gpus=0.25".
+    """Parse resources: "4" workers for every stage, or "verbalize=4,verbalize.gpus=1,reconstruct.gpus=0.25".
 
     Raises:
-        InputError: An unknown stage or field, or not a number.
+        InputError: A stage or field is unknown, or a value is not a number.
     """
     if text.isdigit() and int(text):
         every = StageResources(int(text))
@@ -110,20 +110,20 @@ def read_on_ray(
 ) -> ReadResult:
     """Make every planned reading that the store does not hold, on a Ray cluster.
 
-    Capture ends before drawing begins: donors, moments and the shuffle reference are functions of all activations.
+    Capture finishes before drawing starts, because donors, moments and the shuffle reference need all activations.
 
     Args:
-        run: What to read.
-        bench: With what, and where it goes.
-        progress: Told of every unit.
-        retry_errors: Read again what is in the store as ERROR.
+        run: The planned run.
+        bench: Weights, store and resources.
+        progress: Receives an event per unit.
+        retry_errors: Read again the readings stored as ERROR.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        InputError: The store keeps no activations, which is how they travel between stages, or a cluster of one
-            machine is too small for the stages.
+        InputError: The store keeps no activations, which the stages exchange through it, or a cluster of one machine
+            is too small for the stages.
         StoreError: The store belongs to another plan.
-        NlaEvalError: An actor could not load its weights or write to the store, or one unit ended several workers.
+        NlaEvalError: An actor could not load its weights or write to the store, or several workers died at one unit.
     """
     store = ReadingStore.open(bench.url)
     store.expect(run.identity)
@@ -137,7 +137,7 @@ def read_on_ray(
 
 
 class _OnRay:
-    """One call of `read_on_ray`: how its units are formed and where they go."""
+    """One call of `read_on_ray`: forms units and sends them through the stages."""
 
     def __init__(self, ray: Any, run: PlannedRun, bench: RayWorkbench, progress: Progress, driver: Driver) -> None:
         self.ray, self.run, self.bench, self.progress, self.driver = ray, run, bench, progress, driver
@@ -158,7 +158,7 @@ class _OnRay:
         return ReadResult(sum(stops.values()), planned - len(pending), dict(stops), dict(driver.levels))
 
     def _capture(self, readable: Sequence[Prepared]) -> set[str]:
-        """Capture what the store lacks; the digests of transcripts that failed."""
+        """Capture the activations that the store lacks. Returns the digests of transcripts that failed."""
         there = self.store.captured()
         missing = [p for p in readable if any(site.key not in there for site in p.sites)]
         stages, lost = self.bench.stages, set[str]()
@@ -191,7 +191,7 @@ class _OnRay:
             self.driver.count(stops)
 
     def _units(self, units: list[Any]) -> Any:
-        """A data set of one unit a block, so that a task is one unit."""
+        """A Ray data set with one unit per block, so that a task is one unit."""
         return self.ray.data.from_items([{"unit": packed(unit)} for unit in units], override_num_blocks=len(units))
 
     def _mapped(self, data: Any, actor: type, arguments: tuple[Any, ...], stage: StageResources) -> Any:
@@ -207,7 +207,7 @@ class _OnRay:
         )
 
     def _streamed(self, data: Any) -> Iterator[Any]:
-        """The units that the last stage yields. Raises NlaEvalError for what a user can mend."""
+        """Yield the units of the last stage. Raises NlaEvalError for a user error in an actor."""
         try:
             for row in data.iter_rows():
                 unit = unpacked(row["unit"])
@@ -222,7 +222,8 @@ class _OnRay:
 
 
 def _check_room(ray: Any, stages: RayResources) -> None:
-    """Actors that find no room wait for ever. A cluster of several machines may still grow; a single one does not."""
+    """Raise InputError if the actors do not fit: Ray would wait forever. A cluster of several machines is not checked,
+    because it may still grow."""
     if len(ray.nodes()) > 1:
         return
     has = ray.cluster_resources()
@@ -242,12 +243,12 @@ def _cut(items: Sequence[T], size: int) -> list[list[T]]:
 
 
 def _everywhere(url: str) -> str:
-    """Actors have working folders of their own."""
+    """Make a local path absolute, because actors have other working folders."""
     return url if "://" in url else os.path.abspath(url)
 
 
 def _connected() -> Any:
-    """Ray with its data library, on the cluster that RAY_ADDRESS names or on one of this machine's own."""
+    """Connect to the cluster in RAY_ADDRESS, or start one on this machine. Returns the `ray` module."""
     try:
         import ray
         import ray.data

@@ -1,7 +1,7 @@
-"""What runs inside Ray actors: one class a stage, each turning units of work into the next stage's units.
+"""The Ray actors: one class per stage, which turns units of work into units for the next stage.
 
-A unit is what one task does: some transcripts, or some readings. Weights are loaded once per actor. It knows neither
-resources nor scheduling, and of Ray only how to fetch an object."""
+A unit is the work of one task: some transcripts, or some readings. Each actor loads its weights once. This module knows
+nothing of resources or scheduling; it uses Ray only to fetch objects."""
 
 from __future__ import annotations
 
@@ -43,34 +43,34 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True)
 class Weights:
-    """What an actor runs."""
+    """The engine and scorer of an actor."""
 
     engine: Engine
     scorer: Scorer
 
 
 Load = Callable[[], Weights]
-"""Called once in each actor."""
+"""Loads an actor's weights. Called once in each actor."""
 
 
 def weights_of(settings: RuntimeSettings) -> Weights:
-    """An actor's weights: those of the actor's own runtime."""
+    """The weights of the runtime in the actor's own process."""
     runtime = runtime_for(settings)
     return Weights(runtime.engine, runtime.scorer)
 
 
 @dataclass(frozen=True)
 class CapturedUnit:
-    """What became of some transcripts; their activations are in the store."""
+    """Captured transcripts. Their activations are in the store."""
 
     transcripts: int
     failed: tuple[str, ...]
-    """Digests of those that got an ERROR row instead."""
+    """Digests of transcripts that got an ERROR row instead."""
 
 
 @dataclass(frozen=True)
 class DraftUnit:
-    """Readings about to be drawn, and what their reconstructions will be compared with."""
+    """Drafts to draw, and the reference for their scores."""
 
     drafts: tuple[Draft, ...]
     reference: ShuffleReference | None
@@ -78,44 +78,45 @@ class DraftUnit:
 
 @dataclass(frozen=True)
 class DrawnUnit:
-    """Readings drawn and not scored yet."""
+    """Drawn readings without scores."""
 
     drawn: tuple[Drawn, ...]
     reference: ShuffleReference | None
 
 
 def packed(unit: object) -> bytes:
-    """A unit as it travels: Arrow has no column of Python objects."""
+    """Pickle a unit, because Arrow has no column type for Python objects."""
     return pickle.dumps(unit)
 
 
 def unpacked(data: bytes) -> Any:
-    """What `packed` packed, in a process of the same run; never from a file."""
+    """Unpickle a unit from a process of the same run. Never call it on data from a file."""
     return pickle.loads(data)
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """What a user can mend, in place of a unit. It travels as data: Ray keeps only the text of an actor's exception."""
+    """A user error, returned in place of a unit. Ray keeps only the text of an actor's exception, so it is sent as
+    data."""
 
     message: str
     """One line."""
 
 
 class _Actor(ABC, Generic[In, Out]):
-    """Turns each unit of a batch into one of the next stage.
+    """Turns each unit of a batch into a unit for the next stage.
 
-    What it needs is opened at its first unit: what fails while an actor starts, Ray tries again without a word.
+    Store and weights are opened at the first unit, because Ray silently retries an actor that fails while it starts.
 
     Args:
-        url: Of the store.
+        url: URL of the store.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """One unit out for each that comes in."""
+        """Process a batch; returns one unit per input unit."""
         column = np.empty(len(batch["unit"]), dtype=object)
         column[:] = [packed(self._done(unpacked(unit))) for unit in batch["unit"]]
         return {"unit": column}
@@ -134,7 +135,7 @@ class _Actor(ABC, Generic[In, Out]):
 
     @abstractmethod
     def unit(self, work: In) -> Out:
-        """One unit of the next stage from one of the stage before."""
+        """Turn a unit of the previous stage into one for the next stage."""
 
 
 class _Loaded(_Actor[In, Out]):
@@ -153,7 +154,7 @@ class CaptureActor(_Loaded[Sequence[Prepared], CapturedUnit]):
     """Captures transcripts into the store."""
 
     def unit(self, work: Sequence[Prepared]) -> CapturedUnit:
-        """Activations of `work` as one part; what failed as ERROR rows."""
+        """Store the activations of `work` as one part, and failures as ERROR rows."""
         captures = zip(work, capture_stage(self._weights.engine, work), strict=True)
         kept = kept_of(captures, self._store.identity)
         self._store.append_activations(kept.activations)
@@ -162,11 +163,11 @@ class CaptureActor(_Loaded[Sequence[Prepared], CapturedUnit]):
 
 
 class LanesActor(_Actor[Sequence[ReadingKey], DraftUnit]):
-    """Finds what is injected for each key. Has no weights, and holds all activations of the run.
+    """Looks up the vector to inject for each key. Has no weights, and holds all activations of the run.
 
     Args:
-        url: Of the store.
-        sites: One reference to the run's sites, in a list so that it arrives as a reference.
+        url: URL of the store.
+        sites: One Ray reference to the run's sites. Ray would resolve it if it were not in a list.
     """
 
     def __init__(self, url: str, sites: list[Any]) -> None:
@@ -194,7 +195,7 @@ class LanesActor(_Actor[Sequence[ReadingKey], DraftUnit]):
         return ShuffleReference.of(list(self._activations.values()))
 
     def unit(self, work: Sequence[ReadingKey]) -> DraftUnit:
-        """A draft of each key."""
+        """Make a draft for each key."""
         drafts = (draft_of(self._sites[d, p], Lane(lane), draw, self._controls) for d, p, lane, draw in work)
         return DraftUnit(tuple(drafts), self._shuffled)
 
@@ -203,16 +204,16 @@ class VerbalizeActor(_Loaded[DraftUnit, DrawnUnit]):
     """Draws explanations."""
 
     def unit(self, work: DraftUnit) -> DrawnUnit:
-        """An explanation of each draft."""
+        """Draw an explanation for each draft."""
         drawn = verbalize_stage(self._weights.engine, work.drafts, self._store.identity)
         return DrawnUnit(tuple(drawn), work.reference)
 
 
 class ReconstructActor(_Loaded[DrawnUnit, "Counter[str]"]):
-    """Scores explanations by the AR and writes their readings to the store."""
+    """Scores explanations with the AR and writes the readings to the store."""
 
     def unit(self, work: DrawnUnit) -> Counter[str]:
-        """Readings of what was drawn as one part; how many by stop reason."""
+        """Store the scored readings as one part. Returns their number by stop reason."""
         scoring = Scoring(self._weights.scorer, work.reference)
         readings = score_stage(self._weights.engine, work.drawn, self._store.identity, scoring)
         self._store.append(readings)

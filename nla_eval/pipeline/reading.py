@@ -1,7 +1,7 @@
-"""The pipeline: a planned run goes through capture, verbalize and score, and lands in a store as readings.
+"""The pipeline in one process: takes a planned run through capture, verbalize and score, and stores the readings.
 
-What is in the store is not made again, so a run stopped at any moment ends, when started again, with the same store.
-It knows nothing of suites, rubrics or Inspect."""
+Readings in the store are not made again, so a run can be stopped at any moment and resumed, with the same result. This
+module knows nothing of suites, rubrics or Inspect."""
 
 from __future__ import annotations
 
@@ -40,47 +40,47 @@ _ROWS_PER_PART = 1024
 
 @dataclass(frozen=True)
 class Workbench:
-    """What a run works with."""
+    """Engine, store and scorer of a run."""
 
     load_engine: Callable[[], Engine]
-    """Called once, and only when something is left to capture or draw: a finished store loads no weights."""
+    """Called at most once, when something is left to capture or draw. A finished store loads no weights."""
     store: ReadingStore
     scorer: Scorer
     provenance: Mapping[str, str] = field(default_factory=dict)
-    """Facts about this run beyond package versions: command, device, dtype."""
+    """Facts about this run besides package versions: command, device, dtype."""
     flush_seconds: float = 20.0
-    """At most this much drawing is lost when a run is stopped."""
+    """Readings are written at least this often, so a stopped run loses at most this much drawing."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a run's time went into."""
+    """Time a run spent, by stage."""
 
     load_seconds: float = 0.0
-    """Loading weights and proving them."""
+    """Loading weights and running the self-test."""
     captured_tokens: int = 0
     capture_seconds: float = 0.0
     drawn: int = 0
-    """Readings drawn, and scored where scores were asked for."""
+    """Number of readings drawn, and scored if scores were requested."""
     draw_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class ReadResult:
-    """What one run did."""
+    """Result of one run."""
 
     made: int
-    """Readings appended, of any outcome."""
+    """Number of readings appended, with any stop reason."""
     present: int
-    """Planned readings that were in the store before."""
+    """Number of planned readings that were already in the store."""
     stops: Mapping[str, int]
-    """Appended readings by stop reason."""
+    """Number of appended readings by stop reason."""
     donor_levels: Mapping[str, int]
-    """How closely the donors of all slots matched, by level; empty without a donor lane or when nothing was made."""
+    """Number of slots by match level of their donor; empty without a donor lane or if nothing was made."""
     rescored: int = 0
-    """Readings of the store that got the AR scores they lacked."""
+    """Number of stored readings that got their missing AR scores."""
     unscorable: int = 0
-    """Readings that still lack scores: their stand-in is another one now, or the AR gave no finite vector."""
+    """Number of readings that still lack scores: their stand-in has changed, or the AR's vector is not finite."""
     spent: Spent = field(default_factory=Spent)
 
 
@@ -94,16 +94,16 @@ def read_in_process(
 ) -> ReadResult:
     """Make every planned reading that the store does not hold.
 
-    Activations are captured in token-budgeted batches across transcripts and stored; explanations are drawn in large
-    batches over everything pending, whichever transcript it came from. Stopped at any moment and started again, it ends
-    with the same store.
+    Activations are captured in batches across transcripts, up to a token budget, and stored. Explanations are drawn in
+    large batches over all pending readings of all transcripts. A run can be stopped at any moment and resumed, with the
+    same result.
 
     Args:
-        run: What to read.
-        bench: With what, and where it goes.
-        progress: Told how far each stage is.
-        retry_errors: Read again what is in the store as ERROR.
-        scores: What the AR scores.
+        run: The planned run.
+        bench: Engine, store and scorer.
+        progress: Receives progress events of each stage.
+        retry_errors: Read again the readings stored as ERROR.
+        scores: Which readings the AR scores.
 
     Raises:
         StoreError: The store belongs to another plan, or cannot be written.
@@ -113,7 +113,7 @@ def read_in_process(
 
 
 class _InProcess:
-    """One call of `read_in_process`: how its batches are formed, and the activations they need."""
+    """One call of `read_in_process`: forms the batches and holds the activations they need."""
 
     def __init__(
         self, run: PlannedRun, bench: Workbench, progress: Progress, retry_errors: bool, scores: Scores
@@ -160,14 +160,14 @@ class _InProcess:
         )
 
     def _load_activations(self, readable: Sequence[Prepared]) -> list[Prepared]:
-        """Fill `activations` from the store and the engine; the transcripts that could be captured."""
+        """Fill `activations` from the store and the engine. Returns the transcripts that could be captured."""
         self.activations.update(stored_activations(self.store, {p.digest for p in readable}))
         missing = [p for p in readable if any(s.key not in self.activations for s in p.sites)]
         lost = self._capture(missing)
         return [p for p in readable if p.digest not in lost]
 
     def _capture(self, missing: Sequence[Prepared]) -> set[str]:
-        """Capture `missing`, storing as it goes; the digests of those that failed, which get their ERROR row."""
+        """Capture and store `missing`. Returns the digests of transcripts that failed; these get an ERROR row."""
         from ..engines.fitting import release_memory
 
         if not missing:
@@ -212,7 +212,7 @@ class _InProcess:
     def _rescore(
         self, lacking: Sequence[Reading], sites: Sequence[Site], controls: ControlLanes, scoring: Scoring
     ) -> None:
-        """Score the explanations of `lacking`; the scored row stands in the store for the one without scores."""
+        """Score the explanations of `lacking`. In the store the scored row replaces the row without scores."""
         found = with_injected(lacking, {site.key: site for site in sites}, controls)
         meter = Meter(self.progress, "rescore", len(found), "readings")
         for start in range(0, len(found), _ROWS_PER_PART):

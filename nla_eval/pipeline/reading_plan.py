@@ -1,8 +1,7 @@
-"""`ReadingPlan`: the one declaration of every option of a reading run.
+"""`ReadingPlan`: declares every option of a reading run, once.
 
-In: values from Python, or the words of a command line or of `-T`. Out: a checked plan. Each option is declared once,
-below, and has the same name everywhere: in Python, as `--name`, as `-T name=`, in a store's identity. What a check
-needs is imported when it runs."""
+In: values from Python, or text from a command line or `-T`. Out: a checked plan. An option has the same name in Python,
+as `--name`, as `-T name=` and in a store's identity. A check imports what it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -27,7 +26,7 @@ def _window(value: Any) -> str:
 
 
 def _controls() -> str:
-    """The controls with what each reads."""
+    """The control lanes, each with what the verbalizer reads in it."""
     return ", ".join(f"{lane} ({LANES[lane].meaning})" for lane in READABLE[1:])
 
 
@@ -47,9 +46,9 @@ def _storages() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ReadingPlan:
-    """How transcripts are read. Everything that changes a reading is here; batch sizes change none.
+    """How transcripts are read. It has every option that changes a reading; batch sizes change none.
 
-    Values may be given as the words a user types: `ReadingPlan(lanes="measured,mean")`.
+    Values may be given as text, as on the command line: `ReadingPlan(lanes="measured,mean")`.
 
     Raises:
         InputError: One line with the option, its value and what was expected.
@@ -57,28 +56,28 @@ class ReadingPlan:
 
     positions: str = option(
         "stratified(12)",
-        "Which positions to read: a policy, and how many of a transcript.",
+        "Positions to read: a policy and the number of positions per transcript.",
         _positions,
         former=("policy",),
     )
     window: str = option(
         "head", "If a transcript exceeds the context: keep its head, keep its tail, or skip it.", _window
     )
-    draws: int = option(1, "Explanations of each activation.", whole_number(1), shared=False)
+    draws: int = option(1, "Explanations drawn per activation.", whole_number(1), shared=False)
     lanes: tuple[Lane, ...] = option(
-        (Lane.MEASURED, Lane.DONOR), f"measured, and any of {_controls()}.", _lanes, shared=False
+        (Lane.MEASURED, Lane.DONOR), f"Lanes to read: measured, and any of {_controls()}.", _lanes, shared=False
     )
-    seed: int = option(0, "Of positions, controls and draws.", whole_number(0))
+    seed: int = option(0, "Random seed of positions, controls and draws.", whole_number(0))
     temperature: float = option(1.0, "Sampling temperature of the verbalizer; 0 = greedy.", number(0))
     max_new_tokens: int | None = option(
-        None, "Token cap of an explanation. Default: the pack's.", whole_number(1, optional=True)
+        None, "Token cap of each explanation. Default: the pack's.", whole_number(1, optional=True)
     )
     activations: str = option(
-        "float32", "How to keep activations: float32, float16, bfloat16 or none.", one_of(_storages)
+        "float32", "Dtype for storing activations: float32, float16, bfloat16 or none.", one_of(_storages)
     )
     target_is_author: bool = option(
         False,
-        "true: the model of the logs that are read is the target, whatever its name there; its turns count as its own.",
+        "true: the logs are of the target, whatever model name they give; assistant turns count as the target's own.",
         true_or_false,
         shared=False,
     )
@@ -88,15 +87,15 @@ class ReadingPlan:
 
     @classmethod
     def of(cls, words: Mapping[str, Any]) -> ReadingPlan:
-        """A plan from options by name. Raises InputError for a name or a value that is none."""
+        """Make a plan from options by name. Raises InputError for an unknown name or a wrong value."""
         known_only(words, declared(cls))
         return cls(**words)
 
     def plain(self) -> dict[str, Any]:
-        """Its options by name as plain values, which `of` takes: for a log and for `-T`."""
+        """Options by name as plain values, for a log and for `-T`. `of` reads them back."""
         values = {name: getattr(self, name) for name in declared(type(self))}
         return {name: [str(v) for v in value] if isinstance(value, tuple) else value for name, value in values.items()}
 
     def lanes_of(self, arm: str) -> tuple[Lane, ...]:
-        """The lanes read of transcripts of one arm."""
+        """The lanes read in transcripts of one arm."""
         return lanes_in(self.lanes, arm)

@@ -1,7 +1,7 @@
-"""Readings of a store that lack AR scores, each with the activation that its explanation was drawn from.
+"""Finds stored readings without AR scores, and the activation from which each explanation was drawn.
 
-In: a store's readings and the lanes of a run. Out: what `stages.rescore_stage` takes. An explanation is scored only
-against what was injected: where a stand-in cannot be had again exactly, its reading stays without scores."""
+In: a store's readings and the lanes of a run. Out: input for `stages.rescore_stage`. An explanation is scored only
+against the vector that was injected. If that vector cannot be made again exactly, the reading stays without scores."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .lanes import ControlLanes, Site
 from .stages import Unscored, draft_of
 
 _NORM_TOLERANCE = 1e-3
-"""Relative; a stand-in whose norm is further from the recorded one is another vector."""
+"""Relative tolerance: a stand-in whose norm differs more from the recorded norm is another vector."""
 
 
 def lacking_scores(store: ReadingStore, planned: Collection[ReadingKey]) -> list[Reading]:
-    """Planned readings with a closed explanation of an activation and no AR scores, in key order."""
+    """Planned readings with an injected activation and a closed explanation, but no AR scores, in key order."""
     lacks = (
         (pl.col("stop") == StopReason.CLOSED.value)
         & pl.col("lane").is_in([lane.value for lane, entry in LANES.items() if entry.injects])
@@ -34,13 +34,13 @@ def lacking_scores(store: ReadingStore, planned: Collection[ReadingKey]) -> list
 def with_injected(
     readings: Iterable[Reading], sites: Mapping[tuple[str, int], Site], lanes: ControlLanes
 ) -> list[Unscored]:
-    """`readings` with what was injected for them; without those whose stand-in is another one now, because the
-    deployment transcripts are others than when they were drawn.
+    """Pair `readings` with the vectors that were injected for them. Readings whose stand-in has changed, because the
+    run's deployment transcripts have changed since, are left out.
 
     Args:
-        readings: Without scores.
-        sites: Of the run, by (transcript digest, position).
-        lanes: Of the run.
+        readings: Readings without scores.
+        sites: Sites of the run, by (transcript digest, position).
+        lanes: Control lanes of the run.
     """
     found = []
     for reading in readings:

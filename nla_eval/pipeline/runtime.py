@@ -1,7 +1,7 @@
-"""One target's weights in this process: loaded when first needed, run by one worker thread, shared by every caller.
+"""One target's weights in this process: loaded when first needed, run by one worker thread, shared by all callers.
 
-Concurrent Inspect samples submit replays, captures, explanations and generations here; each kind is merged into
-batches. Which engine runs the weights is a registry entry. Nothing here knows suites, rubrics or logs."""
+Concurrent Inspect samples submit replays, captures, explanations and generations here, and each kind is merged into
+batches. The engine is a registry entry. This module knows nothing of suites, rubrics or logs."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 
 GENERATE_PATIENCE = 0.1
-"""Seconds a prompt waits for others before it is answered: a group takes a hundred times as long."""
+"""Seconds a prompt waits for others before a group is answered. Answering takes about a hundred times as long."""
 
 
 class Runtime:
-    """The worker thread of one target, and its weights once something needs them. Get one with `runtime_for`."""
+    """The worker thread and the lazily loaded weights of one target. Get one with `runtime_for`."""
 
     def __init__(self, settings: RuntimeSettings) -> None:
         self.settings = settings
         self.batcher = MicroBatcher(f"nla-target:{settings.target}")
         self.loaded: list[str] = []
-        """Which weights have been loaded, in order: "engine", "generator"."""
+        """Names of the weights loaded so far, in order: "engine", "generator"."""
         self._kind = ENGINES.get(settings.engine.partition(":")[0])
 
     async def call(self, name: str, function: Callable[[], Res]) -> Res:
-        """Run `function` in the worker thread, between batches: slow reads and imports would stall the samples."""
+        """Run `function` in the worker thread between batches, so that slow reads and imports do not stall samples."""
 
         def run(requests: list[None]) -> list[Res]:
             return [function() for _ in requests]
@@ -49,11 +49,11 @@ class Runtime:
         return await self.batcher.submit(Work(name, run, max_cost=1), None)
 
     async def submit(self, name: str, run: Callable[[list[Req]], Sequence[Res]], request: Req, cost: int = 1) -> Res:
-        """Run `request` in a batch with whatever else is waiting under the same name and function."""
+        """Run `request` in a batch with other waiting requests of the same name and function."""
         return await self.batcher.submit(Work(name, run, self.settings.max_batch_tokens), request, cost)
 
     async def generate(self, request: GenerateRequest) -> Generated:
-        """Continue one prompt with the target's own words."""
+        """Let the target continue one prompt."""
         from ..engines.generation import DECODE_FACTOR
 
         cost = len(request.token_ids) + request.max_new_tokens
@@ -61,7 +61,7 @@ class Runtime:
         work = Work("generate", self._generate, most, patience=GENERATE_PATIENCE)
         return await self.batcher.submit(work, request, cost)
 
-    # What follows is for the worker thread.
+    # The members below are for the worker thread only.
 
     @cached_property
     def target(self) -> Target:
@@ -88,7 +88,7 @@ class Runtime:
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine with its weights; what the generator has read is not captured again."""
+        """The engine with its weights. It reuses activations recorded while the generator wrote."""
         from ..engines.recorded import RecordedEngine
 
         self._set_threads()
@@ -98,7 +98,7 @@ class Runtime:
 
     @cached_property
     def recording(self) -> Recording:
-        """What the generator's answers brought of the pack's block."""
+        """Activations of the pack's block, recorded while the generator wrote its answers."""
         from ..engines.recorded import Recording
 
         return Recording()
@@ -110,27 +110,27 @@ class Runtime:
 
     @cached_property
     def generator(self) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
-        """The language model with its head."""
+        """Function that generates text with the whole language model."""
         self._set_threads()
         generator = self._kind.generator(self.settings, self.target, self._tapped())
         self.loaded.append("generator")
         return generator
 
     def drop_generator(self) -> None:
-        """Free the language model once every answer is written; what it recorded stays."""
+        """Free the language model. Its recorded activations are kept."""
         from ..engines.fitting import release_memory
 
         if self.__dict__.pop("generator", None) is not None:
             release_memory()
 
     def _tapped(self) -> int | None:
-        """The block whose output answers bring: the pack's, where there is a pack for this target."""
+        """The block to record during generation: the pack's; None without a pack for this target."""
         if not self._kind.records:
             return None
         try:
             self.pack.check_target(self.target)
         except NlaEvalError:
-            return None  # a target can answer without one; what reads it will say so
+            return None  # a target can answer without a pack; reading it will raise the error
         return self.pack.layer
 
     def _generate(self, requests: list[GenerateRequest]) -> list[Generated]:
@@ -152,7 +152,7 @@ _LOCK = threading.Lock()
 
 
 def runtime_for(settings: RuntimeSettings) -> Runtime:
-    """The one runtime of `settings` in this process. Makes none of its weights."""
+    """The runtime of `settings`, one per process. Loads no weights."""
     with _LOCK:
         if settings not in _RUNTIMES:
             _RUNTIMES[settings] = Runtime(settings)
@@ -160,7 +160,7 @@ def runtime_for(settings: RuntimeSettings) -> Runtime:
 
 
 def release(settings: RuntimeSettings) -> None:
-    """Let go of a runtime's weights and thread, once its queue is empty."""
+    """Free a runtime's weights and thread, once its queue is empty."""
     with _LOCK:
         runtime = _RUNTIMES.pop(settings, None)
     if runtime is not None:

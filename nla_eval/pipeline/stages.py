@@ -1,7 +1,7 @@
 """The stages of the pipeline as plain functions over lists: capture, verbalize, score.
 
-A reading comes out the same whoever formed the batch: random numbers are keyed by the reading's key, scores are against
-fixed references. Nothing here knows of stores, suites or rubrics."""
+A reading does not depend on its batch: random numbers are keyed by the reading's key, and scores use fixed references.
+This module knows nothing of suites or rubrics, and writes to no store."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
 
 
 class StandIns(Protocol):
-    """Says what a lane injects; `ControlLanes` is one."""
+    """Provides the stand-ins of lanes, as `ControlLanes` does."""
 
     def stand_in(self, slot: Site, lane: Lane) -> StandIn:
-        """What `lane` puts in `slot`: the same for every draw."""
+        """The stand-in that `lane` injects into `slot`. It is the same for every draw."""
         ...
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A reading about to be drawn."""
+    """A reading that is not drawn yet."""
 
     site: Site
     lane: Lane
     draw: int
     activation: Vectors | None
-    """(d_model,) what is injected; None in the no_injection lane or on error."""
+    """(d_model,) vector to inject; None in the no_injection lane or on error."""
     donor: str | None = None
     error: str | None = None
 
     def key(self, pack: str) -> str:
-        """The engine's key: the reading's key as text."""
+        """Key for the engine: the reading's key as text."""
         site = self.site
         return f"{pack}|{site.transcript_digest}|{site.position}|{self.lane.value}|{self.draw}"
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A draft with its explanation, not scored yet."""
+    """A draft with its explanation, without scores."""
 
     draft: Draft
     draw: Draw
@@ -60,9 +60,9 @@ class Drawn:
 
 @dataclass(frozen=True)
 class ShuffleReference:
-    """The activations that a reconstruction is compared with when it is not compared with its own.
+    """The other activations of a run, with which matched-minus-shuffled compares a reconstruction.
 
-    Fixed for a run, so that matched-minus-shuffled does not depend on who shared a batch.
+    It is fixed for a run, so that the score does not depend on the batch.
     """
 
     unit_sum: NDArray[np.float64]
@@ -71,18 +71,18 @@ class ShuffleReference:
 
     @classmethod
     def of(cls, activations: Sequence[Vectors]) -> ShuffleReference | None:
-        """Over `activations`, each (d_model,), in a fixed order; None for fewer than two."""
+        """Make the reference of `activations`, each (d_model,), in a fixed order; None if there are fewer than two."""
         if len(activations) < 2:
             return None
         return cls(normalised(np.stack(activations)).sum(axis=0), len(activations))
 
     def matched_minus_shuffled(self, reconstructed: Vectors, own: Vectors, inside: NDArray[np.bool_]) -> list[float]:
-        """cos with the own activation minus mean cos with the reference, without the own one where it is `inside`.
+        """cos with the own activation minus the mean cos with the reference's other activations.
 
         Args:
-            reconstructed: (n, d_model)
-            own: (n, d_model) what was injected.
-            inside: (n,) whether `own` is one of the reference's.
+            reconstructed: (n, d_model) vectors of the AR.
+            own: (n, d_model) injected vectors.
+            inside: (n,) whether `own` is part of the reference, and so must be excluded from the mean.
         """
         ours, unit = normalised(reconstructed), normalised(own)
         matched = (ours * unit).sum(axis=1)
@@ -92,7 +92,7 @@ class ShuffleReference:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How explanations are scored by the AR."""
+    """How to score explanations with the AR."""
 
     scorer: Scorer
     reference: ShuffleReference | None = None
@@ -101,7 +101,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Unscored:
-    """A reading without AR scores, and what was injected for it."""
+    """A reading without AR scores, and the vector that was injected for it."""
 
     reading: Reading
     activation: Vectors
@@ -109,7 +109,7 @@ class Unscored:
 
 
 def capture_stage(engine: Engine, prepared: Sequence[Prepared]) -> list[Captured]:
-    """Capture several transcripts; one result each, in order. An unreadable one comes back with its error."""
+    """Capture several transcripts; one result each, in order. A transcript that cannot be read has an error."""
     requests = {p.digest: p.request for p in prepared if p.error is None}.values()
     found = {captured.key: captured for captured in captured_stream(engine, requests)}
     none = np.empty((0, engine.d_model), np.float32)
@@ -117,13 +117,13 @@ def capture_stage(engine: Engine, prepared: Sequence[Prepared]) -> list[Captured
 
 
 def finite_activations(prepared: Prepared, captured: Captured) -> StoredActivations:
-    """What a store keeps of a capture: the positions whose activation is a finite number."""
+    """The finite activations of a capture, for the store."""
     finite = np.isfinite(captured.activations).all(axis=1)
     return StoredActivations(prepared.positions[finite], captured.activations[finite])
 
 
 def verbalize_stage(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity) -> list[Drawn]:
-    """Draw every draft once; one result each, in order. Drafts with an error are not sent to the engine."""
+    """Draw one explanation per draft, in order. Drafts with an error are not sent to the engine."""
     found = {drawn.draft.key(identity.pack): drawn for drawn in drawn_stream(engine, drafts, identity)}
     return [found[draft.key(identity.pack)] for draft in drafts]
 
@@ -131,8 +131,8 @@ def verbalize_stage(engine: Engine, drafts: Sequence[Draft], identity: StoreIden
 def score_stage(
     engine: Engine, drawn: Sequence[Drawn], identity: StoreIdentity, scoring: Scoring | None
 ) -> list[Reading]:
-    """Readings of `drawn`, in order. Closed explanations of an injected activation get AR scores; without a `scoring`
-    the AR does not run."""
+    """Turn `drawn` into readings, in order. Closed explanations of an injected activation get AR scores. The AR does not
+    run if `scoring` is None."""
     readings = [_reading(d, identity) for d in drawn]
     closed = [i for i, d in enumerate(drawn) if d.draw.stop is StopReason.CLOSED and d.draft.activation is not None]
     if scoring is None or not closed:
@@ -144,7 +144,7 @@ def score_stage(
 
 
 def rescore_stage(engine: Engine, unscored: Sequence[Unscored], scoring: Scoring) -> list[Reading]:
-    """The same readings with AR scores, in order. A score that is not finite stays empty."""
+    """Add AR scores to readings; the order is kept. A score that is not finite stays None."""
     injected = np.stack([u.activation for u in unscored])
     reconstructed = engine.reconstruct([u.reading.explanation for u in unscored])
     scores = scoring.scorer(reconstructed, injected)
@@ -159,10 +159,10 @@ def rescore_stage(engine: Engine, unscored: Sequence[Unscored], scoring: Scoring
 
 
 def failed_readings(prepared: Prepared, identity: StoreIdentity) -> list[Reading]:
-    """The rows a transcript has before anything is drawn.
+    """The rows of a transcript that exist before anything is drawn.
 
-    One ERROR row at position -1 where it cannot be read, and one OUT_OF_CONTEXT row at the first lost token where the
-    window cut it: positions are drawn from what was kept, so the loss has to be counted somewhere.
+    A transcript that cannot be read has one ERROR row at position -1. A transcript cut by the window has one
+    OUT_OF_CONTEXT row at the first lost token. It counts the loss, because positions come only from the kept tokens.
     """
     rows = []
     if prepared.error is not None:
@@ -175,7 +175,7 @@ def failed_readings(prepared: Prepared, identity: StoreIdentity) -> list[Reading
 
 
 def captured_stream(engine: Engine, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
-    """The engine's captures; one that is not (P, d_model) is the engine's bug, not the transcript's."""
+    """Yield the engine's captures. Raises RuntimeError if one is not (P, d_model), which is a bug of the engine."""
     shapes: dict[str, int] = {}
 
     def remembered() -> Iterator[CaptureRequest]:
@@ -191,7 +191,7 @@ def captured_stream(engine: Engine, requests: Iterable[CaptureRequest]) -> Itera
 
 
 def drawn_stream(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity) -> Iterator[Drawn]:
-    """Drafts with their explanations as they come; order may differ from the input's."""
+    """Yield drafts with their explanations as they are finished, perhaps in another order."""
     waiting = {}
     for draft in drafts:
         key = draft.key(identity.pack)
@@ -207,7 +207,7 @@ def drawn_stream(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentit
 
 
 def draft_of(site: Site, lane: Lane, draw: int, controls: StandIns) -> Draft:
-    """One draft; a stand-in that cannot be had becomes its error."""
+    """Make one draft. If there is no stand-in, the reason becomes the draft's error."""
     try:
         stand_in = controls.stand_in(site, lane)
     except Exception as err:

@@ -1,4 +1,4 @@
-"""Activations of a store, and control lanes over them."""
+"""Loads activations from a store, and makes control lanes of them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..transcript import Arm
 from .lanes import ControlLanes, Site, token_class
 
 Activations = dict[tuple[str, int], NDArray[np.float32]]
-"""The activation (d_model,) of each site, by (transcript digest, position)."""
+"""Activation (d_model,) of each site, by (transcript digest, position)."""
 
 
 def store_controls(store: ReadingStore) -> ControlLanes:
-    """Control lanes over the activations of a store, for callers whose own transcripts are not in it."""
+    """Control lanes from the activations of a store, for callers whose own transcripts are not in the store."""
     return ControlLanes(_stored_sites(store), stored_activations(store), store.identity.seed)
 
 
 def stored_activations(store: ReadingStore, digests: Collection[str] | None = None) -> Activations:
-    """The activations of a store, of all transcripts or of those named."""
+    """Stored activations of all transcripts, or only of `digests`."""
     stored = store.activations(digests).items()
     return {site: row for digest, kept in stored for site, row in by_site(digest, kept).items()}
 
 
 def by_site(digest: str, kept: StoredActivations) -> Activations:
-    """The stored activations of one transcript, by site."""
+    """Stored activations of one transcript, by site."""
     return {(digest, int(position)): row for position, row in zip(kept.positions, kept.activations, strict=True)}
 
 

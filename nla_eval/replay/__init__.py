@@ -1,1 +1,1 @@
-"""Replay: a transcript rendered with the target's own chat template, and the positions to read in it."""
+"""Replay: renders a transcript with the target's own chat template and chooses the positions to read."""

@@ -1,9 +1,9 @@
-"""Finds where a chat template wrote each piece of a transcript, without any marks in the template.
+"""Finds the characters that a chat template wrote for each piece of a transcript. The template needs no marks.
 
-Each piece is rendered again with short marks inside it. If taking the marks out gives the plain render back, the
-template treated the marked text like the real one, and the marks' places show where the piece stands. A piece whose
-marks vanish was dropped; one that can be followed only part of the way was trimmed, escaped or rewritten. It knows
-nothing of tokens."""
+Each piece is rendered again with short marks inside it. If removing the marks gives the plain render, the template
+treated the marked text like the real text, and the marks show where the piece is. A piece whose marks are missing was
+dropped. A piece that can be followed only in part was trimmed, escaped or rewritten. This module knows nothing of
+tokens."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _MAX_RENDERS = 96
-"""Bound on the renders spent on isolating pieces that the template treats differently once marked."""
+"""Largest number of renders spent on finding pieces that the template treats differently when marked."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Characters [start, end) of the rendered text that are (part of) one piece."""
+    """Characters [start, end) of the rendered text that belong to one piece, or to a part of it."""
 
     start: int
     end: int
@@ -36,20 +36,20 @@ class Span:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where the pieces of a plan stand in its plain render."""
+    """The places of a plan's pieces in its plain render."""
 
     text: str
     spans: tuple[Span, ...]
-    """Ascending, without overlaps. Empty pieces that could be placed have start == end."""
+    """Ascending, without overlaps. Empty pieces have start == end, if they could be placed."""
     notes: tuple[str, ...]
     lost: tuple[Piece, ...]
-    """Pieces with text that the template left out, or rewrote so that they cannot be found."""
+    """Non-empty pieces that the template dropped, or rewrote so that they cannot be found."""
     unfollowed: tuple[Piece, ...]
-    """Pieces of which some characters may stand outside their spans, because the template rewrote them."""
+    """Pieces that may have characters outside their spans, because the template rewrote them."""
 
 
 def align(plan: Plan, tokenizer: PreTrainedTokenizerBase) -> Alignment:
-    """Render `plan` and find its pieces. Raises TemplateError when the template refuses the messages."""
+    """Render `plan` and find its pieces. Raises TemplateError if the template refuses the messages."""
     text = plan.render(tokenizer)
     search = _Search(plan, tokenizer, text)
     found = search.marked_pieces()
@@ -71,14 +71,14 @@ class _Search:
         self.notes: dict[str, None] = {}
         self.rewritten: set[int] = set()
         self.unaligned: set[int] = set()
-        """Pieces whose place could not be told, because the template treats them differently once marked."""
+        """Pieces that could not be placed, because the template treats them differently when marked."""
         corpus = text + "".join(piece.value for piece in plan.pieces)
         self._nonce = next(word for word in (f"zq{n}x" for n in range(10**6)) if word not in corpus)
         self._pattern = re.compile(self._nonce + r"(\d+)x(\d+)qz")
         self._value = self._after_trimming()
 
     def marked_pieces(self) -> list[Span]:
-        """Spans of every piece the template gets as a string; empty ones only where they can be placed."""
+        """Spans of every piece that the template gets as a string. Empty pieces only if they can be placed."""
         named = [p for p in self._plan.pieces if p.arguments is None]
         spans: list[Span] = []
         groups = [[p for p in named if p.value]]
@@ -98,7 +98,7 @@ class _Search:
         return spans + (self._locate(empty, _thirds) or [] if empty else [])
 
     def argument_pieces(self, found: Sequence[Span]) -> list[Span]:
-        """Spans of tool-call arguments that the template spelled itself: searched for after the call's name."""
+        """Spans of tool-call arguments that the template spelled itself. The search starts after the call's name."""
         starts = sorted(span.start for span in found)
         spans: list[Span] = []
         names = {span.piece.index: span for span in found if span.piece.channel is Channel.TOOL_CALL}
@@ -113,7 +113,7 @@ class _Search:
         return spans
 
     def _after_trimming(self) -> dict[int, str]:
-        """What each piece's value is once the whitespace that the template ignores is gone.
+        """Value of each piece without the outer whitespace that the template ignores.
 
         Without this, a trimmed "a\\n" before a literal newline would claim the template's newline.
         """
@@ -146,7 +146,7 @@ class _Search:
         return None
 
     def _locate(self, group: Sequence[Piece], cuts: Callable[[str], list[int]]) -> list[Span] | None:
-        """Spans of `group`, or None when marking it changes what the template writes around it."""
+        """Spans of `group`; None if marking it changes the text around it."""
         if not group:
             return []
         marked = {p.index: self._with_marks(p, cuts(p.value)) for p in group}
@@ -169,7 +169,8 @@ class _Search:
         return "".join(out)
 
     def _grow(self, piece: Piece, cut: int, anchor: int) -> Span:
-        """The characters around `anchor` that follow the value around `cut`, in the spelling that reaches furthest."""
+        """The characters around `anchor` that agree with the value around `cut`, in the spelling with the longest
+        match."""
         value = self._value[piece.index]
         cut -= piece.value.find(value) if value else cut
         best = Span(anchor, anchor, piece)
@@ -213,7 +214,7 @@ def _strip_newlines(value: str) -> str:
 
 
 def _core(value: str) -> tuple[int, int]:
-    """Where the value without its outer whitespace starts and ends; marks inside it survive trimming."""
+    """Start and end of the value without its outer whitespace. Marks inside survive trimming."""
     if not value.strip():
         return 0, len(value)
     start = len(value) - len(value.lstrip())
@@ -239,7 +240,7 @@ def _last(value: str) -> list[int]:
 
 
 def _common_prefix(value: str, text: str, start: int) -> int:
-    """Length of the longest prefix of `value` found in `text` at `start`, by bisection on slices."""
+    """Length of the longest prefix of `value` that `text` has at `start`, found by bisection on slices."""
     if text.startswith(value, start):
         return len(value)
     low, high = 0, len(value)
@@ -250,7 +251,7 @@ def _common_prefix(value: str, text: str, start: int) -> int:
 
 
 def _common_suffix(value: str, text: str, end: int) -> int:
-    """Length of the longest suffix of `value` found in `text` just before `end`."""
+    """Length of the longest suffix of `value` that `text` has just before `end`."""
     if text.endswith(value, 0, end):
         return len(value)
     low, high = 0, len(value)
@@ -281,7 +282,8 @@ def _argument_spellings(arguments: dict[str, Any]) -> Iterator[str]:
 
 
 def _find_keys_and_values(text: str, start: int, stop: int, arguments: dict[str, Any]) -> tuple[int, int] | None:
-    """Arguments written one by one, as in `<parameter=key>value</parameter>`: from the first key to the last value."""
+    """Span of arguments written one by one, as in `<parameter=key>value</parameter>`, from the first key to the last
+    value."""
     at, first = start, None
     for key, value in arguments.items():
         where = text.find(key, at, stop)
@@ -299,7 +301,7 @@ def _find_keys_and_values(text: str, start: int, stop: int, arguments: dict[str,
 
 
 def _disjoint(spans: list[Span]) -> tuple[Span, ...]:
-    """In order; spans of one piece that touch are joined, and what would overlap an earlier span is cut off."""
+    """Sort spans, join touching spans of one piece, and cut what overlaps an earlier span."""
     out: list[Span] = []
     for span in sorted(spans, key=lambda s: (s.start, s.end)):
         last = out[-1] if out else None

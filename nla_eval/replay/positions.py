@@ -1,6 +1,8 @@
-"""Which tokens of a replay are read: a registry of seeded policies. In: a `Replay` and a policy such as
-"uniform_response(50)". Out: ascending token positions. Draws depend on the seed, the transcript's content and the
-policy only, so a transcript's positions do not change with the company it is run in. It knows no packs or models."""
+"""Position policies: a registry of seeded rules that choose which tokens of a replay are read.
+
+In: a `Replay` and a policy such as "uniform_response(50)". Out: ascending token positions. The draw depends only on the
+seed, the transcript's content and the policy, so the other transcripts of a run do not change it. This module knows no
+packs or models."""
 
 from __future__ import annotations
 
@@ -21,12 +23,12 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PolicyFn:
-    """A way of choosing positions."""
+    """The function of a position policy."""
 
     choose: Callable[[Replay, Positions, int, np.random.Generator], Positions]
     """(replay, eligible positions ascending, k or 0, generator) -> chosen positions in any order."""
     needs_k: bool
-    """Whether the policy is written with a number: `name(k)`."""
+    """Whether the policy takes a number of positions, written `name(k)`."""
 
 
 POLICIES: Registry[PolicyFn] = Registry("position policy")
@@ -34,7 +36,7 @@ POLICIES: Registry[PolicyFn] = Registry("position policy")
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy by name, with how many positions it takes. `parse_policy(str(policy)) == policy`."""
+    """A policy's name and its number of positions. `parse_policy(str(policy)) == policy`."""
 
     name: str
     k: int | None = None
@@ -51,7 +53,7 @@ class Policy:
 
 
 def parse_policy(text: str) -> Policy:
-    """The policy that `text` spells, as "uniform_response(50)" or "boundaries". Raises InputError."""
+    """Parse a policy such as "uniform_response(50)" or "boundaries". Raises InputError."""
     match = re.fullmatch(r"\s*([a-z_]+)\s*(?:\(\s*(\d+)\s*\))?\s*", text)
     if match is None:
         raise InputError(
@@ -61,15 +63,15 @@ def parse_policy(text: str) -> Policy:
 
 
 def sample_positions(replay: Replay, policy: Policy, *, seed: int, min_position: int) -> NDArray[np.int64]:
-    """Positions of `replay` that `policy` reads, ascending and unique.
+    """Choose the positions of `replay` to read, ascending and unique.
 
-    Special tokens and positions below `min_position` (the pack's own) are never read. Where fewer than k tokens are
-    eligible, all of them are returned.
+    Special tokens and positions below `min_position` are never read. If fewer than k tokens are eligible, all of them
+    are returned.
 
     Args:
         replay: The rendered transcript, T tokens.
-        policy: Which tokens.
-        seed: Of the run; the draw is keyed by (seed, transcript digest, policy).
+        policy: The policy that chooses.
+        seed: Seed of the run. The draw is keyed by (seed, transcript digest, policy).
         min_position: First position the pack can read.
 
     Returns:
@@ -84,7 +86,7 @@ def sample_positions(replay: Replay, policy: Policy, *, seed: int, min_position:
 
 
 def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
-    """k response tokens of any turn, without replacement: visible assistant text, no tool calls, no thinking."""
+    """k response tokens from all turns, without replacement: visible assistant text, no tool calls, no thinking."""
     pool: Positions = eligible[replay.channel[eligible] == Channel.RESPONSE]
     return np.asarray(generator.permutation(pool)[:k], dtype=np.int64)
 
@@ -92,8 +94,8 @@ def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np
 def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k content tokens spread over turns, channels and position deciles.
 
-    Token by token, the next one comes from the (turn, channel, decile) cell whose three margins are least used so far,
-    ties at random; so every turn, channel and decile is covered before any is doubled, as far as the cells allow.
+    Each token comes from the (turn, channel, decile) cell whose three margins are least used so far; ties are broken at
+    random. So every turn, channel and decile is covered before any is used twice, as far as the cells allow.
     """
     pool: Positions = eligible[replay.channel[eligible] != Channel.TEMPLATE]
     if len(pool) <= k:
@@ -138,7 +140,7 @@ def _all(replay: Replay, eligible: Positions, k: int, generator: np.random.Gener
 
 
 def _last(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
-    """The last content token of the last assistant message that has content; none when the window cuts it off."""
+    """The last content token of the last assistant message with content; none if the window cuts that message off."""
     assistants = [index for index, role in enumerate(replay.roles) if role == "assistant"]
     content = np.flatnonzero((replay.channel != Channel.TEMPLATE) & np.isin(replay.message, assistants))
     cut = replay.window.ends_early and (not len(replay) or int(replay.message[-1]) <= assistants[-1])
@@ -150,7 +152,7 @@ def _last(replay: Replay, eligible: Positions, k: int, generator: np.random.Gene
 
 
 def _is_whole(replay: Replay, last: int) -> bool:
-    """Whether a message whose last kept content token is `last` ended there, rather than at the window's edge."""
+    """Whether a message with last kept content token `last` ends there, rather than at the window's edge."""
     return not replay.window.ends_early or last < len(replay) - 1
 
 

@@ -1,6 +1,8 @@
-"""Renders a transcript through a target's own chat template to token ids, and says of each token where it came from:
-message, role, channel, turn, characters. In: a `Transcript` and a tokenizer. Out: a `Replay`. It needs no marks in the
-template, loads no weights and knows nothing of positions or packs."""
+"""Renders a transcript with a target's own chat template to token ids, and finds the source of each token: its message,
+role, channel, turn and characters.
+
+In: a `Transcript` and a tokenizer. Out: a `Replay`. The template needs no marks. This module loads no weights and knows
+nothing of positions or packs."""
 
 from __future__ import annotations
 
@@ -28,14 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """What a replay may hold."""
+    """Length limit of a replay, and what to do with longer transcripts."""
 
     max_tokens: int
-    """The target's context length. Tokens beyond it are counted in `Replay.window`, not kept."""
+    """The target's context length. Tokens beyond it are dropped and counted in `Replay.window`."""
     window: str = "head"
-    """What to keep of a longer transcript, one of `WINDOW_POLICIES`; "skip" refuses it."""
+    """If a transcript is longer: keep its head, keep its tail, or skip it. One of `WINDOW_POLICIES`."""
     add_generation_prompt: bool = False
-    """Whether to end with the header of an assistant turn yet to be written."""
+    """Whether to end with the header of a new assistant turn."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
@@ -48,16 +50,16 @@ class ReplayConfig:
 def replay(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> Replay:
     """Render and tokenise `transcript` as the target would have read it.
 
-    Only the template's own special tokens are special; a look-alike such as "<|im_end|>" inside a message is tokenised
-    as the characters it is. Without look-alikes the ids equal `tokenizer.apply_chat_template(messages, tokenize=True)`.
-    Characters tile the rendered text: consecutive tokens touch, and where byte-level BPE splits one character over
-    several tokens, each of them spans that character. A token across the border of template and content belongs to the
-    content. What is longer than `config.max_tokens` is cut by `config.window`, and a note says so.
+    Only the template's own special tokens are special. A look-alike such as "<|im_end|>" inside a message is tokenised
+    as ordinary characters. Without look-alikes the ids equal `tokenizer.apply_chat_template(messages, tokenize=True)`.
+    Token spans tile the rendered text: consecutive tokens touch. If byte-level BPE splits one character over several
+    tokens, each of them spans that character. A token across the border of template and content counts as content.
+    Longer transcripts than `config.max_tokens` are cut by `config.window`, and a note says so.
 
     Raises:
-        InputError: no messages, no assistant turn, or a tokenizer without character offsets; a transcript of which the
-            window keeps nothing.
-        TemplateError: the chat template renders it neither natively nor by a declared fallback.
+        InputError: the transcript has no messages or no assistant turn, the tokenizer gives no character offsets, or
+            the window keeps nothing of the transcript.
+        TemplateError: the chat template renders it neither natively nor with a declared fallback.
     """
     _check(transcript, tokenizer, config)
     whole = _whole(transcript, tokenizer, config)
@@ -103,7 +105,7 @@ def _whole(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: R
 
 
 def _tail(whole: Replay, transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig) -> Replay:
-    """The longest tail that fits, rendered as a conversation of its own."""
+    """The longest tail that fits, rendered as a separate conversation."""
     sizes = np.bincount(whole.message[whole.message >= 0], minlength=len(whole.roles))
     before = np.concatenate([[0], np.cumsum(sizes)])
     room = config.max_tokens
@@ -116,7 +118,7 @@ def _tail(whole: Replay, transcript: Transcript, tokenizer: PreTrainedTokenizerB
         part = _whole(transcript.model_copy(update={"messages": messages}), tokenizer, config)
         if len(part) <= config.max_tokens:
             return placed(part, whole, np.array(kept, dtype=np.int32), _turns(transcript))
-        # What the template adds outside the messages: a tail has to be shorter by as much.
+        # The template adds text outside the messages, so a tail must be shorter by that much.
         room = size - (len(part) - config.max_tokens)
     raise InputError(
         f"transcript {transcript.id}: its system message, first user message and last message do not fit into "
@@ -135,7 +137,7 @@ def _check(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: R
 
 
 def _render(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: str) -> tuple[Plan, Alignment]:
-    """The first plan that loses nothing but thinking (templates drop it by design), else the one that loses least."""
+    """The first plan that loses only thinking, which templates drop by design; else the plan that loses least."""
     best: tuple[int, Plan, Alignment] | None = None
     refusal: TemplateError | None = None
     for plan in plans(transcript, tokenizer, source):
@@ -158,7 +160,8 @@ def _render(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: 
 
 
 def _refuse_hidden_look_alikes(name: str, aligned: Alignment, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Fail closed where content that cannot be followed might pass a special-token look-alike off as the template's."""
+    """Raise TemplateError if a special-token look-alike in content that cannot be followed might be taken for the
+    template's own token."""
     pattern = _special_pattern(tokenizer)
     if pattern is not None and any(pattern.search(piece.value) for piece in aligned.unfollowed):
         raise TemplateError(
@@ -170,7 +173,7 @@ def _refuse_hidden_look_alikes(name: str, aligned: Alignment, tokenizer: PreTrai
 def _with_generation_prompt(
     plan: Plan, text: str, tokenizer: PreTrainedTokenizerBase, config: ReplayConfig
 ) -> tuple[str, int]:
-    """The text with the header of the next assistant turn if asked for, and where that header starts."""
+    """(text with the header of the next assistant turn if requested, start of that header)."""
     if not config.add_generation_prompt:
         return text, len(text)
     prompted = plan.render(tokenizer, add_generation_prompt=True)
@@ -180,7 +183,8 @@ def _with_generation_prompt(
 
 
 def _turns(transcript: Transcript) -> NDArray[np.int32]:
-    """Turn of each message, then the last turn, then -1: index -1 is "before any turn" and -2 "after the last"."""
+    """Turn of each message, followed by the last turn and -1, so that index -1 means "before any turn" and index -2
+    means "after the last message"."""
     starts = np.array([m.role == "user" for m in transcript.messages])
     turns = np.cumsum(starts) - 1
     return np.concatenate([turns, [turns[-1], -1]]).astype(np.int32)
@@ -188,7 +192,7 @@ def _turns(transcript: Transcript) -> NDArray[np.int32]:
 
 @dataclass(frozen=True)
 class _Layout:
-    """For each character of the rendered text: its message, its channel, whether it is content."""
+    """For each character of the rendered text: its message, its channel, and whether it is content."""
 
     message: NDArray[np.int32]
     channel: NDArray[np.int8]
@@ -216,9 +220,9 @@ class _Layout:
         return cls(message, channel, channel != Channel.TEMPLATE)
 
     def owner(self, tokens: _Tokens) -> NDArray[np.int64]:
-        """For each token the character that says where it came from: its first content character, else its first.
+        """For each token, the character that decides its source: its first content character, else its first one.
 
-        A special token is the template's even where it has been given a space that stands before it.
+        A special token belongs to the template even if its span includes a space before it.
         """
         size = len(self.content)
         following = np.where(self.content, np.arange(size), size)
@@ -229,10 +233,10 @@ class _Layout:
 
 
 def _header_start(literal: str, opening: str | None, specials: re.Pattern[str] | None, *, first: bool) -> int:
-    """Where, in the template text between two messages, the second one's header begins.
+    """Start of the second message's header in the template text between two messages.
 
-    At the special token that opens a turn; in a template with plain-text headers, after the special token that closes
-    the earlier one, or at the next line.
+    The header starts at the special token that opens a turn. In a template with plain-text headers it starts after the
+    special token that closes the earlier message, or at the next line.
     """
     if opening and opening in literal:
         return literal.rfind(opening)
@@ -248,7 +252,7 @@ def _header_start(literal: str, opening: str | None, specials: re.Pattern[str] |
 
 
 def _opening_special(tokenizer: PreTrainedTokenizerBase) -> str | None:
-    """The special token a turn begins with, from the template's generation prompt."""
+    """The special token that opens a turn, taken from the template's generation prompt."""
     user = [{"role": "user", "content": "a"}]
     specials = _special_pattern(tokenizer)
     try:
@@ -279,10 +283,10 @@ class _Tokens:
 
 
 def _tokenise(text: str, content: NDArray[np.bool_], tokenizer: PreTrainedTokenizerBase) -> _Tokens:
-    """Token ids of `text` in which only special tokens outside `content` are special.
+    """Token ids of `text`, with only the special tokens outside `content` as special.
 
-    The whole text at once when nothing in the content looks like a special token, so that ids are the tokenizer's own;
-    otherwise region by region between the template's special tokens.
+    If nothing in the content looks like a special token, the whole text is tokenised at once, so that the ids are the
+    tokenizer's own. Otherwise the regions between the template's special tokens are tokenised one by one.
     """
     specials = _special_tokens(tokenizer)
     whole = _encode(text, tokenizer)
@@ -323,9 +327,9 @@ def _ordinary(ids: list[int], offsets: list[tuple[int, int]]) -> _Tokens:
 
 
 class _PlainText:
-    """Encodes text in which nothing is special, with a copy of the backend.
+    """Encodes text without special tokens, with a copy of the tokenizer's backend.
 
-    Asking the tokenizer itself (`split_special_tokens=True`) flips a switch inside it for every thread that uses it.
+    The tokenizer's own `split_special_tokens=True` changes its state for every thread that uses it.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -361,11 +365,11 @@ def _one(token_id: int, start: int, end: int) -> _Tokens:
 
 
 def _tile(tokens: _Tokens, text: str) -> _Tokens:
-    """Give the characters that no token claims to a neighbour, so that consecutive tokens touch.
+    """Give characters without a token to a neighbouring token, so that consecutive tokens touch.
 
-    Space goes to the token after it: some tokenizers leave a leading space out. Anything else goes to the token before
-    it: a normaliser that composes characters (Qwen's NFC) reports the first of them alone, and a combining accent or
-    the rest of a Hangul syllable belongs to the token that holds its beginning, never to a special token that follows.
+    Spaces go to the token after them, because some tokenizers omit a leading space. Other characters go to the token
+    before them: a normaliser that composes characters (Qwen's NFC) reports only the first of them, so a combining
+    accent or the rest of a Hangul syllable belongs to the token with its beginning, never to a following special token.
     """
     if not len(tokens.ids):
         return tokens

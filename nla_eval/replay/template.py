@@ -1,6 +1,8 @@
-"""How a transcript is said to a chat template: which strings of which message go where, natively or by a declared
-fallback that writes tool calls and thinking as text. In: a transcript. Out: `Plan`s to try, in order of fidelity.
-It calls the template, but knows nothing of tokens and does not judge what the template did with the content."""
+"""Lays a transcript out for a chat template: which string of which message goes where, either natively or with a
+declared fallback that writes tool calls and thinking as text.
+
+In: a transcript. Out: `Plan`s to try, the most faithful first. This module calls the template. It knows nothing of
+tokens and does not check what the template did with the content."""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ class Piece:
     channel: Channel
     value: str
     arguments: dict[str, Any] | None = None
-    """Set for tool-call arguments handed over as a mapping: the template chooses their spelling."""
+    """Set for tool-call arguments passed as a mapping; the template chooses their spelling."""
 
 
 Text = tuple[str | Piece, ...]
@@ -59,7 +61,7 @@ class _Call:
 
 @dataclass(frozen=True)
 class _Said:
-    """One message as the template gets it."""
+    """One message as passed to the template."""
 
     role: str
     content: Text
@@ -74,7 +76,7 @@ Fill = Callable[[Piece], str]
 
 @dataclass(frozen=True)
 class Plan:
-    """One way of saying a transcript to a chat template."""
+    """One way to lay a transcript out for a chat template."""
 
     said: tuple[_Said, ...]
     pieces: tuple[Piece, ...]
@@ -86,10 +88,10 @@ class Plan:
     def render(
         self, tokenizer: PreTrainedTokenizerBase, fill: Fill | None = None, *, add_generation_prompt: bool = False
     ) -> str:
-        """The template's text with each piece's value replaced by `fill(piece)`.
+        """Render the template with each piece's value replaced by `fill(piece)`.
 
         Raises:
-            TemplateError: the template refuses these messages; the message is its own first line.
+            TemplateError: the template refuses these messages; the error is the first line of the template's message.
         """
         messages = [self._message(said, fill or (lambda piece: piece.value)) for said in self.said]
         return render_messages(tokenizer, messages, self.tools, add_generation_prompt=add_generation_prompt)
@@ -118,7 +120,7 @@ def render_messages(
     *,
     add_generation_prompt: bool = False,
 ) -> str:
-    """`messages` through the tokenizer's own chat template, as text. Raises TemplateError when the template refuses."""
+    """Render `messages` with the tokenizer's own chat template. Raises TemplateError if the template refuses them."""
     try:
         return str(
             tokenizer.apply_chat_template(
@@ -136,7 +138,7 @@ def render_messages(
 
 
 def template_source(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The chat template's Jinja source. Raises TemplateError when the tokenizer has none."""
+    """The chat template's Jinja source. Raises TemplateError if the tokenizer has none."""
     try:
         return str(tokenizer.get_chat_template())
     except ValueError:
@@ -145,7 +147,7 @@ def template_source(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def plans(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: str) -> Iterator[Plan]:
-    """Ways of saying `transcript` to the template whose Jinja text is `source`, the most faithful first."""
+    """Plans for `transcript` and the template with Jinja text `source`, the most faithful first."""
     parts = _Parts(transcript, _Cleaner(tokenizer))
     base = _Style(
         reasoning_key=_reasoning_key(tokenizer, source), tools_in_template=bool(re.search(r"\btools\b", source))
@@ -166,7 +168,7 @@ def plans(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, source: st
 
 
 def _reasoning_key(tokenizer: PreTrainedTokenizerBase, source: str) -> str | None:
-    """The message key under which the template writes the thinking of a last turn; None when it has no place for it."""
+    """The message key from which the template writes the thinking of the last turn; None if it writes no thinking."""
     for key in (key for key in _REASONING_KEYS if key in source):
         asked = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", key: "zqthoughtqz"}]
         try:
@@ -180,21 +182,22 @@ def _reasoning_key(tokenizer: PreTrainedTokenizerBase, source: str) -> str | Non
 @dataclass(frozen=True)
 class _Style:
     reasoning_key: str | None
-    """The key the template reads thinking from; None when it has no place for thinking."""
+    """The message key from which the template reads thinking; None if it writes no thinking."""
     tools_in_template: bool
     arguments_as_string: bool = False
     short_ids: bool = False
-    """Call ids of `ID_LENGTH` letters and digits: Mistral's template refuses any other."""
+    """Use call ids of `ID_LENGTH` letters and digits, because Mistral's template refuses all others."""
     calls_as_text: bool = False
     results_as_user: bool = False
     merge_roles: bool = False
 
 
 class _Cleaner:
-    """Replaces what the tokenizer cannot read by U+FFFD: lone surrogates, null bytes, characters without tokens.
+    """Replaces characters that the tokenizer cannot read by U+FFFD: lone surrogates, null bytes, characters without
+    tokens.
 
-    SmolLM2's byte-level vocabulary lacks six control characters, among them U+0016. It passes over them without a word,
-    and the character offsets of the rest of that word are then wrong.
+    SmolLM2's byte-level vocabulary lacks six control characters, among them U+0016. The tokenizer skips them silently,
+    and the character offsets of the rest of the word are then wrong.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -300,7 +303,7 @@ class _Parts:
         )
 
     def _id(self, call_id: str | None, style: _Style) -> str | None:
-        """The call's id as the template gets it; a call and its result stay together."""
+        """The call's id as passed to the template. A call and its result get the same id."""
         if not style.short_ids or call_id is None or re.fullmatch(rf"[A-Za-z0-9]{{{ID_LENGTH}}}", call_id):
             return call_id
         self._note("call_ids_shortened")
@@ -324,7 +327,7 @@ class _Parts:
         return kind, f"[{kind}]"
 
     def _merge(self, said: list[_Said]) -> list[_Said]:
-        """Folds a system message into the next user message and joins neighbours of one role."""
+        """Merge a system message into the next user message, and join neighbouring messages of one role."""
         merged: list[_Said] = []
         for message in said:
             as_user = replace(message, role="user") if message.role in ("system", "tool") else message

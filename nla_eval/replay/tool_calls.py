@@ -1,7 +1,7 @@
-"""Reads tool calls out of what a target wrote, in the notations that open models are trained to write them in.
+"""Parses tool calls in a target's text, in the notations that open models are trained to write.
 
-In: the text and the tools it was told of. Out: what is left as speech, and the calls. A text that only looks like a
-call, or names no such tool, stays speech. It knows no template and runs nothing."""
+In: the text and the tools in the prompt. Out: the calls, and the remaining text as speech. Text that only looks like a
+call, or names an unknown tool, stays speech. This module knows no template and runs nothing."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from typing import Any
 from inspect_ai.tool import ToolCall, ToolInfo
 
 ID_LENGTH = 9
-"""Mistral's template takes call ids of exactly nine letters and digits."""
+"""Mistral's template accepts only call ids of exactly nine letters and digits."""
 
 _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.S)
-"""Qwen2.5, Qwen3, Hermes and the text that replay falls back to."""
+"""Notation of Qwen2.5, Qwen3, Hermes and replay's text fallback."""
 _BARE = re.compile(
     r"(?:<\|python_tag\|>|\[TOOL_CALLS\])?\s*(?:```(?:json|tool_call)?\s*)?([\[{].*[\]}])\s*(?:```)?\s*\Z", re.S
 )
-"""Llama 3 (an object, "parameters"), Mistral (a list) and Gemma (a fenced block): the end of the text, whole."""
+"""Notation of Llama 3 (an object with "parameters"), Mistral (a list) and Gemma (a fenced block). Calls must fill the
+text to its end."""
 
 
 def tool_calls(text: str, tools: Sequence[ToolInfo]) -> tuple[str, list[ToolCall]]:
-    """(speech, calls) of a text.
+    """Split a text into (speech, calls).
 
     Args:
-        text: What the target wrote, special tokens left out.
-        tools: Those it may call; a call of another is not read as one.
+        text: The target's text, without special tokens.
+        tools: Tools the target may call. Text that calls another tool is not read as a call.
     """
     known = {tool.name for tool in tools}
     tagged = list(_TAGGED.finditer(text))

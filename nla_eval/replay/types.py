@@ -1,6 +1,6 @@
-"""What a replay is: token ids of one transcript under one target's chat template, and where each token came from.
+"""The replay type: token ids of one transcript under one target's chat template, and the source of each token.
 
-Pure data, no tokenizer. `replay.py` makes these; positions, capture and reports read them."""
+Pure data, no tokenizer. `replay.py` makes replays; positions, capture and reports read them."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ class Channel(IntEnum):
 
     @property
     def label(self) -> str:
-        """The field's word for it: "tool_call" and so on."""
+        """The channel's name in lower case, e.g. "tool_call"."""
         return self.name.lower()
 
 
 WINDOW_POLICIES = ("head", "tail", "skip")
-"""What may be kept of a transcript longer than the target's context: its first tokens; whole messages, those it begins
-with and its last turns; or nothing: it is skipped, and only what fits is read."""
+"""What to do if a transcript exceeds the target's context. "head" keeps its first tokens. "tail" keeps whole messages:
+the opening ones and the last turns. "skip" refuses it, so that only transcripts that fit are read."""
 
 
 def window_policy(name: str) -> str:
-    """The window called `name`; "whole" is an older name of "skip"."""
+    """The window policy called `name`. "whole" is an older name for "skip"."""
     return "skip" if name == "whole" else name
 
 
 FOREIGN_CALLS = frozenset({"tool_calls_as_text", "tool_call_dropped"})
-"""Notes of a replay whose tool calls, or some of them, are not in the notation of the target's own template."""
+"""Notes of a replay in which some tool calls are not in the notation of the target's own template."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What the window policy kept of a transcript that may be longer than the target's context."""
+    """How much of a transcript the window policy kept."""
 
     policy: str
-    """"none" (it fitted), "head" (its first tokens) or "tail" (whole messages: how it begins and its last turns)."""
+    """"none" (the transcript fits), "head" (its first tokens) or "tail" (its opening messages and its last turns)."""
     total_tokens: int
     kept_tokens: int
 
     @property
     def lost_tokens(self) -> int:
-        """Tokens beyond the window: their positions are OUT_OF_CONTEXT."""
+        """Number of tokens outside the window. Their positions are OUT_OF_CONTEXT."""
         return self.total_tokens - self.kept_tokens
 
     @property
     def ends_early(self) -> bool:
-        """Whether the last token kept is not the transcript's last."""
+        """Whether the window cuts off the end of the transcript."""
         return self.policy == "head" and self.lost_tokens > 0
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One transcript as the target would have seen it. All arrays have length T = kept tokens."""
+    """One transcript as the target would have seen it. All arrays have length T, the number of kept tokens."""
 
     transcript_id: str
     transcript_digest: str
@@ -76,7 +76,7 @@ class Replay:
     channel: NDArray[np.int8]
     """`Channel` codes."""
     turn: NDArray[np.int32]
-    """0-based; a turn starts at each user message and runs to the next one; -1 before the first."""
+    """0-based turn; -1 before the first. A turn runs from one user message to the next."""
     char_start: NDArray[np.int32]
     char_end: NDArray[np.int32]
     special: NDArray[np.bool_]
@@ -86,8 +86,8 @@ class Replay:
     window: Window
     template_hash: str
     notes: tuple[str, ...] = field(default=())
-    """How faithfully the template rendered it: empty when exact, else e.g. "trimmed", "tool_calls_as_text"; and how it
-    was cut, "cut_to_head" or "cut_to_tail"."""
+    """Deviations of the render, e.g. "trimmed" or "tool_calls_as_text", and how it was cut: "cut_to_head" or
+    "cut_to_tail". Empty if the render is exact and whole."""
 
     def __len__(self) -> int:
         return len(self.token_ids)

@@ -1,5 +1,7 @@
-"""What is kept of a conversation longer than a target's context: its head, or the messages it begins with and a run of
-messages up to its end. In: a replay of the whole, or the roles of its messages. Out: a part, or candidates for one. It
+"""Windows: cut a conversation that exceeds the target's context to its head, or to its opening messages and its last
+messages.
+
+In: a replay of the whole conversation, or the roles of its messages. Out: a part, or candidates for one. This module
 renders nothing and knows no tokenizer."""
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ _PER_TOKEN = ("token_ids", "message", "channel", "turn", "char_start", "char_end
 
 
 def head_of(whole: Replay, kept: int) -> Replay:
-    """The first `kept` tokens."""
+    """Cut a replay to its first `kept` tokens."""
     return replace(
         whole,
         **{name: getattr(whole, name)[:kept] for name in _PER_TOKEN},
@@ -27,20 +29,21 @@ def head_of(whole: Replay, kept: int) -> Replay:
 
 
 class Tail(NamedTuple):
-    """Messages by index: the opening ones, and all from `start` on."""
+    """Messages of a tail, by index: the opening ones, and all from `start` on."""
 
     opening: tuple[int, ...]
-    """The system messages before all others, the first user message, and where a turn is cut the one that opens it."""
+    """The leading system messages, the first user message and, if a turn is cut, the user message that opens it."""
     start: int
 
 
 def tails(roles: Sequence[str]) -> Iterator[Tail]:
-    """Ever shorter tails. Each begins with a user's message; then those of the last turn begin with an assistant's.
+    """Yield ever shorter tails. Each starts at a user message; the last ones start at an assistant message of the last
+    turn.
 
-    So no tool result is kept without its call, and of the last turn the request stays, whatever else is left out of it.
+    So no tool result is kept without its call, and the request of the last turn is always kept.
 
     Args:
-        roles: "system", "user", "assistant" or "tool" of each message.
+        roles: Role of each message: "system", "user", "assistant" or "tool".
     """
     systems = next((index for index, role in enumerate(roles) if role != "system"), len(roles))
     users = [index for index, role in enumerate(roles) if role == "user"]
@@ -55,13 +58,13 @@ def tails(roles: Sequence[str]) -> Iterator[Tail]:
 
 
 def placed(part: Replay, whole: Replay, kept: NDArray[np.int32], turns: NDArray[np.int32]) -> Replay:
-    """A replay of some messages as a part of the whole: their numbers and turns are those of the whole.
+    """Turn a replay of some messages into a part of the whole, with the message and turn numbers of the whole.
 
     Args:
-        part: Of the kept messages alone.
-        whole: Of all.
+        part: Replay of the kept messages alone.
+        whole: Replay of all messages.
         kept: (m,) indices of the kept messages.
-        turns: Of each message of the whole, then its last turn, then -1.
+        turns: Turn of each message of the whole, followed by its last turn and -1.
     """
     message = np.where(part.message >= 0, kept[part.message], np.int32(-1))
     outside = np.where(part.turn >= 0, turns[-2], turns[-1])

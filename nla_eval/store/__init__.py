@@ -1,1 +1,1 @@
-"""The store of readings: parquet parts, activations and conversations on disk or object store."""
+"""The store of readings: parquet parts of readings, activations and conversations, on disk or object store."""

@@ -1,8 +1,8 @@
-"""Compaction: merges the small parts of a store into few large ones, beside writers and readers.
+"""Compaction: merges the small parts of a store into few large ones, while others read and write it.
 
-In: a store. Out: the same rows in fewer parts, one row per key. Only parts that are listed at the start are merged, and
-a merged part is whole before the parts it replaces go. Killed at any moment it leaves a valid store: rows that stand
-in two parts resolve by key."""
+In: a store. Out: the same rows in fewer parts, one row per key. Only parts listed at the start are merged. A merged
+part is complete before the parts it replaces are removed. If compaction is killed, the store stays valid: rows that
+exist in two parts are deduplicated by key."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from .rows import KINDS, resolved
 from .store import ReadingStore
 
 PART_BYTES = 64 << 20
-"""Merged parts are about this large on disk; parts of at least half of it are left as they are."""
+"""Size of merged parts on disk, roughly. Parts of at least half this size are not merged."""
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What was done to one kind."""
+    """Result for one kind of rows."""
 
     kind: str
     before: int
-    """Parts at the start."""
+    """Number of parts at the start."""
     after: int
-    """Of those and their merged ones, parts at the end."""
+    """Number of parts at the end, without parts written meanwhile by others."""
     rows: int
     """Rows in the merged parts."""
     duplicates: int
-    """Rows left out because one of the same key was kept."""
+    """Rows dropped because another row of the same key was kept."""
 
 
 def compact(store: ReadingStore, part_bytes: int = PART_BYTES) -> list[Compacted]:
     """Merge small parts of every kind.
 
     Args:
-        store: Which; other processes may read and write it meanwhile.
-        part_bytes: About how large merged parts become.
+        store: The store. Other processes may read and write it meanwhile.
+        part_bytes: Size of merged parts, roughly.
 
     Raises:
         InputError: `part_bytes` is not positive.
@@ -52,7 +52,7 @@ def compact(store: ReadingStore, part_bytes: int = PART_BYTES) -> list[Compacted
 
 
 def runs_of(parts: Sequence[Part], part_bytes: int) -> list[list[Part]]:
-    """Neighbours that become one part: at least two small ones, together not much above `part_bytes`."""
+    """Groups of neighbouring small parts to merge: at least two parts, together not much above `part_bytes`."""
     runs: list[list[Part]] = [[]]
     for part in parts:
         full = sum(p.size for p in runs[-1]) + part.size > part_bytes
@@ -79,7 +79,7 @@ def _compact_kind(store: ReadingStore, kind: str, part_bytes: int) -> Compacted:
 
 
 def _read(store: ReadingStore, kind: str, run: Sequence[Part]) -> pl.DataFrame | None:
-    """The rows of a run, or None where another compaction has taken some of it: that one merges it."""
+    """The rows of a run; None if another compaction has already removed one of its parts."""
     try:
         return pl.concat(store.read_parts(kind, run, store.schema_of(kind)))
     except PartGoneError:
@@ -87,7 +87,8 @@ def _read(store: ReadingStore, kind: str, run: Sequence[Part]) -> pl.DataFrame |
 
 
 def _put_instead(store: ReadingStore, kind: str, run: Sequence[Part], rows: pl.DataFrame) -> None:
-    """Write the merged part, list it in the manifest, then remove: a finished store stays finished throughout."""
+    """Write the merged part, list it in the manifest, then remove the old parts. In this order a finished store stays
+    finished throughout."""
     new = store.write_part(kind, rows, after=run[-1])
     names = {part.name for part in run}
     _relist(store, kind, covering=names, add=[new.name], drop=())
@@ -98,7 +99,7 @@ def _put_instead(store: ReadingStore, kind: str, run: Sequence[Part], rows: pl.D
 def _relist(
     store: ReadingStore, kind: str, *, covering: Iterable[str], add: Sequence[str], drop: Iterable[str]
 ) -> None:
-    """Change the manifest's list of a kind, where there is a manifest and it lists all of `covering`."""
+    """Change the manifest's list of a kind, if there is a manifest and it lists all of `covering`."""
     manifest = store.manifest
     if manifest is None or not set(covering) <= set(manifest.parts.get(kind, ())):
         return

@@ -1,4 +1,4 @@
-"""Conversations kept beside the readings, so that turns can be judged from the store alone."""
+"""Conversations stored beside the readings, so that turns can be judged from the store alone."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .store import ReadingStore
 
 _MESSAGES: TypeAdapter[list[ChatMessage]] = TypeAdapter(list[ChatMessage])
 TRANSCRIPTS_PER_PART = 64
-"""Transcripts of one part of activations or messages."""
+"""Number of transcripts in one part of activations or messages."""
 
 
 def kept(transcripts: Iterable[Transcript], store: ReadingStore) -> Iterator[Transcript]:
-    """Pass transcripts on while the store keeps their messages, so that turns can be judged from the store alone."""
+    """Yield the transcripts unchanged and store their messages, so that turns can be judged from the store alone."""
     for batch in flushed(transcripts, TRANSCRIPTS_PER_PART, float("inf")):
         store.append_messages({t.digest: _messages_json(t) for t in batch})
         yield from batch
 
 
 def kept_messages(store: ReadingStore) -> dict[str, list[ChatMessage]]:
-    """The conversations a store kept, by transcript digest."""
+    """The stored conversations, by transcript digest."""
     return {digest: _MESSAGES.validate_python(json.loads(text)) for digest, text in store.messages().items()}
 
 

@@ -1,7 +1,7 @@
 """The files of a store on any fsspec filesystem: parts that appear whole or not at all, and two JSON files.
 
-In: bytes and names. Out: the same, or one-line StoreErrors. On an object store one PUT is atomic; elsewhere a file is
-written under a temporary name and renamed. It knows nothing of what the bytes hold."""
+In and out: names and bytes. Failures are one-line StoreErrors. On an object store a single PUT is atomic; elsewhere a
+file is written under a temporary name and renamed. This module does not know what the bytes mean."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ T = TypeVar("T")
 
 _TEMPORARY, _SUFFIX = ".tmp-", ".parquet"
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"})
-"""Protocols where one write of a whole object is atomic, and a rename is a copy."""
+"""Protocols on which writing a whole object is atomic and a rename is a copy."""
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
 _TOGETHER = 16
-"""Parts fetched at the same time; their bytes are in memory together."""
+"""Number of parts fetched at the same time. Their bytes are in memory together."""
 _LISTINGS = 50
 _ABANDONED_SECONDS = 24 * 3600.0
 
 
 class PartGoneError(Exception):
-    """A listed part is no longer there: a compaction has replaced it. List again."""
+    """A listed part no longer exists, because a compaction replaced it. List the parts again."""
 
 
 @dataclass(frozen=True, order=True)
@@ -42,16 +42,16 @@ class Part:
     """One parquet file of a kind."""
 
     name: str
-    """File name; sorts by when it was written."""
+    """File name. Names sort by time of writing."""
     size: int
     """Bytes."""
 
 
 class StoreFiles:
-    """Files below one folder or URL.
+    """The files under one folder or URL.
 
     Raises:
-        StoreError: The URL cannot be used.
+        StoreError: The URL cannot be opened.
         MissingExtraError: The package for its protocol is not installed.
     """
 
@@ -64,7 +64,7 @@ class StoreFiles:
         self._atomic_put = bool(protocols & _ATOMIC_PUT)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """The JSON object in file `name`; None where there is no such file."""
+        """The JSON object in file `name`; None if there is no such file."""
         try:
             data = json.loads(self._guarded(name, lambda: self._fs.cat_file(f"{self._root}/{name}")))
         except (FileNotFoundError, NotADirectoryError):
@@ -76,18 +76,18 @@ class StoreFiles:
         return data
 
     def create(self, name: str, data: bytes) -> None:
-        """Write `data` as `name` unless it is there: of several writers that create at once, one wins."""
+        """Write `data` as `name` if no such file exists. If several writers do so at once, one wins."""
         self._write(name, data, exclusive=True)
 
     def replace(self, name: str, data: bytes) -> None:
-        """Write `data` as `name`, instead of what is there."""
+        """Write `data` as `name`, replacing an existing file."""
         self._write(name, data, exclusive=False)
 
     def parts(self, kind: str) -> list[Part]:
-        """The parts of a kind, by name.
+        """The parts of a kind, sorted by name.
 
-        A listing that runs beside a compaction may miss both the old parts and the new one; a second listing then has
-        the new one, and one that lost a part of the listing before it is not believed.
+        A listing during a compaction may miss both the old parts and the new one. So a listing is repeated until it
+        lacks no part of the listing before it.
         """
         before = self._listed(kind)
         for _ in range(_LISTINGS):
@@ -98,10 +98,10 @@ class StoreFiles:
         raise StoreError(f"the parts of '{self.url}/{kind}' change faster than they can be listed; try again later")
 
     def read(self, kind: str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """(name, bytes) of parts, in order, a few at a time.
+        """Yield (name, bytes) of parts, in order. A few are fetched at a time.
 
         Raises:
-            PartGoneError: One is not there any more.
+            PartGoneError: A part no longer exists.
         """
         with ThreadPoolExecutor(_TOGETHER) as pool:
             for start in range(0, len(names), _TOGETHER):
@@ -109,14 +109,14 @@ class StoreFiles:
                 yield from zip(some, pool.map(lambda name: self._part(kind, name), some), strict=True)
 
     def write_part(self, kind: str, data: bytes, after: Part | None = None) -> Part:
-        """Write a new part under a name of its own, which sorts by time; or right after part `after`."""
+        """Write a new part under a unique name. The name sorts last, or right after part `after` if that is given."""
         unique = uuid.uuid4().hex[:12]
         stem = f"{time.time_ns():020d}-{unique}" if after is None else f"{_origin(after.name)}_{unique}"
         self._write(f"{kind}/{stem}{_SUFFIX}", data, exclusive=False)
         return Part(stem + _SUFFIX, len(data))
 
     def remove(self, kind: str, names: Iterable[str]) -> None:
-        """Remove parts; those that are gone already are no matter."""
+        """Remove parts. Parts that are already gone are ignored."""
         for name in names:
             path = f"{self._root}/{kind}/{name}"
             try:
@@ -125,17 +125,17 @@ class StoreFiles:
                 continue
 
     def remove_abandoned(self, kind: str) -> None:
-        """Remove temporary files of writers that were killed over a day ago. Object stores have none."""
+        """Remove temporary files that killed writers left more than a day ago. Object stores have none."""
         if not self._local:
             return
         for path in Path(self._root, kind).glob(f"{_TEMPORARY}*"):
-            with suppress(FileNotFoundError):  # its writer has finished it since it was listed
+            with suppress(FileNotFoundError):  # its writer has renamed it since the listing
                 if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                     path.unlink()
 
     def _listed(self, kind: str) -> list[Part]:
         folder = f"{self._root}/{kind}"
-        self._fs.invalidate_cache(folder)  # fsspec remembers listings, and other processes write too
+        self._fs.invalidate_cache(folder)  # fsspec caches listings, but other processes write too
         try:
             entries = self._guarded(kind, lambda: self._fs.ls(folder, detail=True))
         except FileNotFoundError:
@@ -168,7 +168,7 @@ class StoreFiles:
             raise StoreError(f"store cannot write '{self.url}/{name}': {_reason(err)}") from err
 
     def _write_renamed(self, path: str, data: bytes, *, exclusive: bool) -> None:
-        """For filesystems that rename but are not this machine's: sftp, hdfs, smb."""
+        """Write on a remote filesystem that can rename: sftp, hdfs, smb."""
         if exclusive and self._fs.exists(path):
             return
         folder = path.rsplit("/", 1)[0]
@@ -178,13 +178,13 @@ class StoreFiles:
         self._fs.mv(temporary, path)
 
     def _guarded(self, name: str, work: Callable[[], T]) -> T:
-        """What `work` returns; a missing file stays FileNotFoundError, what else storage says is a StoreError."""
+        """Call `work`. A missing file raises FileNotFoundError; any other storage failure becomes a StoreError."""
         try:
             return work()
         except (FileNotFoundError, NotADirectoryError):
             raise
         except Exception as err:
-            # Drivers raise their own kinds besides OSError: botocore's when an endpoint does not answer.
+            # Drivers also raise exceptions that are not OSErrors: botocore does if an endpoint does not answer.
             if self._local and not isinstance(err, OSError):
                 raise
             raise StoreError(f"store cannot read '{self.url}/{name}': {_reason(err)}") from err
@@ -206,7 +206,7 @@ def _write_local(path: Path, data: bytes, *, exclusive: bool) -> None:
 
 
 def _linked(temporary: Path, path: Path) -> bool:
-    """Whether a hard link made the file under its own name; False on filesystems without hard links."""
+    """Give the file its final name by a hard link. Returns False on filesystems without hard links."""
     try:
         os.link(temporary, path)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""Rows reach the store in parts: as many as fit one, or as many as came before the clock ran out."""
+"""Cuts a stream of rows into parts for the store, by size or by time, whichever comes first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def flushed(stream: Iterable[T], size: int, seconds: float) -> Iterator[list[T]]:
-    """Lists of what `stream` yields, cut at `size` items or once `seconds` have passed."""
+    """Yield the items of `stream` in lists of `size`, or shorter ones once `seconds` have passed."""
     batch: list[T] = []
     began = time.monotonic()
     for item in stream:

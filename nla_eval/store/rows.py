@@ -1,7 +1,7 @@
-"""The rows of a store by kind: their columns, how duplicates resolve, and how activations are kept.
+"""The rows of a store by kind: their columns, deduplication, and the encoding of activations.
 
-In: polars frames in the order of their parts. Out: frames with one row per key, the same whatever the order of parts
-where that can be. Pure functions: no files, no engine."""
+In: polars frames in the order of their parts. Out: frames with one row per key; for readings the result does not depend
+on the order of parts. Pure functions: no files, no engine."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ SCHEMA: dict[str, pl.DataType] = {
     "donor": pl.String(),
     "error": pl.String(),
 }
-"""Polars dtypes of a parquet part, in column order: `Reading`'s fields."""
+"""Polars dtypes of a parquet part of readings, in column order: the fields of `Reading`."""
 
 ActivationStorage = Literal["float32", "float16", "bfloat16", "none"]
-"""How a store keeps activations. bfloat16 is kept as its bits (UInt16): parquet has no such number."""
+"""Dtype in which a store keeps activations. bfloat16 is stored as its bits (UInt16), because parquet lacks it."""
 
 TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
     "transcript_digest": pl.String(),
@@ -69,10 +69,10 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
     "logged_is_target": pl.Boolean(),
     "run": pl.String(),
 }
-"""Polars dtypes of the transcripts frame, in column order: `TranscriptRow`'s fields."""
+"""Polars dtypes of the transcripts frame, in column order: the fields of `TranscriptRow`."""
 
 LATER_COLUMNS = {"transcripts": ("turn_facts", "words_by", "logged_is_target", "run")}
-"""By kind, columns that parts of earlier versions lack: null there."""
+"""Columns that parts from earlier versions lack, by kind. They are read as null."""
 
 MESSAGE_SCHEMA: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
 FACT_SCHEMA: dict[str, pl.DataType] = {"about": pl.String(), "suite": pl.String(), "fact": pl.String()}
@@ -83,7 +83,7 @@ _LARGEST = {"float16": float(np.finfo(np.float16).max), "bfloat16": float(np.uin
 
 
 class TranscriptRow(BaseModel):
-    """What tallies need to know of one transcript that was planned for reading."""
+    """Facts that tallies need about one planned transcript."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -96,39 +96,39 @@ class TranscriptRow(BaseModel):
     outcome: str | None = None
     on_policy: bool = False
     planned_positions: int = 0
-    """Positions the policy chose; 0 when the transcript could not be prepared."""
+    """Number of positions the policy chose; 0 if the transcript could not be prepared."""
     tokens: int = 0
-    """Tokens kept by the window."""
+    """Number of tokens kept by the window."""
     turns: int = 0
     """User turns."""
     tool_calls: int = 0
     lost_tokens: int = 0
-    """Tokens beyond the target's context."""
+    """Number of tokens the window cut off."""
     replay_notes: list[str] = Field(default_factory=list)
     turn_facts: list[TurnFacts] | None = None
-    """Of each assistant message; None where nobody says."""
+    """One per assistant message; None if unknown."""
     words_by: str | None = None
-    """The model that the source names as the assistant's."""
+    """The model that wrote the assistant turns, according to the source."""
     logged_is_target: bool = False
-    """Whether turns of author "logged" are the target's: that model is the target, or was declared to be."""
+    """Whether turns of author "logged" count as the target's own: `words_by` is the target, or was declared to be."""
     run: str | None = None
-    """Of several transcripts of one run: which. They share turns, by message id."""
+    """Id of the run that several transcripts come from. They share turns, by message id."""
 
 
 class Fact(BaseModel):
-    """What a run knew of its transcripts as a group, and a tally needs."""
+    """A fact about a group of transcripts that a tally needs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     about: Literal["design", "matched"]
     suite: str
-    """Whose; of a matched arm, the suites it was drawn from, joined by commas."""
+    """Suite the fact is about; for a matched arm, the suites it was drawn from, joined by commas."""
     fact: str
-    """JSON: a `design.Design`, or a `matching.MatchedArm`."""
+    """JSON of a `cards.design.Design` or a `dataset.matching.MatchedArm`."""
 
 
 def activation_schema(storage: ActivationStorage, d_model: int) -> dict[str, pl.DataType]:
-    """Columns of the activations of a store that keeps them as `storage`."""
+    """Columns of the activations in a store that keeps them as `storage`."""
     number = _NUMBERS[storage if storage != "none" else "float32"]
     return {
         "transcript_digest": pl.String(),
@@ -138,7 +138,7 @@ def activation_schema(storage: ActivationStorage, d_model: int) -> dict[str, pl.
 
 
 def to_disk(activations: NDArray[np.float32], storage: ActivationStorage) -> NDArray[Any]:
-    """(n, d_model) as `storage` keeps them, rounded to the nearest, ties to even.
+    """Convert (n, d_model) to the dtype of `storage`, rounded to nearest, ties to even.
 
     Raises:
         StoreError: A value is not finite, or too large for `storage`.
@@ -158,17 +158,17 @@ def to_disk(activations: NDArray[np.float32], storage: ActivationStorage) -> NDA
 
 
 def from_disk(stored: NDArray[Any], storage: ActivationStorage) -> NDArray[np.float32]:
-    """(n, d_model) float32 of what `to_disk` made."""
+    """Convert the output of `to_disk` back to (n, d_model) float32."""
     if storage == "bfloat16":
         return (stored.astype(np.uint32) << 16).view(np.float32)
     return stored.astype(np.float32)
 
 
 def resolved(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """One row per key of a kind; resolving some rows first and the rest with them later ends the same.
+    """Keep one row per key. Deduplication is associative: batches give the same result.
 
     Args:
-        kind: One of `KINDS`.
+        kind: Kind of the rows, one of `KINDS`.
         frame: Rows in the order of their parts.
     """
     if kind == "readings":
@@ -182,20 +182,20 @@ def resolved(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def without_mended(readings: pl.DataFrame) -> pl.DataFrame:
-    """Readings without the ERROR row (position -1) of transcripts that have been read since."""
+    """Drop the ERROR row (position -1) of every transcript that has been read since."""
     drawn = pl.col("stop").is_in([StopReason.CLOSED.value, StopReason.TRUNCATED.value])
     mended = (pl.col("position") == -1) & drawn.any().over("transcript_digest")
     return readings.filter(~mended)
 
 
 def clean(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose text can be written: UTF-8 has no lone surrogates, and a transcript may hold some."""
+    """Replace lone surrogates in a row's text, which a transcript may contain and UTF-8 cannot encode."""
     return {k: v.encode("utf-8", "replace").decode() if isinstance(v, str) else v for k, v in row.items()}
 
 
 def _one_reading_per_key(frame: pl.DataFrame) -> pl.DataFrame:
-    """Of rows with equal keys one that did not fail, then the smallest by its other columns, missing values last: so
-    one with AR scores comes before the same one without."""
+    """Among rows with the same key, keep a successful one, then the smallest by its other columns, missing values last.
+    So a row with AR scores wins over the same row without."""
     rest = [column for column in SCHEMA if column not in KEY]
     return (
         frame.with_columns(failed=pl.col("stop") == StopReason.ERROR.value)
@@ -206,7 +206,7 @@ def _one_reading_per_key(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _latest_prepared(frame: pl.DataFrame) -> pl.DataFrame:
-    """Of each transcript the latest row that could be prepared, or else the latest."""
+    """For each transcript, keep the latest row that could be prepared; if there is none, the latest row."""
     return (
         frame.with_row_index("order")
         .with_columns(prepared=pl.col("planned_positions") > 0)

@@ -1,8 +1,8 @@
 """The store: readings, transcripts, messages and activations as parquet parts on disk or object store, read by polars.
 
-Parts appear whole or not at all and have names of their own, so several writers may share a store, also beside a
-compaction. `store.json` says at creation what the store holds; `manifest.json` is written last. It does not know how
-readings are made or judged."""
+Parts appear whole or not at all and have unique names, so several writers may share a store, even during a compaction.
+`store.json` is written at creation and says what the store holds; `manifest.json` is written last. This module does not
+know how readings are made or judged."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ _RELISTINGS = 20
 _DIGEST: dict[str, pl.DataType] = {"transcript_digest": pl.String()}
 
 ReadingKey = tuple[str, int, str, int]
-"""(transcript_digest, position, lane, draw): `readings.KEY` within one store, which holds one pack."""
+"""(transcript_digest, position, lane, draw): `readings.KEY` without the pack, because a store holds one pack."""
 
 
 def reading_key(reading: Reading) -> ReadingKey:
-    """The key of a reading in its store."""
+    """The key of a reading within its store."""
     return reading.transcript_digest, reading.position, reading.lane.value, reading.draw
 
 
 class StoreIdentity(BaseModel):
-    """What a store holds. Two runs share a store only when every field is equal.
+    """What a store holds. Two runs share a store only if every field is equal.
 
-    The options of a plan have their own names here. One that is not a field below is kept as it is given, so that a new
-    option needs no change here; a store that does not name it was made with its default.
+    Options of a plan keep their names here. An option without a field below is kept as an extra field, so that a new
+    option needs no change here. A store without that extra field was made with the option's default.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -88,14 +88,14 @@ class StoreIdentity(BaseModel):
     temperature: float
     max_new_tokens: int
     activations: ActivationStorage = "float32"
-    """How activations are kept."""
+    """Dtype in which activations are kept."""
     window: str = "head"
-    """What is read of a transcript longer than the target's context."""
+    """What to keep if a transcript exceeds the target's context."""
 
     @model_validator(mode="before")
     @classmethod
     def _as_once_written(cls, data: Any) -> Any:
-        """Stores were written with other names: `policy` for `positions`, the window `whole` for `skip`."""
+        """Accept the names in older stores: `policy` for `positions`, window `whole` for `skip`."""
         if not isinstance(data, Mapping):
             return data
         now = {("positions" if name == "policy" else name): value for name, value in data.items()}
@@ -103,7 +103,7 @@ class StoreIdentity(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Written when a run ends: the parts it covers, and where they came from."""
+    """Written when a run ends: the finished parts and their provenance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -116,24 +116,24 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class StoredActivations:
-    """Activations of one transcript."""
+    """Stored activations of one transcript."""
 
     positions: NDArray[np.int64]
     """(P,) ascending."""
     activations: NDArray[np.float32]
-    """(P, d_model), as they come back from the store's dtype."""
+    """(P, d_model) float32, after rounding to the store's dtype."""
 
 
 @dataclass
 class _Known:
-    """Rows of a kind that were read before, so that an append reads only the parts that came since."""
+    """Rows of a kind that were already read, so that an append reads only newer parts."""
 
     names: set[str] = field(default_factory=set)
     rows: pl.DataFrame | None = None
 
 
 class ReadingStore:
-    """One folder (or fsspec URL) of readings made with one pack under one plan. Make with `create` or `open`."""
+    """One folder or fsspec URL of readings, made with one pack under one plan. Use `create` or `open`."""
 
     def __init__(self, url: str, identity: StoreIdentity, files: StoreFiles | None = None) -> None:
         self.url = url
@@ -143,10 +143,10 @@ class ReadingStore:
 
     @classmethod
     def create(cls, url: str, identity: StoreIdentity) -> ReadingStore:
-        """Open the store at `url` for this plan, making it when there is none.
+        """Open the store at `url` for this plan. Creates it if it does not exist.
 
         Raises:
-            StoreError: It belongs to another pack, target, plan or format.
+            StoreError: The store belongs to another pack, target, plan or format.
         """
         if cls.find(url) is None:
             StoreFiles(url).create(_IDENTITY, identity.model_dump_json(indent=2).encode())
@@ -159,7 +159,7 @@ class ReadingStore:
         """Open an existing store.
 
         Raises:
-            StoreError: There is none, or it was written in another format.
+            StoreError: There is no store, or it has another format.
         """
         store = cls.find(url)
         if store is None:
@@ -168,7 +168,7 @@ class ReadingStore:
 
     @classmethod
     def find(cls, url: str) -> ReadingStore | None:
-        """The store at `url`, or None where there is none. Raises StoreError when it was written in another format."""
+        """The store at `url`; None if there is none. Raises StoreError if it has another format."""
         files = StoreFiles(url)
         data = files.read_json(_IDENTITY)
         if data is None:
@@ -187,7 +187,7 @@ class ReadingStore:
             ) from err
 
     def expect(self, asked: StoreIdentity) -> None:
-        """Refuse a plan that is not this store's. Raises StoreError naming the first field that differs."""
+        """Check that a plan is this store's. Raises StoreError naming the first field that differs."""
         held, wanted = self.identity.model_dump(), asked.model_dump()
         for name in {**held, **wanted}:
             if held.get(name) != wanted.get(name):
@@ -198,7 +198,7 @@ class ReadingStore:
                 )
 
     def append(self, readings: Sequence[Reading]) -> None:
-        """Add readings as one part. Raises StoreError when one belongs to another pack."""
+        """Add readings as one part. Raises StoreError if a reading belongs to another pack."""
         foreign = {r.pack for r in readings} - {self.identity.pack}
         if foreign:
             raise StoreError(f"store '{self.url}' holds pack '{self.identity.pack}', not '{min(foreign)}'")
@@ -207,7 +207,7 @@ class ReadingStore:
             self.write_part("readings", pl.DataFrame(rows, schema=SCHEMA))
 
     def append_transcripts(self, rows: Sequence[TranscriptRow]) -> None:
-        """Add rows of the transcripts frame that are not there yet, as one part."""
+        """Add rows of the transcripts frame as one part. Rows already present are skipped."""
         known = {json.dumps(row, sort_keys=True) for row in self._seen("transcripts", TRANSCRIPT_SCHEMA).to_dicts()}
         dumped = [clean(row.model_dump(mode="json")) for row in rows]
         new = [row for row in dumped if json.dumps(row, sort_keys=True) not in known]
@@ -215,8 +215,12 @@ class ReadingStore:
             self.write_part("transcripts", pl.DataFrame(new, schema=TRANSCRIPT_SCHEMA))
 
     def append_messages(self, batch: Mapping[str, str]) -> None:
-        """Add conversations (JSON lists of chat messages, by transcript digest) as one part, so that what the model
-        said can be judged from the store alone. Those that are there already are left out."""
+        """Add conversations as one part, so that turns can be judged from the store alone. Conversations already
+        present are skipped.
+
+        Args:
+            batch: JSON lists of chat messages, by transcript digest.
+        """
         known = set(self._seen("messages", _DIGEST)["transcript_digest"])
         new = {digest: text for digest, text in batch.items() if digest not in known}
         if new:
@@ -224,16 +228,16 @@ class ReadingStore:
             self.write_part("messages", pl.DataFrame(rows, schema=MESSAGE_SCHEMA))
 
     def append_facts(self, facts: Sequence[Fact]) -> None:
-        """Add what is known of groups of transcripts, as one part. Facts that are there already are left out."""
+        """Add facts about groups of transcripts as one part. Facts already present are skipped."""
         known = self.facts()
         if new := [fact.model_dump() for fact in facts if fact not in known]:
             self.write_part("facts", pl.DataFrame(new, schema=FACT_SCHEMA))
 
     def append_activations(self, batch: Mapping[str, StoredActivations]) -> None:
-        """Add activations by transcript digest as one part. No effect in a store that keeps none.
+        """Add activations, by transcript digest, as one part. Does nothing if the store keeps no activations.
 
         Raises:
-            StoreError: A value is not finite, or does not fit how the store keeps them.
+            StoreError: A value is not finite, or too large for the store's dtype.
         """
         storage = self.identity.activations
         if storage == "none" or not batch:
@@ -250,12 +254,12 @@ class ReadingStore:
             self.write_part("activations", pl.concat(frames))
 
     def rounded(self, activations: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`activations` as they would come back from this store, so that a resumed run sees the same values."""
+        """Round `activations` to the store's dtype and back, so that a resumed run sees the same values."""
         storage = self.identity.activations
         return activations if storage in ("float32", "none") else from_disk(to_disk(activations, storage), storage)
 
     def keys(self, *, errors: bool = True) -> set[ReadingKey]:
-        """Keys of the readings present; with `errors=False` without those that failed, so that they are read again."""
+        """Keys of the stored readings. `errors=False` omits failed readings, so that they are read again."""
         frame = self.rows("readings", {**{k: SCHEMA[k] for k in KEY}, "stop": SCHEMA["stop"]})
         if not errors:
             frame = frame.filter(pl.col("stop") != StopReason.ERROR.value)
@@ -264,13 +268,14 @@ class ReadingStore:
     def readings(self) -> pl.DataFrame:
         """All readings, one row per key, in key order.
 
-        Of rows with equal keys one that did not fail is kept, then the smallest by its other columns: the same one
-        whatever the order of parts. The ERROR row of a whole transcript (position -1) goes once it has been read.
+        Among rows with the same key, a successful one is kept, then the smallest by its other columns. So the result
+        does not depend on the order of parts. A transcript's ERROR row (position -1) is dropped once the transcript has
+        been read.
         """
         return without_mended(resolved("readings", self.rows("readings", SCHEMA)))
 
     def transcripts(self) -> pl.DataFrame:
-        """One row per transcript digest, in digest order: the latest row whose transcript could be prepared."""
+        """One row per transcript digest, in digest order: the latest row in which the transcript could be prepared."""
         return resolved("transcripts", self.rows("transcripts", TRANSCRIPT_SCHEMA))
 
     def messages(self) -> dict[str, str]:
@@ -278,11 +283,11 @@ class ReadingStore:
         return dict(resolved("messages", self.rows("messages", MESSAGE_SCHEMA)).iter_rows())
 
     def facts(self) -> list[Fact]:
-        """What is known of groups of transcripts, sorted."""
+        """Facts about groups of transcripts, sorted."""
         return [Fact.model_validate(row) for row in resolved("facts", self.rows("facts", FACT_SCHEMA)).to_dicts()]
 
     def activations(self, digests: Collection[str] | None = None) -> dict[str, StoredActivations]:
-        """Stored activations by transcript digest; of all transcripts or of those named."""
+        """Stored activations by transcript digest, of all transcripts or only of `digests`."""
         storage = self.identity.activations
         if storage == "none":
             return {}
@@ -302,7 +307,7 @@ class ReadingStore:
         return set(self.rows("activations", {"transcript_digest": pl.String(), "position": pl.Int64()}).iter_rows())
 
     def finish(self, provenance: Mapping[str, str]) -> Manifest:
-        """Write the manifest: from here on the store is complete as far as the parts it lists."""
+        """Write the manifest. The parts it lists then count as complete."""
         parts = {kind: [part.name for part in self.files.parts(kind)] for kind in KINDS}
         manifest = Manifest(identity=self.identity, provenance=dict(sorted(provenance.items())), parts=parts)
         self.write_manifest(manifest)
@@ -310,20 +315,20 @@ class ReadingStore:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The last finished run's manifest, or None while none has finished."""
+        """The manifest of the last finished run; None if no run has finished."""
         data = self.files.read_json(_MANIFEST)
         return None if data is None else Manifest.model_validate(data)
 
     @property
     def complete(self) -> bool:
-        """True when a run finished and no part of readings came after it."""
+        """True if a run has finished and no part of readings was added since."""
         manifest = self.manifest
         if manifest is None:
             return False
         listed = set(manifest.parts.get("readings", []))
         return all(part.name in listed for part in self.files.parts("readings"))
 
-    # What follows is for the store's own rooms: rows and parts of a kind, as they lie there.
+    # The methods below are for the other modules of `store`: rows and parts of a kind, as stored.
 
     def schema_of(self, kind: str) -> dict[str, pl.DataType]:
         """Columns and dtypes of a kind's parts."""
@@ -337,9 +342,9 @@ class ReadingStore:
         """All rows of a kind in the order of their parts, duplicates included.
 
         Args:
-            kind: Which.
+            kind: Kind of the rows.
             schema: Columns to read.
-            wanted: Only rows for which it holds; applied part by part.
+            wanted: Filter on rows, applied part by part.
         """
         for _ in range(_RELISTINGS):
             try:
@@ -353,18 +358,18 @@ class ReadingStore:
         raise StoreError(f"parts of '{self.url}/{kind}' go faster than they can be read; try again after compaction")
 
     def read_parts(self, kind: str, parts: Sequence[Part], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-        """The rows of each part, in order. Raises PartGoneError when a compaction has replaced one."""
+        """The rows of each part, in order. Raises PartGoneError if a compaction has replaced a part."""
         for name, data in self.files.read(kind, [part.name for part in parts]):
             yield self._parsed(kind, name, data, schema)
 
     def write_part(self, kind: str, frame: pl.DataFrame, after: Part | None = None) -> Part:
-        """Add a part; it sorts last, or right after the part `after`."""
+        """Add a part. It sorts last, or right after part `after` if that is given."""
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         return self.files.write_part(kind, buffer.getvalue(), after)
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write `manifest` in place of what is there."""
+        """Write `manifest`, replacing the existing one."""
         self.files.replace(_MANIFEST, manifest.model_dump_json(indent=2).encode())
 
     def _parsed(self, kind: str, name: str, data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
