@@ -18,7 +18,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from nla_eval.stats import Estimate, KPoint
+from nla_eval.stats.anyk import KPoint
+from nla_eval.stats.interval import Estimate
 
 _INK, _FAINT = "#101112", "#808182"
 _SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06")

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from nla_eval.judgement import Evidence
-from nla_eval.stats import Bounds, Estimate
+from nla_eval.stats.bounds import Bounds
+from nla_eval.stats.interval import Estimate
 from nla_eval.tally.types import VariantMeasure
 
 MISSING = "–"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nla_eval.judgement import Headline
 from nla_eval.readings import DISPLAYED, LANES, Lane
-from nla_eval.stats import Estimate
+from nla_eval.stats.interval import Estimate
 from nla_eval.tally.types import ControlComparison, HeadlineTally, SuiteTally, Tally
 from nla_eval.transcript import Arm
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..judgement import most_frequent
 from ..readings import DISPLAYED, Lane
-from ..stats import Estimate
+from ..stats.interval import Estimate
 from ..tally.types import Agreement, HeadlineTally, JudgeTally, Tally
 from .console import wide_console
 

@@ -201,7 +201,7 @@ def _expect_enough(wanted: _Facts, donors: _Facts) -> None:
 
 def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
     """Donors by language, in an order drawn by the seed, so that ties fall otherwise for another seed."""
-    from ..stats import nearest_pairs  # scipy takes a second to import, and every Inspect command imports this module
+    from ..stats.balance import nearest_pairs
 
     both = np.concatenate([wanted.scaled, donors.scaled])
     deviation = both.std(axis=0)
@@ -217,7 +217,7 @@ def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
 
 
 def _balance(wanted: _Facts, donors: _Facts, chosen: Sequence[int]) -> Iterable[Balance]:
-    from ..stats import pooled_deviation, standardised_difference
+    from ..stats.balance import pooled_deviation, standardised_difference
 
     columns = {name: (values, donors.shown[name]) for name, values in wanted.shown.items()}
     for language in sorted(set(wanted.languages) - {""}):

@@ -384,7 +384,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def _wilson(values: Sequence[float], level: float) -> tuple[float, float]:
     """Wilson's interval; epochs may have averaged a value to a fraction, so the count is rounded."""
-    from ..stats import wilson
+    from ..stats.wilson import wilson
 
     if not values:
         return math.nan, math.nan

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ..stats import Estimate, Resampling, auroc_shared_clusters, cluster_ratio, wilson
-from ..stats.bootstrap import cluster_interval, ratio, totals
+from ..stats.auroc import auroc_shared_clusters
+from ..stats.bootstrap import cluster_interval, cluster_ratio, ratio, totals
+from ..stats.interval import Estimate, Resampling
+from ..stats.wilson import wilson
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ..stats import Resampling
 from ..stats.bootstrap import MIN_CLUSTERS, cluster_interval, ratio, totals
+from ..stats.interval import Resampling
 from ..transcript import Arm, Transcript
 from .figures import Figure, Floats, Ints, share
 from .pair_files import pairs_data, written_transcript

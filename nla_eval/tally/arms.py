@@ -13,8 +13,12 @@ import polars as pl
 from ..judgement import Headline
 from ..readings import StopReason
 from ..replay.types import FOREIGN_CALLS
-from ..stats import Resampling, cluster_ratio, implied_any_of_k, units_needed, upper_bound, wilson
+from ..stats.anyk import implied_any_of_k
 from ..stats.balance import UNBALANCED, pooled_deviation, standardised_difference
+from ..stats.bootstrap import cluster_ratio
+from ..stats.interval import Resampling
+from ..stats.wilson import wilson
+from ..stats.zero import units_needed, upper_bound
 from ..transcript import Arm
 from .frames import Unit, Verdicts
 from .types import ArmProfile, Arms, Certification, Imbalance, LaneScores, Spread

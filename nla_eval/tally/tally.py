@@ -15,27 +15,17 @@ from ..cards.design import Design
 from ..errors import InputError
 from ..judgement import JUDGED_SHARE, Headline, Label, Outcome
 from ..readings import Lane
-from ..stats import (
-    Estimate,
-    PermutationTest,
-    Resampling,
-    abbott_paired,
-    arm_difference,
-    auroc_by_cluster,
-    cluster_mean,
-    cluster_ratio,
-    holm,
-    k_curve,
-    mcnemar_exact,
-    n_given_not_v,
-    pair_table,
-    paired_difference,
-    permutation_test,
-    rate_bounds,
-    unverbalized,
-    unverbalized_bounds,
-    wilson,
-)
+from ..stats.abbott import abbott_paired
+from ..stats.anyk import k_curve
+from ..stats.auroc import auroc_by_cluster
+from ..stats.bootstrap import arm_difference, cluster_mean, cluster_ratio
+from ..stats.bounds import rate_bounds, unverbalized_bounds
+from ..stats.holm import holm
+from ..stats.interval import Estimate, Resampling
+from ..stats.paired import paired_difference
+from ..stats.pairs import mcnemar_exact, n_given_not_v, pair_table, unverbalized
+from ..stats.permutation import PermutationTest, permutation_test
+from ..stats.wilson import wilson
 from ..transcript import Arm, Author
 from .arms import arms_of, certify, lane_scores
 from .frames import (

@@ -12,7 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ..dataset.matching import MatchedArm
 from ..judgement import Evidence, Headline, JudgeCheck, Outcome
-from ..stats import Bounds, Contrast, Estimate, KPoint, PairTable, PermutationTest
+from ..stats.anyk import KPoint
+from ..stats.bounds import Bounds
+from ..stats.contrast import Contrast
+from ..stats.interval import Estimate
+from ..stats.pairs import PairTable
+from ..stats.permutation import PermutationTest
 from ..transcript import Author
 
 

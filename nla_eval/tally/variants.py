@@ -9,8 +9,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..cards.design import Design
-from ..stats import Estimate, Resampling, cluster_mean, holm, item_means, within_items
-from ..stats.bootstrap import Floats
+from ..stats.bootstrap import Floats, cluster_mean
+from ..stats.contrast import item_means, within_items
+from ..stats.holm import holm
+from ..stats.interval import Estimate, Resampling
 from .types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 
 

@@ -11,7 +11,7 @@ import pytest
 from nla_eval.reports.build import build_report
 from planted import SHOWCASE, Text, planted_frames
 
-from nla_eval.stats import Resampling
+from nla_eval.stats.interval import Resampling
 from nla_eval.tally.tally import TallyOptions, tally
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)

@@ -15,7 +15,7 @@ from planted import SHOWCASE, Arm, Text, planted_frames
 
 from nla_eval._rooms import load_room
 from nla_eval.errors import InputError
-from nla_eval.stats import Resampling
+from nla_eval.stats.interval import Resampling
 from nla_eval.tally.frames import Frames
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.tally import TallyOptions, tally

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nla_eval.reports._format import count, interval, marked, number, p_value, percent, token_in_context, visible, words
 
 from nla_eval.judgement import Evidence
-from nla_eval.stats import Estimate
+from nla_eval.stats.interval import Estimate
 
 spans = st.tuples(st.integers(-5, 30), st.integers(-5, 30), st.text(max_size=6)).map(
     lambda s: Evidence(start=s[0], end=s[1], text=s[2])

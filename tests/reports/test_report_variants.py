@@ -13,7 +13,7 @@ from planted import CELLS, DESIGNS, PAIRS, SHOWCASE, Arm, planted_frames
 
 from nla_eval.cards.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure
-from nla_eval.stats import Estimate, Resampling
+from nla_eval.stats.interval import Estimate, Resampling
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.types import VariantMeasure
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from nla_eval.stats import nearest_pairs, pooled_deviation, standardised_difference
+from nla_eval.stats.balance import nearest_pairs, pooled_deviation, standardised_difference
 
 
 @pytest.mark.parametrize(

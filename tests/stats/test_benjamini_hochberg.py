@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from nla_eval.stats import benjamini_hochberg, holm
+from nla_eval.stats.benjamini_hochberg import benjamini_hochberg
+from nla_eval.stats.holm import holm
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))

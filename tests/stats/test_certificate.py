@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval.stats import beta_binomial_bound, certify, certify_threshold, families_needed, upper_bound
+from nla_eval.stats.certificate import beta_binomial_bound, certify, certify_threshold, families_needed
+from nla_eval.stats.zero import upper_bound
 
 RATE = 0.05
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nla_eval.stats import Resampling, clustered_pairs, mcnemar_exact, pair_table
+from nla_eval.stats.clustered_pairs import clustered_pairs
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.pairs import mcnemar_exact, pair_table
 
 HOW = Resampling(resamples=499, seed=1)
 verdicts = st.sampled_from([True, False, None])

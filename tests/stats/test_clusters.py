@@ -8,21 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from nla_eval.stats import (
-    Resampling,
-    abbott,
-    abbott_paired,
-    arm_difference,
-    auroc,
-    auroc_by_cluster,
-    auroc_shared_clusters,
-    cluster_mean,
-    cluster_ratio,
-    paired_difference,
-    permutation_test,
-    upper_bound,
-)
-from nla_eval.stats.bootstrap import NO_VARIATION
+from nla_eval.stats.abbott import abbott, abbott_paired
+from nla_eval.stats.auroc import auroc, auroc_by_cluster, auroc_shared_clusters
+from nla_eval.stats.bootstrap import NO_VARIATION, arm_difference, cluster_mean, cluster_ratio
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.paired import paired_difference
+from nla_eval.stats.permutation import permutation_test
+from nla_eval.stats.zero import upper_bound
 
 HOW = Resampling(resamples=400, seed=7)
 scores = st.lists(st.floats(0, 1).map(lambda x: round(x, 1)), min_size=1, max_size=25)

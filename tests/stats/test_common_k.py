@@ -10,18 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nla_eval.stats import (
-    Arm,
-    Resampling,
-    allocate,
-    any_of_k,
-    auroc,
-    common_k,
-    compare_at_common_k,
-    count_shares,
-    expected_any_of_k,
-    permutation_test,
-)
+from nla_eval.stats.anyk import any_of_k
+from nla_eval.stats.auroc import auroc
+from nla_eval.stats.common_arms import Arm, compare_at_common_k
+from nla_eval.stats.common_k import allocate, common_k, count_shares, expected_any_of_k
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.permutation import permutation_test
 
 HOW = Resampling(resamples=199, seed=1)
 flags = st.lists(st.booleans(), min_size=2, max_size=3)

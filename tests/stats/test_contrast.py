@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from nla_eval.stats import Contrast, Resampling, item_means, sign_flip, upper_bound, within_items
 from nla_eval.stats.bootstrap import NO_VARIATION
+from nla_eval.stats.contrast import Contrast, item_means, sign_flip, within_items
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.zero import upper_bound
 
 HOW = Resampling(resamples=400, seed=7)
 DIFFERENCE, INTERACTION, FIRST = (1, -1), (1, -1, -1, 1), (0.5, 0.5, -0.5, -0.5)

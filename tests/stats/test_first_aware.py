@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.duration.survfunc import SurvfuncRight
 
-from nla_eval.stats import Resampling, first_aware
+from nla_eval.stats.first_aware import first_aware
+from nla_eval.stats.interval import Resampling
 
 HOW = Resampling(resamples=200, seed=1)
 

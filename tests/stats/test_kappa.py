@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.inter_rater import cohens_kappa as theirs
 
-from nla_eval.stats import Resampling, cohens_kappa, gwets_ac1
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.kappa import cohens_kappa, gwets_ac1
 
 HOW = Resampling(resamples=200, seed=1)
 labels = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)

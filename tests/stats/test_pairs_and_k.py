@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from nla_eval.stats import (
-    PairTable,
-    any_of_k,
-    implied_any_of_k,
-    k_curve,
-    mcnemar_exact,
-    n_given_not_v,
-    pair_table,
-    unverbalized,
-)
+from nla_eval.stats.anyk import any_of_k, implied_any_of_k, k_curve
+from nla_eval.stats.pairs import PairTable, mcnemar_exact, n_given_not_v, pair_table, unverbalized
 
 TABLE = PairTable(both=5, n_only=9, v_only=2, neither=24, undecided=3)
 

@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from nla_eval.stats import (
-    Resampling,
-    abbott_paired,
-    arm_difference,
-    auroc_by_cluster,
-    auroc_shared_clusters,
-    cluster_mean,
-    paired_difference,
-    upper_bound,
-)
+from nla_eval.stats.abbott import abbott_paired
+from nla_eval.stats.auroc import auroc_by_cluster, auroc_shared_clusters
+from nla_eval.stats.bootstrap import arm_difference, cluster_mean
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.paired import paired_difference
+from nla_eval.stats.zero import upper_bound
 
 HOW = Resampling(resamples=200, seed=1)
 

@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from nla_eval.stats import holm, rate_bounds, rule_of_three, units_needed, unverbalized_bounds, upper_bound, wilson
+from nla_eval.stats.bounds import rate_bounds, unverbalized_bounds
+from nla_eval.stats.holm import holm
+from nla_eval.stats.wilson import wilson
+from nla_eval.stats.zero import rule_of_three, units_needed, upper_bound
 
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 verdicts = st.sampled_from([True, False, None])

@@ -7,15 +7,10 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from nla_eval.stats import (
-    Calibration,
-    TranscriptFlags,
-    corrected_fraction,
-    corrected_prevalence,
-    label_split,
-    rogan_gladen,
-    wilson,
-)
+from nla_eval.stats.corrected import corrected_fraction
+from nla_eval.stats.rogan_gladen import Calibration, label_split, rogan_gladen
+from nla_eval.stats.transcript_calibration import TranscriptFlags, corrected_prevalence
+from nla_eval.stats.wilson import wilson
 
 
 def within(hits: int, of: int, low: float, high: float = 1.0) -> bool:

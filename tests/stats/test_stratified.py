@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nla_eval.stats import Resampling, Stratum, weighted_fraction, weighted_fraction_mean
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.stratified import Stratum, weighted_fraction, weighted_fraction_mean
 
 HOW = Resampling(resamples=200, seed=1)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nla_eval.stats import Resampling, two_way_mean, upper_bound, wilson
+from nla_eval.stats.interval import Resampling
+from nla_eval.stats.two_way import two_way_mean
+from nla_eval.stats.wilson import wilson
+from nla_eval.stats.zero import upper_bound
 
 HOW = Resampling()
 

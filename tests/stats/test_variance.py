@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nla_eval.stats import VarianceSplit, variance_split
+from nla_eval.stats.variance import VarianceSplit, variance_split
 
 
 def planted(rng: np.random.Generator, draws: int = 3, positions: int = 4) -> VarianceSplit:

@@ -7,7 +7,7 @@ import pytest
 from planted import Arm, planted_frames
 
 from nla_eval.judgement import Headline, JudgeCheck, Outcome
-from nla_eval.stats import Resampling
+from nla_eval.stats.interval import Resampling
 from nla_eval.tally.agreement import agreement, compare_pair
 from nla_eval.tally.frames import Frames
 from nla_eval.tally.tally import TallyOptions, tally

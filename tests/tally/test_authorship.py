@@ -16,7 +16,7 @@ import tests.planted_task  # noqa: F401  registers the planted engine
 from nla_eval.awareness import awareness
 from nla_eval.commands.summary import interval
 from nla_eval.judgement import Headline, Outcome
-from nla_eval.judging.classify import judge_turns, make_classifier
+from nla_eval.judging.classify import judge_messages, make_classifier
 from nla_eval.store.rows import LATER_COLUMNS, SCHEMA, TRANSCRIPT_SCHEMA, TranscriptRow
 from nla_eval.store.store import ReadingStore
 from nla_eval.tally.frames import Frames
@@ -83,7 +83,7 @@ def frames(*transcripts: Transcript, logged_is_target: bool = False) -> Frames:
     return Frames(
         readings=pl.DataFrame(schema=SCHEMA),
         judgements=pl.DataFrame(schema={**key, **judgements, **others}),
-        turns=pl.concat([anyio.run(judge_turns, t, LEXICON) for t in transcripts]),
+        turns=pl.concat([anyio.run(judge_messages, t.messages, t.digest, LEXICON, t.turn_facts) for t in transcripts]),
         transcripts=pl.DataFrame(rows, schema=TRANSCRIPT_SCHEMA),
     )
 

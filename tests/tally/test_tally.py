@@ -8,7 +8,7 @@ from planted import SHOWCASE, Arm, Text, planted_frames
 
 from nla_eval.errors import InputError
 from nla_eval.judgement import Headline, Outcome
-from nla_eval.stats import Resampling
+from nla_eval.stats.interval import Resampling
 from nla_eval.tally.frames import Frames
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.types import Tally

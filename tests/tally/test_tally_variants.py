@@ -10,7 +10,7 @@ from planted import CELLS, DESIGNS, PAIRS, Arm, planted_frames
 from pydantic import ValidationError
 
 from nla_eval.cards.design import Design
-from nla_eval.stats import Resampling
+from nla_eval.stats.interval import Resampling
 from nla_eval.tally.frames import Frames
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
