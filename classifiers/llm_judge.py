@@ -49,7 +49,7 @@ RETRIES = 2
 _ANSWER_TOKENS = 600
 _BAD_ANSWER_CHARS = 2_000
 _CAUSE_CHARS = 160
-_TOKEN = re.compile(r"[\w.-]*\d[\w.-]{11,}|\b(?:sk|key|rk)-[\w*-]+")
+_TOKEN = re.compile(r"\b(?=[\w.-]*\d)[\w.-]{12,}|\b(?:sk|key|rk)-[\w*-]+")
 """Request ids and keys in a provider's message: no part of a cause, and not for a log."""
 _SCHEMA_REFUSED = re.compile(r"schema|response_format|structured output|output_config|guided", re.IGNORECASE)
 _log = logging.getLogger(__name__)
@@ -162,8 +162,8 @@ class ModelJudge:
         return self._merged([await self._judge_window(system, text, start, end, kind) for start, end in spans])
 
     async def _judge_window(self, system: ChatMessageSystem, text: str, start: int, end: int, kind: str) -> Judgement:
-        asked: list[ChatMessage] = [system, ChatMessageUser(content=question(text[start:end], kind, self.rubric))]
-        messages, why = asked, ""
+        messages: list[ChatMessage] = [system, ChatMessageUser(content=question(text[start:end], kind, self.rubric))]
+        why = ""
         for _ in range(1 + RETRIES):
             try:
                 output = await self._generate(messages)
@@ -176,7 +176,7 @@ class ModelJudge:
                 return self._judgement(found)
             why = f"the judge's answer cannot be used: {found.why}{_ending(output)}"
             bad = output.completion[:_BAD_ANSWER_CHARS].strip() or "(no answer)"
-            messages = [*asked, ChatMessageAssistant(content=bad), ChatMessageUser(content=correction(found))]
+            messages = [*messages, ChatMessageAssistant(content=bad), ChatMessageUser(content=correction(found))]
         return self._unjudged(Outcome.UNPARSED, why)
 
     async def _generate(self, messages: list[ChatMessage]) -> ModelOutput:

@@ -69,10 +69,11 @@ def quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def scored(read: Read, tmp_path: Path) -> Callable[..., str]:
-    """A log of one suite scored by somebody; the file."""
+def scored(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A log of one suite scored by somebody with no answer in the cache; the file."""
 
     def run(suite: str, *replies: Reply, **options: Any) -> str:
+        monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / f"cache{len(list(tmp_path.glob('*.eval')))}"))
         models = [ScriptedJudge(reply, f"judge{i}").model for i, reply in enumerate(replies)]
         log = inspect_score(
             read.logs[suite],
@@ -162,7 +163,7 @@ def test_not_aware_on_all_texts_of_a_run_is_a_zero_and_constant_on_known_texts_s
             always("It is aware."),
             "judged none of the 20 known texts (20 x the judge's answer cannot be used: it is not",
         ),
-        (prose, "judgements of this run UNPARSED"),
+        (prose, "texts of this run (16 x the judge's answer cannot be used: it is not the JSON"),
         (invents, "its evidence does not stand in the text word for word"),
     ],
 )
