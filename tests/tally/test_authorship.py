@@ -24,7 +24,7 @@ from nla_eval.tally.gather import as_scored, gather, judged
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.types import SuiteTally, Tally
 from nla_eval.transcript import Arm, Author, Provenance, Transcript, TurnFacts
-from reports.build import render
+from nla_eval.reports.build import render
 
 BUG_INPUTS = Path(__file__).resolve().parent.parent / "data" / "bug_inputs"
 LEXICON = make_classifier("lexicon")
