@@ -131,8 +131,8 @@ def verbalize_stage(engine: Engine, drafts: Sequence[Draft], identity: StoreIden
 def score_stage(
     engine: Engine, drawn: Sequence[Drawn], identity: StoreIdentity, scoring: Scoring | None
 ) -> list[Reading]:
-    """Turn `drawn` into readings, in order. Closed explanations of an injected activation get AR scores. The AR does not
-    run if `scoring` is None."""
+    """Turn `drawn` into readings, in order. Closed explanations of an injected activation get AR scores. If `scoring`
+    is None, the AR does not run."""
     readings = [_reading(d, identity) for d in drawn]
     closed = [i for i, d in enumerate(drawn) if d.draw.stop is StopReason.CLOSED and d.draft.activation is not None]
     if scoring is None or not closed:
