@@ -69,7 +69,7 @@ class TransformersEngine:
         model = load_av(self.target.path, self.pack.av_path, self.config.dtype, attention)
         scale = self.pack.av.injection_scale
         if scale is None:
-            raise PackError(f"pack '{self.pack.name}' states no injection_scale; its AV cannot be run")
+            raise PackError(f"pack '{self.pack.name}' states no injection_scale; add it to the AV's nla_meta.yaml")
         model = model.to(self.config.device)
         pack_linears(model)
         return Decoder(model, self.target.tokenizer, self.prompt, scale)

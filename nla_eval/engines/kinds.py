@@ -42,7 +42,7 @@ class RuntimeSettings:
     def __post_init__(self) -> None:
         checked_dtype(self.dtype)
         if not isinstance(self.engine, str):
-            raise InputError(f"engine is {self.engine!r}; part its words by spaces, not commas, and quote them")
+            raise InputError(f"engine is {self.engine!r}; separate its options by spaces, not commas, and quote it")
         for name, value in (("threads", self.threads), ("max_batch_tokens", self.max_batch_tokens)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
@@ -125,7 +125,7 @@ class TransformersKind:
         from ..engines.hf import TransformersEngine
 
         if ":" in settings.engine:
-            raise InputError(f"engine 'transformers' takes no options, given was '{settings.engine}'")
+            raise InputError(f"engine 'transformers' takes no options; got '{settings.engine}'")
         engine = TransformersEngine(target, pack, engine_config(settings))
         engine.self_test()
         return engine

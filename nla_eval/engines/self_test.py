@@ -151,7 +151,10 @@ def _check_norms(pack: Pack, captured: NDArray[np.float32]) -> None:
     low, high = pack.av.norm_range
     median = float(np.median(np.linalg.norm(captured, axis=1)))
     if not 0.5 * low <= median <= 2.0 * high:
-        raise PackError(f"activation norms are around {median:.0f}, the pack was trained on {low:.0f} to {high:.0f}")
+        raise PackError(
+            f"activation norms are around {median:.0f}, the pack was trained on {low:.0f} to {high:.0f}; "
+            "give the target that the pack was trained on"
+        )
 
 
 def _explain(engine: PackEngine, vectors: Sequence[NDArray[np.float32] | None], sampling: Sampling) -> list[str]:

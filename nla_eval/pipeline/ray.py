@@ -216,8 +216,8 @@ class _OnRay:
                 yield unit
         except self.ray.exceptions.RayActorError as err:
             raise NlaEvalError(
-                f"{_DEATHS} workers died at the same unit ({fault_line(err)}); give each more memory or fewer "
-                "neighbours. What is finished is in the store, and the same command goes on"
+                f"{_DEATHS} workers died at the same unit ({fault_line(err)}); give each more memory, or run "
+                "fewer per machine. Finished readings are in the store; run the same command to resume"
             ) from err
 
 

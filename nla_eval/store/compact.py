@@ -47,7 +47,7 @@ def compact(store: ReadingStore, part_bytes: int = PART_BYTES) -> list[Compacted
         StoreError: The store cannot be read or written.
     """
     if part_bytes < 1:
-        raise InputError(f"parts of {part_bytes} bytes; expected at least 1")
+        raise InputError(f"part size is {part_bytes} bytes; expected at least 1")
     return [_compact_kind(store, kind, part_bytes) for kind in KINDS]
 
 

@@ -222,5 +222,5 @@ class _Dispatched(Generic[Row, Answer]):
         told = "; ".join(f"{s.url} ({s.reason})" for s in self.servers)
         return (
             f"no vLLM server answers any more: {told}. Start one again, or correct the addresses behind "
-            "'vllm-server:', then run the same command: it goes on from the store"
+            "'vllm-server:', then run the same command to resume"
         )

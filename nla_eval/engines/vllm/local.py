@@ -75,7 +75,7 @@ def vllm_config(engine: str) -> VllmConfig:
     """Parse the config in `vllm[:option=value,...]`. Raises InputError."""
     words, options = engine_words(engine)
     if words:
-        raise InputError(f"engine 'vllm' takes option=value, given was '{words[0]}'; for servers it is vllm-server:URL")
+        raise InputError(f"engine 'vllm' takes option=value, got '{words[0]}'; for a server use vllm-server:URL")
     return options_as(VllmConfig, "vllm", options)
 
 

@@ -54,7 +54,7 @@ class PromptEmbeddings:
 def injection_scale(pack: Pack) -> float:
     """L2 norm of the injected vector. Raises PackError if the sidecar states none."""
     if pack.av.injection_scale is None:
-        raise PackError(f"pack '{pack.name}' states no injection_scale; its AV cannot be run")
+        raise PackError(f"pack '{pack.name}' states no injection_scale; add it to the AV's nla_meta.yaml")
     return pack.av.injection_scale
 
 

@@ -69,7 +69,7 @@ class ServerConfig:
         wrong = next((url for url in bare if not url.startswith(("http://", "https://"))), None)
         if wrong is not None or not bare:
             raise InputError(
-                f"'{wrong or ''}' is no server address; expected vllm-server:http://HOST:PORT, several parted by commas"
+                f"'{wrong or ''}' is no server address; expected vllm-server:http://HOST:PORT[,http://HOST:PORT...]"
             )
         object.__setattr__(self, "urls", tuple(dict.fromkeys(bare)))
 
@@ -127,7 +127,9 @@ class VllmServerEngine(TransformersEngine):
             )
         if len(set(named.values())) > 1:
             found = ", ".join(f"{url} serves '{name}'" for url, name in named.items())
-            raise ServerError(f"the servers do not serve the same: {found}; start all with one --served-model-name")
+            raise ServerError(
+                f"the servers do not serve the same model: {found}; start all with one --served-model-name"
+            )
         return next(iter(named.values()))
 
     def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
@@ -229,7 +231,7 @@ def _served(client: httpx.Client, url: str, wanted: str | None) -> str:
     if wanted is not None and wanted in names:
         return wanted
     if response.status_code == 401:
-        raise ServerError(f"{url} wants an API key; set {KEY_VARIABLE}")
+        raise ServerError(f"{url} needs an API key; set {KEY_VARIABLE}")
     mend = "name one with model=NAME" if wanted is None else "correct model=NAME"
     raise ServerError(f"{url} serves {', '.join(names) or 'no model'}, expected '{wanted or 'one AV'}'; {mend}")
 
@@ -249,10 +251,10 @@ def _check(response: httpx.Response, url: str) -> None:
     if status >= 500:
         raise Unavailable(f"HTTP {status}: {_message(response)}", rows_suspect=True)
     if status == 401:
-        raise ServerError(f"{url} wants an API key; set {KEY_VARIABLE}")
+        raise ServerError(f"{url} needs an API key; set {KEY_VARIABLE}")
     if status != 200:
         raise ServerError(
-            f"{url} refuses the prompt (HTTP {status}: {_message(response)}); it has to serve the AV of this pack with "
+            f"{url} refuses the prompt (HTTP {status}: {_message(response)}); it must serve the AV of this pack with "
             "--enable-prompt-embeds and room for the prompt and the explanation"
         )
 
@@ -279,9 +281,9 @@ def _token_ids(response: httpx.Response, url: str, rows: int, cap: int) -> list[
         ids = [[int(i) for i in choice["token_ids"]] for choice in choices]
         cut = min((len(i) for i, c in zip(ids, choices, strict=True) if c["finish_reason"] == "length"), default=cap)
     except (ValueError, LookupError, TypeError) as err:
-        raise ServerError(f"{url} answers without token ids; it has to be vLLM 0.32 or newer") from err
+        raise ServerError(f"{url} answers without token ids; it must run vLLM 0.32 or newer") from err
     if len(ids) != rows:
-        raise ServerError(f"{url} answered {len(ids)} of {rows} prompts; it has to be vLLM 0.32 or newer")
+        raise ServerError(f"{url} answered {len(ids)} of {rows} prompts; it must run vLLM 0.32 or newer")
     if cut < cap:
         raise ServerError(
             f"{url} cut an explanation after {cut} of {cap} tokens; start it with room for the prompt and {cap} tokens "
