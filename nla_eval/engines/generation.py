@@ -114,7 +114,7 @@ class Generator:
     @torch.inference_mode()
     def _continue_ragged(self, rows: list[_Row]) -> None:
         """Answer `rows`, which are sorted with the longest prompt first."""
-        cache, logits = self._read(rows)
+        cache, logits = self._prefill(rows)
         while alive := _take(rows, logits):
             if worth_compacting(len(alive), len(rows)):
                 cache.keep(alive)
@@ -123,7 +123,7 @@ class Generator:
             logits = self.model(input_ids=ids, **cache.step()).logits[:, -1]
             self._record(rows, [1] * len(rows))
 
-    def _read(self, rows: list[_Row]) -> tuple[RaggedCache, torch.Tensor]:
+    def _prefill(self, rows: list[_Row]) -> tuple[RaggedCache, torch.Tensor]:
         """Prefill. Returns the prompts' cache and the logits (B, V) at their last token."""
         lengths = [len(row.request.token_ids) for row in rows]
         spare = max(row.request.max_new_tokens for row in rows)
@@ -160,7 +160,7 @@ class Generator:
     def _continue_left_padded(self, rows: list[_Row]) -> None:
         """Answer `rows` on a model with sliding windows. A window counts back from the last column, so it would include
         padding on the right."""
-        cache, mask, logits = self._read_left_padded(rows)
+        cache, mask, logits = self._prefill_left_padded(rows)
         position = mask.sum(1, keepdim=True)
         while alive := _take(rows, logits):
             if worth_compacting(len(alive), len(rows)):
@@ -174,7 +174,7 @@ class Generator:
             ).logits[:, -1]
             position = position + 1
 
-    def _read_left_padded(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    def _prefill_left_padded(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
         """Prefill. Returns the prompts' cache and mask (B, T), and the logits (B, V) at their last token."""
         device = self.model.device
         ids, mask = _left_padded([row.request.token_ids for row in rows], self.tokenizer.pad_token_id or 0)

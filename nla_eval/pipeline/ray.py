@@ -133,7 +133,7 @@ def read_on_ray(
     _check_room(ray, bench.stages)
     present, provenance = store.keys(errors=not retry_errors), {**bench.provenance, "ray": ray.__version__}
     driver = Driver(run.plan, run.identity, store, present, provenance, left_out=len(run.duplicates))
-    return _OnRay(ray, run, replace(bench, url=_everywhere(bench.url)), progress, driver).read()
+    return _OnRay(ray, run, replace(bench, url=_everywhere(bench.url)), progress, driver).result()
 
 
 class _OnRay:
@@ -143,7 +143,7 @@ class _OnRay:
         self.ray, self.run, self.bench, self.progress, self.driver = ray, run, bench, progress, driver
         self.store = ReadingStore.open(bench.url)
 
-    def read(self) -> ReadResult:
+    def result(self) -> ReadResult:
         driver = self.driver
         driver.enter(self.run.prepared)
         readable = self.run.readable(driver.present)
