@@ -79,7 +79,9 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
         chosen = TaskOptions.parse({name: value for name, value in options.items() if name not in names})
         choices = ReadingChoices.parse({name: value for name, value in options.items() if name in names})
         if choices.prompts:
-            raise InputError("option 'prompts': nobody answers here; make a suite: nla-eval suite add PLACE --prompts")
+            raise InputError(
+                "option 'prompts': only a suite's task writes answers; make one: nla-eval suite add PLACE --prompts"
+            )
         where = source if "://" in source else user_folder(source)
         transcripts, skipped = _of_source(where, arm_of(arm), suite, reader, choices)
         for row in skipped:
@@ -115,7 +117,7 @@ def _scorer(options: dict[str, Any]) -> Scorer:
     try:
         return registry_create("scorer", SCORER, **options)
     except TypeError as err:
-        raise InputError(f"task option 'classifier': {err}; the scorer's arguments are expected") from err
+        raise InputError(f"task option 'classifier': {err}; expected arguments of the scorer") from err
 
 
 def _sample(transcript: Transcript) -> Sample:

@@ -33,7 +33,7 @@ def written(out: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
         if _is_full(err):
             raise NlaEvalError(
-                f"no space left for {out.name} in {out.parent.name}; free some and run it again"
+                f"no space left for {out.name} in {out.parent.name}; free some space and run the command again"
             ) from err
         raise
 

@@ -62,7 +62,7 @@ class SuiteCard(BaseModel):
         try:
             return cls.model_validate(read_yaml(path))
         except OSError as err:
-            raise InputError(f"suite card {path.name}: {err.strerror}; every suite file has a card beside it") from err
+            raise InputError(f"suite card {path.name}: {err.strerror}; a suite needs a card beside its module") from err
         except yaml.YAMLError as err:
             raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}") from err
         except ValidationError as err:

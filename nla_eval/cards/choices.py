@@ -101,7 +101,7 @@ class SuiteData(BaseModel):
     @model_validator(mode="after")
     def _pinned(self) -> SuiteData:
         if self.sha256 is None and "@" not in self.place:
-            raise ValueError("neither a sha256 nor a revision (hf://owner/name@commit) pins what is at 'place'")
+            raise ValueError("'place' is not pinned; add its sha256, or a revision as in hf://owner/name@commit")
         return self
 
     def where(self, folder: Path) -> Path | str:

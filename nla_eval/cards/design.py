@@ -38,7 +38,7 @@ class Design(RootModel[dict[str, tuple[str, ...]]]):
         if not (len(sizes) == 1 and sizes[0] >= 2) and sizes != [2, 2]:
             raise ValueError("a design is one factor of at least two levels, or two factors of two levels each")
         if len(set(_joined(factors))) != len(_joined(factors)):
-            raise ValueError("a design's levels have to make different variants")
+            raise ValueError("two variants of the design have the same name; rename a level")
         return factors
 
     @property

@@ -1,1 +1,1 @@
-"""Engines run weights: the protocol, and its implementation on transformers."""
+"""Engines run weights: the protocol, and its implementations on transformers and vLLM."""

@@ -1,6 +1,6 @@
 """The engine protocol: capture, verbalize, reconstruct. An engine runs weights and knows nothing of suites or rubrics.
 
-Requests carry their own random-number keys, so results do not depend on how rows were batched (in fp32, exactly)."""
+Each request has its own random-number key, so results do not depend on the batches (exactly so in fp32)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..readings import StopReason
 
 @dataclass(frozen=True)
 class CaptureRequest:
-    """Read the residual stream at some positions of one token sequence."""
+    """Request to read the residual stream at some positions of one token sequence."""
 
     key: str
     token_ids: NDArray[np.int32]
@@ -27,27 +27,27 @@ class CaptureRequest:
 
 @dataclass(frozen=True)
 class Captured:
-    """Activations of one request, or why there are none."""
+    """Activations of one request, or an error."""
 
     key: str
     activations: NDArray[np.float32]
     """(P, d_model), raw scale; (0, d_model) when `error` is set."""
     error: str | None = None
     recorded: bool = False
-    """Kept from the pass in which the target wrote these tokens; nothing was run."""
+    """True if the activations were recorded while the target wrote these tokens, and no forward was run."""
 
 
 @dataclass(frozen=True)
 class VerbalizeRequest:
-    """Put one activation into words once."""
+    """Request to draw one explanation of one activation."""
 
     key: str
-    """Unique; the draw's random numbers are a function of (key, seed) alone."""
+    """Unique key. The draw's random numbers are a function of (key, seed) alone."""
     activation: NDArray[np.float32] | None
     """(d_model,), raw scale; None leaves the injection slot as the plain marker token (the no_injection lane)."""
     seed: int = 0
     greedy: bool = False
-    """Take the likeliest token at every step, whatever temperature the others of the call have."""
+    """Take the likeliest token at every step, whatever the temperature of the call."""
 
 
 @dataclass(frozen=True)
@@ -56,42 +56,42 @@ class Draw:
 
     key: str
     text: str
-    """Without the tags."""
+    """The explanation without tags."""
     stop: StopReason
     tokens: int
     error: str | None = None
     ids: tuple[int, ...] = field(default=(), compare=False)
-    """The tokens as drawn, tags and end token included; empty where the engine does not say."""
+    """Token ids as drawn, including tags and end token; empty if the engine does not return them."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How explanations are drawn."""
+    """Sampling settings for explanations."""
 
     temperature: float = 1.0
-    """0 is greedy."""
+    """0 = greedy."""
     max_new_tokens: int = 80
 
     def temperature_of(self, request: VerbalizeRequest) -> float:
-        """At which this request is drawn."""
+        """Temperature for this request."""
         return 0.0 if request.greedy else max(0.0, self.temperature)
 
 
 class Engine(Protocol):
-    """Runs a target's block 0..K and its NLA pack."""
+    """Runs a target's blocks 0..K and its NLA pack."""
 
     layer: int
     """K: activations are the output of block K."""
     d_model: int
 
     def capture(self, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
-        """One `Captured` per request, batched by token budget across requests; order may differ from the input's."""
+        """Yield one `Captured` per request, perhaps in another order. Requests share batches within a token budget."""
         ...
 
     def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
-        """One `Draw` per request; order may differ from the input's."""
+        """Yield one `Draw` per request, perhaps in another order."""
         ...
 
     def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The AR's vector for each explanation text: (n, d_model), in order."""
+        """The AR's vectors (n, d_model) for the explanation texts, in order."""
         ...

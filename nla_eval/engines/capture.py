@@ -1,7 +1,7 @@
-"""Capture: a trunk that stops at block K reads token ids; only the rows of sampled positions are kept.
+"""Capture: one forward through a trunk that stops at block K. Only the rows of sampled positions are kept.
 
-Transcripts of similar length share a batch within a token budget; those longer than a chunk are read alone, with a KV
-cache. Knows no packs and no stages."""
+Transcripts of similar length share a batch within a token budget. A transcript longer than a chunk is read alone, with
+a KV cache. This module knows no packs and no stages."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from .fitting import fitting, out_of_memory, release_memory, slices
 from .side_by_side import Split, checkpoint, streamed
 
 _AHEAD = 4
-"""Token budgets of transcripts that are sorted by length together."""
+"""Transcripts are sorted by length in groups of this many token budgets."""
 _SHORTEST_CHUNK = 256
 _MASKED = 2**23
-"""Cells of an attention mask: a chunk behind others needs one, of its own tokens by all up to its end."""
+"""Largest number of cells in an attention mask. Later chunks need a mask, of their tokens by all tokens so far."""
 
 
 def capture(
     trunk: Any, requests: Iterable[CaptureRequest], config: EngineConfig, split: Split | None = None
 ) -> Iterator[Captured]:
-    """Activations of each request, in any order.
+    """Capture the activations of each request; results come in any order.
 
-    A request that cannot be read (positions outside, non-finite activations) comes back with its error.
+    A request that cannot be read (a position out of range, a non-finite activation) returns with an error.
 
     Args:
-        trunk: Blocks 0..K, the final norm replaced by the identity; (1, T) ids -> `last_hidden_state` (1, T, d).
-        requests: Read lazily, a few budgets ahead.
-        config: Budget, chunk, device.
-        split: How batches share the CPU; None runs one at a time.
+        trunk: Blocks 0..K, with the identity as final norm; (1, T) ids -> `last_hidden_state` (1, T, d).
+        requests: Read lazily, a few token budgets ahead.
+        config: Token budget, chunk length and device.
+        split: How batches share the CPU; None runs one batch at a time.
     """
     reader = _Reader(trunk, config)
     split = split or Split()
@@ -65,8 +65,8 @@ class _Reader:
         yield from self.batches(waiting, workers)
 
     def batches(self, requests: list[CaptureRequest], workers: int) -> Iterator[Callable[[], list[Captured]]]:
-        """Batches of similar length, the longest first, so that the last ones to end are short; of few requests
-        every worker gets a share."""
+        """Batches of transcripts of similar length, the longest first, so that the last batches are short. Few requests
+        are split over all workers."""
         ordered = sorted(requests, key=lambda r: -len(r.token_ids))
         lengths = [len(r.token_ids) for r in ordered]
         bound = min(self.config.batch_tokens, sum(lengths)) // workers
@@ -74,7 +74,7 @@ class _Reader:
             yield partial(self.together, ordered[part])
 
     def together(self, batch: list[CaptureRequest]) -> list[Captured]:
-        """One padded forward; halved where memory runs out, and a single transcript then in shorter chunks."""
+        """One padded forward. If memory runs out the batch is halved, and a single transcript gets shorter chunks."""
         return fitting(self.forward, batch, "transcripts")
 
     @torch.inference_mode()
@@ -87,7 +87,7 @@ class _Reader:
         return [checked(r, rows_of(hidden[row], r.positions), self.config.dtype) for row, r in enumerate(batch)]
 
     def alone(self, request: CaptureRequest, chunk: int) -> list[Captured]:
-        """One transcript, in chunks; in shorter ones where memory runs out."""
+        """Read one transcript in chunks. If memory runs out, the chunks are halved."""
         try:
             return [checked(request, self.chunked(request, chunk), self.config.dtype)]
         except Exception as err:
@@ -115,28 +115,28 @@ class _Reader:
 
 
 def chunks(end: int, chunk: int) -> Iterator[tuple[int, int]]:
-    """(start, stop) of the chunks that `end` tokens are read in. The first one has no mask and is the longest; the mask
-    of the others stays small."""
+    """(start, stop) of the chunks for `end` tokens. The first chunk needs no mask and is the longest. Later chunks are
+    shorter, so that their masks stay small."""
     later = min(chunk, max(_SHORTEST_CHUNK, _MASKED // max(1, end)))
     bounds = [0, *range(chunk, end, later), end]
     yield from pairwise(bounds)
 
 
 def checked(request: CaptureRequest, rows: NDArray[np.float32], dtype: torch.dtype) -> Captured:
-    """`rows` (P, d) as captured, or its error where one is not finite."""
+    """Wrap `rows` (P, d) as a result; with an error if a value is not finite."""
     if np.isfinite(rows).all():
         return Captured(request.key, rows)
     return Captured(request.key, rows[:0], f"non-finite activation; read the target in float32 instead of {dtype}")
 
 
 def rows_of(hidden: torch.Tensor, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(P, d) float32 of the rows at `positions` of (T, d)."""
+    """The rows of `hidden` (T, d) at `positions`, as (P, d) float32."""
     found: NDArray[np.float32] = hidden[torch.from_numpy(positions)].float().cpu().numpy()
     return found
 
 
 def request_fault(request: CaptureRequest) -> str | None:
-    """Why `request` cannot be read; None where it can."""
+    """The reason why `request` cannot be read; None if it can."""
     if len(request.positions) == 0:
         return "no positions to read"
     if request.positions[0] < 0 or request.positions[-1] >= len(request.token_ids):

@@ -1,4 +1,4 @@
-"""How the transformers engine runs weights."""
+"""Settings of the transformers engine."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .side_by_side import Split
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Nothing here changes a result in fp32 beyond rounding."""
+    """Settings of the transformers engine. In fp32 they change results only by rounding."""
 
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     attention: str = "sdpa"
     split: Split | None = None
-    """How a CPU's cores are shared among batches; None measures it once the trunk is loaded."""
+    """How batches share the CPU's cores; None measures the fastest way once the trunk is loaded."""
     batch_tokens: int = 8192
-    """Padded tokens of the capture batches that run together."""
+    """Largest number of padded tokens in all capture batches that run together."""
     chunk_tokens: int = 8192
-    """Longer transcripts are read in chunks with a KV cache, the first one of this many tokens. Within it, causal
-    attention needs no mask and skips its upper half."""
+    """Longer transcripts are read in chunks with a KV cache. The first chunk has this many tokens; in it, causal
+    attention needs no mask and skips the upper half."""
     verbalize_batch: int = 432
-    """Explanations drawn together, in all batches that run side by side; as some end, others take their places."""
+    """Explanations drawn together, in all batches that run side by side. New ones replace those that end."""
     reconstruct_batch: int = 64
-    """Explanations of one batch."""
+    """Explanations per batch of the AR."""

@@ -1,8 +1,8 @@
-"""Draws explanations: the vector, rescaled to the pack's injection norm, overwrites one embedding of the AV prompt.
+"""Draws explanations: the activation, rescaled to the pack's injection norm, replaces one embedding of the AV prompt.
 
-The prompt before the slot is the same for every activation: its KV is computed once and expanded. Finished rows leave
-the batch and others take their places. Random numbers are functions of (key, seed, step): a draw does not depend on its
-batch."""
+The prompt before the slot is the same for every activation, so its KV is computed once and expanded. Rows that end
+leave the batch and new rows replace them. Random numbers are functions of (key, seed, step), so a draw does not depend
+on its batch."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .side_by_side import checkpoint
 
 _BLOCK = 256
 _BEGIN = 64
-"""Prompts read in one forward."""
+"""Largest number of prompts per forward."""
 _REFILL = 16
-"""New rows join once this part of a batch is free: a forward of few rows costs as much as one of more."""
+"""New rows join once 1/16 of a batch is free, because a forward of few rows costs as much as one of more rows."""
 _NOT_FINITE = "the activation is not finite"
 
 
@@ -37,9 +37,9 @@ class Decoder:
     """An AV with its prompt.
 
     Args:
-        model: The AV as a causal LM in eval mode, adapters merged.
+        model: The AV as a causal LM in eval mode, with adapters merged.
         tokenizer: The target's tokenizer.
-        prompt: Ids before the slot and from the slot on.
+        prompt: The AV prompt.
         scale: L2 norm of the injected vector.
     """
 
@@ -52,14 +52,14 @@ class Decoder:
         self._lock = threading.Lock()
 
     def weights_changed(self) -> None:
-        """Forget what was computed with the model's former weights. Call while nothing is being drawn."""
+        """Drop the KV computed with the model's old weights. Call only while nothing is being drawn."""
         self._prefix = None
 
     def embeddings(self, requests: Sequence[VerbalizeRequest]) -> torch.Tensor:
-        """(B, S, d) embeddings of the prompt from the slot on, with each rescaled vector in its slot.
+        """(B, S, d) embeddings of the prompt from the slot on, with the rescaled activations in the slot.
 
-        A request without an activation keeps the marker's own embedding (the no_injection lane). Scaled-embedding
-        models (Gemma) scale inside the lookup; the vector is at full scale already and is not scaled again.
+        A request without an activation keeps the marker's own embedding (the no_injection lane). Models with scaled
+        embeddings (Gemma) scale inside the lookup; the activation is already at full scale and is not scaled again.
         """
         device = self.model.device
         ids = torch.tensor([self.prompt.suffix], device=device)
@@ -72,17 +72,17 @@ class Decoder:
         return torch.as_tensor(looked_up)
 
     def draw(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
-        """One draw per request, in order, all together."""
+        """Draw one explanation per request, all in one batch, and return them in order."""
         found = {d.key: d for d in self.drawn(requests, sampling, max(1, len(requests)))}
         return [found[request.key] for request in requests]
 
     def drawn(self, requests: Iterable[VerbalizeRequest], sampling: Sampling, rows: int) -> Iterator[Draw]:
-        """Draws as they end. A request with a non-finite activation comes back as an ERROR.
+        """Yield draws as they end. A request with a non-finite activation returns an ERROR draw.
 
         Args:
-            requests: Begun in this order.
-            sampling: How.
-            rows: At most so many at a time, fewer where memory runs out.
+            requests: Requests, started in this order.
+            sampling: Sampling settings.
+            rows: Largest number of rows in the batch; lowered if memory runs out.
         """
         waiting = deque(requests)
         while True:
@@ -101,7 +101,7 @@ class Decoder:
     def _expanded_prefix(self, rows: int) -> DynamicCache:
         with self._lock:
             if self._prefix is None:
-                prefix = DynamicCache()  # without a config it holds every token; masks keep to sliding windows
+                prefix = DynamicCache()  # without a config it keeps every token; the masks apply sliding windows
                 ids = torch.tensor([self.prompt.prefix], device=self.model.device)
                 self.model(input_ids=ids, past_key_values=prefix, use_cache=True, logits_to_keep=1)
                 self._prefix = prefix
@@ -111,56 +111,57 @@ class Decoder:
 
     @torch.inference_mode()
     def begin(self, requests: Sequence[VerbalizeRequest]) -> tuple[DynamicCache, torch.Tensor]:
-        """The prompts' cache, and the logits (B, V) behind them."""
+        """Read the prompts. Returns their cache and the logits (B, V) at their last token."""
         cache, embeddings = self._expanded_prefix(len(requests)), self.embeddings(requests)
-        # An index, not a count: a slice of longer inputs is not contiguous, and its product with the head is slow.
+        # An index, not a count: a count makes a non-contiguous slice, whose product with the head is slow.
         last = torch.tensor([embeddings.shape[1] - 1], device=self.model.device)
         logits = self.model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True, logits_to_keep=last).logits
         return cache, logits[:, 0]
 
     def room(self, sampling: Sampling) -> int:
-        """Tokens of the longest draw with its prompt."""
+        """Number of tokens of the longest possible draw, including the prompt."""
         return len(self.prompt.prefix) + len(self.prompt.suffix) + sampling.max_new_tokens
 
     def in_step(self, sampling: Sampling) -> bool:
-        """Whether rows must be of one length: a sliding window that a draw outgrows counts back from the longest."""
+        """Whether all rows must have the same length. This is so if a draw can outgrow a sliding window, because the
+        window counts back from the longest row."""
         config = self.model.config.get_text_config()
         window = getattr(config, "sliding_window", None)
         return window is not None and window < self.room(sampling)
 
     def is_over(self, ids: list[int], sampling: Sampling) -> bool:
-        """Whether a draw of these tokens goes no further."""
+        """Whether a draw ends with these tokens."""
         if ids[-1] in self._ends or len(ids) >= sampling.max_new_tokens:
             return True
         return CLOSE_TAG in self.tokenizer.decode(ids[-8:])
 
     def finish(self, request: VerbalizeRequest, ids: list[int]) -> Draw:
-        """The draw whose tokens these are."""
+        """Make the finished draw from its tokens."""
         text, closed = parse_explanation(self.tokenizer.decode(ids, skip_special_tokens=True))
         stop = StopReason.CLOSED if closed else StopReason.TRUNCATED
         return Draw(request.key, text, stop, len(ids), ids=tuple(ids))
 
 
 class _Batch:
-    """Rows that are drawn together; where some have ended, others take their places."""
+    """Rows that are drawn together. New rows replace rows that have ended."""
 
     def __init__(self, decoder: Decoder, sampling: Sampling, size: int) -> None:
         self.decoder, self.sampling, self.size = decoder, sampling, size
         self.in_step = decoder.in_step(sampling)
         self.rows: list[_Row] = []
         self.joining: list[VerbalizeRequest] = []
-        """Taken, and not yet rows."""
+        """Requests taken from the queue that are not rows yet."""
         self.ended: list[Draw] = []
-        """Not yet given out."""
+        """Finished draws that are not yielded yet."""
         self._cache: RaggedCache | None = None
 
     @property
     def unfinished(self) -> list[VerbalizeRequest]:
-        """Requests taken that have no draw yet."""
+        """Requests taken from the queue that have no draw yet."""
         return [*(row.request for row in self.rows), *self.joining]
 
     def run(self, waiting: deque[VerbalizeRequest]) -> Iterator[Draw]:
-        """Draw until nothing waits and every row has ended."""
+        """Draw until no request waits and every row has ended."""
         while True:
             checkpoint()
             self._refill(waiting)
@@ -171,12 +172,12 @@ class _Batch:
                 return
 
     def give_out(self) -> Iterator[Draw]:
-        """The draws that have ended."""
+        """Yield the finished draws."""
         while self.ended:
             yield self.ended.pop()
 
     def _refill(self, waiting: deque[VerbalizeRequest]) -> None:
-        """Begin as many as there is room for, once that is worth a forward."""
+        """Start as many requests as there is room for, once enough rows are free to be worth a forward."""
         free = self.size - len(self.rows)
         if self.rows and (self.in_step or free < max(1, self.size // _REFILL)):
             return
@@ -207,7 +208,7 @@ class _Batch:
 
     @torch.inference_mode()
     def _step(self) -> None:
-        """One further token of every row."""
+        """Draw one more token for every row."""
         if self._cache is None:
             raise RuntimeError("rows without a cache")
         model = self.decoder.model
@@ -216,7 +217,7 @@ class _Batch:
 
     @torch.inference_mode()
     def _choose(self, rows: list[_Row], logits: torch.Tensor) -> None:
-        """Give each of `rows` its next token. Those that end with it leave, their places filled from behind."""
+        """Choose the next token of each row. Rows that end leave; the last rows move into their places."""
         chosen = choose(logits, self.sampling.temperature, [row.rng for row in rows])
         if any(row.request.greedy for row in rows):
             greedy = torch.tensor([row.request.greedy for row in rows], device=logits.device)
@@ -236,7 +237,7 @@ class _Batch:
 
 @dataclass(eq=False)
 class _Row:
-    """One draw in the making."""
+    """One unfinished draw."""
 
     request: VerbalizeRequest
     rng: np.random.Generator
@@ -245,23 +246,23 @@ class _Row:
 
 
 def _generator(request: VerbalizeRequest) -> np.random.Generator:
-    """Random numbers that are a function of key and seed alone."""
+    """A random generator seeded by the request's key and seed alone."""
     digest = hashlib.sha256(f"{request.seed}|{request.key}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
 
 def choose(logits: torch.Tensor, temperature: float, rngs: Sequence[np.random.Generator]) -> torch.Tensor:
-    """(B,) token ids: greedy at temperature 0, else one draw of each row, by the largest of its log-masses with Gumbel
-    noise; first among blocks of tokens, then among the tokens of that block.
+    """Choose one token id per row, (B,): the likeliest at temperature 0, else a sample.
 
-    Logits differ by some 1e-5 between batches of different size, in float32. The largest of noisy masses is then
-    another one at about as small a share of draws; a uniform number looked up in the cumulative distribution would fall
-    to a neighbour whenever it meets the thousands of unlikely tokens, once in a thousand draws.
+    Samples use the Gumbel trick: the largest log-mass plus Gumbel noise wins, first among blocks of tokens, then among
+    the tokens of that block. In float32, logits differ by about 1e-5 between batches of different size. With Gumbel
+    noise this changes about as small a share of draws. A uniform number looked up in the cumulative distribution would
+    change one draw in a thousand, because it hits a neighbour among the thousands of unlikely tokens.
 
     Args:
         logits: (B, V), raw.
-        temperature: Of the distribution.
-        rngs: Of each row; gives as many numbers at every call.
+        temperature: Sampling temperature; 0 = greedy.
+        rngs: Random generator of each row. Every call takes the same number of random numbers.
     """
     if temperature <= 0:
         return logits.argmax(dim=-1)

@@ -1,5 +1,5 @@
-"""Batches within a bound. Out of memory halves one and goes on: nothing is lost, and what does not fit alone is a clear
-error."""
+"""Runs batches within a memory bound. If memory runs out, the batch is halved and the run continues without loss; a
+single item that does not fit raises a clear error."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _SAID = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
 def out_of_memory(err: BaseException) -> bool:
-    """Whether `err` says that memory ran out, on a CPU or an accelerator."""
+    """Whether `err` means out of memory, on a CPU or an accelerator."""
     if isinstance(err, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(err, RuntimeError) and any(said in str(err).lower() for said in _SAID)
 
 
 def fitting(run: Callable[[list[Item]], list[Result]], items: Sequence[Item], what: str) -> list[Result]:
-    """`run(items)`; where memory does not suffice, its halves one after the other, down to single items.
+    """Return `run(items)`. If memory runs out, run the two halves one after the other, down to single items.
 
     Args:
-        run: One result per item, in order; must leave nothing behind when it fails.
-        items: At least one.
-        what: Named in the error and in the notice on stderr: "explanations".
+        run: Returns one result per item, in order. It must free its memory if it fails.
+        items: At least one item.
+        what: Plural name of the items for the error and the notice on stderr, e.g. "explanations".
 
     Raises:
-        NlaEvalError: Memory does not suffice for a single item.
+        NlaEvalError: A single item does not fit into memory.
     """
     try:
         return run(list(items))
@@ -47,11 +47,12 @@ def fitting(run: Callable[[list[Item]], list[Result]], items: Sequence[Item], wh
 
 
 def halved(err: Exception, size: int, what: str) -> int:
-    """How many to go on with after `size` at once ended in `err`; said on stderr. Call while `err` is handled.
+    """Half of `size`, the batch size to continue with after a batch of `size` raised `err`. Prints a notice on stderr.
+    Call it inside the `except` block.
 
     Raises:
-        NlaEvalError: Memory does not suffice for a single one.
-        Exception: `err` itself, where it does not say that memory ran out.
+        NlaEvalError: A single item does not fit into memory.
+        Exception: `err` itself, if it does not mean out of memory.
     """
     if not out_of_memory(err):
         raise err
@@ -66,8 +67,13 @@ def halved(err: Exception, size: int, what: str) -> int:
 
 
 def slices(sizes: Sequence[int], bound: int, *, padded: bool) -> Iterator[slice]:
-    """Runs of `sizes`, which do not increase by much, within `bound`: by their sum, or, `padded`, by rows times the
-    longest; each has at least one."""
+    """Split `sizes`, which hardly increase, into slices within `bound`. Each has at least one item.
+
+    Args:
+        sizes: Size of each item.
+        bound: Largest size of a slice.
+        padded: Whether the size of a slice is its number of items times its largest item; else it is the sum.
+    """
     start = total = longest = 0
     for row, size in enumerate(sizes):
         longest, total = max(longest, size), total + size
@@ -79,7 +85,8 @@ def slices(sizes: Sequence[int], bound: int, *, padded: bool) -> Iterator[slice]
 
 
 def release_memory() -> None:
-    """Give back what a stage or a failed batch held: glibc keeps what threads have freed until it is asked."""
+    """Return memory of a finished stage or failed batch to the system. glibc keeps memory that threads have freed until
+    it is asked to return it."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

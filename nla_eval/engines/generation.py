@@ -1,7 +1,7 @@
-"""The target's own words: batched text generation with the full language model, for turns the target writes itself.
+"""Batched text generation with the full language model, for turns the target writes itself.
 
-In: token ids of prompts with sampling settings. Out: the text it wrote and why it stopped. Random numbers are keyed
-by each request, so an answer does not depend on which requests shared its batch. It knows neither chats nor Inspect."""
+In: token ids of prompts with sampling settings. Out: the generated text and its stop reason. Random numbers are keyed
+by request, so an answer does not depend on its batch. This module knows neither chats nor Inspect."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from .side_by_side import Split, in_order
 Stop = Literal["stop", "max_tokens"]
 
 DECODE_FACTOR = 4
-"""Tokens of KV cache held while writing, per token of one reading forward."""
+"""Tokens of KV cache held while decoding, per token of one prefill forward."""
 
 _HEAD = 512
-"""Tokens sorted at first: most draws fall among the likeliest, and sorting the whole vocabulary costs milliseconds."""
+"""Number of likeliest tokens sorted first. Most draws fall among them, and sorting the whole vocabulary takes
+milliseconds."""
 
 _COLDEST = 1e-4
-"""Below this a temperature is greedy: dividing logits by less overflows."""
+"""Temperatures below this are treated as greedy, because dividing logits by them overflows."""
 
 
 @dataclass(frozen=True)
@@ -38,44 +39,44 @@ class GenerateRequest:
     """One prompt to continue."""
 
     token_ids: NDArray[np.int32]
-    """(T,) the prompt, ending in the generation prompt."""
+    """(T,) the prompt, which ends with the generation prompt."""
     max_new_tokens: int
     temperature: float = 1.0
-    """0 is greedy."""
+    """0 = greedy."""
     top_p: float = 1.0
     top_k: int = 0
-    """0 keeps every token."""
+    """0 = keep every token."""
     seed: int = 0
     stop_texts: tuple[str, ...] = ()
-    """Generation ends where one of these is first written; it is not part of the answer."""
+    """Generation ends at the first occurrence of one of these texts, which is not part of the answer."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What was written for one prompt."""
+    """The answer to one prompt."""
 
     text: str
     tokens: int
-    """Generated tokens, the end token included."""
+    """Number of generated tokens, including the end token."""
     stop: Stop
     token_ids: NDArray[np.int32] = field(repr=False, compare=False)
-    """Of the prompt and of what was generated."""
+    """Token ids of the prompt and the answer."""
     activations: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    """(T, d) output of the generator's tapped block at these tokens but the last, which no block has read."""
+    """(T, d) output of the generator's tapped block at all of these tokens but the last, which no forward has read."""
 
 
 class Generator:
     """A causal language model with its tokenizer.
 
-    Prompts are read in batches of `max_batch_tokens`, and then continued together in groups of `DECODE_FACTOR` times
-    as many: reading is bound by arithmetic, writing by the weights that pass through memory at every token.
+    Prefill runs in batches of `max_batch_tokens`. Decoding runs in groups of `DECODE_FACTOR` times as many tokens,
+    because prefill is bound by arithmetic and decoding by the weights read from memory at every token.
 
     Args:
         model: A transformers causal language model in eval mode.
         tokenizer: Its tokenizer.
-        max_batch_tokens: Bound on rows times padded length of the forwards that run together.
-        split: How a CPU's cores are shared among the batches that are read; writing takes all of them.
-        tap: On a block of the model; answers then come with its output. Models with sliding windows give none.
+        max_batch_tokens: Bound on rows times padded length of all forwards that run together.
+        split: How prefill batches share the CPU's cores; decoding uses all cores.
+        tap: Tap on a block of the model, whose output answers then include. Not with sliding windows.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class Generator:
         return [answers[i] for i in range(len(requests))]
 
     def _groups(self, requests: Sequence[GenerateRequest]) -> Iterator[list[int]]:
-        """Indices of requests that are continued together, those with the longest prompts first."""
+        """Yield groups of request indices to decode together, the longest prompts first."""
         order = sorted(range(len(requests)), key=lambda i: -len(requests[i].token_ids))
         room = [len(requests[i].token_ids) + requests[i].max_new_tokens for i in order]
         if self._ragged:
@@ -112,8 +113,8 @@ class Generator:
 
     @torch.inference_mode()
     def _continue_ragged(self, rows: list[_Row]) -> None:
-        """`rows` come with the longest prompt first."""
-        cache, logits = self._read(rows)
+        """Answer `rows`, which are sorted with the longest prompt first."""
+        cache, logits = self._prefill(rows)
         while alive := _take(rows, logits):
             if worth_compacting(len(alive), len(rows)):
                 cache.keep(alive)
@@ -122,8 +123,8 @@ class Generator:
             logits = self.model(input_ids=ids, **cache.step()).logits[:, -1]
             self._record(rows, [1] * len(rows))
 
-    def _read(self, rows: list[_Row]) -> tuple[RaggedCache, torch.Tensor]:
-        """The prompts' cache, and the logits (B, V) behind them."""
+    def _prefill(self, rows: list[_Row]) -> tuple[RaggedCache, torch.Tensor]:
+        """Prefill. Returns the prompts' cache and the logits (B, V) at their last token."""
         lengths = [len(row.request.token_ids) for row in rows]
         spare = max(row.request.max_new_tokens for row in rows)
         group = GroupCache(self.model.config.get_text_config(), lengths, spare)
@@ -133,9 +134,9 @@ class Generator:
 
     @torch.inference_mode()
     def _forward(self, rows: list[_Row], group: GroupCache, start: int) -> torch.Tensor:
-        """The logits (B, V) behind the prompts of `rows`, which the group's cache holds from row `start` on.
+        """Prefill `rows` into the group's cache from row `start` on. Returns the logits (B, V) at their last token.
 
-        Right-padded: causal attention then needs no mask, and only its lower half is computed.
+        Prompts are right-padded: causal attention then needs no mask, and only its lower half is computed.
         """
         device = self.model.device
         prompts = [torch.from_numpy(row.request.token_ids.astype(np.int64)) for row in rows]
@@ -148,7 +149,7 @@ class Generator:
         return torch.as_tensor(logits[torch.arange(len(rows), device=device), which])
 
     def _record(self, rows: list[_Row], lengths: list[int]) -> None:
-        """Keep what the tapped block gave at the first `lengths` tokens of each row that goes on."""
+        """Keep the tapped block's output at the first `lengths` tokens of each unfinished row."""
         if self.tap is not None:
             hidden = self.tap.take().float().cpu().numpy()
             for row, output, length in zip(rows, hidden, lengths, strict=True):
@@ -157,8 +158,9 @@ class Generator:
 
     @torch.inference_mode()
     def _continue_left_padded(self, rows: list[_Row]) -> None:
-        """For sliding windows, which count back from the last column and would keep the padding behind a prompt."""
-        cache, mask, logits = self._read_left_padded(rows)
+        """Answer `rows` on a model with sliding windows. A window counts back from the last column, so it would include
+        padding on the right."""
+        cache, mask, logits = self._prefill_left_padded(rows)
         position = mask.sum(1, keepdim=True)
         while alive := _take(rows, logits):
             if worth_compacting(len(alive), len(rows)):
@@ -172,8 +174,8 @@ class Generator:
             ).logits[:, -1]
             position = position + 1
 
-    def _read_left_padded(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """The prompts' cache and mask (B, T), and the logits (B, V) behind them."""
+    def _prefill_left_padded(self, rows: list[_Row]) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """Prefill. Returns the prompts' cache and mask (B, T), and the logits (B, V) at their last token."""
         device = self.model.device
         ids, mask = _left_padded([row.request.token_ids for row in rows], self.tokenizer.pad_token_id or 0)
         ids, mask = ids.to(device), mask.to(device)
@@ -187,7 +189,7 @@ class Generator:
 
 
 class _Row:
-    """One answer in the making."""
+    """One unfinished answer."""
 
     def __init__(self, request: GenerateRequest, tokenizer: Any, ends: frozenset[int]) -> None:
         self.request = request
@@ -201,7 +203,7 @@ class _Row:
         self._rng = np.random.default_rng([request.seed, *np.frombuffer(prompt, dtype="<u4").tolist()])
 
     def take(self, logits: NDArray[np.float32]) -> None:
-        """Choose the next token from `logits` (vocabulary,) and see whether the answer ends with it."""
+        """Choose the next token from `logits` (vocabulary,) and check whether the answer ends with it."""
         token = choose_token(logits, self.request, self._rng)
         self.written.append(token)
         if token in self._ends or self._stopped():
@@ -232,12 +234,13 @@ class _Row:
 
 
 def choose_token(logits: NDArray[np.float32], request: GenerateRequest, rng: np.random.Generator) -> int:
-    """Greedy at temperature 0; else one draw by inverse transform from the tempered, truncated distribution.
+    """Choose a token: the likeliest at temperature 0, else one sample by inverse transform from the tempered, truncated
+    distribution.
 
     Args:
         logits: (vocabulary,), raw.
-        request: temperature, top_k and top_p are read; top_p keeps the smallest set with at least that mass.
-        rng: Gives exactly one uniform number per draw.
+        request: Gives temperature, top_k and top_p. top_p keeps the smallest set of tokens with at least that mass.
+        rng: Random generator. One uniform number is taken per sample.
     """
     if request.temperature < _COLDEST:
         return int(np.argmax(logits))
@@ -246,7 +249,7 @@ def choose_token(logits: NDArray[np.float32], request: GenerateRequest, rng: np.
     uniform = rng.random()
     if not request.top_k and request.top_p == 1 and len(weights) > _HEAD:
         lowest = np.partition(-scaled, _HEAD - 1)[_HEAD - 1]
-        # With all that tie with the last one: which of them argpartition keeps depends on the processor.
+        # Keep all ties with the last token: which of them argpartition keeps depends on the processor.
         head = np.flatnonzero(~(-scaled > lowest))
         head = head[np.lexsort((head, -scaled[head]))]
         mass = np.cumsum(weights[head]) / weights.sum()
@@ -262,7 +265,7 @@ def choose_token(logits: NDArray[np.float32], request: GenerateRequest, rng: np.
 
 
 def _take(rows: list[_Row], logits: torch.Tensor) -> list[int]:
-    """Choose the next token of every row; which rows go on."""
+    """Choose the next token of every row. Returns the indices of unfinished rows."""
     for row, scores in zip(rows, logits.float().cpu().numpy(), strict=True):
         if row.stop is None:
             row.take(scores)

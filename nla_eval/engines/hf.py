@@ -1,5 +1,5 @@
-"""The transformers engine: capture with a trunk that stops at block K, verbalize in batches over a shared prompt
-prefix, reconstruct in right-padded batches. Weights load on first use of each part."""
+"""The transformers engine. It captures with a trunk that stops at block K, verbalizes in batches over a shared prompt
+prefix, and reconstructs in right-padded batches. Each part loads its weights on first use."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from .packed import pack_linears
 from .side_by_side import Split, in_order, measured_split, streamed
 
 _SHARE = 32
-"""Explanations a worker should have at least: every step passes all weights through memory, whatever its rows. 21 took
-17 s in two batches side by side and 10.6 s in one, on two cores."""
+"""A worker should get at least this many explanations, because every step reads all weights from memory, however few
+its rows. On two cores, 21 explanations took 17 s in two batches side by side and 10.6 s in one."""
 
 
 class TransformersEngine:
     """Implements `engines.base.Engine` on PyTorch.
 
     Args:
-        target: The model being read.
-        pack: Its NLA pack; checked against the target before anything is loaded.
+        target: The model whose activations are read.
+        pack: Its NLA pack, checked against the target before anything is loaded.
 
     Raises:
         PackError: The pack does not belong to the target.
@@ -55,7 +55,7 @@ class TransformersEngine:
 
     @cached_property
     def _split(self) -> Split:
-        """On an accelerator one batch at a time; random numbers and results do not depend on it."""
+        """How batches share the CPU; one at a time on an accelerator. Draws do not depend on it."""
         if self.config.split is not None:
             return self.config.split
         if self.config.device != "cpu":
@@ -69,7 +69,7 @@ class TransformersEngine:
         model = load_av(self.target.path, self.pack.av_path, self.config.dtype, attention)
         scale = self.pack.av.injection_scale
         if scale is None:
-            raise PackError(f"pack '{self.pack.name}' states no injection_scale; its AV cannot be run")
+            raise PackError(f"pack '{self.pack.name}' states no injection_scale; add it to the AV's nla_meta.yaml")
         model = model.to(self.config.device)
         pack_linears(model)
         return Decoder(model, self.target.tokenizer, self.prompt, scale)
@@ -85,11 +85,11 @@ class TransformersEngine:
         return trunk.to(config.device), head.to(config.device)
 
     def capture(self, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
-        """Activations of each request, batched by padded length; see `engines.capture`."""
+        """Yield the activations of each request; see `engines.capture`."""
         return capture(self.trunk, requests, self.config, self._split)
 
     def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
-        """Draw one explanation per request, whatever transcript it came from; each as soon as it has ended."""
+        """Yield one explanation per request as soon as it ends. Requests of all transcripts share batches."""
         split = self._split if len(requests) >= _SHARE * self._split.workers else Split()
         rows = max(1, self.config.verbalize_batch // split.workers)
         shares = [requests[worker :: split.workers] for worker in range(split.workers)]
@@ -98,7 +98,7 @@ class TransformersEngine:
         )
 
     def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The AR's vectors (n, d_model), read at its template's last token; special tokens as the tokenizer adds."""
+        """The AR's vectors (n, d_model), read at the last token of its template. The tokenizer adds special tokens."""
         encoded = [ar_ids(self.pack.ar, self.target.tokenizer, text) for text in texts]
         out = np.empty((len(texts), self.d_model), np.float32)
         order = sorted(range(len(texts)), key=lambda i: len(encoded[i]))
@@ -111,7 +111,7 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _reconstructed(self, trunk: Any, head: torch.Tensor, encoded: list[list[int]]) -> list[NDArray[np.float32]]:
-        """The vector (d_model,) of each text's token ids."""
+        """The AR's vector (d_model,) for the token ids of each text."""
         ids = [torch.tensor(row) for row in encoded]
         padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.config.device)
         hidden = trunk(input_ids=padded, use_cache=False).last_hidden_state
@@ -119,7 +119,7 @@ class TransformersEngine:
         return list((last.float() @ head.float().T).cpu().numpy())
 
     def self_test(self) -> str:
-        """Run the start-up self-test; returns one line of what was found. Raises PackError (fails closed)."""
+        """Run the start-up self-test; returns one line of findings. Raises PackError if a check fails."""
         from .self_test import self_test
 
         return self_test(self)

@@ -1,4 +1,4 @@
-"""Which engines there are, and how each loads its weights."""
+"""The registry of engines, and how each loads its weights."""
 
 from __future__ import annotations
 
@@ -24,50 +24,50 @@ from ..models.pack import shipped_pack
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """What distinguishes one set of weights from another."""
+    """Settings that identify one set of loaded weights."""
 
     target: str
     """A target's name, absolute folder or hub id."""
     pack: str | None = None
-    """A pack's name or absolute folder; None for the one that belongs to the target."""
+    """A pack's name or absolute folder; None for the shipped pack of the target."""
     dtype: str = "auto"
-    """"auto" is bfloat16 where the processor has it, else float32."""
+    """"auto" is bfloat16 if the processor supports it, else float32."""
     threads: int | None = None
-    """CPU threads of the worker; None leaves torch's choice."""
+    """CPU threads of the worker; None keeps torch's default."""
     max_batch_tokens: int = 8192
-    """Bound on the padded tokens of one forward."""
+    """Largest number of padded tokens per forward."""
     engine: str = "transformers"
-    """Which engine runs the weights, with its options behind a colon: "vllm-server:http://host:8000"."""
+    """Name of the engine, with its options after a colon: "vllm-server:http://host:8000"."""
 
     def __post_init__(self) -> None:
         checked_dtype(self.dtype)
         if not isinstance(self.engine, str):
-            raise InputError(f"engine is {self.engine!r}; part its words by spaces, not commas, and quote them")
+            raise InputError(f"engine is {self.engine!r}; separate its options by spaces, not commas, and quote it")
         for name, value in (("threads", self.threads), ("max_batch_tokens", self.max_batch_tokens)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise InputError(f"{name} is {value!r}; expected a whole number of at least 1")
 
     @property
     def target_name(self) -> str:
-        """The target's name for artefacts: a folder's last part, never its whole path."""
+        """The target's name for artefacts: the last part of a folder, never its whole path."""
         path = Path(self.target)
         return path.name if path.is_absolute() or path.is_dir() else self.target
 
     def model_args(self) -> dict[str, Any]:
-        """What an Inspect model of this target is made with, beside its name (`-M`)."""
+        """Arguments of an Inspect model of this target, besides its name (`-M`)."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "target"}
         return {name: value for name, value in values.items() if value is not None}
 
     def facts(self) -> dict[str, str]:
-        """What provenance says of them."""
+        """Facts about the weights for provenance."""
         return {"target": self.target_name, "engine": self.engine, "dtype": self.dtype}
 
 
 class EngineKind(Protocol):
-    """How one kind of engine loads what it runs. Called in the worker thread."""
+    """How one kind of engine loads its weights. Called in the worker thread."""
 
     records: bool
-    """Whether what its generator computes at a token stands for what its engine would capture there."""
+    """Whether activations recorded by its generator equal those its engine would capture."""
 
     def target(self, settings: RuntimeSettings) -> Target:
         """The target with its tokenizer; no weights."""
@@ -88,7 +88,8 @@ class EngineKind(Protocol):
     def generator(
         self, settings: RuntimeSettings, target: Target, tapped: int | None
     ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
-        """The whole language model, for turns the target writes itself; answers may bring the output of a block."""
+        """The whole language model, for turns the target writes itself. Answers include the output of block `tapped`,
+        unless it is None."""
         ...
 
 
@@ -103,15 +104,15 @@ class TransformersKind:
 
     @staticmethod
     def target(settings: RuntimeSettings) -> Target:
-        """By name, folder or hub id."""
+        """Load a target by name, folder or hub id."""
         from ..models.target import load_target
 
         return load_target(settings.target)
 
     @staticmethod
     def pack(settings: RuntimeSettings, target: Target) -> Pack:
-        """By name, folder or released pair; None takes the shipped one that was trained on the target. One that does
-        not fit the target is refused here, before any transcript is looked for."""
+        """Load a pack by name, folder or released pair; None takes the shipped pack of the target. A pack that does not
+        fit the target is refused here, before any transcript is read."""
         from ..models.pack import load_pack
 
         pack = load_pack(settings.pack) if settings.pack else shipped_pack(target)
@@ -120,18 +121,18 @@ class TransformersKind:
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
-        """Proves itself before it is used: a pack that fails its checks or its self-test reads nothing."""
+        """Load the engine and run its self-test. Raises PackError if a check or the self-test fails."""
         from ..engines.hf import TransformersEngine
 
         if ":" in settings.engine:
-            raise InputError(f"engine 'transformers' takes no options, given was '{settings.engine}'")
+            raise InputError(f"engine 'transformers' takes no options; got '{settings.engine}'")
         engine = TransformersEngine(target, pack, engine_config(settings))
         engine.self_test()
         return engine
 
     @staticmethod
     def scorer(pack: Pack) -> Scorer:
-        """Against the pack's own baselines."""
+        """AR scores against the pack's own baselines."""
         from ..models.scores import ar_scores
 
         return partial(ar_scores, baselines=pack.baselines)
@@ -162,11 +163,11 @@ class TransformersKind:
 
 @ENGINES.register("vllm-server")
 class VllmServerKind(TransformersKind):
-    """The AV on vLLM servers, the rest through transformers: `vllm-server:URL[,URL...][,option=value...]`."""
+    """The AV on vLLM servers, everything else on transformers: `vllm-server:URL[,URL...][,option=value...]`."""
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
-        """Proves itself through the servers."""
+        """Load the engine and run its self-test through the servers."""
         from ..engines.vllm.server import server_engine
 
         return server_engine(settings.engine, target, pack, engine_config(settings))
@@ -174,20 +175,20 @@ class VllmServerKind(TransformersKind):
 
 @ENGINES.register("vllm")
 class VllmKind(TransformersKind):
-    """AV and capture by vLLM in this process, the AR through transformers: `vllm[:option=value,...]`."""
+    """AV and capture on vLLM in this process, the AR on transformers: `vllm[:option=value,...]`."""
 
     records = False
 
     @staticmethod
     def engine(settings: RuntimeSettings, target: Target, pack: Pack) -> Engine:
-        """Proves itself before it is used."""
+        """Load the engine and run its self-test."""
         from ..engines.vllm.local import local_engine
 
         return local_engine(settings.engine, target, pack, engine_config(settings))
 
 
 def engine_config(settings: RuntimeSettings) -> EngineConfig:
-    """How transformers runs what it runs."""
+    """Settings of the transformers engine."""
     import torch
 
     from ..engines.config import EngineConfig

@@ -1,6 +1,6 @@
-"""Loads parts of a causal LM: the trunk (embeddings and blocks 0..K, no final norm, no head) or the whole model.
+"""Loads a causal LM or parts of it: the trunk (embeddings and blocks 0..K, no final norm, no head) or the whole model.
 
-Checkpoints are safetensors; a trunk reads only the tensors it keeps. Used by the engine and by training."""
+Checkpoints are safetensors. A trunk reads only the tensors it keeps. Used by the engine and by training."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _TEXT_NAMES = {
     r"^language_model\.lm_head\.": "lm_head.",
     r"^(?:model\.)?language_model\.(?:model\.)?": "model.",
 }
-"""Where multimodal checkpoints keep their language model, and where the text model looks for it. Gemma 3's hub files
-say `language_model.model.layers`; transformers renames them for the multimodal class only, and otherwise leaves the
-text model's weights random without a word."""
+"""Maps tensor names of the language model in multimodal checkpoints to those of the text model. Gemma 3's hub files use
+`language_model.model.layers`. transformers renames them only for the multimodal class; for the text model it silently
+leaves the weights random."""
 _FINAL_NORM = frozenset({"norm.weight", "model.norm.weight"})
 
 
 def frozen(model: Any) -> Any:
-    """`model` in eval mode, without gradients."""
+    """Put `model` in eval mode, without gradients."""
     return model.eval().requires_grad_(False)
 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """No progress bars or load reports: a trunk leaves later blocks unread on purpose."""
+    """Suppress progress bars and load reports, because a trunk leaves later blocks unread on purpose."""
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -49,12 +49,12 @@ def quiet_loading() -> Iterator[None]:
 
 
 def text_config(path: Path, *, trust: bool = False) -> Any:
-    """The configuration of the language model in the checkpoint at `path`: nested in multimodal ones."""
+    """Configuration of the language model in the checkpoint at `path`; in multimodal checkpoints it is nested."""
     return AutoConfig.from_pretrained(str(path), trust_remote_code=trust).get_text_config()
 
 
 def trunk_config(path: Path, layer: int, *, trust: bool = False) -> Any:
-    """The text model's configuration of the checkpoint at `path`, with blocks 0..`layer` only."""
+    """Configuration of the language model in the checkpoint at `path`, cut to blocks 0..`layer`."""
     config = text_config(path, trust=trust)
     config.num_hidden_layers = layer + 1
     if getattr(config, "layer_types", None):
@@ -65,13 +65,13 @@ def trunk_config(path: Path, layer: int, *, trust: bool = False) -> Any:
 def load_trunk(
     path: Path, layer: int, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False, empty: bool = False
 ) -> Any:
-    """Blocks 0..`layer` of the checkpoint at `path`, in eval mode, with the final norm replaced by the identity.
+    """Load blocks 0..`layer` of the checkpoint at `path`, in eval mode, with the identity as final norm.
 
     Its `last_hidden_state` is the output of block `layer`, which transformers calls `hidden_states[layer + 1]`.
-    `empty` makes the same modules without weights, on torch's meta device; no weight is read.
+    `empty` makes the same modules on torch's meta device, without reading weights.
 
     Raises:
-        PackError: The checkpoint lacks weights that it needs.
+        PackError: The checkpoint lacks weights of these blocks.
     """
     model = _model(AutoModel, path, trunk_config(path, layer, trust=trust), dtype, attention, trust, empty)
     model.norm = nn.Identity()
@@ -82,13 +82,13 @@ def load_trunk(
 
 
 def load_embedding(path: Path, *, trust: bool = False) -> torch.Tensor:
-    """(V, d_model) float32 input embedding of the checkpoint at `path`, alone of its weights. Raises PackError."""
+    """Input embedding (V, d_model) float32 of the checkpoint at `path`. Raises PackError."""
     trunk = load_trunk(path, 0, torch.float32, trust=trust)
     return torch.as_tensor(trunk.get_input_embeddings().weight.detach())
 
 
 def _sliced(forward: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
-    """A feed-forward layer over `_ROWS` rows at a time: its inner rows are the widest a trunk makes."""
+    """Run a feed-forward layer over `_ROWS` rows at a time, because its inner tensor is the widest in a trunk."""
     if hidden.numel() <= _ROWS * hidden.shape[-1]:
         return forward(hidden)
     parts = [forward(rows) for rows in torch.split(hidden.flatten(0, -2), _ROWS)]
@@ -98,18 +98,19 @@ def _sliced(forward: Callable[[torch.Tensor], torch.Tensor], hidden: torch.Tenso
 def load_lm(
     path: Path, dtype: torch.dtype, attention: str = "sdpa", *, trust: bool = False, empty: bool = False
 ) -> Any:
-    """The whole causal LM, in eval mode, frozen; of a multimodal checkpoint the language model alone. With `empty`
-    without weights, on torch's meta device.
+    """Load the whole causal LM, in eval mode and frozen; from a multimodal checkpoint only the language model.
+
+    `empty` makes the modules on torch's meta device, without weights.
 
     Raises:
-        PackError: The checkpoint lacks weights that it needs.
+        PackError: The checkpoint lacks weights of the model.
     """
     return frozen(_model(AutoModelForCausalLM, path, text_config(path, trust=trust), dtype, attention, trust, empty))
 
 
 def load_cut_lm(path: Path, layer: int, dtype: torch.dtype, *, trust: bool = False) -> Any:
-    """A causal LM of blocks 0..`layer` whose head, which no AR uses, is tied to the embeddings: it takes no room, and
-    loading finds every tensor. Raises PackError."""
+    """Load a causal LM of blocks 0..`layer`. Its head, which no AR uses, is tied to the embeddings, so it takes no
+    memory and loading finds every tensor. Raises PackError."""
     config = trunk_config(path, layer, trust=trust)
     config.tie_word_embeddings = True
     return frozen(_model(AutoModelForCausalLM, path, config, dtype, "sdpa", trust, False))
@@ -118,8 +119,8 @@ def load_cut_lm(path: Path, layer: int, dtype: torch.dtype, *, trust: bool = Fal
 def _model(
     kind: Any, path: Path, config: Any, dtype: torch.dtype, attention: str, trust: bool, empty: bool
 ) -> Any:  # fmt: skip
-    """The text model of class `kind`. Raises PackError where a tensor would be left at its random start; the final norm
-    may be absent, for reconstructors are written without one."""
+    """Load the text model as class `kind`. Raises PackError if a tensor would keep its random initial value. The final
+    norm may be missing, because reconstructors are saved without it."""
     how: dict[str, Any] = {"dtype": dtype, "attn_implementation": attention, "trust_remote_code": trust}
     with quiet_loading():
         if empty:
@@ -133,20 +134,21 @@ def _model(
             f"checkpoint '{path.name}' lacks {len(lacking)} tensors of its {config.num_hidden_layers} blocks "
             f"('{lacking[0]}', ...), which would be random; fetch it again, or mend its config.json"
         )
-    model._weight_conversions = None  # else what is saved gets the multimodal names back
+    model._weight_conversions = None  # otherwise saving would restore the multimodal names
     return model
 
 
 def cast_weights(model: Any, dtype: torch.dtype) -> Any:
-    """`model` with its parameters in `dtype`, in place. Buffers stay as they are: `Module.to` would round the rotary
-    frequencies to bf16 too, which turns angles at position 200 by up to 0.28 rad (64 wide heads, rope_theta 1e5)."""
+    """Cast the parameters of `model` to `dtype`, in place. Buffers are not cast: `Module.to` would also round the
+    rotary frequencies to bf16, which shifts angles at position 200 by up to 0.28 rad (64 wide heads, rope_theta
+    1e5)."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model
 
 
 def load_av(base: Path, av: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:
-    """The AV: a full checkpoint at `av`, or the target at `base` with the LoRA adapter at `av` merged in."""
+    """Load the AV: a full checkpoint at `av`, or the target at `base` with the LoRA adapter at `av` merged in."""
     if not (av / ADAPTER).is_file():
         return load_lm(av, dtype, attention)
     return cast_weights(_merged(load_lm(base, torch.float32, attention), av), dtype)
@@ -155,10 +157,11 @@ def load_av(base: Path, av: Path, dtype: torch.dtype, attention: str = "sdpa") -
 def load_reconstructor(
     base: Path, ar: Path, layer: int, dtype: torch.dtype, attention: str = "sdpa"
 ) -> tuple[Any, torch.Tensor]:
-    """(trunk, head): blocks 0..`layer` of the AR, adapters merged, and its bias-free (d_model, d_model) head.
+    """Load the AR as (trunk, head): its blocks 0..`layer` with adapters merged, and its bias-free (d_model, d_model)
+    head.
 
     Raises:
-        PackError: No value_head.safetensors, or one with another key than `weight`.
+        PackError: There is no value_head.safetensors, or it has keys other than `weight`.
     """
     path = ar / VALUE_HEAD
     if not path.is_file():

@@ -1,8 +1,8 @@
-"""Decoding one token at a time without copying the whole KV cache at each step: attention over grouped heads, and a
-cache with spare room. Same numbers as transformers' own `sdpa` and `DynamicCache`, up to rounding.
+"""Decodes one token at a time without copying the whole KV cache at each step: attention over grouped heads, and a
+cache with spare room. Results equal those of transformers' `sdpa` and `DynamicCache`, up to rounding.
 
-At one query token the stock path concatenates every layer's keys and values anew and repeats them for each query head
-of a group; both cost more than the attention itself once contexts are long. Longer queries take the stock path."""
+At each token the stock path concatenates every layer's keys and values again and repeats them for each query head of a
+group. In long contexts both cost more than the attention itself. Queries of more than one token take the stock path."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from transformers.masking_utils import sdpa_mask
 GROUPED = "nla_grouped"
 """Name of the attention for `attn_implementation`."""
 _SPARE = 64
-"""Further tokens that a new buffer has room for."""
+"""Number of further tokens a new buffer has room for."""
 
 
 def grouped_attention(
     module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
     scaling: float | None = None, row_runs: Sequence[tuple[int, int, int]] | None = None, **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:  # fmt: skip
-    """Attention of one query token, the heads of a group as its rows; anything else goes to `sdpa`.
+    """Attention of one query token, with the heads of a group as rows. Longer queries go to `sdpa`.
 
     Args:
         module: The attention layer.
@@ -35,8 +35,8 @@ def grouped_attention(
         value: (B, G, T, d)
         attention_mask: (B, 1, Q, T) boolean, True where attended, or None.
         scaling: Factor of the scores; 1/sqrt(d) if None.
-        row_runs: (start, stop, length) of runs of rows that hold at most `length` tokens each, together all rows:
-            what is masked behind them is then not read at all.
+        row_runs: (start, stop, length) of runs that together cover all rows. The rows of a run hold at most `length`
+            tokens each, so masked tokens after `length` are not read at all.
         kwargs: Passed on to `sdpa`.
 
     Returns:
@@ -67,7 +67,7 @@ AttentionMaskInterface.register(GROUPED, sdpa_mask)
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values as views of buffers with room for further tokens."""
+    """A cache layer whose keys and values are views of buffers with room for further tokens."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -77,7 +77,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append (B, G, n, d) keys and values; returns all of them."""
+        """Append (B, G, n, d) keys and values; returns all keys and values."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self._key_room, self.keys = _appended(self._key_room, self.keys, key_states)
@@ -85,7 +85,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows, and the room behind them."""
+        """Keep only these rows, with their spare room."""
         length = self.get_seq_length()
         if length == 0:
             return
@@ -95,13 +95,13 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self.keys, self.values = keys[:, :, :length], values[:, :, :length]
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row; the room is made anew when it is needed."""
+        """Repeat every row. New spare room is made when it is needed."""
         self._key_room = self._value_room = None
         super().batch_repeat_interleave(repeats)
 
 
 def _appended(room: torch.Tensor | None, held: torch.Tensor, new: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(buffer, view of what it holds) after appending `new`; a new buffer where `held` is not a view of `room`."""
+    """Append `new`. Returns (buffer, view of its content); the buffer is new if `held` is not a view of `room`."""
     length = held.shape[-2] if held.numel() else 0
     total = length + new.shape[-2]
     if room is None or total > room.shape[-2] or (length and held.data_ptr() != room.data_ptr()):
@@ -113,7 +113,7 @@ def _appended(room: torch.Tensor | None, held: torch.Tensor, new: torch.Tensor) 
 
 
 def roomy_cache(config: Any) -> DynamicCache:
-    """An empty cache for a model of `config`; layers with a sliding window stay as transformers makes them."""
+    """Make an empty cache for a model of `config`. Layers with a sliding window stay as transformers makes them."""
     cache = DynamicCache(config=config)
     made: Any = RoomyLayer
     cache.layers = [made() if type(layer) is DynamicLayer else layer for layer in cache.layers]
@@ -121,5 +121,5 @@ def roomy_cache(config: Any) -> DynamicCache:
 
 
 def worth_compacting(alive: int, rows: int) -> bool:
-    """Whether dropping finished rows saves more than moving the cache costs: when an eighth is done, or all."""
+    """Whether dropping finished rows saves more than moving the cache costs: if an eighth or all of them are done."""
     return alive <= rows - max(1, rows // 8)

@@ -1,7 +1,7 @@
-"""Products of few rows with prepacked weights, float32 or bfloat16 on the CPU.
+"""Linear layers with prepacked weights for inputs of few rows, in float32 or bfloat16 on the CPU.
 
-A stock linear layer rearranges its weights for the processor at every call, which for a dozen rows costs more than the
-product. Here oneDNN's arrangement is made once; inputs of many rows take the stock path."""
+A stock linear layer rearranges its weights for the processor at every call; for a dozen rows this costs more than the
+product. Here oneDNN's arrangement is made once. Inputs of many rows take the stock path."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import torch
 from torch import nn
 
 FEW_ROWS = 160
-"""Up to this many rows the packed product is the faster one. On one core, weights of 576 x 1536, in GFLOP/s, packed and
-stock: 54 and 29 at 14 rows, 66 and 55 at 64, 74 and 67 at 108, 78 and 76 at 216, 82 and 83 at 432. With
-bfloat16 in hardware (Zen 4), beside other work: 109 and 48 at 8 rows, 117 and 69 at 20, 146 and 105 at 48."""
+"""Up to this many rows the packed product is faster. Measured on one core with weights of 576 x 1536, in GFLOP/s,
+packed and stock: 54 and 29 at 14 rows, 66 and 55 at 64, 74 and 67 at 108, 78 and 76 at 216, 82 and 83 at 432. With
+bfloat16 in hardware (Zen 4), on a busy machine: 109 and 48 at 8 rows, 117 and 69 at 20, 146 and 105 at 48."""
 _MOST_BYTES = 2**30
-"""Weights are held twice; models with more than this keep the stock path."""
+"""Packed weights are held in addition to the stock ones, so models with more than this keep the stock path."""
 
 
 def pack_linears(model: Any) -> int:
-    """Let the linear layers of `model` use packed weights for up to FEW_ROWS rows; returns how many do.
+    """Make the linear layers of `model` use packed weights for up to FEW_ROWS rows. Returns the number of such layers.
 
-    Does nothing for float16, for bfloat16 that oneDNN cannot multiply on this processor, for other devices, for large
-    models, and where torch was built without oneDNN. Where weights change afterwards, call it again: until then few
-    rows see the former ones.
+    Does nothing for float16, for bfloat16 if oneDNN cannot multiply it on this processor, on other devices, for large
+    models, and if torch was built without oneDNN. Call it again after weights change; until then, inputs of few rows
+    use the old weights.
 
     Args:
-        model: In eval mode, adapters merged.
+        model: A model in eval mode, with adapters merged.
     """
     linears = [module for module in model.modules() if type(module) is nn.Linear and _packable(module)]
     size = sum(linear.weight.numel() * linear.weight.element_size() for linear in linears)
@@ -47,7 +47,7 @@ def _packable(linear: nn.Linear) -> bool:
 
 
 def _forward(linear: nn.Linear, packed: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """(..., in) -> (..., out), as `linear` itself gives it up to rounding."""
+    """(..., in) -> (..., out), equal to `linear` up to rounding."""
     if rows.numel() > FEW_ROWS * rows.shape[-1] or rows.dtype is not packed.dtype or torch.is_grad_enabled():
         return nn.functional.linear(rows, linear.weight, linear.bias)
     out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, linear.bias, "none", [], "")

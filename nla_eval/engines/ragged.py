@@ -1,7 +1,7 @@
-"""The KV cache of rows of different length that are continued together, one token of each at a time.
+"""A KV cache for rows of different length that are decoded together, one token per row at each step.
 
-Each row's tokens lie one behind the other without a gap, in buffers made once. Rows join and leave at any step; what is
-masked behind a row's own tokens need not be read: at one token per step, what passes through memory is what costs."""
+Each row's tokens are stored without gaps, in buffers made once. Rows may join and leave at any step. Masked columns
+after a row's own tokens need not be read, which matters because memory traffic limits decoding."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from transformers import DynamicCache
 from .one_step import RoomyLayer
 
 _SIMILAR = 0.8
-"""Rows at least this long, against the longest of their run, stay in it: each run costs a call for every layer."""
+"""A row joins a run if it is at least this long relative to the longest row of the run. Each run costs one call per
+layer."""
 
 Room = tuple[torch.Tensor, torch.Tensor]
-"""Buffers (rows, G, tokens, d) for the keys and the values of one layer."""
+"""Buffers (rows, G, tokens, d) for the keys and values of one layer."""
 
 
 class RaggedCache:
-    """The cache of rows that go on at their own ends.
+    """A cache in which each row is extended at its own end.
 
     Args:
-        rooms: Of each layer; zeros where nothing is held, for what is masked still takes part in products.
-        lengths: Tokens that the first rows hold; further rows are free.
+        rooms: Buffers of each layer. Unused entries must be zero, because masked entries still take part in products.
+        lengths: Number of tokens in each of the first rows; the remaining rows are free.
     """
 
     def __init__(self, rooms: Sequence[Room], lengths: Sequence[int]) -> None:
         self.rooms, self.lengths = rooms, list(lengths)
         self.columns = torch.empty(0)
-        """(B,) where each row's next token goes."""
+        """(B,) column of each row's next token."""
         self._cache = DynamicCache()
         self._layers = [_RaggedLayer(self, index) for index in range(len(rooms))]
         self._cache.layers = list(self._layers)
 
     def step(self) -> dict[str, Any]:
-        """What the model is given beside one further token of each row. Call once for every forward."""
+        """Model arguments for the next forward, besides the tokens. Call once per forward."""
         longest, device = max(self.lengths), self.rooms[0][0].device
         for layer in self._layers:
             layer.hold(longest)
@@ -53,7 +54,7 @@ class RaggedCache:
         return {**given, "row_runs": runs} if len(runs) > 1 else given
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Put row `rows[i]`, which is not before i, in place i; the others leave."""
+        """Keep only `rows`: move row `rows[i]` (at least i) to place i."""
         for place, row in enumerate(rows):
             if place != row:
                 end = self.lengths[row]
@@ -63,7 +64,7 @@ class RaggedCache:
         self.lengths = [self.lengths[row] for row in rows]
 
     def join(self, cache: DynamicCache) -> None:
-        """Add the rows of `cache`, all of one length, behind the others."""
+        """Add the rows of `cache`, all of one length, after the existing rows."""
         start, length = len(self.lengths), cache.get_seq_length()
         layers: Any = cache.layers
         for room, layer in zip(self.rooms, layers, strict=True):
@@ -73,15 +74,15 @@ class RaggedCache:
 
 
 class GroupCache:
-    """The cache of a group of rows while they are read, in parts.
+    """The cache of a group of rows during prefill, which runs in parts.
 
-    Each part writes where the group will hold it, so that nothing is copied or held twice. Parts may be read in several
-    threads. For models of which no layer has a sliding window.
+    Each part writes directly into the group's buffers, so nothing is copied or held twice. Parts may run in several
+    threads. Only for models without sliding windows.
 
     Args:
-        config: Of the model.
-        lengths: Tokens of each row when all parts are read.
-        spare: Further tokens there is room for in each row.
+        config: Configuration of the model.
+        lengths: Number of tokens of each row after prefill.
+        spare: Room for further tokens in each row.
     """
 
     def __init__(self, config: Any, lengths: Sequence[int], spare: int) -> None:
@@ -90,18 +91,18 @@ class GroupCache:
         self._rooms: dict[int, Room] = {}
 
     def part(self, start: int, stop: int) -> DynamicCache:
-        """An empty cache for rows `start` to `stop`, read right-padded."""
+        """An empty cache for the right-padded prefill of rows `start` to `stop`."""
         cache, layers = DynamicCache(), int(self._config.num_hidden_layers)
         made: list[Any] = [_PartLayer(self, index, slice(start, stop)) for index in range(layers)]
         cache.layers = made
         return cache
 
     def whole(self) -> RaggedCache:
-        """The cache of all rows, once every part is read."""
+        """The cache of all rows, once every part is done."""
         return RaggedCache([self._rooms[index] for index in range(len(self._rooms))], self._lengths)
 
     def room(self, index: int, keys: torch.Tensor, values: torch.Tensor) -> Room:
-        """The buffers of layer `index`, made for what the first part brings."""
+        """The buffers of layer `index`, made with the shape and dtype of the first part's keys and values."""
         with self._lock:
             if index not in self._rooms:
                 self._rooms[index] = empty_room(keys, values, len(self._lengths), self._tokens)
@@ -109,13 +110,14 @@ class GroupCache:
 
 
 def empty_room(keys: torch.Tensor, values: torch.Tensor, rows: int, tokens: int) -> Room:
-    """Buffers for `rows` rows of `tokens` tokens with heads as in (B, G, T, d) `keys` and `values`."""
+    """Make buffers for `rows` rows of `tokens` tokens, with the heads of (B, G, T, d) `keys` and `values`."""
     shapes = ((rows, like.shape[1], tokens, like.shape[3]) for like in (keys, values))
     return keys.new_zeros(next(shapes)), values.new_zeros(next(shapes))
 
 
 def row_runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(start, stop, longest) of runs of similar length, together all rows; one run where lengths increase."""
+    """(start, stop, longest) of runs of rows of similar length, which together cover all rows. One run if lengths
+    increase."""
     if any(after > before for before, after in pairwise(lengths)):
         return [(0, len(lengths), max(lengths))]
     runs: list[tuple[int, int, int]] = []
@@ -128,7 +130,7 @@ def row_runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 class _PartLayer(RoomyLayer):  # type: ignore[no-untyped-call]
-    """A layer of some rows of a group, while they are read."""
+    """One layer of some rows of a group, during prefill."""
 
     def __init__(self, group: GroupCache, index: int, rows: slice) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -137,7 +139,7 @@ class _PartLayer(RoomyLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append to the group's buffers."""
+        """Append keys and values to the group's buffers."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             keys, values = self._group.room(self._index, key_states, value_states)
@@ -162,7 +164,7 @@ class _RaggedLayer(RoomyLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append (B, G, 1, d) keys and values, each behind its row's own."""
+        """Append (B, G, 1, d) keys and values, each at the end of its row."""
         columns = self._owner.columns
         rows = torch.arange(len(columns), device=columns.device)
         for buffer, new in zip(self._owner.rooms[self._index], (key_states, value_states), strict=True):

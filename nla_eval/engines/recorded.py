@@ -1,7 +1,8 @@
-"""Activations kept from the forward passes in which the target wrote its own turns: those tokens are not read twice.
+"""Reuses activations from the forward passes in which the target wrote its own turns, so that those tokens are not read
+twice.
 
-What a causal model computes at a token depends on the tokens before it alone, so a replay whose ids begin like a
-recorded sequence has that sequence's activations, up to rounding, the same as between two batches."""
+In a causal model, an activation depends only on its token and those before it. So a replay with the same first ids as a
+recorded sequence has the same activations there, up to the rounding that also occurs between two batches."""
 
 from __future__ import annotations
 
@@ -21,10 +22,10 @@ _MAX_BYTES = 2**28
 
 
 class Tap:
-    """Remembers the last output of one block, for each thread its own.
+    """Remembers the last output of one block, separately for each thread.
 
     Args:
-        block: A decoder block; its output, or the first part of it, is (B, T, d).
+        block: A decoder block. Its output, or the first element of it, is (B, T, d).
     """
 
     def __init__(self, block: nn.Module) -> None:
@@ -35,27 +36,28 @@ class Tap:
         self._local.output = output if isinstance(output, torch.Tensor) else output[0]
 
     def take(self) -> torch.Tensor:
-        """(B, T, d) of this thread's last forward, which is then forgotten."""
+        """Return and forget the output (B, T, d) of this thread's last forward."""
         output: torch.Tensor = self._local.output
         del self._local.output
         return output
 
 
 class Recording:
-    """Token sequences with the activations of one block, the newest within a bound of bytes."""
+    """Token sequences with their activations of one block. The oldest are dropped beyond a number of bytes."""
 
     def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
         self.max_bytes = max_bytes
         self._kept: deque[tuple[NDArray[np.int32], NDArray[np.float32]]] = deque()
 
     def add(self, token_ids: NDArray[np.int32], activations: NDArray[np.float32]) -> None:
-        """Keep `activations` (T, d) at the first T of `token_ids`."""
+        """Record `activations` (T, d) of the first T of `token_ids`."""
         self._kept.append((token_ids[: len(activations)], activations))
         while sum(kept.nbytes for _, kept in self._kept) > self.max_bytes:
             self._kept.popleft()
 
     def find(self, request: CaptureRequest) -> NDArray[np.float32] | None:
-        """(P, d) at the request's positions, where a recorded sequence is the same up to the last of them."""
+        """Activations (P, d) at the request's positions; None if no recorded sequence has the same tokens up to the
+        last position."""
         wanted = request.token_ids[: int(request.positions[-1]) + 1]
         for ids, activations in self._kept:
             if len(ids) >= len(wanted) and np.array_equal(ids[: len(wanted)], wanted):
@@ -64,14 +66,14 @@ class Recording:
 
 
 class RecordedEngine:
-    """An engine that captures only what was not recorded."""
+    """An engine that captures only activations that were not recorded."""
 
     def __init__(self, engine: Engine, recording: Recording) -> None:
         self.engine, self.recording = engine, recording
         self.layer, self.d_model = engine.layer, engine.d_model
 
     def capture(self, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
-        """What was recorded as it is met, the rest by the engine."""
+        """Yield recorded activations, and let the engine capture the rest."""
         found: list[Captured] = []
 
         def unknown() -> Iterator[CaptureRequest]:

@@ -1,8 +1,8 @@
-"""The start-up self-test: silent non-injection is the field's commonest serious bug, so an engine proves itself first.
+"""The start-up self-test of an engine. Silent non-injection is the most common serious bug in the field.
 
-Checks, on vectors the pack carries (or captured from built-in sentences for packs that carry none): the target's
-block K gives the stored vectors and norms; explanations of 20 vectors retrieve their own vector through the AR above
-chance; the text without injection differs. Any failure is a PackError."""
+It uses vectors stored in the pack, or vectors captured from built-in sentences if the pack has none. It checks that the
+target's block K gives the stored vectors and norms, that the AR finds 20 vectors from their explanations above chance,
+and that the text without injection differs. A failed check raises PackError."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _SENTENCES = (
 
 
 class PackEngine(Engine, Protocol):
-    """An engine that says which target and pack it runs."""
+    """An engine with its target and pack."""
 
     target: Target
     pack: Pack
@@ -59,17 +59,17 @@ class PackEngine(Engine, Protocol):
 
 @dataclass(frozen=True)
 class KnownVectors:
-    """Vectors with the token ids and position they come from."""
+    """Vectors with the token ids and positions they were captured at."""
 
     token_ids: list[NDArray[np.int32]]
     positions: NDArray[np.int64]
     vectors: NDArray[np.float32]
-    """(n, d_model) raw."""
+    """(n, d_model), raw scale."""
 
 
 def write_known(pack_folder: str, known: KnownVectors) -> None:
-    """Store known vectors beside a pack's weights: in half precision where that holds them. Gemma 3 12B reaches 106,000
-    in one dimension of ordinary positions, and 65,504 is the most it holds."""
+    """Store known vectors beside a pack's weights, in float16 if the values fit. Gemma 3 12B reaches 106,000 in one
+    dimension at ordinary positions; float16 ends at 65,504."""
     fits = np.abs(known.vectors).max(initial=0.0) <= np.finfo(np.float16).max
     lengths = np.array([len(ids) for ids in known.token_ids], np.int64)
     save_file(
@@ -84,7 +84,7 @@ def write_known(pack_folder: str, known: KnownVectors) -> None:
 
 
 def read_known(pack: Pack) -> KnownVectors | None:
-    """The pack's known vectors, if it carries any."""
+    """The pack's known vectors; None if it has none."""
     path = pack.path / FILE
     if not path.is_file():
         return None
@@ -94,7 +94,7 @@ def read_known(pack: Pack) -> KnownVectors | None:
 
 
 def self_test(engine: PackEngine) -> str:
-    """Run every check; one line of findings. Raises PackError naming the check that failed."""
+    """Run every check. Returns one line of findings. Raises PackError naming the failed check."""
     known = read_known(engine.pack)
     captured = _capture(engine, known)
     if known is not None:
@@ -124,8 +124,8 @@ def _capture(engine: PackEngine, known: KnownVectors | None) -> NDArray[np.float
 
 
 def _built_in(tokenizer: Any, first: int) -> list[NDArray[np.int32]]:
-    """Token ids of each built-in sentence, behind as many of the others as it takes for its last token to stand at
-    `first` or later: a pack was not trained to read what comes before."""
+    """Token ids of each built-in sentence, preceded by as many other sentences as needed to put its last token at
+    position `first` or later. The pack was not trained on earlier positions."""
     found = []
     for last in range(VECTORS):
         ids, text, before = tokenizer(_SENTENCES[last])["input_ids"], _SENTENCES[last], 1
@@ -151,7 +151,10 @@ def _check_norms(pack: Pack, captured: NDArray[np.float32]) -> None:
     low, high = pack.av.norm_range
     median = float(np.median(np.linalg.norm(captured, axis=1)))
     if not 0.5 * low <= median <= 2.0 * high:
-        raise PackError(f"activation norms are around {median:.0f}, the pack was trained on {low:.0f} to {high:.0f}")
+        raise PackError(
+            f"activation norms are around {median:.0f}, the pack was trained on {low:.0f} to {high:.0f}; "
+            "give the target that the pack was trained on"
+        )
 
 
 def _explain(engine: PackEngine, vectors: Sequence[NDArray[np.float32] | None], sampling: Sampling) -> list[str]:

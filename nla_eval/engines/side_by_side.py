@@ -1,7 +1,7 @@
-"""Batches side by side on the CPU: several Python threads, each running its own batch on few cores.
+"""Runs batches side by side on the CPU: several Python threads, each with its own batch on a few cores.
 
-Of one batch on all cores, the many small operators run on one core while the others wait; batches of their own keep
-every core busy. What is faster depends on the model and the machine, so it is measured when an engine is loaded."""
+If one batch runs on all cores, its many small operators use one core while the others wait. Several batches keep every
+core busy. Which is faster depends on the model and the machine, so it is measured when an engine is loaded."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ _TRIAL_BLOCKS = 2
 _TRIAL_TOKENS = 1024
 _TRIAL_ROUNDS = 4
 _MARGIN = 1.1
-"""Batches apart may be this much slower in the trial: over whole runs, with their many sizes, they came out ahead."""
+"""Side by side is chosen even if it is slower by up to this factor in the trial, because over whole runs, with batches
+of many sizes, it was faster."""
 _local = threading.local()
 _POOL_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Split:
-    """How the CPU is shared out: `workers` batches at a time, each on `threads` cores."""
+    """How batches share the CPU: `workers` batches at a time, each on `threads` cores."""
 
     workers: int = 1
     threads: int | None = None
-    """None leaves torch's setting, which one worker runs under."""
+    """None keeps torch's setting."""
 
 
 _POOLS: dict[Split, ThreadPoolExecutor] = {}
@@ -45,18 +46,18 @@ _MEASURED: dict[tuple[object, ...], Split] = {}
 
 
 class StoppedError(Exception):
-    """The caller wants no more results; a worker ends its batch here."""
+    """Raised in a worker to end its batch, because the caller wants no more results."""
 
 
 def checkpoint() -> None:
-    """Called between steps of a long batch: raises `StoppedError` in a worker whose results nobody awaits any more."""
+    """Call between steps of a long batch. Raises `StoppedError` in a worker if the caller wants no more results."""
     stop = getattr(_local, "stop", None)
     if stop is not None and stop.is_set():
         raise StoppedError
 
 
 def side_by_side(jobs: Iterable[Callable[[], T]], split: Split) -> Iterator[T]:
-    """Results of `jobs` as they come; see `streamed`."""
+    """Yield the results of `jobs` as they finish; see `streamed`."""
     return streamed((partial(_alone, job) for job in jobs), split)
 
 
@@ -65,10 +66,11 @@ def _alone(job: Callable[[], T]) -> Iterator[T]:
 
 
 def streamed(jobs: Iterable[Callable[[], Iterable[T]]], split: Split) -> Iterator[T]:
-    """What `jobs` give, item by item as it comes, in any order; with one worker in order, in the caller's thread.
+    """Yield the items of `jobs` as they are finished, in any order. One worker keeps the order and runs in the caller's
+    thread.
 
-    At most one job more than there are workers is taken from `jobs` ahead of time. The first exception of a job is
-    raised here; jobs that run then are stopped at their next checkpoint.
+    `jobs` is read lazily: at most one more job than there are workers. The first exception of a job is raised here, and
+    the running jobs stop at their next checkpoint.
     """
     if split.workers <= 1:
         for job in jobs:
@@ -102,7 +104,7 @@ def streamed(jobs: Iterable[Callable[[], Iterable[T]]], split: Split) -> Iterato
 
 
 def _feed(job: Callable[[], Iterable[T]], came: SimpleQueue[tuple[T] | Exception | None]) -> None:
-    """Put in what `job` gives and None at its end, or its exception."""
+    """Put the items of `job` into `came`, then None or the job's exception."""
     try:
         for item in job():
             came.put((item,))
@@ -113,7 +115,7 @@ def _feed(job: Callable[[], Iterable[T]], came: SimpleQueue[tuple[T] | Exception
 
 
 def in_order(jobs: Iterable[Callable[[], T]], split: Split) -> list[T]:
-    """Results of `jobs` in their order, all at once."""
+    """Run `jobs` and return their results in order."""
     numbered = (partial(_numbered, number, job) for number, job in enumerate(jobs))
     return [result for _, result in sorted(side_by_side(numbered, split), key=lambda found: found[0])]
 
@@ -123,12 +125,12 @@ def _numbered(number: int, job: Callable[[], T]) -> tuple[int, T]:
 
 
 def measured_split(model: Any, threads: int) -> Split:
-    """The fastest way to share `threads` cores among batches, timed on the first blocks of `model`; once in a process
-    for all models of the same blocks.
+    """The fastest way to share `threads` cores among batches, timed on the first blocks of `model`. It is measured once
+    per process for all models with equal blocks.
 
     Args:
         model: A decoder on the CPU with its blocks in `layers`, or a causal LM around one.
-        threads: Cores to share out.
+        threads: Number of cores to share.
     """
     if threads <= 1:
         return Split()
@@ -159,10 +161,9 @@ def _run(job: Callable[[], T], stop: threading.Event) -> T:
 
 
 def _pool(split: Split) -> ThreadPoolExecutor:
-    """The pool of `split`, its threads started and set up; torch's setting in this thread stays as it was.
+    """The thread pool of `split`, with its threads started and configured. This thread's torch setting is unchanged.
 
-    One pool serves the whole process: every new thread would get a memory arena of its own, and what is freed in an
-    arena stays with it.
+    Pools live as long as the process, because every new thread gets a memory arena, which keeps the memory freed in it.
     """
     with _POOL_LOCK:
         if split not in _POOLS:
@@ -181,12 +182,12 @@ def _started(split: Split) -> ThreadPoolExecutor:
     for _ in range(split.workers):
         pool.submit(time.sleep, 0)
     ready.wait()
-    torch.set_num_threads(before)  # also what threads started later begin with
+    torch.set_num_threads(before)  # threads started later inherit this setting
     return pool
 
 
 def _trial(split: Split, model: Any, batches: int) -> float:
-    """Seconds for `batches` batches through the model's first blocks."""
+    """Time `batches` batches through the model's first blocks, in seconds."""
     jobs = [partial(_first_blocks, model)] * batches
     began = time.perf_counter()
     for _ in side_by_side(jobs, split):
@@ -195,7 +196,7 @@ def _trial(split: Split, model: Any, batches: int) -> float:
 
 
 class _EnoughError(Exception):
-    """Ends a trial's forward."""
+    """Raised to end the forward of a trial."""
 
 
 @torch.inference_mode()

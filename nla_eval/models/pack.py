@@ -154,7 +154,7 @@ class Pack:
                 shared = min(len(theirs), len(ours))
                 at = next((i for i in range(shared) if theirs[i] != ours[i]), shared)
                 raise PackError(
-                    f"target '{target.name}' tokenises the {role} prompt of pack '{self.name}' otherwise than the "
+                    f"target '{target.name}' tokenises the {role} prompt of pack '{self.name}' differently from the "
                     f"pack's own tokenizer (token {at}: {ours[at : at + 3]} for {theirs[at : at + 3]}); give a target "
                     f"folder with the tokenizer files and chat template of '{folder.name}'"
                 )

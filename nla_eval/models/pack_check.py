@@ -98,7 +98,7 @@ def _check_adapter(folder: Path, base: Shapes) -> str:
         layer = name.removesuffix(end).split("layers.", 1)[-1]
         matrix = next((s for key, s in base.items() if key.endswith(f"layers.{layer}.weight")), None)
         if matrix is None:
-            raise PackError(f"{folder.name}/{ADAPTER}: '{name}' adapts no matrix of the target; it is another model's")
+            raise PackError(f"{folder.name}/{ADAPTER}: '{name}' adapts no matrix of the target; give the pack's target")
         own = matrix[1] if end == _LORA[0] else matrix[0]
         if shape[1 if end == _LORA[0] else 0] != own:
             raise PackError(f"{folder.name}/{ADAPTER}: '{name}' is {shape}, the target's matrix is {matrix}")
@@ -115,7 +115,9 @@ def _check_plain(folder: Path, base: Shapes) -> str:
     shapes = _shapes(files)
     shared = [name for name in shapes if name in base]
     if wrong := next((name for name in shared if shapes[name] != base[name]), None):
-        raise PackError(f"{folder.name}: '{wrong}' is {shapes[wrong]}, the target's is {base[wrong]}; another model's")
+        raise PackError(
+            f"{folder.name}: '{wrong}' is {shapes[wrong]}, the target's is {base[wrong]}; give the pack's target"
+        )
     for file in files:
         _check_finite(file)
     return f"{folder.name}: {len(shapes)} tensors, {len(shared)} as the target's"

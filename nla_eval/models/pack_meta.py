@@ -112,7 +112,7 @@ def read_meta(folder: Path, role: str) -> PackMeta:
     path = folder / SIDECAR
     if not path.is_file():
         raise PackError(
-            f"pack folder '{folder.name}' has no {SIDECAR}; it is not an NLA checkpoint (weights alone do not do)"
+            f"pack folder '{folder.name}' has no {SIDECAR}; expected an NLA checkpoint with it beside its weights"
         )
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))

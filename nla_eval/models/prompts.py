@@ -65,7 +65,10 @@ def av_prompt(meta: PackMeta, tokenizer: Any) -> AVPrompt:
     found = (ids[at[0] - 1], ids[at[0] + 1])
     expected = (meta.left_neighbor_id, meta.right_neighbor_id)
     if found != expected:
-        raise PackError(f"neighbours of the injection slot are {found}, the sidecar says {expected}: template drift")
+        raise PackError(
+            f"template drift: the neighbours of the injection slot are {found}, the sidecar says {expected}; "
+            "use the tokenizer that came with the pack's target"
+        )
     return AVPrompt(tuple(ids[: at[0]]), tuple(ids[at[0] :]))
 
 

@@ -133,7 +133,7 @@ def read_on_ray(
     _check_room(ray, bench.stages)
     present, provenance = store.keys(errors=not retry_errors), {**bench.provenance, "ray": ray.__version__}
     driver = Driver(run.plan, run.identity, store, present, provenance, left_out=len(run.duplicates))
-    return _OnRay(ray, run, replace(bench, url=_everywhere(bench.url)), progress, driver).read()
+    return _OnRay(ray, run, replace(bench, url=_everywhere(bench.url)), progress, driver).result()
 
 
 class _OnRay:
@@ -143,7 +143,7 @@ class _OnRay:
         self.ray, self.run, self.bench, self.progress, self.driver = ray, run, bench, progress, driver
         self.store = ReadingStore.open(bench.url)
 
-    def read(self) -> ReadResult:
+    def result(self) -> ReadResult:
         driver = self.driver
         driver.enter(self.run.prepared)
         readable = self.run.readable(driver.present)
@@ -216,8 +216,8 @@ class _OnRay:
                 yield unit
         except self.ray.exceptions.RayActorError as err:
             raise NlaEvalError(
-                f"{_DEATHS} workers died at the same unit ({fault_line(err)}); give each more memory or fewer "
-                "neighbours. What is finished is in the store, and the same command goes on"
+                f"{_DEATHS} workers died at the same unit ({fault_line(err)}); give each more memory, or run "
+                "fewer per machine. Finished readings are in the store; run the same command to resume"
             ) from err
 
 

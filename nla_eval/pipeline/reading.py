@@ -109,7 +109,7 @@ def read_in_process(
         StoreError: The store belongs to another plan, or cannot be written.
         PackError: The engine's weights do not match the pack.
     """
-    return _InProcess(run, bench, progress, retry_errors, scores).read()
+    return _InProcess(run, bench, progress, retry_errors, scores).result()
 
 
 class _InProcess:
@@ -134,7 +134,7 @@ class _InProcess:
         self.spent = replace(self.spent, load_seconds=time.monotonic() - began)
         return engine
 
-    def read(self) -> ReadResult:
+    def result(self) -> ReadResult:
         driver = self.driver
         driver.enter(self.run.prepared)
         readable = self.run.readable(driver.present)

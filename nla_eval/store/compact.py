@@ -47,7 +47,7 @@ def compact(store: ReadingStore, part_bytes: int = PART_BYTES) -> list[Compacted
         StoreError: The store cannot be read or written.
     """
     if part_bytes < 1:
-        raise InputError(f"parts of {part_bytes} bytes; expected at least 1")
+        raise InputError(f"part size is {part_bytes} bytes; expected at least 1")
     return [_compact_kind(store, kind, part_bytes) for kind in KINDS]
 
 
@@ -68,7 +68,7 @@ def _compact_kind(store: ReadingStore, kind: str, part_bytes: int) -> Compacted:
     runs = runs_of(listed, part_bytes)
     kept = duplicates = merged = 0
     for run in runs:
-        found = _read(store, kind, run)
+        found = _rows_of(store, kind, run)
         if found is None:
             continue
         rows = resolved(kind, found)
@@ -78,7 +78,7 @@ def _compact_kind(store: ReadingStore, kind: str, part_bytes: int) -> Compacted:
     return Compacted(kind, len(listed), len(listed) - merged, kept, duplicates)
 
 
-def _read(store: ReadingStore, kind: str, run: Sequence[Part]) -> pl.DataFrame | None:
+def _rows_of(store: ReadingStore, kind: str, run: Sequence[Part]) -> pl.DataFrame | None:
     """The rows of a run; None if another compaction has already removed one of its parts."""
     try:
         return pl.concat(store.read_parts(kind, run, store.schema_of(kind)))

@@ -70,9 +70,9 @@ class StoreFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as err:
-            raise StoreError(f"store '{self.url}': {name} cannot be read; read again elsewhere") from err
+            raise StoreError(f"store '{self.url}': {name} is not JSON; read the transcripts into a new folder") from err
         if not isinstance(data, dict):
-            raise StoreError(f"store '{self.url}': {name} is not a JSON object; read again elsewhere")
+            raise StoreError(f"store '{self.url}': {name} is not a JSON object; read the transcripts into a new folder")
         return data
 
     def create(self, name: str, data: bytes) -> None:
@@ -222,7 +222,7 @@ def _origin(name: str) -> str:
 
 def _reason(err: Exception) -> str:
     if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{err.strerror}; free some room and run the same command again, what is finished is kept"
+        return f"{err.strerror}; free some room and run the same command again; finished readings are kept"
     text = err.strerror if isinstance(err, OSError) and err.strerror else str(err)
     return " ".join(text.split()) or type(err).__name__
 

@@ -355,7 +355,7 @@ class ReadingStore:
             except PartGoneError:
                 continue
             return pl.concat(frames) if frames else pl.DataFrame(schema=dict(schema))
-        raise StoreError(f"parts of '{self.url}/{kind}' go faster than they can be read; try again after compaction")
+        raise StoreError(f"parts of '{self.url}/{kind}' vanish faster than they can be read; retry after compaction")
 
     def read_parts(self, kind: str, parts: Sequence[Part], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         """The rows of each part, in order. Raises PartGoneError if a compaction has replaced a part."""
@@ -399,4 +399,4 @@ class ReadingStore:
             known.rows = resolved(kind, pl.concat([*before, *frames])) if before or frames else empty
             known.names.update(part.name for part in parts)
             return known.rows
-        raise StoreError(f"parts of '{self.url}/{kind}' go faster than they can be read; try again after compaction")
+        raise StoreError(f"parts of '{self.url}/{kind}' vanish faster than they can be read; retry after compaction")

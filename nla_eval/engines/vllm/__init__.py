@@ -1,1 +1,1 @@
-"""The engine that runs capture and verbalization on vLLM, in process or against a server."""
+"""The vLLM engines: capture and verbalization in process, or verbalization on servers."""

@@ -1,7 +1,7 @@
 """Runs inside vLLM's workers: a hook on block K that keeps the residual stream at the positions a request asks for.
 
-vLLM loads the class by its dotted name (`worker_extension_cls`). It speaks V1's model runner, eager and without prefix
-cache; chunked prefill, tensor and pipeline parallel are fine. Rows go back as safetensors bytes, never pickled."""
+vLLM loads the class by its dotted name (`worker_extension_cls`). It needs V1's model runner, eager mode and no prefix
+cache. Chunked prefill, tensor parallel and pipeline parallel work. Rows return as safetensors bytes, never pickled."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import save
 
 POSITIONS, KEY = "nla_positions", "nla_key"
-"""Names in a request's `extra_args`: ascending positions to keep, and under which key."""
+"""Names in a request's `extra_args`: the key of the result, and the ascending positions to keep."""
 
 
 class CaptureExtension:
-    """Mixed into vLLM's worker, which brings `model_runner`."""
+    """Mixin for vLLM's worker, which provides `model_runner`."""
 
     model_runner: Any
 
     def nla_install(self, layer: int) -> bool:
-        """Hook block `layer`; whether this worker holds it and is the one that answers for it."""
+        """Hook block `layer`. Returns whether this worker has the block and is the one to return its rows."""
         from vllm.distributed import get_tensor_model_parallel_rank
         from vllm.model_executor.models.utils import PPMissingLayer
 
@@ -34,7 +34,7 @@ class CaptureExtension:
         return True
 
     def nla_collect(self) -> bytes:
-        """What was kept since the last call, by key: safetensors of (P, d_model) float32."""
+        """Return the rows kept since the last call, as safetensors of (P, d_model) float32 by key."""
         kept, self._nla_kept = self._nla_kept, {}
         return bytes(save({key: torch.cat(rows) for key, rows in kept.items()}))
 
@@ -59,13 +59,13 @@ class CaptureExtension:
 
 
 def places(positions: np.ndarray, before: int, count: int) -> np.ndarray:
-    """Which of the `count` tokens after the first `before` are asked for, from 0."""
+    """Indices, from 0, of the requested positions among the `count` tokens after the first `before`."""
     low, high = np.searchsorted(positions, [before, before + count])
     return np.asarray(positions[low:high] - before, np.int64)
 
 
 def _residual_stream(output: Any) -> torch.Tensor:
-    """A block's output (T, d): vLLM's fused blocks return what they add and what they add it to."""
+    """A block's output (T, d). vLLM's fused blocks return it as two summands, the update and the residual."""
     if isinstance(output, tuple):
         hidden, residual = output[0], output[1] if len(output) > 1 else None
         return torch.as_tensor(hidden if residual is None else hidden + residual)

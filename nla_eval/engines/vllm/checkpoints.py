@@ -1,5 +1,5 @@
-"""Checkpoints vLLM can load, written once into the cache: the target cut after block K, and an AV with its adapter
-merged. Folders and tensors in, a folder out. It imports no vLLM."""
+"""Writes checkpoints that vLLM can load into the cache, once each: the target cut after block K, and an AV with its
+adapter merged. In: folders and tensors. Out: a folder. This module does not import vLLM."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from ..loading import load_av
 _COMPLETE = "complete.json"
 _INDEX = "model.safetensors.index.json"
 _BLOCK = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d+)\.")
-"""Blocks of the language model; those of a vision tower have other names and are kept."""
+"""Matches the blocks of the language model. Blocks of a vision tower have other names and are kept."""
 
 
 def cut_checkpoint(target: Target, layer: int) -> Path:
-    """Blocks 0..`layer` of the target in its own dtype, with embeddings, final norm and head as they are.
+    """Folder with blocks 0..`layer` of the target in its own dtype, and its embeddings, final norm and head.
 
     Raises:
-        InputError: The target's folder holds no safetensors.
+        InputError: The target's folder has no safetensors.
     """
     return _once(f"{target.hash}-blocks{layer + 1}", lambda folder: _cut(target, layer, folder))
 
 
 def av_checkpoint(target: Target, pack: Pack, dtype: torch.dtype) -> Path:
-    """The AV as a full checkpoint: its own folder, or the target with the AV's adapter merged, in `dtype`."""
+    """Folder with the AV as a full checkpoint: its own folder, or the target with the AV's adapter merged, in
+    `dtype`."""
     if not (pack.av_path / ADAPTER).is_file():
         return pack.av_path
     name = f"{pack.id.replace('/', '-')}-av-{str(dtype).removeprefix('torch.')}"
@@ -51,7 +52,7 @@ def av_checkpoint(target: Target, pack: Pack, dtype: torch.dtype) -> Path:
 
 
 def _once(name: str, write: Callable[[Path], None]) -> Path:
-    """The cached folder `name`; `write` fills it the first time, under another name until it is complete."""
+    """The cached folder `name`. The first time, `write` fills it under a temporary name."""
     final = cache_dir() / "vllm" / name
     if (final / _COMPLETE).is_file():
         return final
@@ -91,7 +92,7 @@ def _cut(target: Target, layer: int, folder: Path) -> None:
 
 
 def cut_lists(config: dict[str, Any], blocks: int) -> dict[str, Any]:
-    """What changes in a config of `blocks` blocks: their number, and every list with one entry a block."""
+    """Changes to a config for `blocks` blocks: the number of blocks, and every list with one entry per block."""
     before = config["num_hidden_layers"]
     lists = {name: value[:blocks] for name, value in config.items() if isinstance(value, list) and len(value) == before}
     return {**lists, "num_hidden_layers": blocks}
@@ -103,7 +104,7 @@ def _kept(name: str, layer: int) -> bool:
 
 
 def main() -> None:
-    """Print the folder of a pack's AV as a full checkpoint, merging its adapter the first time."""
+    """Print the folder of a pack's AV as a full checkpoint. Merges the adapter the first time."""
     parser = argparse.ArgumentParser(prog="python -m nla_eval.engines.vllm.checkpoints", description=main.__doc__)
     parser.add_argument("--target", default=DEFAULT_TARGET)
     parser.add_argument("--pack", default=DEFAULT_PACK)

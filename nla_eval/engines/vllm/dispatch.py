@@ -1,7 +1,7 @@
-"""Shares parcels of rows among servers: a server that fails is left alone for a growing while and in the end for good,
-its rows go to the others, and rows that fail where others succeed become failures of their own.
+"""Distributes parcels of rows over servers. A server that fails is retried after growing waits and finally given up;
+other servers get its rows. A row that fails on working servers becomes a failed answer.
 
-Parcels and a function that sends one go in; answers come out as they arrive. It knows no HTTP and no models."""
+In: parcels and a function that sends one. Out: answers as they arrive. This module knows no HTTP and no models."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _TICK = 0.2
 
 
 class ServerError(NlaEvalError):
-    """No server can go on, or one refuses what it is asked; the run stops."""
+    """No server is left, or a server refuses a request. The run stops."""
 
 
 class Unavailable(Exception):  # noqa: N818
     """A server did not answer one request.
 
     Args:
-        reason: What it did instead, in a few words.
-        rows_suspect: Whether the rows may be the cause; not where the request never reached the server.
+        reason: What happened instead, in a few words.
+        rows_suspect: Whether the rows may be the cause. False if the request never reached the server.
     """
 
     def __init__(self, reason: str, *, rows_suspect: bool) -> None:
@@ -43,27 +43,27 @@ class Unavailable(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Patience:
-    """When to wait and when to give up."""
+    """Limits on waits and retries."""
 
     retries: int = 8
-    """A server is given up after this many failures in a row beyond the first."""
+    """A server is given up after more than this many failures in a row."""
     backoff: float = 0.5
-    """Seconds before a failed server is tried again; doubles with each failure in a row."""
+    """Seconds before a failed server is retried; doubles with each failure in a row."""
     backoff_max: float = 30.0
     row_attempts: int = 3
-    """Requests that may fail on the same rows before it is asked whether they are the cause."""
+    """After this many failed requests with the same rows, test whether the rows are the cause."""
 
 
 @dataclass(eq=False)
 class Parcel(Generic[Row]):
-    """Rows that travel together."""
+    """Rows that are sent in one request."""
 
     rows: Sequence[Row]
     failures: int = 0
     first_failed: float = 0.0
     reason: str = ""
     suspect: Parcel[Row] | None = None
-    """Set on a probe: the rows that are the cause if the probe succeeds."""
+    """Set on a probe: the parcel that is the cause if the probe succeeds."""
 
 
 @dataclass(eq=False)
@@ -77,13 +77,13 @@ class _Server:
     reason: str = ""
 
     def slots(self, concurrency: int, now: float) -> int:
-        """Requests it may be sent now: one at a time until it answers again after a failure."""
+        """Number of requests that may be sent to it now: after a failure one at a time, until it answers again."""
         if self.given_up or now < self.resume:
             return 0
         return (1 if self.strikes else concurrency) - self.in_flight
 
     def fail(self, reason: str, sent: float, patience: Patience) -> None:
-        """Requests that were under way together fail together: that is one strike."""
+        """Count a failure. Requests that were in flight together count as one strike."""
         self.reason = reason
         if sent < self.last_strike:
             return
@@ -97,25 +97,25 @@ class _Server:
 
 @dataclass
 class Dispatch(Generic[Row, Answer]):
-    """One run over some parcels."""
+    """How to send parcels to servers."""
 
     urls: Sequence[str]
     session: Callable[[], AbstractAsyncContextManager[Callable[[str, Sequence[Row]], Awaitable[Sequence[Answer]]]]]
-    """Opens what is needed to send; its value takes (url, rows) and gives one answer per row. Sending raises
-    `Unavailable`, or an NlaEvalError that ends the run."""
+    """Opens a session. Its value is a function from (url, rows) to one answer per row, which raises `Unavailable`, or
+    an NlaEvalError that ends the run."""
     failed: Callable[[Row, str], Answer]
-    """The answer of a row that no server can take, from the reason."""
+    """Makes the answer for a row that no server can process, from the row and the reason."""
     harmless: Row
-    """Sent, and its answer dropped, to see whether servers fail on everything or on some rows only."""
+    """A row for probes, which show whether servers fail on everything or only on some rows. Its answer is dropped."""
     concurrency: int = 32
-    """Requests under way at one server."""
+    """Largest number of requests in flight per server."""
     patience: Patience = field(default_factory=Patience)
 
     def run(self, parcels: Sequence[Parcel[Row]]) -> Iterator[Answer]:
-        """Answers as they come. Servers stay busy while the caller works on what it got.
+        """Yield answers as they arrive. Servers stay busy while the caller processes an answer.
 
         Raises:
-            ServerError: Every server is given up; raised after everything finished has been yielded.
+            ServerError: All servers are given up. Raised after all finished answers have been yielded.
         """
         run = _Dispatched(self, parcels)
         thread = threading.Thread(target=run.drive, name="nla-servers", daemon=True)
@@ -131,7 +131,7 @@ class Dispatch(Generic[Row, Answer]):
 
 
 class _Dispatched(Generic[Row, Answer]):
-    """The state of one run; but for `out` and `stopped` touched by its driving thread only."""
+    """The state of one run. Only the driving thread uses it, except for `out` and `stopped`."""
 
     def __init__(self, plan: Dispatch[Row, Answer], parcels: Sequence[Parcel[Row]]) -> None:
         self.plan, self.pending = plan, deque(parcels)
@@ -199,7 +199,7 @@ class _Dispatched(Generic[Row, Answer]):
                     self.out.put(answer)
 
     def _again(self, parcel: Parcel[Row], failure: Unavailable) -> None:
-        """Queue the rows anew, unless they fail again and again although servers answer others."""
+        """Queue the rows again, unless they keep failing while servers answer other rows."""
         if failure.rows_suspect and parcel.suspect is None:
             parcel.first_failed = parcel.first_failed or time.monotonic()
             parcel.failures += 1
@@ -212,7 +212,7 @@ class _Dispatched(Generic[Row, Answer]):
             self.pending.append(Parcel([self.plan.harmless], suspect=parcel))
 
     def _blame(self, parcel: Parcel[Row]) -> None:
-        """Find the row at fault among those of a parcel; a row on its own gets its failure as its answer."""
+        """Find the faulty row in a parcel by sending its rows one by one. A single row gets a failed answer."""
         if len(parcel.rows) == 1:
             self.out.put(self.plan.failed(parcel.rows[0], parcel.reason))
         else:
@@ -222,5 +222,5 @@ class _Dispatched(Generic[Row, Answer]):
         told = "; ".join(f"{s.url} ({s.reason})" for s in self.servers)
         return (
             f"no vLLM server answers any more: {told}. Start one again, or correct the addresses behind "
-            "'vllm-server:', then run the same command: it goes on from the store"
+            "'vllm-server:', then run the same command to resume"
         )

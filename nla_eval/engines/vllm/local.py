@@ -1,7 +1,8 @@
-"""vLLM in this process: the AV draws from mixed prompts (token ids and one embedding row), and the target, cut after
-block K, is read by a hook in vLLM's workers. Reconstruct stays on transformers.
+"""vLLM in this process. The AV draws from mixed prompts (token ids and one embedding row). A hook in vLLM's workers
+reads the target, which is cut after block K. Reconstruct runs on transformers.
 
-Greedy draws in fp32 equal the transformers engine's; sampled ones are functions of key and seed, but other draws."""
+Greedy draws in fp32 equal those of the transformers engine. Sampled draws are functions of key and seed too, but differ
+from that engine's."""
 
 from __future__ import annotations
 
@@ -39,22 +40,22 @@ _EXTENSION = "nla_eval.engines.vllm.capture.CaptureExtension"
 
 @dataclass(frozen=True)
 class VllmConfig:
-    """How vLLM runs the weights; each name means what it means to vLLM."""
+    """Settings of vLLM, mostly under vLLM's own names."""
 
     tensor_parallel_size: Annotated[int, Field(ge=1)] = 1
     pipeline_parallel_size: Annotated[int, Field(ge=1)] = 1
     data_parallel_size: Annotated[int, Field(ge=1)] = 1
-    """Above 1 only behind a server: vLLM refuses it in process."""
+    """Must be 1: vLLM supports more only behind a server."""
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Share of each GPU one engine may take; None is 0.45, or 0.9 with `one_at_a_time`."""
+    """Share of each GPU's memory for one vLLM engine; None is 0.45, or 0.9 with `one_at_a_time`."""
     max_model_len: Annotated[int, Field(ge=1)] | None = None
-    """Tokens of the longest transcript; None is the target's context."""
+    """Largest number of tokens in a transcript; None is the target's context length."""
     enforce_eager: bool | None = None
-    """Whether the AV runs without CUDA graphs; None is only where there is no GPU. Capture is always eager."""
+    """Whether the AV runs without CUDA graphs; None means only without a GPU. Capture is always eager."""
     one_at_a_time: bool = False
-    """Let go of the AV before capturing and the other way round, where both do not fit."""
+    """Free the AV before capture and the target before drawing, if both do not fit into memory."""
     rows_per_call: Annotated[int, Field(ge=1)] = 1024
-    """Draws handed to vLLM together; they come back together."""
+    """Draws passed to vLLM in one call, which returns them together."""
 
     def __post_init__(self) -> None:
         if self.data_parallel_size > 1:
@@ -66,30 +67,30 @@ class VllmConfig:
 
     @property
     def memory_share(self) -> float:
-        """Share of each GPU one engine may take."""
+        """Share of each GPU's memory for one vLLM engine."""
         return self.gpu_memory_utilization or (0.9 if self.one_at_a_time else 0.45)
 
 
 def vllm_config(engine: str) -> VllmConfig:
-    """The config behind `vllm[:option=value,...]`. Raises InputError."""
+    """Parse the config in `vllm[:option=value,...]`. Raises InputError."""
     words, options = engine_words(engine)
     if words:
-        raise InputError(f"engine 'vllm' takes option=value, given was '{words[0]}'; for servers it is vllm-server:URL")
+        raise InputError(f"engine 'vllm' takes option=value, got '{words[0]}'; for a server use vllm-server:URL")
     return options_as(VllmConfig, "vllm", options)
 
 
 class VllmEngine(TransformersEngine):
-    """Implements `engines.base.Engine`. Each part loads on first use; `release` lets go of both.
+    """Implements `engines.base.Engine`. The target and the AV load on first use; `release` frees both.
 
     Args:
-        target: The model being read.
+        target: The model whose activations are read.
         pack: Its NLA pack.
-        vllm: How vLLM runs.
-        config: dtype of everything, and how the AR runs.
+        vllm: Settings of vLLM.
+        config: The dtype of all weights, and settings of the AR.
 
     Raises:
         MissingExtraError: vLLM is not installed.
-        PackError: The pack does not belong to the target, or cannot be injected into.
+        PackError: The pack does not belong to the target, or states no injection scale.
     """
 
     def __init__(
@@ -100,18 +101,18 @@ class VllmEngine(TransformersEngine):
         self.vllm = vllm or VllmConfig()
         self._scale = injection_scale(pack)
         self._reader: Any = None
-        """The target's blocks, hooked."""
+        """vLLM engine with the target's hooked blocks."""
         self._writer: Any = None
         """The AV."""
         self._writer_room = 0
 
     def release(self) -> None:
-        """Let go of vLLM's weights and caches; the next call loads them again."""
+        """Free vLLM's weights and caches. The next call loads them again."""
         self._release_reader()
         self._release_writer()
 
     def capture(self, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
-        """Activations of each request, in groups that fill vLLM's batches several times over."""
+        """Yield the activations of each request. Requests are sent in groups that fill vLLM's batches several times."""
         waiting: list[CaptureRequest] = []
         for request in requests:
             if fault := self._refused(request):
@@ -125,7 +126,7 @@ class VllmEngine(TransformersEngine):
             yield from self._read(waiting)
 
     def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
-        """One draw per request, `rows_per_call` at a time."""
+        """Yield one draw per request, `rows_per_call` at a time."""
         sound, broken = parted(requests)
         yield from broken
         for start in range(0, len(sound), self.vllm.rows_per_call):
@@ -179,7 +180,7 @@ class VllmEngine(TransformersEngine):
         return stop_tokens(self.target, self.pack)
 
     def _reading(self) -> Any:
-        """The target's blocks 0..K, hooked; no prefix cache, because cached tokens are not computed again."""
+        """The target's blocks 0..K with the hook. No prefix cache, because the hook does not see cached tokens."""
         if self._reader is None:
             if self.vllm.one_at_a_time:
                 self._release_writer()
@@ -235,8 +236,8 @@ class VllmEngine(TransformersEngine):
 
 
 def started(checkpoint: Path, vllm: VllmConfig, dtype: torch.dtype, **options: Any) -> Any:
-    """A vLLM engine in this process over `checkpoint`; `options` go to vLLM."""
-    # The hook reads V1's model runner; a prompt as long as the context needs room for the one token vLLM writes.
+    """Start a vLLM engine for `checkpoint` in this process; `options` are passed to vLLM."""
+    # The hook needs V1's model runner. One extra token: vLLM writes one after a prompt as long as the context.
     os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"
     os.environ["VLLM_ALLOW_LONG_MAX_MODEL_LEN"] = "1"
     from vllm import LLM
@@ -253,13 +254,13 @@ def started(checkpoint: Path, vllm: VllmConfig, dtype: torch.dtype, **options: A
 
 
 def require_vllm(what: str) -> None:
-    """Raises MissingExtraError where vLLM is not installed; `what` needs it."""
+    """Raise MissingExtraError if vLLM, which `what` needs, is not installed."""
     if importlib.util.find_spec("vllm") is None:
         raise MissingExtraError(what, "vllm", _INSTALL)
 
 
 def local_engine(engine: str, target: Target, pack: Pack, config: EngineConfig) -> VllmEngine:
-    """The engine named `engine`, proven by its self-test. Raises InputError, MissingExtraError or PackError."""
+    """Load the engine named `engine` and run its self-test. Raises InputError, MissingExtraError or PackError."""
     made = VllmEngine(target, pack, vllm_config(engine), config)
     made.self_test()
     return made
@@ -273,7 +274,7 @@ def _whole(request: CaptureRequest, rows: torch.Tensor | None) -> NDArray[np.flo
 
 
 def stopped(llm: Any) -> None:
-    """End an engine and free what it held."""
+    """Stop a vLLM engine and free its memory."""
     if llm is None:
         return
     llm.llm_engine.engine_core.shutdown()

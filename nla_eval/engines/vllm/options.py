@@ -1,5 +1,6 @@
-"""Reads what follows the colon of an engine's name: `vllm-server:http://a:8000,http://b:8000,concurrency=64`. Words go
-in, a checked frozen dataclass comes out. It knows neither HTTP nor vLLM."""
+"""Parses the options after the colon in an engine's name: `vllm-server:http://a:8000,http://b:8000,concurrency=64`.
+
+In: text. Out: a checked frozen dataclass. This module knows neither HTTP nor vLLM."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ _OPTION = re.compile(r"([a-z_]+)=(.*)", re.DOTALL)
 
 
 def engine_words(engine: str) -> tuple[list[str], dict[str, str]]:
-    """(plain words, options) behind the colon of `engine`, parted by commas or spaces.
+    """(plain words, options) after the colon of `engine`, separated by commas or spaces.
 
-    Spaces are for Inspect, whose `-M engine=...` makes a list of anything with a comma.
+    Use spaces in Inspect's `-M engine=...`, which turns any text with a comma into a list.
     """
     plain: list[str] = []
     options: dict[str, str] = {}
@@ -31,15 +32,15 @@ def engine_words(engine: str) -> tuple[list[str], dict[str, str]]:
 
 
 def options_as(kind: type[T], engine: str, given: dict[str, Any]) -> T:
-    """A frozen dataclass from words.
+    """Make a frozen dataclass from text.
 
     Args:
-        kind: The dataclass; its field annotations say what is allowed.
-        engine: Name of the engine, for messages.
+        kind: The dataclass. Its field annotations define the allowed values.
+        engine: Name of the engine, for error messages.
         given: Values by field name; strings are converted.
 
     Raises:
-        InputError: An unknown option, or a value that is not allowed, named with what was expected.
+        InputError: An option is unknown, or its value is not allowed.
     """
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     if unknown := sorted(set(given) - set(known)):

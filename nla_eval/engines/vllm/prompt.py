@@ -1,5 +1,5 @@
-"""What both vLLM engines share: the AV's prompt as embeddings without loading the AV's blocks, each draw's seed and its
-stop tokens, and a `Draw` from the token ids that came back. It imports no vLLM and knows no server."""
+"""Code shared by both vLLM engines: the AV's prompt as embeddings without loading the AV's blocks, the seed and stop
+tokens of each draw, and a `Draw` from returned token ids. This module does not import vLLM and knows no server."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from ..loading import load_av, load_trunk
 
 
 class PromptEmbeddings:
-    """The AV prompt as embeddings, the rescaled vector in its slot.
+    """The AV prompt as embeddings, with the rescaled activation in its slot.
 
     Args:
-        target: The pack's target; its embeddings are the AV's where the AV is an adapter that leaves them alone.
-        pack: The pack whose AV is prompted.
-        prompt: Its ids.
-        dtype: In which embeddings are looked up and sent: give the one the AV runs in.
+        target: The pack's target. If the AV is an adapter that does not change embeddings, the target's are used.
+        pack: The pack with the AV.
+        prompt: The AV prompt.
+        dtype: Dtype of the embeddings; use the dtype in which the AV runs.
 
     Raises:
         PackError: The pack states no injection scale.
@@ -46,20 +46,20 @@ class PromptEmbeddings:
 
     @torch.inference_mode()
     def rows(self, requests: Sequence[VerbalizeRequest]) -> torch.Tensor:
-        """(B, S, d) embeddings of the whole prompt of each request."""
+        """Embeddings (B, S, d) of the whole prompt for each request."""
         prefix = self._prefix.expand(len(requests), -1, -1)
         return torch.cat([prefix, self._suffix.embeddings(requests)], dim=1)
 
 
 def injection_scale(pack: Pack) -> float:
-    """L2 norm of the injected vector. Raises PackError where the sidecar names none."""
+    """L2 norm of the injected vector. Raises PackError if the sidecar states none."""
     if pack.av.injection_scale is None:
-        raise PackError(f"pack '{pack.name}' states no injection_scale; its AV cannot be run")
+        raise PackError(f"pack '{pack.name}' states no injection_scale; add it to the AV's nla_meta.yaml")
     return pack.av.injection_scale
 
 
 def injected_row(activation: NDArray[np.float32], scale: float, dtype: torch.dtype) -> torch.Tensor:
-    """(d,) the activation at the injection norm, as `Decoder.embeddings` puts it into the slot."""
+    """The activation (d,) rescaled to the injection norm, as in `Decoder.embeddings`."""
     vector = torch.from_numpy(np.asarray(activation, np.float32))
     return torch.as_tensor(vector / (vector.norm().clamp_min(1e-12) / scale), dtype=dtype)
 
@@ -67,7 +67,7 @@ def injected_row(activation: NDArray[np.float32], scale: float, dtype: torch.dty
 def mixed_prompt(
     prompt: AVPrompt, activation: NDArray[np.float32] | None, scale: float, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """The AV's prompt for vLLM: one row is an embedding, the rest are tokens, which vLLM embeds as the model does."""
+    """The AV's prompt for vLLM: one embedding row in the slot; the rest are token ids, which vLLM embeds."""
     ids, slot = [*prompt.prefix, *prompt.suffix], len(prompt.prefix)
     if activation is None:
         return {"prompt_token_ids": ids}
@@ -81,7 +81,7 @@ def mixed_prompt(
 
 
 def draw_settings(request: VerbalizeRequest, sampling: Sampling, stops: Sequence[int]) -> dict[str, Any]:
-    """What vLLM's `SamplingParams` are made with for one draw."""
+    """Arguments of vLLM's `SamplingParams` for one draw."""
     temperature = sampling.temperature_of(request)
     return {
         "max_tokens": sampling.max_new_tokens,
@@ -94,7 +94,7 @@ def draw_settings(request: VerbalizeRequest, sampling: Sampling, stops: Sequence
 
 
 def stop_tokens(target: Target, pack: Pack) -> list[int]:
-    """Ids that end an explanation: the AV's own end tokens and its tokenizer's."""
+    """Ids that end an explanation: the end tokens of the AV and of its tokenizer."""
     folder = target.path if (pack.av_path / ADAPTER).is_file() else pack.av_path
     try:
         config = GenerationConfig.from_pretrained(str(folder))
@@ -104,32 +104,32 @@ def stop_tokens(target: Target, pack: Pack) -> list[int]:
 
 
 def end_tokens(config: Any, tokenizer: Any) -> list[int]:
-    """Ids that end a text by a model's generation config, and the tokenizer's own."""
+    """Ids that end a text, from a model's generation config and the tokenizer."""
     ends = config.eos_token_id
     ends = [ends] if isinstance(ends, int) else list(ends or [])
     return sorted({*ends, tokenizer.eos_token_id} - {None})
 
 
 def draw_seed(request: VerbalizeRequest) -> int:
-    """63 bits, a function of the request's key and seed alone."""
+    """Seed of 63 bits, a function of the request's key and seed alone."""
     digest = hashlib.sha256(f"{request.seed}|{request.key}".encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
 
 
 def finished_draw(request: VerbalizeRequest, ids: Sequence[int], tokenizer: Any) -> Draw:
-    """The draw whose tokens are `ids`. Without a close tag it is TRUNCATED, whatever ended it."""
+    """Make the draw with tokens `ids`. Without a close tag it is TRUNCATED, whatever ended it."""
     text, closed = parse_explanation(tokenizer.decode(list(ids), skip_special_tokens=True))
     stop = StopReason.CLOSED if closed else StopReason.TRUNCATED
     return Draw(request.key, text, stop, len(ids), ids=tuple(ids))
 
 
 def failed_draw(request: VerbalizeRequest, error: str) -> Draw:
-    """An ERROR draw."""
+    """Make an ERROR draw."""
     return Draw(request.key, "", StopReason.ERROR, 0, error)
 
 
 def parted(requests: Sequence[VerbalizeRequest]) -> tuple[list[VerbalizeRequest], list[Draw]]:
-    """(requests that can be drawn, ERROR draws of those whose activation is not finite)."""
+    """Split into (requests that can be drawn, ERROR draws for requests with a non-finite activation)."""
     sound, broken = [], []
     for request in requests:
         if request.activation is None or np.isfinite(request.activation).all():
@@ -140,7 +140,7 @@ def parted(requests: Sequence[VerbalizeRequest]) -> tuple[list[VerbalizeRequest]
 
 
 def _embedding_table(base: Path, av: Path, dtype: torch.dtype) -> Any:
-    """A model without blocks, for its input embeddings; the whole AV where its adapter trains embeddings."""
+    """Load a model without blocks, for its input embeddings; the whole AV if its adapter trains embeddings."""
     adapter = av / ADAPTER
     if not adapter.is_file():
         return load_trunk(av, -1, dtype)

@@ -1,8 +1,8 @@
-"""Explanations drawn by vLLM servers (`/v1/completions` with `prompt_embeds`), one or several; capture and
-reconstruct stay on the local transformers engine.
+"""Explanations drawn by one or several vLLM servers (`/v1/completions` with `prompt_embeds`). Capture and reconstruct
+run on the local transformers engine.
 
-Requests go out with the whole prompt as embeddings; draws come back as token ids and are decoded here. Sampled draws
-are functions of key and seed, but not the transformers engine's draws; greedy ones in fp32 are equal."""
+A request has the whole prompt as embeddings. Draws return as token ids and are decoded here. Greedy draws in fp32 equal
+those of the transformers engine. Sampled draws are functions of key and seed too, but differ from that engine's."""
 
 from __future__ import annotations
 
@@ -31,65 +31,66 @@ from .options import engine_words, options_as
 from .prompt import PromptEmbeddings, draw_seed, failed_draw, finished_draw, parted, stop_tokens
 
 KEY_VARIABLE = "VLLM_API_KEY"
-"""vLLM's own variable: where it is set, its value is sent as the bearer token."""
+"""vLLM's own environment variable. If set, its value is sent as the bearer token."""
 _BUSY = frozenset({408, 425, 429, 502, 503, 504})
 _CHECK_SECONDS = 10.0
 _PLAIN_SAMPLING = {
     "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
 }  # fmt: skip
-"""Said in every request: a server otherwise takes defaults from the model's generation_config.json."""
+"""Sent with every request, because a server otherwise takes defaults from the model's generation_config.json."""
 
 Send = Callable[[str, Sequence[VerbalizeRequest]], Awaitable[list[Draw]]]
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Which servers draw explanations, and how they are treated."""
+    """The servers that draw explanations, and limits on requests to them."""
 
     urls: tuple[str, ...]
-    """Base addresses; they share the load. "/v1" at the end may be left out."""
+    """Base addresses of the servers, which share the load. "/v1" at the end is optional."""
     model: str | None = None
-    """Name under which the AV is served; None takes the only one there is."""
+    """Name of the served AV; None takes the only served model."""
     concurrency: Annotated[int, Field(ge=1)] = 32
-    """Requests under way at one server."""
+    """Largest number of requests in flight per server."""
     rows_per_request: Annotated[int, Field(ge=1)] = 8
-    """Greedy draws of one request. Sampled draws travel alone, because a server gives all prompts of a request the same
-    seed."""
+    """Greedy draws per request. A sampled draw is sent alone, because a server uses one seed for all prompts of a
+    request."""
     timeout: Annotated[float, Field(gt=0)] = 300.0
-    """Seconds one request may take."""
+    """Time limit of one request in seconds."""
     retries: Annotated[int, Field(ge=0)] = 8
-    """A server is given up after this many failures in a row beyond the first; waits add up to a minute and a half."""
+    """A server is given up after more than this many failures in a row. With the defaults, waits add up to a minute and
+    a half."""
     backoff: Annotated[float, Field(ge=0)] = 0.5
-    """Seconds before a failed server is tried again; doubles with each failure in a row, up to 30."""
+    """Seconds before a failed server is retried; doubles with each failure in a row, up to 30."""
 
     def __post_init__(self) -> None:
         bare = tuple(url.rstrip("/").removesuffix("/v1") for url in self.urls)
         wrong = next((url for url in bare if not url.startswith(("http://", "https://"))), None)
         if wrong is not None or not bare:
             raise InputError(
-                f"'{wrong or ''}' is no server address; expected vllm-server:http://HOST:PORT, several parted by commas"
+                f"'{wrong or ''}' is no server address; expected vllm-server:http://HOST:PORT[,http://HOST:PORT...]"
             )
         object.__setattr__(self, "urls", tuple(dict.fromkeys(bare)))
 
 
 def server_config(engine: str) -> ServerConfig:
-    """The config behind `vllm-server:URL[,URL...][,option=value...]`. Raises InputError."""
+    """Parse the config in `vllm-server:URL[,URL...][,option=value...]`. Raises InputError."""
     urls, options = engine_words(engine)
     return options_as(ServerConfig, "vllm-server", {"urls": tuple(urls), **options})
 
 
 class VllmServerEngine(TransformersEngine):
-    """Implements `engines.base.Engine`; only `verbalize` differs from the engine it extends.
+    """Implements `engines.base.Engine`. Only `verbalize` differs from `TransformersEngine`.
 
     Args:
-        target: The model being read.
+        target: The model whose activations are read.
         pack: Its NLA pack.
-        servers: Where its AV is served.
-        config: How capture and reconstruct run; embeddings are sent in its dtype.
+        servers: The servers of its AV.
+        config: Settings for capture and reconstruct. Embeddings are sent in its dtype.
 
     Raises:
-        PackError: The pack does not belong to the target, or cannot be injected into.
+        PackError: The pack does not belong to the target, or states no injection scale.
     """
 
     def __init__(self, target: Target, pack: Pack, servers: ServerConfig, config: EngineConfig | None = None) -> None:
@@ -106,10 +107,10 @@ class VllmServerEngine(TransformersEngine):
 
     @cached_property
     def model_name(self) -> str:
-        """Name under which the AV is served; asks the servers, of which at least one has to answer.
+        """Name of the served AV. Asks all servers; at least one must answer.
 
         Raises:
-            ServerError: None answers, or they do not serve what they should.
+            ServerError: No server answers, or a server serves another model.
         """
         silent: list[str] = []
         named: dict[str, str] = {}
@@ -126,14 +127,16 @@ class VllmServerEngine(TransformersEngine):
             )
         if len(set(named.values())) > 1:
             found = ", ".join(f"{url} serves '{name}'" for url, name in named.items())
-            raise ServerError(f"the servers do not serve the same: {found}; start all with one --served-model-name")
+            raise ServerError(
+                f"the servers do not serve the same model: {found}; start all with one --served-model-name"
+            )
         return next(iter(named.values()))
 
     def verbalize(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> Iterator[Draw]:
-        """One draw per request, as servers finish them.
+        """Yield one draw per request, as servers finish them.
 
         Raises:
-            ServerError: No server is left, or one refuses the requests; every finished draw has been yielded before.
+            ServerError: No server is left, or a server refuses requests. Raised after all finished draws were yielded.
         """
         sound, broken = parted(requests)
         yield from broken
@@ -153,7 +156,7 @@ class VllmServerEngine(TransformersEngine):
         yield from dispatch.run(parcels)
 
     def _common(self, sampling: Sampling) -> dict[str, Any]:
-        """What all requests of one call say."""
+        """The fields that all requests of one call share."""
         return {
             "model": self.model_name,
             "max_tokens": sampling.max_new_tokens,
@@ -175,7 +178,7 @@ class VllmServerEngine(TransformersEngine):
         self, client: httpx.AsyncClient, sampling: Sampling, common: dict[str, Any], url: str,
         rows: Sequence[VerbalizeRequest],
     ) -> list[Draw]:  # fmt: skip
-        temperature = sampling.temperature_of(rows[0])  # several rows travel together only where all are greedy
+        temperature = sampling.temperature_of(rows[0])  # several rows share a request only if all are greedy
         embeddings = [encoded(row) for row in self._embeddings.rows(rows)]
         body = {**common, "temperature": temperature, "prompt_embeds": embeddings}
         if temperature > 0:
@@ -191,12 +194,12 @@ class VllmServerEngine(TransformersEngine):
 
 
 def server_engine(engine: str, target: Target, pack: Pack, config: EngineConfig) -> VllmServerEngine:
-    """The engine named `engine`, proven: its self-test goes through the servers, so that another model behind an
-    address is noticed.
+    """Load the engine named `engine` and run its self-test through the servers, which detects a wrong model behind an
+    address.
 
     Raises:
-        InputError: An address or option that cannot be used.
-        PackError: The pack fails on this target or on these servers.
+        InputError: An address or an option is not valid.
+        PackError: The pack does not fit the target, or fails the self-test on these servers.
         ServerError: No server answers.
     """
     made = VllmServerEngine(target, pack, server_config(engine), config)
@@ -205,7 +208,8 @@ def server_engine(engine: str, target: Target, pack: Pack, config: EngineConfig)
 
 
 def encoded(embeddings: torch.Tensor) -> str:
-    """(S, d) as vLLM wants them: base64 of a file written by torch.save. Cloned: a view would save all it views."""
+    """Encode (S, d) for vLLM: base64 of a file written by torch.save. Cloned, because a view would save its whole
+    base."""
     buffer = io.BytesIO()
     torch.save(embeddings.clone(), buffer)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -217,7 +221,7 @@ def _headers() -> dict[str, str]:
 
 
 def _served(client: httpx.Client, url: str, wanted: str | None) -> str:
-    """The model's name on one server. Raises ServerError, or httpx.HTTPError where the server cannot answer."""
+    """Name of the model on one server. Raises ServerError, or httpx.HTTPError if the server does not answer."""
     response = client.get(f"{url}/v1/models")
     if response.status_code >= 500 or response.status_code in _BUSY:
         response.raise_for_status()
@@ -227,7 +231,7 @@ def _served(client: httpx.Client, url: str, wanted: str | None) -> str:
     if wanted is not None and wanted in names:
         return wanted
     if response.status_code == 401:
-        raise ServerError(f"{url} wants an API key; set {KEY_VARIABLE}")
+        raise ServerError(f"{url} needs an API key; set {KEY_VARIABLE}")
     mend = "name one with model=NAME" if wanted is None else "correct model=NAME"
     raise ServerError(f"{url} serves {', '.join(names) or 'no model'}, expected '{wanted or 'one AV'}'; {mend}")
 
@@ -240,23 +244,23 @@ def _names(response: httpx.Response) -> list[str]:
 
 
 def _check(response: httpx.Response, url: str) -> None:
-    """Raises Unavailable where another try may help, ServerError where the request is refused."""
+    """Raise Unavailable if a retry may help, ServerError if the request is refused."""
     status = response.status_code
     if status in _BUSY:
         raise Unavailable(f"HTTP {status}: {_message(response)}", rows_suspect=False)
     if status >= 500:
         raise Unavailable(f"HTTP {status}: {_message(response)}", rows_suspect=True)
     if status == 401:
-        raise ServerError(f"{url} wants an API key; set {KEY_VARIABLE}")
+        raise ServerError(f"{url} needs an API key; set {KEY_VARIABLE}")
     if status != 200:
         raise ServerError(
-            f"{url} refuses the prompt (HTTP {status}: {_message(response)}); it has to serve the AV of this pack with "
+            f"{url} refuses the prompt (HTTP {status}: {_message(response)}); it must serve the AV of this pack with "
             "--enable-prompt-embeds and room for the prompt and the explanation"
         )
 
 
 def _message(response: httpx.Response) -> str:
-    """The server's own words, on one line of at most 300 characters."""
+    """The server's error message, on one line of at most 300 characters."""
     try:
         body = response.json()
         said = body.get("error", body)
@@ -269,17 +273,17 @@ def _message(response: httpx.Response) -> str:
 def _token_ids(response: httpx.Response, url: str, rows: int, cap: int) -> list[list[int]]:
     """Token ids of each row's draw, in order.
 
-    vLLM shortens the cap without a word where its context has no room for prompt and explanation, so a draw cut before
-    `cap` is refused: it would count as truncated.
+    vLLM silently lowers the cap if its context has no room for prompt and explanation. So a draw cut before `cap`
+    raises ServerError: it would otherwise count as truncated.
     """
     try:
         choices = sorted(response.json()["choices"], key=lambda choice: int(choice["index"]))
         ids = [[int(i) for i in choice["token_ids"]] for choice in choices]
         cut = min((len(i) for i, c in zip(ids, choices, strict=True) if c["finish_reason"] == "length"), default=cap)
     except (ValueError, LookupError, TypeError) as err:
-        raise ServerError(f"{url} answers without token ids; it has to be vLLM 0.32 or newer") from err
+        raise ServerError(f"{url} answers without token ids; it must run vLLM 0.32 or newer") from err
     if len(ids) != rows:
-        raise ServerError(f"{url} answered {len(ids)} of {rows} prompts; it has to be vLLM 0.32 or newer")
+        raise ServerError(f"{url} answered {len(ids)} of {rows} prompts; it must run vLLM 0.32 or newer")
     if cut < cap:
         raise ServerError(
             f"{url} cut an explanation after {cut} of {cap} tokens; start it with room for the prompt and {cap} tokens "
