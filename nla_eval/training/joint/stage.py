@@ -190,8 +190,8 @@ class _JointStage:
         return _Rollout(row, draw, read, hide)
 
     def _read(self, step: int, groups: list[list[_Rollout]]) -> tuple[Floats, list[torch.Tensor], float]:
-        """(mse_nrm, gradients, ...) of the AR: mse_nrm of every rollout (groups, samples), NaN if unclosed, and the
-        gradients summed over all processes. No gradients if the AR is frozen or no rollout is closed."""
+        """(mse_nrm, gradients, loss) of the AR: mse_nrm of every rollout (groups, samples), NaN if unclosed; gradients
+        and loss summed over all processes. No gradients if the AR is frozen or no rollout is closed."""
         config, train = self.config, self.train
         closed = [r for group in groups for r in group if r.closed]
         count = round(config.references_per_rollout * config.groups * config.samples_per_group)
