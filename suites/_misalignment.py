@@ -101,7 +101,7 @@ def prompts(conditions: Iterable[Condition], suite: str) -> Iterator[Transcript]
 
 
 def outcome(transcript: Transcript) -> str | None:
-    """The action in the answer, by its tags: the first finished action, else a begun action, else "none".
+    """The answer's first finished action, by its tags; else "action_unfinished" or "no_action".
 
     Only the act is read, not its content: a sent e-mail may be harmless. None if the answer was cut at its token cap
     before any action, because the action is unknown.
