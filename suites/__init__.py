@@ -1,1 +1,1 @@
-"""Task files: each suite with its card, run by path or by registry name."""
+"""Suites: one task file and one card each. A suite runs by path or by registry name."""

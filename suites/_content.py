@@ -1,6 +1,6 @@
-"""Reads the suites' own texts: YAML files below `suites/data`, and turns lines of talk into messages.
+"""Reads the suites' own texts from YAML files below `suites/data`, and makes chat messages from them.
 
-In: a file or folder name. Out: plain values, and chat messages with ids that are the same on every load. It knows no
+In: a file or folder name. Out: plain values, and chat messages whose ids are the same on every load. It knows no
 suite."""
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from nla_eval.transcript import Arm, Provenance, Transcript
 
 DATA = Path(__file__).resolve().parent / "data"
 OWN = Provenance(source="nla_eval, written for this suite", licence="Apache-2.0")
-"""Where texts come from that were written by hand in this repository."""
+"""Provenance of texts written by hand in this repository."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is 10 times faster on these files, where it is there
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, if installed, is 10 times faster on these files
 _ROLES: Mapping[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
@@ -29,7 +29,7 @@ _ROLES: Mapping[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[Chat
 
 
 def read_yaml(path: Path) -> Any:
-    """One file. Raises InputError naming the file when it is missing or no YAML."""
+    """Contents of one file. Raises InputError naming the file if it is missing or not YAML."""
     try:
         return yaml.load(path.read_bytes(), Loader=_LOADER)  # both loaders are safe ones
     except OSError as err:
@@ -39,34 +39,34 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_folder(name: str) -> Iterator[tuple[str, Any]]:
-    """(key, value) of every file in a folder below `data`, files in alphabetical order, keys as written.
+    """(key, value) pairs of every file in a folder below `data`: files in alphabetical order, keys in file order.
 
     Raises:
-        InputError: A key stands in two files.
+        InputError: Two files have the same key.
     """
     seen: set[str] = set()
     for path in sorted((DATA / name).glob("*.yaml")):
         for key, value in read_yaml(path).items():
             if key in seen:
-                raise InputError(f"suite data {path.name}: '{key}' is in another file of the folder, too; rename one")
+                raise InputError(f"suite data {path.name}: another file of the folder also has '{key}'; rename one")
             seen.add(key)
             yield key, value
 
 
 def chat(transcript_id: str, said: Sequence[tuple[str, str]]) -> list[ChatMessage]:
-    """Messages of (role, text) pairs."""
+    """Chat messages from (role, text) pairs."""
     return [_ROLES[role](content=text, id=message_id(transcript_id, n)) for n, (role, text) in enumerate(said)]
 
 
 def talk(written: str | list[dict[str, str]]) -> list[tuple[str, str]]:
-    """(role, text) of what a file holds: one user's message, or a list of one-key mappings from role to text."""
+    """(role, text) pairs from a file's entry: one user message, or a list of one-key mappings from role to text."""
     if isinstance(written, str):
         return [("user", written)]
     return [(role, text) for turn in written for role, text in turn.items()]
 
 
 def by_kind(kinds: Iterable[tuple[str, Any]], suite: str, arm: Arm) -> Iterator[Transcript]:
-    """Prompts of (kind, items), the kind as family: one of each kind, then a second of each, and so on."""
+    """Prompts from (kind, items), round-robin over kinds. The kind is the family."""
     families = list(kinds)
     for number in range(max(len(items) for _, items in families)):
         for family, items in families:

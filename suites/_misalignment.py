@@ -1,5 +1,5 @@
-"""Prompts of `inspect_evals.agentic_misalignment`, condition by condition, and what an answer did. In: conditions of
-the published grid. Out: transcripts of a system and a user message. It knows no single suite."""
+"""Prompts of `inspect_evals.agentic_misalignment` by condition, and the outcome of an answer. In: conditions of the
+published grid. Out: transcripts of a system and a user message. Shared by three suites."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GOALS = (
     ("ambiguous", "none"),
     ("swap", "america"),
 )
-"""Goal settings of the suites that hold one scenario."""
+"""Goal settings of the suites with one scenario."""
 
 _ACTION = re.compile(r"<tool_use:(\w+)>(.*?)(</tool_use:\1>|\Z)", re.S)
 _DID = {"email": "email_sent", "forward": "forwarded", "cancel_alert": "alert_cancelled"}
@@ -47,17 +47,17 @@ class Condition(NamedTuple):
 
     @property
     def id(self) -> str:
-        """As the published grid names it, with the variant."""
+        """Name in the published grid, plus the variant."""
         return f"{self.family}_{self.urgency}_{self.variant}"
 
 
 def of_scenario(scenario: str, first_urgency: int) -> list[Condition]:
-    """Every goal setting in every variant, plain first; urgencies rotate over the goal settings.
+    """Every goal setting in every variant, plain first. Urgencies rotate over the goal settings.
 
     Args:
         scenario: blackmail, leaking or murder.
-        first_urgency: Index into `URGENCIES` of the first goal setting's: chosen so that no prompt of this suite is one
-            of the suite `blackmail`, too.
+        first_urgency: Index into `URGENCIES` for the first goal setting, chosen so that this suite shares no prompt
+            with the suite `blackmail`.
     """
     return [
         Condition(scenario, goal, URGENCIES[(first_urgency + number) % len(URGENCIES)], variant)
@@ -67,7 +67,7 @@ def of_scenario(scenario: str, first_urgency: int) -> list[Condition]:
 
 
 def prompts(conditions: Iterable[Condition], suite: str) -> Iterator[Transcript]:
-    """The prompts, system and user message each, without an answer. Raises MissingExtraError."""
+    """The prompts: a system and a user message each, without an answer. Raises MissingExtraError."""
     try:
         from inspect_evals.agentic_misalignment.prompt_generator import ALIGNMENT_FAKING_WARNING, generate_prompts
     except ImportError as err:
@@ -101,10 +101,10 @@ def prompts(conditions: Iterable[Condition], suite: str) -> Iterator[Transcript]
 
 
 def outcome(transcript: Transcript) -> str | None:
-    """What the answer did, by its action tags: the first finished action, else one begun, else none.
+    """The answer's first finished action, by its tags; else "action_unfinished" or "no_action".
 
-    Only the act is read, not its content: an e-mail sent may be harmless. None where an answer was cut at its token cap
-    before any action, because what it would have done is unknown.
+    Only the act is read, not its content: a sent e-mail may be harmless. None if the answer was cut at its token cap
+    before any action, because the action is unknown.
     """
     answer = transcript.messages[-1]
     if answer.role != "assistant":

@@ -1,5 +1,6 @@
-"""Suites over a file of the user's own: a log, an export, a data base. In: a registered suite and a path. Out: the same
-suite, its transcripts read from there. Formats are found by content; what cannot be used is logged with its reason."""
+"""Suites over the user's own files: a log, an export, a database. In: a registered suite and a path. Out: the same
+suite, with transcripts read from the path. Formats are detected by content. Unusable records are logged with the
+reason."""
 
 from __future__ import annotations
 
@@ -20,12 +21,12 @@ _TRIAL = re.compile(r"[-_]t(?:rial)?[-_]?\d+$|[-_]epoch[-_]?\d+$")
 
 
 def task_of(transcript: Transcript) -> str:
-    """The family of a record: its own, where the file names one, else its id without the number of the trial."""
+    """The family of a record: the one in the file, else the record's id without the trial number."""
     return _TRIAL.sub("", transcript.family)
 
 
 def itself(transcript: Transcript) -> str:
-    """The family that the reader gave it: the one that the file names, else the transcript alone."""
+    """The family given by the reader: the one in the file, else the transcript itself."""
     return transcript.family
 
 
@@ -37,17 +38,18 @@ def at(
     masked: bool = False,
     messages_key: str = "",
 ) -> Suite:
-    """`suite` read from `path`, registered under its name for this process; the suite itself where `path` is empty.
+    """`suite` with transcripts read from `path`, registered under its name for this process. If `path` is empty:
+    `suite` itself.
 
     Args:
-        suite: As its module registers it.
-        path: A file, a folder or `hf://owner/name@revision`; relative to where the command was typed.
-        family: The prompt family of a transcript that was read.
+        suite: The suite registered by its module.
+        path: A file, a folder or `hf://owner/name@revision`; relative to the directory where the command was started.
+        family: Gives the prompt family of a transcript.
         masked: Mask personal data.
-        messages_key: Where a record holds its messages, dotted; found by itself where empty.
+        messages_key: Dotted key of a record's messages; detected if empty.
 
     Raises:
-        InputError: When it is loaded: no such file, no reader for it, or not one usable transcript in it.
+        InputError: On loading: there is no such file, no reader for it, or no usable transcript in it.
     """
     if not path:
         return suite
@@ -70,7 +72,7 @@ def at(
 
 
 def wants_path(name: str) -> Callable[[], Iterator[Transcript]]:
-    """What a suite that has no transcripts of its own loads: one line that says how to give it some."""
+    """A loader for a suite without transcripts of its own. It raises InputError that says how to give it a file."""
 
     def load() -> Iterator[Transcript]:
         raise InputError(

@@ -1,7 +1,7 @@
-"""A simulated repository: files in memory, five tools over them, and a shell that knows some dozen commands.
+"""A simulated repository: files in memory, five tools over them, and a shell with some dozen commands.
 
-In: files and the effects of commands peculiar to a situation. Out: what a tool prints, and files changed. No process is
-started and no clock or random number is read, so the same calls always give the same results. It knows no model."""
+In: files, and the effects of a situation's own commands. Out: the output of a tool, and changed files. It starts no
+process and reads no clock or random number, so the same calls always give the same results. It knows no model."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fnmatch import fnmatch
 from types import MappingProxyType
 
 Shell = Callable[[list[str], str], str]
-"""A command: (arguments without its own name, standard input) -> what it prints."""
+"""A command: (arguments without the command's name, standard input) -> output."""
 
 
 class CommandError(Exception):
-    """What a failing command prints; the commands after && are not run."""
+    """A command failed. The message is its output; commands after && are not run."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one command does in this repository only."""
+    """The effect of a command that exists in this repository only."""
 
     run: str
     """The whole command, as typed; spaces do not matter."""
@@ -31,11 +31,11 @@ class Effect:
     removes: tuple[str, ...] = ()
     """Glob patterns of files."""
     writes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Files with their new text."""
+    """Path to new text."""
 
 
 class Repository:
-    """Files by path, relative to the root. Folders exist as long as they hold a file, or once made."""
+    """Files by path, relative to the root. A folder exists if it holds a file or was made with mkdir."""
 
     def __init__(self, files: Mapping[str, str], effects: Sequence[Effect] = ()) -> None:
         self.files = dict(files)
@@ -50,7 +50,7 @@ class Repository:
     # -- the tools ---------------------------------------------------------------------------------------------------
 
     def list_files(self, folder: str = ".") -> str:
-        """Names in a folder, one a line; folders end in a slash."""
+        """Names in a folder, one per line. Folders end in a slash."""
         return self._answer(lambda: self._ls([folder], ""))
 
     def read_file(self, path: str) -> str:
@@ -58,7 +58,7 @@ class Repository:
         return self._answer(lambda: self._text(path))
 
     def write_file(self, path: str, content: str) -> str:
-        """Replace a file's text, or make the file."""
+        """Replace a file's text, or create the file."""
         return self._answer(lambda: self._write(path, content))
 
     def delete_file(self, path: str) -> str:
@@ -70,7 +70,7 @@ class Repository:
         return self._answer(lambda: self._run(command))
 
     def holds(self, lines: Sequence[str]) -> bool:
-        """Whether a single file still has every one of `lines`, wherever it lies now."""
+        """Whether some file, in any folder, has all of `lines`."""
         return any(all(line in text for line in lines) for text in self.files.values())
 
     @staticmethod
@@ -302,7 +302,7 @@ class Repository:
 
 
 _STATED = re.compile(r"<[^<>]*?(\d[\d,]*(?:\.\d+)?) ?(bytes|kB|MB|GB)\b")
-"""A file that stands for a larger one says its size: "<binary, 41 GB>"."""
+"""The size stated by a file that stands for a larger one: "<binary, 41 GB>"."""
 _UNITS = {"bytes": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -312,7 +312,7 @@ def _bytes(text: str) -> int:
 
 
 def _size(count: int, flags: set[str]) -> str:
-    """Bytes, or with -h the largest unit that leaves at least 1."""
+    """`count` in bytes; with -h in the largest unit that gives at least 1."""
     if "h" not in flags:
         return str(count)
     unit, divisor = next(((u, d) for u, d in (("G", 10**9), ("M", 10**6), ("K", 10**3)) if count >= d), ("", 1))
@@ -320,7 +320,7 @@ def _size(count: int, flags: set[str]) -> str:
 
 
 def _parts(command: str) -> list[tuple[str, list[str]]]:
-    """(joint after it, words) of each command joined by && or ;."""
+    """(separator after it, words) of each command; separators are && and ;."""
     lexer = shlex.shlex(command, posix=True, punctuation_chars=";&|<>")
     lexer.whitespace_split = True
     lexer.commenters = ""
@@ -340,7 +340,7 @@ def _parts(command: str) -> list[tuple[str, list[str]]]:
 
 
 def _redirection(words: list[str]) -> tuple[list[str], str | None, bool]:
-    """The words without redirections, the file that standard output goes to, and whether it is appended to."""
+    """(words without redirections, file that receives standard output, whether output is appended)."""
     for index, word in enumerate(words[1:-1], start=1):
         if word in (">", ">&") and words[index - 1] == "2":  # errors are printed anyway
             return _redirection([*words[: index - 1], *words[index + 2 :]])
@@ -362,13 +362,13 @@ def _split(words: list[str], mark: str) -> list[list[str]]:
 
 
 def _flags(args: list[str]) -> tuple[set[str], list[str]]:
-    """Letters of the options, and the other words."""
+    """(option letters, other words)."""
     options = [a for a in args if a.startswith("-") and len(a) > 1]
     return set("".join(options)) - {"-"}, [a for a in args if a not in options]
 
 
 def _count(args: list[str]) -> tuple[int, list[str]]:
-    """Lines to show, from -n 5, -n5 or -5, and the other words."""
+    """(number of lines from -n 5, -n5 or -5, other words)."""
     count, rest = 10, list(args)
     for index, word in enumerate(args):
         digits = word.lstrip("-n")

@@ -1,6 +1,6 @@
-"""Openings of real conversations as prompts: English, in three bands of length, personal data masked. In: what a reader
-of a data set gives, in its order. Out: prompts that end in a user message, for the target to answer. It knows no data
-set."""
+"""Makes prompts from openings of real conversations: English, in three length bands, with personal data masked. In: the
+items of a data set's reader, in order. Out: prompts that end in a user message, for the target to answer. It knows no
+data set."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _COMMON = frozenset(
 
 
 def openings(items: Iterable[Item], per_band: int) -> Iterator[Transcript]:
-    """The first held-out dialogues in English that fit each band, shortest band first within each round of three.
+    """The first English held-out dialogues that fit each band, round-robin over bands, shortest band first.
 
-    A family, or one opening, is never taken twice. Items are read until every band is full.
+    No family and no opening is taken twice. Items are read until every band is full.
     """
     picked = _pick((item for item in items if isinstance(item, Transcript) and _suits(item)), per_band)
     for round_ in zip(*picked, strict=True):
@@ -35,7 +35,7 @@ def openings(items: Iterable[Item], per_band: int) -> Iterator[Transcript]:
 
 
 def looks_english(text: str) -> bool:
-    """Mostly ASCII letters, and at least one word in eight among the commonest English ones."""
+    """Whether the text is mostly ASCII letters and at least one word in eight is a common English word."""
     letters = [c for c in text if c.isalpha()]
     words = re.findall(r"[a-z']+", text.lower())
     if not words or sum(c.isascii() for c in letters) < 0.98 * len(letters):
@@ -44,7 +44,7 @@ def looks_english(text: str) -> bool:
 
 
 def longest_prompt(messages: Sequence[ChatMessage], limit: int) -> list[ChatMessage]:
-    """The longest opening of a conversation that ends in a user message and stays below `limit` characters."""
+    """The longest opening that ends in a user message and has fewer than `limit` characters."""
     best, length = 0, 0
     for index, message in enumerate(messages):
         length += len(message.text)
@@ -74,8 +74,8 @@ def _pick(candidates: Iterable[Transcript], per_band: int) -> list[list[Transcri
 
 
 def _suits(transcript: Transcript) -> bool:
-    """A held-out dialogue in English that a user opened, without empty messages."""
-    if not held_out(transcript.family):  # nine in ten, and much cheaper to say than the rest
+    """Whether this is an English held-out dialogue that a user opened, without empty messages."""
+    if not held_out(transcript.family):  # excludes nine in ten, and is much cheaper than the other tests
         return False
     messages = transcript.messages
     alternating = all(m.role == ("user", "assistant")[i % 2] for i, m in enumerate(messages))

@@ -1,4 +1,5 @@
-"""Agentic customer service: finished runs of tau-bench and the like, from the user's own files. Evaluation arm."""
+"""Agentic customer service: finished runs of tau-bench and similar evaluations, from the user's own files. Evaluation
+arm."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def agentic_service(path: str = "", messages_key: str = "", **options: Any) -> T
 
     Args:
         path: An Inspect log of tau2, a JSON or JSONL file of runs, or a folder of them.
-        messages_key: Where a record holds its messages: "traj" in tau-bench's own result files.
+        messages_key: Dotted key of a record's messages: "traj" in tau-bench's own result files.
         options: `nla_eval.awareness.TaskOptions`.
     """
     return awareness_task(at(SUITE, path, task_of, messages_key=messages_key), **options)

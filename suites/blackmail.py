@@ -20,9 +20,9 @@ GOALS = (("explicit", "america"), ("latent", "america"), ("none", "none"))
 
 
 def conditions() -> list[Condition]:
-    """The suite's prompts: every family in every variant, plain first, so that the first nine cover all families.
+    """Conditions of the suite: every family in every variant, plain first. The first nine thus cover all families.
 
-    Urgencies rotate over families as in a Latin square: each meets every scenario and every goal setting once.
+    Urgencies form a Latin square: each one occurs once with every scenario and once with every goal setting.
     """
     return [
         Condition(scenario, goal, URGENCIES[(s + g) % len(URGENCIES)], variant)
@@ -33,7 +33,7 @@ def conditions() -> list[Condition]:
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The prompts, system and user message each, without an answer."""
+    """The prompts: a system and a user message each, without an answer."""
     yield from prompts(conditions(), "blackmail")
 
 

@@ -1,5 +1,5 @@
-"""Capability chat: self-contained questions as chat evaluations ask them, from arithmetic to planning. Evaluation
-arm; the target writes the answer. Whether it is right is not judged here."""
+"""Capability chat: self-contained questions in the style of chat evaluations, from arithmetic to planning. Evaluation
+arm. The target writes the answer; its correctness is not judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nla_eval.transcript import Arm, Transcript
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The questions, spread over their kinds."""
+    """The questions, round-robin over kinds."""
     yield from by_kind(read_yaml(DATA / "capability_chat.yaml").items(), "capability_chat", Arm.EVALUATION)
 
 

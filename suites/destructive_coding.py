@@ -1,7 +1,8 @@
-"""Destructive coding: a request whose obvious answer deletes or overwrites what cannot be had back. Evaluation arm.
+"""Destructive coding: a request whose obvious answer deletes or overwrites something that cannot be restored.
+Evaluation arm.
 
-The target acts itself, through Inspect's tool loop on a simulated repository; what became of the precious files is the
-outcome. A target that cannot call tools only talks: `destructive_coding_scripted` has finished runs for it to read."""
+The target acts through Inspect's tool loop on a simulated repository. The outcome is the state of the precious files.
+For targets that cannot call tools, `destructive_coding_scripted` has finished runs."""
 
 from __future__ import annotations
 

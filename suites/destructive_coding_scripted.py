@@ -1,6 +1,6 @@
-"""Destructive coding, played by a script: finished runs for targets that cannot act. Evaluation arm, off-policy.
+"""Destructive coding, played by a script: finished runs for targets that cannot call tools. Evaluation arm, off-policy.
 
-A scripted agent is hasty, careful or asks first; the tools' answers come from the same simulated repository."""
+A scripted agent is hasty, is careful, or asks first. The tool results come from the same simulated repository."""
 
 from __future__ import annotations
 

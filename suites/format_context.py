@@ -1,5 +1,5 @@
-"""Format by context: the same question as a test paper or as a chat message, in a session that is an evaluation or one
-with real people. The monitor arm: the four cells are compared with each other."""
+"""Format by context: the same question as an exam or a chat message, in a session said to be an evaluation or a
+deployment. Monitor arm: the four cells are compared with each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTEXTS = ("evaluation", "deployment")
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The four cells of one item before the next item."""
+    """The prompts, item by item, four cells each."""
     for item, written in read_yaml(DATA / "format_context.yaml").items():
         for format_, context in product(FORMATS, CONTEXTS):
             name = f"{item}-{format_}-{context}"

@@ -1,6 +1,6 @@
-"""GPQA Diamond: multiple-choice questions of graduate level, from the hub, or any log of them. Evaluation arm.
+"""GPQA Diamond: graduate-level multiple-choice questions, from the hub or from a log of a run. Evaluation arm.
 
-The authors ask that no question be shown in plain text on the web, so nothing of it is in this repository."""
+The authors ask that no question be published in plain text, so this repository contains none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 
 def transcripts() -> Iterator[Transcript]:
-    """One user message a question; its options stand in an order drawn by the question's id."""
+    """One user message per question. The order of its options is drawn from the question's id."""
     return (_transcript(row) for row in ROWS.read("gpqa"))
 
 
@@ -47,7 +47,7 @@ def _transcript(row: dict[str, Any]) -> Transcript:
 
 
 def outcome(transcript: Transcript) -> str | None:
-    """Whether the letter that the answer ends with is the right one; None where it was cut or ends with no letter."""
+    """Whether the final letter of the answer is correct; None if the answer was cut or ends without a letter."""
     answer, right = transcript.messages[-1], transcript.metadata.get("right")
     if answer.role != "assistant" or right is None or transcript.metadata.get("answer_stop") == "max_tokens":
         return None
@@ -66,7 +66,7 @@ def gpqa(path: str = "", **options: Any) -> Task:
     """Measure awareness on GPQA.
 
     Args:
-        path: A finished log or file of it, to be read instead of the hub.
+        path: A log or file of a finished run, read instead of the hub.
         options: `nla_eval.awareness.TaskOptions`.
     """
     return awareness_task(at(SUITE, path), **options)

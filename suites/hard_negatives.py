@@ -1,5 +1,5 @@
-"""Hard negatives: ordinary requests full of tests, exams, benchmarks, trials and role-play, none of which evaluates the
-model that reads them. Deployment arm; the target writes the answer."""
+"""Hard negatives: ordinary requests about tests, exams, benchmarks, trials and role-play that do not evaluate the model
+itself. Deployment arm. The target writes the answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nla_eval.transcript import Arm, Transcript
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The requests, spread over their kinds."""
+    """The requests, round-robin over kinds."""
     yield from by_kind(read_folder("hard_negatives"), "hard_negatives", Arm.DEPLOYMENT)
 
 

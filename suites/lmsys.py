@@ -1,6 +1,6 @@
 """Ordinary conversations of real users from LMSYS-Chat-1M, streamed from the hub at a pinned commit. Deployment arm.
 
-English openings in three length bands, personal data masked; the target writes the turn after the last user message."""
+English openings in three length bands, with personal data masked. The target answers the last user message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LICENCE = "LMSYS-Chat-1M licence agreement; no redistribution"
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The prompts, shortest band first within each round of three."""
+    """The prompts, round-robin over length bands, shortest band first."""
     options = SourceOptions(suite="lmsys", arm=Arm.DEPLOYMENT, licence=_LICENCE)
     yield from openings(read(PLACE, options), PER_BAND)
 

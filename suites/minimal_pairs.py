@@ -1,5 +1,5 @@
-"""Minimal pairs: one request in three versions of which a single clause differs, saying that it is a test, that it is
-real, or something beside the point. The monitor arm: versions are compared with each other, not with other suites."""
+"""Minimal pairs: each request in three versions that differ in one clause, which says that it is a test, that it is
+real, or something neutral. Monitor arm: versions are compared with each other, not with other suites."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nla_eval.suite import Suite, card_beside, register, task
 from nla_eval.transcript import Arm, Transcript
 
 VARIANTS: Mapping[str, str] = {"told_test": "test", "told_production": "production", "neutral": "neutral"}
-"""The variant's name, and the key of its clause in the file."""
+"""Variant to the key of its clause in the file."""
 
 
 def transcripts() -> Iterator[Transcript]:
-    """All versions of one request before the next request."""
+    """The prompts, request by request, three versions each."""
     for base, written in read_yaml(DATA / "minimal_pairs.yaml").items():
         for variant, key in VARIANTS.items():
             name = f"{base}-{variant}"

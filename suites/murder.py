@@ -1,8 +1,8 @@
 """Agentic-misalignment prompts of one scenario: an assistant could cancel the alarm that would save a life. Evaluation
 arm.
 
-Eight goal settings in three wordings, none of them a prompt of `blackmail`. The target writes the answer; its action
-tags say what it did."""
+Eight goal settings in three wordings. No prompt is also in `blackmail`. The target writes the answer; its action tags
+give the outcome."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The user's own conversations as a baseline: logs of a product, exports of a chat. Deployment arm, masked.
+"""The user's own conversations as a baseline: product logs, chat exports. Deployment arm, masked.
 
-Nothing leaves the machine; personal data that patterns and libraries can find is masked before anything is stored."""
+No text leaves the machine. Personal data that patterns and libraries can find is masked before anything is stored."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SUITE = register(Suite(card=card_beside(__file__), load=wants_path("own_usage"))
 
 @task(name="nla_eval/own_usage")
 def own_usage(path: str = "", messages_key: str = "", **options: Any) -> Task:
-    """Measure awareness on one's own traffic.
+    """Measure awareness on the user's own traffic.
 
     Args:
         path: A file or folder in any format that `nla-eval suite inspect` understands.
-        messages_key: Where a record holds its messages; found by itself where empty.
+        messages_key: Dotted key of a record's messages; detected if empty.
         options: `nla_eval.awareness.TaskOptions`.
     """
     return awareness_task(at(SUITE, path, masked=True, messages_key=messages_key), **options)

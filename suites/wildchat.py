@@ -1,6 +1,6 @@
 """Ordinary conversations of real users from WildChat-1M, streamed from the hub at a pinned commit. Deployment arm.
 
-English openings in three length bands, personal data masked; the target writes the turn after the last user message."""
+English openings in three length bands, with personal data masked. The target answers the last user message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PER_BAND = 30
 
 
 def transcripts() -> Iterator[Transcript]:
-    """The prompts, shortest band first within each round of three."""
+    """The prompts, round-robin over length bands, shortest band first."""
     options = SourceOptions(suite="wildchat", arm=Arm.DEPLOYMENT, licence="ODC-BY-1.0")
     yield from openings(read(PLACE, options), PER_BAND)
 

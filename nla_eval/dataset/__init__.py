@@ -1,1 +1,1 @@
-"""What a suite's transcripts are as a set: families, matching, languages, design and what is masked in them."""
+"""Operations on a suite's transcripts as a set: families, matching, languages, overview and masking."""

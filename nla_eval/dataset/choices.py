@@ -1,5 +1,5 @@
-"""Transcripts of a suite made of data somebody already has: read as its card says, checked against the hash that was
-pinned. It knows no task and no target."""
+"""Reads the transcripts of a suite made from existing data: as its card says, checked against the pinned hash. It knows
+no task and no target."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _CHUNK = 1 << 20
 
 
 def source_options(choices: ReadingChoices, suite: str, arm: Arm, licence: str = "unknown") -> SourceOptions:
-    """The options of a reader, as a card or a command gives them."""
+    """Reader options from the choices in a card or command."""
     chosen = {name: getattr(choices, name) for name in ReadingChoices.model_fields}
     return SourceOptions(suite=suite, arm=arm, licence=licence, **chosen)
 
 
 def content_hash(path: Path) -> str:
-    """Hex sha256 of a file; of a folder, over the names and hashes of its files."""
+    """Hex sha256 of a file. For a folder: of the names and hashes of its files."""
     digest = hashlib.sha256()
     if path.is_dir():
         for file in files_below(path):
@@ -42,15 +42,15 @@ def content_hash(path: Path) -> str:
 def transcripts_of(data: SuiteData, folder: Path, options: SourceOptions) -> Iterator[Transcript]:
     """A card's transcripts, masked and with their final families, in the order of the data.
 
-    Where near-duplicates make the families the data is read twice: once for the families, once for the transcripts.
+    If near-duplicates share a family, the data is read twice: once for the families, once for the transcripts.
 
     Args:
-        data: Of the card.
-        folder: The card's.
+        data: The card's data section.
+        folder: The card's folder.
         options: `source_options` of the card.
 
     Raises:
-        InputError: the data is not there, or not what was pinned.
+        InputError: The data is missing, or its hash is not the pinned one.
     """
     where = data.where(folder)
     if isinstance(where, Path):
@@ -63,7 +63,7 @@ def transcripts_of(data: SuiteData, folder: Path, options: SourceOptions) -> Ite
 
 
 def _final(transcript: Transcript, families: Families | None, *, masked: bool) -> Transcript:
-    """A transcript with its final family and, where asked for, its personal data masked."""
+    """A transcript with its final family and, if `masked`, with personal data masked."""
     changes: dict[str, object] = {} if families is None else {"family": families.of(transcript)}
     if masked:
         messages, counts = redact_messages(transcript.messages)

@@ -1,8 +1,8 @@
-"""Puts near-duplicates into one family, because two transcripts of nearly the same prompt are not two independent ones.
+"""Joins near-duplicates into one family, because two transcripts of nearly the same prompt are not independent.
 
-In: transcripts with the families that their source's rule gave. Out: for every transcript its final family. Exact
-copies are found by hash, near ones by MinHash (Broder 1997) in `datasketch`. It compares what users say: system prompts
-are often shared by a whole data set, and answers are what is measured."""
+In: transcripts with the families given by their source's rule. Out: the final family of every transcript. Exact copies
+are found by hash, near-duplicates by MinHash (Broder 1997) with `datasketch`. Only user messages are compared: a whole
+data set often shares one system prompt, and answers are the measured outcome."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ if TYPE_CHECKING:
     from datasketch import MinHash
 
 FEWEST_WORDS = 24
-"""A prompt of fewer words is nobody's near-duplicate: a change of one word in the midst of them falls below 0.8."""
+"""Prompts with fewer words are not compared: changing one word in the middle gives a similarity below 0.8."""
 COMPARED = 8_000
-"""Characters of a prompt that are compared."""
+"""Number of characters of a prompt that are compared."""
 _OPENING = 120
 _PERMUTATIONS = 128
 _WEIGHTS = (0.1, 0.9)
-"""Of false and of missed candidates: a candidate's similarity is looked at again, a missed one is lost."""
+"""Weights of false and missed candidates. A false one costs a second comparison; a missed one is lost."""
 _TRIPLE = 3
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
-"""Odd, one for each word of a triple."""
-# Chinese, Japanese and Korean do not put blanks between words: each of their characters counts as one.
+"""Odd factors, one for each word of a triple."""
+# Chinese, Japanese and Korean have no blanks between words: each character counts as a word.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-# Where all is ASCII, blanks for all else give the same words in a third of the time.
+# For ASCII text, replacing other characters by blanks gives the same words in a third of the time.
 _BLANKS = str.maketrans({char: " " for char in map(chr, range(128)) if not char.isalnum()})
 
 
 @dataclass(frozen=True)
 class Family:
-    """A final family, for whoever looks through them."""
+    """A final family, for display."""
 
     name: str
     transcripts: int
     opening: str
-    """The start of its first prompt, as it was read."""
+    """Start of its first prompt, unchanged."""
 
 
 @dataclass
 class Families:
-    """Families being found, one transcript after the other; memory grows by about 2 kB for each distinct prompt."""
+    """Finds families incrementally. Memory grows by about 2 kB per distinct prompt."""
 
     threshold: float = THRESHOLD
     merge: bool = True
     """Whether near-duplicates share a family. Otherwise they are only counted."""
     exact: int = 0
-    """Transcripts whose prompt is a copy of an earlier one's."""
+    """Transcripts whose prompt is a copy of an earlier prompt."""
     near: int = 0
-    """Those whose prompt is nearly an earlier one's, and no copy."""
+    """Transcripts whose prompt is a near-duplicate of an earlier prompt, but not a copy."""
     _parent: dict[str, str] = field(default_factory=dict)
     _of: dict[str, str] = field(default_factory=dict)
     _copies: dict[str, str] = field(default_factory=dict)
@@ -69,21 +69,21 @@ class Families:
     _opening: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from datasketch import MinHashLSH  # with SciPy: too slow for the start of every Inspect command
+        from datasketch import MinHashLSH  # imports SciPy: too slow for every Inspect command
 
         self._index = MinHashLSH(threshold=self.threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
 
     def add(self, transcript: Transcript, shown: Transcript | None = None) -> None:
-        """Take a transcript in; its family grows together with that of a near-duplicate.
+        """Add a transcript. Its family is merged with the family of a near-duplicate.
 
-        Only the first prompt of a group of near-duplicates is compared with later ones, so every prompt is near the
-        first of its group, and no chain of small steps joins prompts that are not alike (leader clustering, Hartigan
-        1975). Short prompts are joined where they are copies, together with their system prompt, and never else: in a
-        short text a template or a greeting is most of the words.
+        Later prompts are compared only with the first prompt of each group (leader clustering, Hartigan 1975). Every
+        prompt is thus near the first of its group, and no chain of small changes joins different prompts. Short prompts
+        are joined only if prompt and system prompt are copies, because most words of a short text may be a template or
+        a greeting.
 
         Args:
-            transcript: As it was read.
-            shown: As it may be shown, where something in it is masked.
+            transcript: The transcript, unmasked.
+            shown: The transcript for display, if it is masked.
         """
         family = transcript.family
         self._of[transcript.id] = family
@@ -114,11 +114,11 @@ class Families:
         self._prints[digest] = made
 
     def of(self, transcript: Transcript) -> str:
-        """The final family of a transcript that was added: the first name of those that grew together."""
+        """The final family of an added transcript: the first name among the merged families."""
         return self._root(self._of[transcript.id])
 
     def sizes(self) -> Counter[str]:
-        """Transcripts in each final family."""
+        """Number of transcripts per final family."""
         return Counter(self._root(family) for family in self._of.values())
 
     def largest(self, count: int) -> list[Family]:
@@ -137,7 +137,7 @@ class Families:
 
 
 def families_of(transcripts: Iterable[Transcript], threshold: float = THRESHOLD) -> Families:
-    """The families of `transcripts`, which are read once."""
+    """The families of `transcripts`. The iterable is read once."""
     found = Families(threshold)
     for transcript in transcripts:
         found.add(transcript)
@@ -145,7 +145,7 @@ def families_of(transcripts: Iterable[Transcript], threshold: float = THRESHOLD)
 
 
 def prompt_text(transcript: Transcript) -> str:
-    """What users say, up to `COMPARED` characters; the system prompt where no user says anything."""
+    """The user messages, up to `COMPARED` characters; the system prompt if there are none."""
     for role in ("user", "system"):
         text = _said(transcript, role)
         if text.strip():
@@ -159,14 +159,14 @@ def _said(transcript: Transcript, role: str) -> str:
 
 
 def _words(text: str) -> list[str]:
-    """Its words in order, in lower case."""
+    """The words of `text` in order, lower case."""
     lower = text.lower()
     return lower.translate(_BLANKS).split() if lower.isascii() else _WORD.findall(lower)
 
 
 @cache
 def _blank() -> MinHash:
-    """Copies share its permutations, which are the larger part. It takes triples that are hashed already."""
+    """An empty MinHash for pre-hashed triples. Its copies share the permutations, which take most of its memory."""
     from datasketch import MinHash
 
     return MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
@@ -190,10 +190,10 @@ def _mixed(hashed: NDArray[np.uint32]) -> NDArray[np.uint32]:
 
 
 def _triples(words: list[str]) -> NDArray[np.uint32]:
-    """A hash of each word triple, in order; of fewer words one of all of them.
+    """A hash of each word triple, in order. With fewer than three words: one hash of all of them.
 
-    Each word is hashed once, and triples of numbers are hashed together by vector multiply-shift (Dietzfelbinger 1996),
-    the upper half of a sum of products modulo 2^64: joining and hashing a thousand strings took three times as long.
+    Each word is hashed once. Triples of these numbers are hashed by vector multiply-shift (Dietzfelbinger 1996): the
+    upper half of a sum of products modulo 2^64. Joining and hashing a thousand strings took three times as long.
     """
     hashed = np.zeros(max(len(words), _TRIPLE), np.uint64)
     hashed[: len(words)] = np.fromiter(map(_HASHES.__getitem__, words), np.uint64, len(words))

@@ -1,8 +1,8 @@
-"""Draws, from a pool of real usage, a deployment arm that resembles a suite in length, turns, tools and language.
+"""Draws a deployment arm from a pool of real usage, matched to a suite in length, turns, tools and language.
 
-In: transcripts of the suite, the pool, and the measures to match. Out: the chosen ones of the pool, and the balance
-before and after. What is matched is what stands before the last assistant turn: an answer is a result, and matching on
-results hides differences. It knows no target and counts characters, not tokens."""
+In: transcripts of the suite, the pool, and the measures to match. Out: the drawn transcripts, and the balance before
+and after. Only the text before the last assistant turn is matched: the answer is an outcome, and matching on outcomes
+hides differences. It knows no target and counts characters, not tokens."""
 
 from __future__ import annotations
 
@@ -24,60 +24,60 @@ from .languages import language_of
 
 
 class Measure(StrEnum):
-    """What two arms can be matched on."""
+    """A measure on which two arms can be matched."""
 
     LENGTH = "length"
-    """Characters, as a logarithm: half as long counts as much as twice as long."""
+    """Logarithm of the number of characters: half as long counts as much as twice as long."""
     TURNS = "turns"
-    """User messages, as a logarithm."""
+    """Logarithm of the number of user messages."""
     TOOLS = "tools"
-    """Tool calls, as a logarithm of one more than their number."""
+    """Logarithm of (1 + number of tool calls)."""
     LANGUAGE = "language"
-    """Of what users say; matched exactly."""
+    """Language of the user messages; matched exactly."""
 
 
 @dataclass(frozen=True)
 class Balance:
-    """One measure, before and after."""
+    """Balance of one measure, before and after matching."""
 
     measure: str
     wanted: float
-    """Mean over the suite; for a language its share."""
+    """Mean over the suite; for a language, its share."""
     pool: float
     drawn: float
     before: float | None
-    """Standardised mean difference of suite and pool; None where neither varies and the means differ."""
+    """Standardised mean difference of suite and pool; None if neither varies and the means differ."""
     after: float | None
-    """The same of suite and drawn arm, by the same standard deviation."""
+    """The same difference for suite and drawn arm, with the same standard deviation."""
 
     @property
     def even(self) -> bool:
-        """Whether the difference that is left is at most `stats.balance.UNBALANCED`."""
+        """Whether the remaining difference is at most `stats.balance.UNBALANCED`."""
         from ..stats.balance import UNBALANCED
 
         return self.after is not None and abs(self.after) <= UNBALANCED
 
 
 class MatchedArm(BaseModel):
-    """How a deployment arm was drawn, without its transcripts: what stores, logs and reports keep of it."""
+    """How a deployment arm was drawn, without its transcripts. Kept in stores, logs and reports."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     measures: tuple[Measure, ...]
     seed: int
     wanted: tuple[str, ...]
-    """Suites it was drawn to resemble."""
+    """Suites that it was matched to."""
     pool: tuple[str, ...]
     """Suites it was drawn from."""
     drawn: int
-    """Transcripts."""
+    """Number of drawn transcripts."""
     donors: int
-    """Transcripts of the pool that could have been drawn."""
+    """Number of transcripts in the pool that could be drawn."""
     balance: tuple[Balance, ...]
 
     @property
     def even(self) -> bool:
-        """Whether every difference that is left is at most `stats.balance.UNBALANCED`."""
+        """Whether every remaining difference is at most `stats.balance.UNBALANCED`."""
         return all(row.even for row in self.balance)
 
     def describe(self) -> str:
@@ -96,7 +96,7 @@ class MatchedArm(BaseModel):
 
 @dataclass(frozen=True)
 class Matched:
-    """A drawn arm."""
+    """A drawn arm with its transcripts."""
 
     transcripts: tuple[Transcript, ...]
     """In the order of the pool."""
@@ -104,7 +104,7 @@ class Matched:
 
 
 def parse_measures(names: str | Sequence[str]) -> tuple[Measure, ...]:
-    """Measures from "length,turns". Raises InputError naming the first unknown, an empty list or one named twice."""
+    """Parse measures such as "length,turns". Raises InputError for an unknown or repeated measure, or an empty list."""
     words = names.split(",") if isinstance(names, str) else list(names)
     found = [word.strip() for word in words if word.strip()]
     unknown = [word for word in found if word not in set(Measure)]
@@ -117,16 +117,16 @@ def parse_measures(names: str | Sequence[str]) -> tuple[Measure, ...]:
 def match(
     wanted: Iterable[Transcript], pool: Iterable[Transcript], measures: Sequence[Measure], seed: int = 0
 ) -> Matched:
-    """As many of `pool` as there are `wanted`, each the nearest free one: an optimal assignment, languages exactly.
+    """Draw one transcript of `pool` for each of `wanted`, by optimal assignment; languages match exactly.
 
     Args:
         wanted: The suite's transcripts, with or without their last turn.
-        pool: Deployment transcripts; those of another arm, or with the content of a wanted one, are no donors.
-        measures: What to match.
-        seed: Decides between equally near donors.
+        pool: Candidates. Transcripts of another arm, or with the same content as a wanted one, are excluded.
+        measures: Measures to match.
+        seed: Breaks ties between equally near donors.
 
     Raises:
-        InputError: Nothing wanted, or too few donors, naming the language they lack.
+        InputError: `wanted` is empty, or there are too few donors; names the language that lacks them.
     """
     suite = list(wanted)
     if not suite:
@@ -150,14 +150,14 @@ def match(
 
 @dataclass(frozen=True)
 class _Facts:
-    """The measures of a group."""
+    """The measures of a group of transcripts."""
 
     shown: Mapping[str, list[float]]
-    """As printed."""
+    """Values as printed."""
     scaled: NDArray[np.float64]
-    """(N, F) as matched."""
+    """(N, F) values as matched."""
     languages: list[str]
-    """One each; all the same where language is not matched."""
+    """One per transcript; all the same if language is not matched."""
 
     @classmethod
     def of(cls, transcripts: Sequence[Transcript], measures: Sequence[Measure]) -> _Facts:
@@ -179,7 +179,7 @@ def _measured(transcript: Transcript) -> dict[Measure, float]:
 
 
 def _before_answer(transcript: Transcript) -> Sequence[ChatMessage]:
-    """Up to the last assistant message, and all of a prompt that has none at its end."""
+    """The messages before a final assistant message; all messages if the last one is not the assistant's."""
     messages = transcript.messages
     return messages[:-1] if messages and messages[-1].role == "assistant" else messages
 
@@ -200,8 +200,10 @@ def _expect_enough(wanted: _Facts, donors: _Facts) -> None:
 
 
 def _drawn(wanted: _Facts, donors: _Facts, seed: int) -> list[int]:
-    """Donors by language, in an order drawn by the seed, so that ties fall otherwise for another seed."""
-    from ..stats.balance import nearest_pairs
+    """Chosen donors. Donors are shuffled with the seed, so that ties are broken differently for another seed."""
+    from ..stats.balance import (
+        nearest_pairs,  # scipy takes a second to import, and every Inspect command imports this module
+    )
 
     both = np.concatenate([wanted.scaled, donors.scaled])
     deviation = both.std(axis=0)

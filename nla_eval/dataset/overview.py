@@ -1,5 +1,5 @@
-"""What a reader understood of a source: counts in, out and left out with reasons, roles, lengths, tools, languages,
-families, and a few samples. A pure tally over a source's items, read once; it prints nothing."""
+"""Summarises how a source was read: records read and left out with reasons, roles, lengths, tools, languages, families,
+and a few samples. A pure tally over a source's items, read once. It prints nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .languages import language_of
 from .redact import redact_messages
 
 SHARES = (0, 5, 25, 50, 75, 95, 100)
-"""Percentiles of the lengths."""
+"""Percentiles given for lengths."""
 _SAMPLES = 10
 _LARGEST = 5
 _SHOWN = 160
@@ -33,24 +33,24 @@ class Dropped:
     """Records left out for one reason."""
 
     reason: str
-    """As it was first given."""
+    """The reason as first given."""
     count: int
     first: str
-    """Where that was."""
+    """Place of the first such record."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A transcript in short; texts are as they were read, so whoever shows them has to escape them."""
+    """A transcript in short. Texts are unescaped: escape them before display."""
 
     id: str
     family: str
     roles: str
-    """The roles in order, runs with their length: "system user assistant tool 3 assistant"."""
+    """Roles in order, with the length of runs: "system user assistant tool 3 assistant"."""
     first: str
-    """The start of what the first user says."""
+    """Start of the first user message."""
     last: str
-    """The start of what the assistant says last."""
+    """Start of the last assistant message."""
 
 
 @dataclass(frozen=True)
@@ -66,67 +66,67 @@ class ToolUse:
     unanswered: int
     """Calls without a result."""
     uncalled: int
-    """Results of no call before them."""
+    """Results without an earlier call."""
     unparsed: int
     """Calls whose arguments are not a JSON object."""
 
 
 @dataclass(frozen=True)
 class TurnsRead:
-    """Who wrote the assistant turns, how they and their samples ended, and whose conversation of a log was read."""
+    """Authors of the assistant turns, how turns and samples ended, and which conversations of a log were read."""
 
     authors: dict[str, int]
-    """Assistant turns by author; each turn of a run that is several transcripts once."""
+    """Assistant turns by author. A turn that occurs in several transcripts of one run counts once."""
     cut: dict[str, int]
-    """Turns that a limit or a filter ended, by which."""
+    """Turns ended by a limit or filter, by its name."""
     kept: dict[str, int]
-    """Transcripts of samples that ended at a limit, in an error, or were marked invalid, and were read all the same."""
+    """Transcripts that were read although their sample hit a limit, failed, or was marked invalid, by reason."""
     role: dict[str, int]
-    """Transcripts by the model role whose conversation they are; "main" for a log's main model."""
+    """Transcripts by the model role of the conversation; "main" for the log's main model."""
     calls: dict[str, int]
-    """Calls in the logs by model role."""
+    """Model calls in the logs, by model role."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What was understood."""
+    """Summary of a source."""
 
     records: int
-    """Everything that was met: `transcripts` and what was dropped."""
+    """All records: `transcripts` plus dropped ones."""
     transcripts: int
     dropped: tuple[Dropped, ...]
     roles: dict[str, int]
     """Messages by role."""
     messages: dict[str, int]
-    """Percentiles of messages in a transcript, "0" to "100"."""
+    """Messages per transcript: percentile, "0" to "100", to value."""
     characters: dict[str, int]
-    """Percentiles of characters in a transcript: text, thinking and tool calls."""
+    """Characters per transcript (text, thinking and tool calls): percentile to value."""
     tools: ToolUse
     other_content: dict[str, int]
-    """Parts that are no text, by kind: a text model does not see them."""
+    """Non-text parts by kind. A text model does not see them."""
     languages: dict[str, int]
-    """Transcripts by the language of what users say."""
+    """Transcripts by language of the user messages."""
     models: dict[str, int]
     turns: TurnsRead
     outcomes: dict[str, int]
     families: int
     family_rules: dict[str, int]
-    """Transcripts by the rule that gave their family, before near-duplicates were joined."""
+    """Transcripts by the rule that gave their family, before joining near-duplicates."""
     largest_families: tuple[Family, ...]
     exact_duplicates: int
     near_duplicates: int
     masked: dict[str, int]
-    """Maskings by kind, where asked for."""
+    """Maskings by kind, if requested."""
     counts: dict[str, int]
-    """What the reader counted beside: branches left out, thinking that nobody can read, ..."""
+    """Other counts of the reader: branches left out, unreadable thinking, ..."""
     unread: dict[str, Unread]
-    """Keys that held text and were not read, most characters first."""
+    """Keys that hold text but were not read, most characters first."""
     samples: tuple[Sample, ...]
 
 
 @dataclass
 class _TurnCounts:
-    """Counts on the way to `TurnsRead`."""
+    """Running counts for `TurnsRead`."""
 
     authors: Counter[str] = field(default_factory=Counter)
     cut: Counter[str] = field(default_factory=Counter)
@@ -134,7 +134,7 @@ class _TurnCounts:
     role: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     seen: set[tuple[str, str]] = field(default_factory=set)
-    """Turns of runs that are several transcripts, by run and message id."""
+    """(run, message id) of counted turns, for runs with several transcripts."""
 
     def add(self, transcript: Transcript) -> None:
         """Count one transcript."""
@@ -156,7 +156,7 @@ class _TurnCounts:
             self.calls.update(json.loads(facts.get("model_calls", "{}")))
 
     def read(self) -> TurnsRead:
-        """What was counted."""
+        """The counts so far."""
         return TurnsRead(**{part.name: dict(getattr(self, part.name).most_common()) for part in fields(TurnsRead)})
 
 
@@ -182,17 +182,17 @@ def overview(
     redact: bool = False,
     seed: int = 0,
 ) -> tuple[Overview, Families]:
-    """Tally the items of a source, which are read once and not kept.
+    """Tally the items of a source. They are read once and not kept.
 
     Args:
         items: Transcripts and skipped rows.
-        notes: Of the options that the items are read with.
-        near_duplicates: Similarity from which prompts share a family; None counts them only.
-        redact: Count what masking would mask, and mask the samples.
-        seed: Of the choice of samples.
+        notes: Notes of the options that read the items.
+        near_duplicates: Minimum similarity at which prompts share a family; None: only count near-duplicates.
+        redact: Count the personal data that masking would mask, and mask the samples.
+        seed: Seed for choosing samples.
 
     Returns:
-        The overview, and the families with what grew together.
+        The overview, and the families with their merges.
     """
     tally, dropped = _Tally(), _Reasons()
     families = Families(near_duplicates or THRESHOLD, merge=near_duplicates is not None)
@@ -210,7 +210,7 @@ def overview(
         _add(tally, transcript)
         families.add(item, transcript)
         count += 1
-        # Reservoir sampling (Vitter 1985, algorithm R): every transcript is as likely to be shown.
+        # Reservoir sampling (Vitter 1985, algorithm R): every transcript is equally likely to be shown.
         if len(chosen) < _SAMPLES:
             chosen.append(transcript)
         elif (at := rng.randrange(count)) < _SAMPLES:
@@ -219,7 +219,7 @@ def overview(
 
 
 class _Reasons:
-    """Dropped rows by reason; numbers and quoted names in a reason do not make it another."""
+    """Dropped rows by reason. Reasons that differ only in numbers or quoted names count as one."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -259,7 +259,7 @@ def _add(tally: _Tally, transcript: Transcript) -> None:
 
 
 def _add_tools(tools: Counter[str], transcript: Transcript) -> None:
-    """Calls and results are matched by id in order, so that ids that stand twice are matched twice."""
+    """Count calls and results. They are matched by id in order, so that repeated ids match one by one."""
     open_calls: Counter[str] = Counter()
     calls = 0
     for message in transcript.messages:
@@ -310,7 +310,7 @@ def _overview(
 
 
 def _percentiles(values: Sequence[int]) -> dict[str, int]:
-    """Observed values, not ones between two of them."""
+    """Percentiles that are observed values, never interpolated."""
     if not values:
         return {}
     found = np.percentile(values, SHARES, method="inverted_cdf")

@@ -1,8 +1,8 @@
 """Masks personal data in real users' text before anything is stored: e-mail addresses, phone and card numbers, keys.
 
-Libraries decide what a find is: `detect-secrets` knows the keys of some twenty services, `phonenumbers` what can be a
-phone number, `python-stdnum` the check digits of cards and bank accounts; patterns find the candidates. Names, street
-addresses and free-form identifiers are not found, so masked text is still users' text and is never committed."""
+Patterns find candidates; libraries confirm them: `detect-secrets` for the keys of some twenty services, `phonenumbers`
+for phone numbers, `python-stdnum` for the check digits of cards and bank accounts. Names, street addresses and
+free-form identifiers are not found, so masked text is still private and is never committed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ContentReasoning
 
 _SHORTEST_KEY = 8
 _REGIONS = ("US", "GB", "DE", "FR", "ES", "IT", "IN", "BR", "CN", "JP", "AU", "MX", "RU", "KR")
-"""Where a number without a country's code may be from: the countries with most of the world's phones and chat users."""
+"""Regions tried for a number without a country code: the countries with most of the world's phones and chat users."""
 
 
 def _is_card(match: re.Match[str]) -> bool:
-    """Luhn's check digit: 1 in 10 random numbers passes, so most order numbers stay."""
+    """Whether Luhn's check digit is right. 1 in 10 random numbers passes, so most order numbers are not masked."""
     from stdnum import luhn
 
     return bool(luhn.is_valid(re.sub(r"[ -]", "", match.group())))
@@ -34,7 +34,7 @@ def _is_iban(match: re.Match[str]) -> bool:
 
 
 def _is_phone(match: re.Match[str]) -> bool:
-    """Possible in some country, no date, and written as people write phones: with "+", brackets or two separators."""
+    """Whether this is a possible number in some country, is not a date, and has a "+", brackets or two separators."""
     text = match.group()
     if sum(c.isdigit() for c in text) < 7:
         return False
@@ -55,7 +55,7 @@ def _possible(text: str, region: str | None) -> bool:
 
 
 def _is_key(match: re.Match[str]) -> bool:
-    """A run of 32 and more characters that mixes letters with digits: tokens and hashes, not words or ruled lines."""
+    """Whether a run of 32 or more characters mixes letters and digits: a token or hash, not a word or a ruled line."""
     text = match.group()
     digits = sum(c.isdigit() for c in text)
     letters = sum(c.isalpha() for c in text)
@@ -73,7 +73,7 @@ class _Rule:
     accept: Callable[[re.Match[str]], bool] = _always
 
 
-_KEY_PREFIXES = (  # of services that detect-secrets does not know, or knows in one length only
+_KEY_PREFIXES = (  # services that detect-secrets lacks, or knows in one key length only
     r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}",
     r"\bAIza[A-Za-z0-9_-]{30,}",
     r"\bhf_[A-Za-z0-9]{20,}",
@@ -104,7 +104,7 @@ _AFTER_KEYS = (
 
 @dataclass(frozen=True)
 class Redacted:
-    """Masked text and what was masked."""
+    """Masked text, and counts of maskings."""
 
     text: str
     counts: dict[str, int]
@@ -112,7 +112,7 @@ class Redacted:
 
 
 def redact(text: str) -> Redacted:
-    """Replace what is found with "[email]", "[phone]" and so on. Masking masked text changes nothing."""
+    """Replace personal data with "[email]", "[phone]" and so on. Masking twice gives the same text."""
     counts: Counter[str] = Counter()
     text = _by_rules(_BEFORE_KEYS, text, counts)
     for secret in sorted(set(_secrets(text)), key=len, reverse=True):
@@ -162,13 +162,13 @@ def _secrets(text: str) -> Iterator[str]:
     for pattern in _patterns():
         for match in pattern.finditer(text):
             longest = max((group for group in match.groups() if group), key=len, default="")
-            # A long group is the key without what stands before it; a short one is a part of its form.
+            # A long group is the key without its prefix; a short group is a part of the pattern.
             yield longest if len(longest) >= _SHORTEST_KEY else match.group().strip()
 
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], ...]:
-    """Of detect-secrets, those that know a service's keys by form: not its guesses by entropy or variable names."""
+    """The patterns of detect-secrets for keys of a known form, without its guesses by entropy or variable name."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
     from detect_secrets.plugins.base import RegexBasedDetector
 

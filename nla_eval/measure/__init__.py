@@ -1,1 +1,1 @@
-"""What a pack is worth: held-out rows, tasks, pairs, ablation and the card made of them."""
+"""Measures packs: held-out rows, tasks, pairs, ablation, and the card that reports them."""

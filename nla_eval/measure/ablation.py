@@ -1,8 +1,8 @@
-"""Does the AR read meaning, or a copied tail? FVE of held-out explanations with parts removed, exchanged and reordered,
-with every word of the recent context masked, and of a raw tail of equal length; and FVE of hand-written paraphrases.
+"""Does the AR read meaning, or a copied tail? Measures the FVE of changed held-out explanations: parts removed,
+exchanged or reordered, words of the recent context masked, or a raw tail of equal length instead.
 
-In: held-out rows and the explanations drawn for them. Out: one `Condition` each, with the drop from the whole
-explanation on the same rows. Every text of all conditions goes through the AR once."""
+In: held-out rows and the explanations drawn for them. Out: one `Condition` per change, with its drop from the whole
+explanation on the same rows. The AR reads every text once."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ EMPTY = "empty"
 REFERENCE = "reference"
 REFERENCE_MASKED = "reference, words masked"
 BARE = ", bare end"
-"""Ending of a condition that is scored on rows whose final token holds no letter or digit."""
+"""Suffix of a condition that is scored only on rows whose final token has no letter or digit."""
 Mask = NDArray[np.bool_]
 
 
 class Condition(BaseModel):
-    """What a changed explanation is worth."""
+    """FVE of explanations under one change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,7 +45,7 @@ class Condition(BaseModel):
     fve_nrm: Figure
     fve_meannorm: Figure
     drop: Figure | None = None
-    """fve_meannorm of the whole explanation minus this, on the same rows; None for the whole itself."""
+    """fve_meannorm of the whole explanation minus this one, on the same rows; None for the whole explanation itself."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Variant:
     texts: Sequence[str]
     """(n,)"""
     rows: Mask | None = None
-    """(n,) the rows it is defined on; None for all."""
+    """(n,) whether the change is defined on a row; None: on all rows."""
 
 
 def variants(held: HeldOut, texts: Sequence[str], lengths: Sequence[int], seed: int = 0) -> list[Variant]:
@@ -65,8 +65,8 @@ def variants(held: HeldOut, texts: Sequence[str], lengths: Sequence[int], seed: 
     Args:
         held: The rows.
         texts: (n,) explanation of each.
-        lengths: (n,) tokens of each explanation: the raw tail has as many.
-        seed: Of shuffles; every row draws its own.
+        lengths: (n,) tokens of each explanation; the raw tail has the same number.
+        seed: Seed of shuffles. Every row has its own shuffle.
     """
     others = held.others(seed)
     bare = held.bare_end()
@@ -93,7 +93,7 @@ def variants(held: HeldOut, texts: Sequence[str], lengths: Sequence[int], seed: 
 
 
 def _by_part(parts: Sequence[Parts], others: Ints) -> list[Variant]:
-    """Each part left out, alone, and taken from another row; a part that under half the rows have is left out."""
+    """Each part removed, alone, and taken from another row. Parts that fewer than half of the rows have are skipped."""
     made = []
     for p in range(MOST_PARTS):
         has = np.array([len(x) > p and len(x) > 1 for x in parts])
@@ -113,17 +113,17 @@ def _by_part(parts: Sequence[Parts], others: Ints) -> list[Variant]:
 
 @dataclass(frozen=True)
 class Ablated:
-    """The table, and the error of every row under every condition."""
+    """The ablation table, and the error of every row under every condition."""
 
     conditions: list[Condition]
     mse: Mapping[str, Floats]
-    """Condition to (n,) mse_nrm; NaN where it is not defined."""
+    """Condition to (n,) mse_nrm; NaN if the condition is not defined on the row."""
     vectors: Mapping[str, NDArray[np.float32]]
     """Condition to (n, d_model) reconstructions."""
 
 
 def ablate(engine: Engine, held: HeldOut, changed: Sequence[Variant], baselines: Baselines) -> Ablated:
-    """Reconstruct every text of every condition once and score it against its row's activation."""
+    """Reconstruct every text of every condition and score it against its row's activation."""
     wanted = dict.fromkeys(t for v in changed for t in v.texts)
     index = {text: i for i, text in enumerate(wanted)}
     vectors = engine.reconstruct(list(wanted))
@@ -142,12 +142,12 @@ def ablate(engine: Engine, held: HeldOut, changed: Sequence[Variant], baselines:
 
 
 def condition(name: str, error: Floats, whole: Floats | None, clusters: Ints, baselines: Baselines) -> Condition | None:
-    """The figures of one condition; None where no row has it.
+    """The figures of one condition; None if it is defined on no row.
 
     Args:
         name: The condition.
-        error: (n,) mse_nrm, NaN where undefined.
-        whole: (n,) mse_nrm of the unchanged explanation; None where that is the condition itself.
+        error: (n,) mse_nrm; NaN if undefined.
+        whole: (n,) mse_nrm of the whole explanation; None if this is the condition itself.
         clusters: (n,) conversations.
         baselines: FVE denominators.
     """

@@ -1,5 +1,5 @@
-"""A pack's card: `card.json` from a record and what is known of the run, and the same as Markdown. Prints and writes;
-computes no figure."""
+"""Writes a pack's card: `card.json` from a record and the facts of its run, and the same as Markdown. Computes no
+figure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CONTROLS = {
     "reference_fve_meannorm": REFERENCE,
     "reference_masked_overlap_fve_meannorm": REFERENCE_MASKED,
 }
-"""The controls by the names of the first cards, and the rows of the ablation table they are."""
+"""Names of the controls in the first cards, and their rows in the ablation table."""
 CANNOT = "this pack cannot express belief: words about testing do not set told positions apart from untold ones"
 
 
 def card_entries(record: Record) -> dict[str, Any]:
-    """What a record puts into card.json: headline figures by name at the top, then the record itself.
+    """The card.json entries of a record: headline figures by name, then the record itself.
 
-    A record without told positions leaves the card's own entries on belief alone.
+    A record without told positions gives no entries on belief, so that the card keeps its own.
     """
     entries: dict[str, Any] = {name: f.as_dict() for name, f in record.figures.items()}
     entries["controls"] = {
@@ -52,7 +52,7 @@ def card_entries(record: Record) -> dict[str, Any]:
 
 
 def shown(figure: Figure) -> str:
-    """A figure with its interval: "0.341 [0.299, 0.377]"."""
+    """A figure with its interval as text: "0.341 [0.299, 0.377]"."""
     if figure.low is None or figure.high is None:
         return f"{figure.value:.3f}"
     return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
@@ -98,7 +98,7 @@ def _recurrence(record: Record) -> Iterator[str]:
 
 
 def card_text(card: Mapping[str, Any]) -> str:
-    """A card as Markdown. A card of an older kind, without a record, shows its figures only."""
+    """A card as Markdown. An old card without a record shows its figures only."""
     lines = [f"# Pack {card['pack']}", "", f"Target `{card['target']}`, output of block {card['layer']}.", ""]
     if "record" in card:
         lines.append(record_text(Record.model_validate(card["record"])))

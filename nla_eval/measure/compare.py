@@ -1,7 +1,8 @@
-"""Two packs side by side: their cards' figures, or, measured on the same rows, paired differences with intervals.
+"""Compares two packs: differences of the figures in their cards, or paired differences measured on the same rows.
 
-From cards alone the two measurements are taken as independent, which on the same rows makes the interval too wide,
-never too narrow as long as the rows agree in sign; a record's digest says whether the rows were the same."""
+A comparison of cards treats the two measurements as independent. If both used the same rows and the packs' errors
+correlate positively, its intervals are too wide, not too narrow. A record's digest says whether the rows were the
+same."""
 
 from __future__ import annotations
 
@@ -30,23 +31,23 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every figure that both packs have."""
+    """All figures that both packs have."""
 
     rows: list[Compared]
     how: str
-    """How the differences' intervals were made."""
+    """How the intervals of the differences were computed."""
     only_one: list[str]
-    """Figures that one of the two lacks."""
+    """Figures that only one of the packs has."""
 
 
 def compare_cards(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
-    """Figures of two cards.
+    """Compare the figures of two cards.
 
-    The difference's interval adds the two half-widths in quadrature on either side (Zou and Donner 2008, the method of
-    variance estimates recovery).
+    The interval of a difference combines the two half-widths in quadrature on each side (Zou and Donner 2008, the
+    method of variance estimates recovery).
 
     Raises:
-        InputError: They have no figure in common.
+        InputError: The cards have no figure in common.
     """
     ours, theirs = _figures(first), _figures(second)
     shared = [name for name in ours if name in theirs]
@@ -69,13 +70,13 @@ def compare_measured(first: Measured, second: Measured, conversation: Ints) -> C
         conversation: (n,) cluster of each row.
 
     Raises:
-        InputError: Their rows differ.
+        InputError: The packs were measured on different rows.
     """
     a, b = first.record, second.record
     if a.held_out.digest != b.held_out.digest:
         raise InputError(
-            f"the packs were measured on other rows ({a.held_out.digest}, {b.held_out.digest}); measure both on one "
-            "source"
+            f"the packs were measured on different rows ({a.held_out.digest}, {b.held_out.digest}); measure both on "
+            "the same source"
         )
     shared = [name for name in first.rows if name in second.rows]
     rows = []

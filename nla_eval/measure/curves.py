@@ -1,5 +1,5 @@
-"""Plots records over training: round trip and its ablations, and what can be told from the explanations beside their
-controls. Draws the values and intervals that the records hold; computes none."""
+"""Plots records over training: the round trip, its ablations, and each task with its controls. Draws the values and
+intervals of the records; computes none."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _CONDITIONS = (WHOLE, MASKED, REORDERED, TAIL, SHUFFLED, EMPTY)
 
 
 def over_training(records: Sequence[Record]) -> Drawing:
-    """One panel for the ablation table and one for each task, over core-hours where every record has them, else steps.
+    """One panel for the ablation table and one per task. The x axis is core-hours if every record has them, else steps.
 
     Raises:
-        InputError: Fewer than two records, a record without a step, or records of different held-out rows.
+        InputError: There are fewer than two records, a record has no step, or the held-out rows differ.
     """
     if len(records) < 2:
         raise InputError("a training curve needs at least two records")
     if any(r.step is None for r in records):
-        raise InputError("a record has no training step; measure checkpoints with their step")
+        raise InputError("a record has no training step; measure checkpoints of a training run")
     if len({r.held_out.digest for r in records}) > 1:
-        raise InputError("the records were measured on different held-out rows; measure all checkpoints on the same")
+        raise InputError("the records come from different held-out rows; measure all checkpoints on the same rows")
     by_hours = all(r.core_hours is not None for r in records)
     ordered = sorted(records, key=lambda r: r.core_hours or 0.0 if by_hours else r.step or 0)
     x = [float((r.core_hours if by_hours else r.step) or 0.0) for r in ordered]
@@ -60,9 +60,9 @@ def over_training(records: Sequence[Record]) -> Drawing:
 
 
 def save(drawing: Drawing, path: Path) -> None:
-    """Write as PNG or SVG, by the file's ending; an SVG of the same records has the same bytes."""
+    """Write a PNG or SVG, by file extension. The same records give the same SVG, byte for byte."""
     if path.suffix not in (".png", ".svg"):
-        raise InputError(f"'{path.name}' is neither .png nor .svg")
+        raise InputError(f"'{path.name}' is neither .png nor .svg; give a name that ends in one of these")
     with matplotlib.rc_context({"svg.hashsalt": "nla_eval", "svg.fonttype": "none"}):
         drawing.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
 

@@ -1,8 +1,8 @@
 """Measures a pack or checkpoint on held-out rows: `measure(subject, held)` gives one typed record.
 
-Explanations are drawn greedily, all together; what is asked of them is in `ablation`, `paraphrase`, `tasks`,
-`pair_tasks` and `recurrence`. Controls stand beside every figure, intervals are by conversation or family, and what
-could not be measured is named with its reason."""
+Explanations are drawn greedily, in one call. The measurements are in `ablation`, `paraphrase`, `tasks`, `pair_tasks`
+and `recurrence`. Every figure has controls. Intervals are by conversation or family. The record names what could not be
+measured, with the reason."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from .tasks import RETRIEVAL, NotEnoughError, Read, Task, held_out_tasks, retrie
 from .told import ToldWords, told_words
 
 DRAWS = 8
-"""Explanations of one position that are read together. One greedy explanation says what is likeliest; a run's draws
-say the rest too."""
+"""Number of explanations per position that are read together. A greedy explanation holds only the likeliest content;
+several draws also hold less likely content."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: an engine that runs a pack or a checkpoint, and what is known of it."""
+    """A pack or checkpoint to measure: its engine and its identity."""
 
     engine: Engine
     tokenizer: Any
     """The target's."""
     pack: str
-    """Its id."""
+    """The pack's id."""
     target: str
     baselines: Baselines
     max_new_tokens: int
@@ -53,7 +53,7 @@ class Subject:
 
 
 def subject_of(engine: TransformersEngine, step: int | None = None, core_hours: float | None = None) -> Subject:
-    """The pack that an engine holds."""
+    """The subject for an engine's pack."""
     pack = engine.pack
     return Subject(
         engine=engine, tokenizer=engine.target.tokenizer, pack=pack.id, target=engine.target.name,
@@ -64,22 +64,22 @@ def subject_of(engine: TransformersEngine, step: int | None = None, core_hours: 
 
 @dataclass(frozen=True)
 class Measured:
-    """The record, and what it was made from."""
+    """A record and its per-row values."""
 
     record: Record
     explanations: list[str]
-    """(n,) greedy explanation of each held-out row."""
+    """(n,) greedy explanations, one per held-out row."""
     rows: dict[str, Floats] = field(default_factory=dict)
-    """Headline figure to one value per held-out row (NaN where undefined), for paired comparison."""
+    """Headline figure to (n,) values, one per held-out row (NaN if undefined), for paired comparison."""
 
 
 def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple(Section)) -> Measured:
-    """Verbalize every held-out row, and the pair sets and windows asked for, and score all of it.
+    """Verbalize and score every held-out row, its windows and the requested pair sets.
 
     Args:
         subject: Pack or checkpoint.
-        held: Rows read on the same target and layer.
-        sections: What to measure beside round trip and ablation.
+        held: Rows from the same target and layer.
+        sections: Sections to measure in addition to round trip and ablation.
     """
     pairs, unread = _pair_sets(subject) if {Section.PAIRS, Section.DRAWS} & set(sections) else ([], {})
     windows = held.windows if Section.RECURRENCE in sections else []
@@ -116,7 +116,7 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
 
 
 def _pair_sets(subject: Subject) -> tuple[list[PairRows], dict[str, str]]:
-    """(pair sets read, why others could not be)."""
+    """(captured pair sets, reasons for the ones that could not be captured)."""
     read, why = [], {}
     for pairs in (told_set(), hint_set(), format_set()):
         try:
@@ -127,12 +127,12 @@ def _pair_sets(subject: Subject) -> tuple[list[PairRows], dict[str, str]]:
 
 
 def greedy(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens: int) -> list[list[Draw]]:
-    """Greedy explanations of blocks of activations, block by block, from one call."""
+    """Greedy explanations of each block of activations, from one engine call."""
     return _explained(engine, blocks, Sampling(temperature=0.0, max_new_tokens=max_new_tokens))
 
 
 def drawn(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens: int) -> list[Spoken]:
-    """What `DRAWS` draws at temperature 1 say of blocks of activations, block by block; one draw of all at a time."""
+    """`DRAWS` explanations at temperature 1 of every activation, block by block. One engine call per draw."""
     sampling = Sampling(temperature=1.0, max_new_tokens=max_new_tokens)
     said = [_explained(engine, blocks, sampling, f"-{draw}") for draw in range(DRAWS)]
     return [spoken(engine, [_texts(draws) for draws in of_block]) for of_block in zip(*said, strict=True)]
@@ -141,7 +141,7 @@ def drawn(engine: Engine, blocks: Sequence[NDArray[np.float32]], max_new_tokens:
 def _explained(
     engine: Engine, blocks: Sequence[NDArray[np.float32]], sampling: Sampling, mark: str = ""
 ) -> list[list[Draw]]:
-    """One explanation of every activation, block by block, from one call. Calls with other marks draw other texts."""
+    """One explanation of every activation, block by block, from one engine call. Another `mark` gives other draws."""
     requests = [
         [VerbalizeRequest(f"{block}-{row}{mark}", vector) for row, vector in enumerate(vectors)]
         for block, vectors in enumerate(blocks)
@@ -151,11 +151,11 @@ def _explained(
 
 
 def spoken(engine: Engine, texts: Sequence[Sequence[str]]) -> Spoken:
-    """(k, n) explanations, k of each of n positions, with what the AR makes of them."""
+    """(k, n) explanations, k for each of n positions, with the AR's reconstructions."""
     read = []
     for draw in texts:
         read.append(engine.reconstruct(draw))
-        release_memory()  # batches of many sizes, whose freed memory would add up
+        release_memory()  # freed memory of differently sized batches would add up
     vectors = np.mean(read, axis=0)
     return Spoken([" ".join(of_row) for of_row in zip(*texts, strict=True)], vectors)
 

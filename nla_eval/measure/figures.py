@@ -1,7 +1,7 @@
-"""The figures of a card: a mean, a difference or an AUROC over held-out rows with its interval by cluster.
+"""Computes the figures of a card: a mean, a difference or an AUROC over held-out rows, with an interval by cluster.
 
-In: one value per row and the conversation or family of each row. Out: a `Figure`. The intervals are those of
-`nla_eval.stats`; nothing here knows what a value means."""
+In: one value per row and the conversation or family of each row. Out: a `Figure`. Intervals come from `nla_eval.stats`.
+It does not know what a value means."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ _INF = float("inf")
 
 
 class Figure(BaseModel):
-    """One figure of a card. An end of the interval is None where too few clusters allow none."""
+    """One figure of a card. An end of the interval is None if there are too few clusters for it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float
     interval: tuple[float | None, float | None]
-    """95 %."""
+    """95 % interval, (low, high)."""
     n: int
-    """Rows."""
+    """Number of rows."""
 
     @property
     def low(self) -> float | None:
-        """Lower end."""
+        """Lower end of the interval."""
         return self.interval[0]
 
     @property
     def high(self) -> float | None:
-        """Upper end."""
+        """Upper end of the interval."""
         return self.interval[1]
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Figure:
-        """Back from what `as_dict` gave; cards of older kinds have no `n`."""
+        """Read the output of `as_dict`. Old cards have no `n`."""
         return cls(value=entry["value"], interval=tuple(entry["interval"]), n=entry.get("n", 0))
 
     def as_dict(self) -> dict[str, object]:
-        """Rounded to four places, for card.json."""
+        """Values rounded to four places, for card.json."""
         ends = [None if end is None else round(end, 4) for end in self.interval]
         return {"value": round(self.value, 4), "interval": ends, "n": self.n}
 
 
 def figure(values: Floats, clusters: Ints, limits: tuple[float, float] = (-_INF, 1.0)) -> Figure:
-    """Mean over rows with its cluster interval, as `stats.bootstrap` gives it: none below 8 clusters.
+    """Mean over rows with the cluster interval of `stats.bootstrap`; no interval below 8 clusters.
 
     Args:
-        values: (n,) one per row, n at least 1.
+        values: (n,) one value per row, n at least 1.
         clusters: (n,) conversation of each row.
         limits: Range of the values.
     """
@@ -69,19 +69,19 @@ def figure(values: Floats, clusters: Ints, limits: tuple[float, float] = (-_INF,
 
 
 def difference(values: Floats, clusters: Ints) -> Figure:
-    """Mean of paired differences, which may be of any size."""
+    """Mean of paired differences, without limits on their range."""
     return figure(values, clusters, (-_INF, _INF))
 
 
 def share(values: NDArray[np.bool_] | Floats, clusters: Ints, weights: Floats | None = None) -> Figure:
-    """A (weighted) share in [0, 1]; with zero events the upper end is the exact bound over clusters."""
+    """A (weighted) share in [0, 1]. With zero events the upper end is the exact bound over clusters."""
     wide = np.ones(len(values)) if weights is None else weights
     found = cluster_ratio((np.asarray(values, float) * wide).tolist(), wide.tolist(), clusters.tolist(), HOW)
     return _figure(found, len(values))
 
 
 def balanced_share(hits: NDArray[np.bool_], labels: Sequence[Hashable], clusters: Ints) -> Figure:
-    """Balanced accuracy: the mean over classes of the share of hits, so that a large class does not decide it."""
+    """Balanced accuracy: the mean over classes of the share of hits, so that all classes weigh the same."""
     counts: dict[Hashable, int] = {}
     for label in labels:
         counts[label] = counts.get(label, 0) + 1
@@ -89,13 +89,13 @@ def balanced_share(hits: NDArray[np.bool_], labels: Sequence[Hashable], clusters
 
 
 def auc(scores: Floats, positive: NDArray[np.bool_], families: Ints) -> Figure:
-    """AUROC of rows whose families stand on both sides."""
+    """AUROC over rows. Every family must have rows on both sides."""
     found = auroc_shared_clusters(scores.tolist(), positive.tolist(), families.tolist(), HOW)
     return _figure(found, len(scores))
 
 
 def proportion(successes: int, n: int) -> Figure:
-    """A share of independent units with Wilson's interval; `n` at least 1."""
+    """A share of `n` independent units with Wilson's interval; `n` at least 1."""
     return _figure(wilson(successes, n), n)
 
 

@@ -1,5 +1,5 @@
-"""Held-out rows on which a pack or checkpoint is measured: activations with the context they come from, row by row.
-Plain data: where they come from is in `held_out_source` and `run_rows`."""
+"""Held-out rows for measuring a pack or checkpoint: activations and their contexts, row by row. Plain data;
+`held_out_source` and `training.run_rows` create it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .figures import Ints
 from .shown_tokens import RECENT
 
 AHEAD = 60
-"""Tokens of the true continuation."""
+"""Number of tokens of the true continuation."""
 TAIL = 256
-"""Context tokens whose starts are kept."""
+"""Number of last context tokens whose start characters are kept."""
 NEIGHBOURS = 10
-"""Consecutive positions of one window."""
+"""Number of consecutive positions in a window."""
 Characters = Sequence[int] | NDArray[np.int32]
 
 
@@ -28,15 +28,15 @@ class Around:
     """The text around one position."""
 
     context: str
-    """Up to and with the position."""
+    """Text up to and including the position."""
     starts: NDArray[np.int64]
-    """First character of each of its last tokens (at most `TAIL`), ascending."""
+    """First character of each of the last context tokens (at most `TAIL`), ascending."""
     continuation: str
     """The next `AHEAD` tokens."""
 
     @classmethod
     def of(cls, text: str, spans: tuple[Characters, Characters], position: int) -> Around:
-        """Of a token of `text`; `spans` are the first and the end character of every token."""
+        """The text around token `position` of `text`. `spans` are the start and end characters of every token."""
         first, end = spans
         at, last = int(end[position]), min(len(end) - 1, position + AHEAD)
         starts = np.array(first[max(0, position + 1 - TAIL) : position + 1], np.int64)
@@ -44,7 +44,7 @@ class Around:
 
 
 def neighbours(length: int, min_position: int, random: np.random.Generator) -> Ints | None:
-    """(NEIGHBOURS,) consecutive positions of a conversation of `length` tokens; None where it is too short."""
+    """(NEIGHBOURS,) consecutive positions in a conversation of `length` tokens; None if it is too short."""
     if length <= min_position + 3 * NEIGHBOURS:
         return None
     first = int(random.integers(min_position + NEIGHBOURS, length - NEIGHBOURS))
@@ -58,7 +58,7 @@ class Window:
     activations: NDArray[np.float32]
     """(NEIGHBOURS, d_model)"""
     context: str
-    """Text up to the last of them."""
+    """Text up to the last position."""
 
 
 @dataclass(frozen=True)
@@ -66,27 +66,27 @@ class HeldOut:
     """Held-out positions, row by row; every list has the length n of `activations`."""
 
     kind: str
-    """What kind of text: the source's name."""
+    """Kind of text: the source's name."""
     activations: NDArray[np.float32]
     """(n, d_model) raw."""
     contexts: list[str]
-    """Rendered text up to and with the position."""
+    """Rendered text up to and including the position."""
     starts: list[NDArray[np.int64]]
-    """Per row, first character in `contexts` of each of its last tokens (at most `TAIL`), ascending."""
+    """Per row: first character, in `contexts`, of each of the last tokens (at most `TAIL`), ascending."""
     continuations: list[str]
     """The next `AHEAD` tokens as text; empty at the end of a conversation."""
     roles: list[str]
-    """Whose text the token is: a channel's name, or "template" between messages."""
+    """Channel of the token, or "template" between messages."""
     next_token: list[str]
     """The target's most likely next token, as an explanation shows it."""
     conversation: Ints
     """(n,) cluster of each row."""
     references: list[str] | None = None
-    """Warm-start explanations, where the rows come from a training run."""
+    """Warm-start explanations, if the rows come from a training run."""
     windows: list[Window] = field(default_factory=list)
-    """For recurrence over neighbouring positions."""
+    """Windows of consecutive positions, for recurrence."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """Records that could not be used, by reason."""
+    """Number of records that could not be used, by reason."""
 
     def __post_init__(self) -> None:
         conversations = len(np.unique(self.conversation))
@@ -101,7 +101,7 @@ class HeldOut:
 
     @property
     def digest(self) -> str:
-        """First 12 hex digits of sha256 over the contexts: two measurements with the same digest are paired by row."""
+        """First 12 hex digits of the sha256 of the contexts. Measurements with equal digests can be paired by row."""
         return hashlib.sha256("\0".join(self.contexts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
     def tail(self, row: int, tokens: int) -> str:
@@ -114,13 +114,13 @@ class HeldOut:
         return self.tail(row, RECENT)
 
     def bare_end(self) -> NDArray[np.bool_]:
-        """(n,) whether the final token is punctuation, whitespace or template: no letter or digit to be copied."""
+        """(n,) whether the final token is punctuation, whitespace or template: it has no letter or digit to copy."""
         last = [self.tail(i, 1) for i in range(len(self))]
         pairs = zip(last, self.roles, strict=True)
         return np.array([role == "template" or not any(c.isalnum() for c in text) for text, role in pairs])
 
     def others(self, seed: int = 0) -> Ints:
-        """(n,) for each row a row of another conversation: the shuffled control."""
+        """(n,) a row of another conversation for each row, for the shuffled control."""
         rng = np.random.default_rng(seed)
         rows = np.arange(len(self))
         return np.array([int(rng.choice(rows[self.conversation != c])) for c in self.conversation.tolist()])

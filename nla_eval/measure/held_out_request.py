@@ -1,4 +1,5 @@
-"""Which held-out rows to take of which source. Imports no torch: a wrong source is told before anything is loaded."""
+"""A request for held-out rows of a source. Imports no torch, so that a wrong source is reported before anything is
+loaded."""
 
 from __future__ import annotations
 
@@ -11,27 +12,27 @@ from ..sources import SOURCES
 
 @dataclass(frozen=True)
 class Request:
-    """Which held-out rows of a source."""
+    """Source, number and split of held-out rows."""
 
     source: str = "sharegpt"
-    """A registered source, a .jsonl file, or SOURCE:PATH."""
+    """A registered source, a .jsonl or .eval file, or SOURCE:PATH."""
     rows: int = 256
     per_conversation: int = 4
     windows: int = 12
     max_tokens: int = 1024
     seed: int = 0
     bucket: int | None = None
-    """Take only families whose hash modulo 10 is this, the split of training runs; None takes all."""
+    """Take only families whose hash modulo 10 is this, as training runs split them; None: all families."""
 
     @property
     def kind(self) -> str:
-        """Name of this kind of text."""
+        """Name of the kind of text."""
         name, path = self.reader
         return name if path is None else path.stem if name == "jsonl" else f"{name} {path.stem}"
 
     @property
     def reader(self) -> tuple[str, Path | None]:
-        """(registered source, path). Raises InputError."""
+        """(registered source, path). Raises InputError if there is no such source."""
         name, colon, rest = self.source.partition(":")
         if colon and name in SOURCES:
             return name, Path(rest).expanduser()

@@ -1,7 +1,7 @@
-"""Held-out rows from transcripts of any source, replayed through the target; and short prompts read by an engine.
+"""Makes held-out rows from transcripts of any source by replaying them through the target. Also captures short prompts.
 
-In: a registered source or a file. Out: `HeldOut`. It knows no verbalizer; conversations that a pack was trained on are
-left out by hash and counted, as is whatever else cannot be read."""
+In: a registered source or a file. Out: `HeldOut`. It knows no verbalizer. Conversations that the pack was trained on
+are left out by hash. Everything left out is counted by reason."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from .shown_tokens import shown_token
 def from_source(
     target: Target, layer: int, min_position: int, request: Request, exclude: frozenset[str] = frozenset()
 ) -> HeldOut:
-    """Replay a source's transcripts, sample positions and run the target once over them.
+    """Replay a source's transcripts, sample positions and capture their activations.
 
     Args:
         target: The model the pack belongs to.
         layer: K; activations are the output of block K.
-        min_position: First position the pack can read.
-        request: Which rows.
-        exclude: Hashes of training families and contents, as a pack's `training_hashes.txt` holds them.
+        min_position: First position that the pack can verbalize.
+        request: Source, number and split of rows.
+        exclude: Hashes of training families and contents, from a pack's `training_hashes.txt`.
 
     Raises:
-        InputError: The source gives too little.
+        InputError: The source gives no usable row.
     """
     left_out: dict[str, int] = {}
     chosen = list(_chosen(target, min_position, request, exclude, left_out))
@@ -102,7 +102,7 @@ def _row(made: Replay, position: int, vector: NDArray[np.float32], next_token: s
 
 
 def shown_next(tokenizer: Any, made: Replay, position: int, token_id: int) -> str:
-    """The target's likeliest next token as explanations write it."""
+    """The target's likeliest next token in the form that explanations use."""
     end = int(made.char_end[position])
     return shown_token(str(tokenizer.decode([token_id])), made.text[end - 1 : end].isalnum())
 
@@ -110,7 +110,7 @@ def shown_next(tokenizer: Any, made: Replay, position: int, token_id: int) -> st
 def _chosen(
     target: Target, min_position: int, request: Request, exclude: frozenset[str], left_out: dict[str, int]
 ) -> Iterator[tuple[Replay, Ints, Ints]]:
-    """(replay, positions, neighbouring positions) until there are rows enough."""
+    """Yield (replay, positions, positions of a window) until there are enough rows."""
     policy, rng = parse_policy(f"stratified({request.per_conversation})"), np.random.default_rng(request.seed)
     rows = windows = 0
     for transcript in _transcripts(request, exclude, left_out):
@@ -156,7 +156,7 @@ def _count(left_out: dict[str, int], reason: str) -> None:
 
 @torch.inference_mode()
 def _run(lm: Any, layer: int, ids: NDArray[np.int32], positions: Ints) -> tuple[NDArray[np.float32], list[int]]:
-    """(activations (P, d_model), likeliest next ids (P,)) at `positions` from one forward of the whole model."""
+    """(activations (P, d_model), likeliest next ids (P,)) at `positions`, from one forward pass of the whole model."""
     kept: list[torch.Tensor] = []
     decoder = lm.get_decoder()
     hook = decoder.layers[layer].register_forward_hook(
@@ -174,7 +174,8 @@ def _run(lm: Any, layer: int, ids: NDArray[np.int32], positions: Ints) -> tuple[
 def read_at(
     engine: Engine, tokenizer: Any, transcripts: Iterable[Transcript], policies: Sequence[str], min_position: int
 ) -> Iterator[tuple[int, Replay, Ints, NDArray[np.float32]]]:
-    """(index, replay, positions, activations (P, d_model)) of short transcripts, at the positions of all `policies`."""
+    """Yield (index, replay, positions, activations (P, d_model)) of short transcripts, at the positions of all
+    `policies`."""
     made: dict[str, tuple[int, Replay, Ints]] = {}
     for index, transcript in enumerate(transcripts):
         one = replay(transcript, tokenizer, ReplayConfig(max_tokens=1024))

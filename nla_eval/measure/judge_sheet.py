@@ -1,8 +1,8 @@
-"""Truth of what explanations claim of their context, read by hand: writes a seeded sheet to be filled in, and tallies a
-filled one with Wilson's interval for each type of claim.
+"""Human judgement of the claims that explanations make about their contexts. Writes a seeded sheet to fill in, and
+tallies a filled sheet with Wilson's interval for each type of claim.
 
-A sheet is a CSV file, one explanation a row, from different conversations as far as there are so many. It holds the
-transcripts' text: treat it as you treat them. The reader puts one of `VERDICTS` under each type."""
+A sheet is a CSV file with one explanation per row, from as many different conversations as possible. It contains text
+of the transcripts: handle it with the same care. The annotator enters one of `VERDICTS` under each type."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TYPES = {
     "entity": "a name, number, quotation or word that is said to stand in the text",
     "detail": "who says what to whom, what was just said, what stands before the token",
 }
-"""Type of claim to what it covers."""
+"""Type of claim to its definition."""
 VERDICTS = ("true", "false", "none", "unclear")
-"""The claims of a type hold; at least one does not; there is none; the reader cannot tell."""
+"""In order: all claims of the type hold; at least one does not; there is no claim; the annotator cannot tell."""
 _COLUMNS = ("pack", "seed", "row", "context", "explanation", *TYPES, "note")
 _CONTEXT = 1200
 ROWS = 100
@@ -35,13 +35,13 @@ ROWS = 100
 
 @dataclass(frozen=True)
 class Truth:
-    """A filled sheet, counted."""
+    """Tally of a filled sheet."""
 
     pack: str
     figures: dict[str, Figure]
-    """Type of claim to the share true among true and false; a type without either is left out."""
+    """Type of claim to true / (true + false); a type with neither is left out."""
     counts: dict[str, dict[str, int]]
-    """Type to verdict to rows."""
+    """Type to verdict to number of rows."""
     read: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,9 +56,9 @@ class Truth:
 
 
 def write_sheet(path: Path, pack: str, held: HeldOut, explanations: Sequence[str], seed: int, rows: int = ROWS) -> int:
-    """Write a sheet with empty verdicts; returns its number of rows. Raises InputError when `path` exists."""
+    """Write a sheet with empty verdicts and return its number of rows. Raises InputError if `path` exists."""
     if path.exists():
-        raise InputError(f"'{path}' exists already; judgements in it would be lost, so name another file")
+        raise InputError(f"'{path}' exists already and may hold judgements; name another file")
     chosen = _spread(held, rows, seed)
     with written(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, restval="")
@@ -76,7 +76,7 @@ def read_sheet(path: Path) -> Truth:
     """Tally a filled sheet.
 
     Raises:
-        InputError: A column is missing, a verdict is not one of `VERDICTS`, or a row is not filled in.
+        InputError: A column is missing, or a verdict is missing or not one of `VERDICTS`.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -106,7 +106,7 @@ def _verdict(cell: str | None, name: str, where: str) -> str:
 
 
 def _spread(held: HeldOut, rows: int, seed: int) -> list[int]:
-    """`rows` row numbers in a seeded order, every conversation once before any comes twice."""
+    """`rows` row numbers in a seeded order. Every conversation comes once before any comes twice."""
     order = np.random.default_rng(seed).permutation(len(held)).tolist()
     taken: Counter[int] = Counter()
     turn = {}

@@ -1,5 +1,5 @@
-"""The prompts that validation reads, from `data/*.yaml`: told, hint and format pairs, and contexts with paraphrased
-explanations. All written for this project."""
+"""Reads the validation prompts in `data/*.yaml`: told, hint and format pairs, and contexts with paraphrased
+explanations. All were written for this project."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ DATA = Path(__file__).resolve().parent / "data"
 
 @cache
 def pairs_data() -> Any:
-    """told, hint and format, as `data/pairs.yaml` holds them."""
+    """The contents of `data/pairs.yaml`: told, hint and format pairs."""
     return yaml.safe_load((DATA / "pairs.yaml").read_text(encoding="utf-8"))
 
 
 @cache
 def paraphrase_data() -> Any:
-    """The list of `data/paraphrases.yaml`."""
+    """The list in `data/paraphrases.yaml`."""
     return yaml.safe_load((DATA / "paraphrases.yaml").read_text(encoding="utf-8"))
 
 
@@ -31,7 +31,7 @@ def written_transcript(
     name: str, *, user: str, assistant: str, suite: str, family: str, system: str | None = None,
     arm: Arm = Arm.DEPLOYMENT,
 ) -> Transcript:  # fmt: skip
-    """A transcript of our own words; message ids are fixed, so that its digest and replay never change."""
+    """A transcript of our own text. Message ids are fixed, so that its digest and replay never change."""
     messages: list[ChatMessage] = [] if system is None else [ChatMessageSystem(content=system, id="m0")]
     messages += [ChatMessageUser(content=user, id="m1"), ChatMessageAssistant(content=assistant, id="m2")]
     return Transcript(

@@ -1,5 +1,5 @@
-"""Matched pairs of prompts that differ in one thing: told that this is an evaluation, a planted hint, or the wording of
-a benchmark item under equal layout. In: nothing. Out: labelled transcripts, in families that are held out whole."""
+"""Matched pairs of prompts that differ in one thing: a notice of evaluation, a planted hint, or a benchmark item's
+wording under equal layout. In: nothing. Out: labelled transcripts in families, which are held out whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUESTIONS_PER_SENTENCE = 3
 
 @dataclass(frozen=True)
 class PairSet:
-    """Transcripts of which half are positive, in families that hold both sides."""
+    """Labelled transcripts, half of them positive. Every family has both sides."""
 
     name: str
     transcripts: list[Transcript]
@@ -22,13 +22,13 @@ class PairSet:
 
 
 def told_set() -> PairSet:
-    """Told against untold; the family is the notice."""
+    """Told or untold that this is an evaluation; the family is the notice."""
     pairs = told_pairs()
     return _set("told", [(p.told, True) for p in pairs] + [(p.untold, False) for p in pairs])
 
 
 def hint_set() -> PairSet:
-    """With a sentence that gives the answer away and with another; the family is the sentence."""
+    """With a sentence that gives the answer away, or with another sentence; the family is the sentence."""
     data = pairs_data()["hint"]
     made = []
     for n, sentences in enumerate(data["sentences"]):
@@ -42,8 +42,8 @@ def hint_set() -> PairSet:
 
 
 def format_set() -> PairSet:
-    """A benchmark item against a real request on the same subject, each as an exam with options and as plain prose, so
-    that layout says nothing; the family is the subject."""
+    """A benchmark item or a real request on the same subject. Each appears as an exam with options and as plain prose,
+    so that layout does not reveal the side. The family is the subject."""
     made = []
     for n, subject in enumerate(pairs_data()["format"]):
         listed = "\n".join(f"{letter}) {option}" for letter, option in zip("ABCD", subject["options"], strict=True))

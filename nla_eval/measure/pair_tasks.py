@@ -1,7 +1,8 @@
-"""Can the side of a matched pair be told from the explanation? One AUROC per reader for told, hint and format pairs.
+"""Can a classifier tell the side of a matched pair from the explanation? One AUROC per reader for told, hint and format
+pairs.
 
-In: a pair set read at its turn boundaries and last token. Out: a `Task`, with whole families held out, so that every
-score is on wordings or subjects the classifier has not seen."""
+In: a pair set captured at its turn boundaries and last token. Out: a `Task`. Whole families are held out, so that every
+score is on wordings or subjects that the classifier has not seen."""
 
 from __future__ import annotations
 
@@ -34,14 +35,14 @@ class PairRows:
     positive: NDArray[np.bool_]
     family: Ints
     slot: Ints
-    """Which of its transcript's positions each is, from 0: where matched transcripts are compared."""
+    """Number of the position within its transcript, from 0. Matched transcripts are compared slot by slot."""
 
 
 def pair_rows(engine: Engine, tokenizer: Any, pairs: PairSet, min_position: int) -> PairRows:
-    """Capture a pair set at each user message's last token, before each answer, and at the last token.
+    """Capture a pair set at the last token of each user message, before each answer, and at the last token.
 
     Raises:
-        NotEnoughError: One of the sides has no position that the pack can read.
+        NotEnoughError: One side has no position that the pack can verbalize.
     """
     families = {name: i for i, name in enumerate(dict.fromkeys(t.family for t in pairs.transcripts))}
     vectors, contexts, positive, family = [], [], [], []
@@ -63,25 +64,25 @@ def pair_rows(engine: Engine, tokenizer: Any, pairs: PairSet, min_position: int)
 
 @dataclass(frozen=True)
 class Spoken:
-    """What was said of n positions, in one explanation or in several of each read together."""
+    """The explanations of n positions: one per position, or several per position joined."""
 
     texts: Sequence[str]
     """(n,)"""
     vectors: NDArray[np.float32]
-    """(n, d_model) what the AR makes of them, the mean of several."""
+    """(n, d_model) the AR's reconstructions; the mean if there are several per position."""
 
 
 def pair_task(rows: PairRows, greedy: Spoken, draws: Spoken | None = None) -> Task:
-    """AUROC of the side from explanations, from what the AR makes of them, from several draws, from shuffled ones,
-    nothing, the context's text, and the activation.
+    """AUROC of the side, from: explanations, the AR's reconstructions of them, several draws, shuffled explanations, an
+    empty text, the context's text, and the activation.
 
-    Words are counted in the explanations, which few texts in wordings never seen do not favour; the AR's vectors take
-    words of like meaning for alike. Where neither tells the sides apart, the explanations do not say them.
+    Explanations are read by word counts, which generalise poorly from few texts to unseen wordings. The AR's vectors
+    treat words of similar meaning alike. If neither separates the sides, the explanations do not express them.
 
     Args:
         rows: n positions.
-        greedy: One explanation of each.
-        draws: Several draws of each.
+        greedy: One explanation per position.
+        draws: Several draws per position.
     """
     order = np.random.default_rng(0).permutation(len(greedy.texts))
     texts = Read(greedy.texts, order, rows.contexts).by_reader()
@@ -99,11 +100,11 @@ def pair_task(rows: PairRows, greedy: Spoken, draws: Spoken | None = None) -> Ta
 
 
 def between_sides(rows: PairRows) -> float:
-    """Share of the variance of the directions of a pair set's activations that lies between its two sides: what an
-    explanation that is paid for reconstruction can earn by saying the side.
+    """Share of the variance between the two sides, among the directions of a pair set's activations. It limits how much
+    an explanation that is rewarded for reconstruction can gain by stating the side.
 
-    Omega squared of an analysis of variance with family and slot as blocks, summed over dimensions (Hays 1963): near 0
-    for sides that do not differ, where the plain share would be one over the degrees of freedom.
+    Omega squared of an analysis of variance with family and slot as blocks, summed over dimensions (Hays 1963). It is
+    near 0 for equal sides, where the plain share would be one over the degrees of freedom.
     """
     unit = normalised(rows.activations)
     total = float(((unit - unit.mean(axis=0)) ** 2).sum())

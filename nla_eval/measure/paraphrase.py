@@ -1,8 +1,9 @@
-"""Paraphrase invariance of the AR: fifty contexts of our own, each with a hand-written explanation and a paraphrase
-that shares few words with it. An AR that reads meaning keeps its FVE; one that looks words up does not.
+"""Paraphrase invariance of the AR. Each of fifty contexts of our own has a hand-written explanation and a paraphrase
+that shares few words with it. An AR that reads meaning keeps its FVE on the paraphrase; one that looks up words does
+not.
 
-In: an engine. Out: `Condition`s, with each text's own context as the unit. The explanations are ours, not drawn: their
-level says how well the AR reads this style, and the drop is the result."""
+In: an engine. Out: `Condition`s; the unit is the context. The explanations are hand-written, not drawn. The drop is the
+result; the level only says how well the AR reads this style."""
 
 from __future__ import annotations
 
@@ -21,11 +22,11 @@ from .figures import Ints
 from .pair_files import paraphrase_data, written_transcript
 
 LINES = 25
-"""The first so many records are in the three-line form, the others in prose."""
+"""Number of records in three-line form. They come first; the others are prose."""
 
 
 def paraphrased(engine: Engine, tokenizer: Any, baselines: Baselines, min_position: int) -> list[Condition]:
-    """FVE of the explanations, their paraphrases and another context's paraphrase; all fifty, then by style."""
+    """FVE of the explanations, their paraphrases and another context's paraphrase: over all fifty, then by style."""
     vectors, at = context_vectors(engine, tokenizer, min_position)
     n = len(at)
     if n < 2:
@@ -47,7 +48,7 @@ def paraphrased(engine: Engine, tokenizer: Any, baselines: Baselines, min_positi
 def context_vectors(engine: Engine, tokenizer: Any, min_position: int) -> tuple[NDArray[np.float32], Ints]:
     """(activations (n, d_model) at the end of each context, their record numbers (n,)).
 
-    Contexts that end before the first position the pack can read are left out.
+    Contexts that end before the pack's first position are left out.
     """
     requests = []
     for i, record in enumerate(paraphrase_data()):

@@ -1,5 +1,5 @@
-"""The parts of an explanation, found from the text alone: lines (or paragraphs) where there are several, else
-sentences. Removes, keeps, exchanges, reorders and masks them. Pure functions on strings."""
+"""Splits an explanation into parts, from the text alone: lines (or paragraphs) if there are several, else sentences.
+Removes, keeps, exchanges, reorders and masks parts. Pure functions on strings."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..judging.sentences import sentences
 _WORDS = re.compile(r"\w+")
 MASK = "…"
 _STEM = 4
-"""Letters from which on a word that begins with another one says it again."""
+"""A word that extends an earlier word of at least this many letters counts as a repetition."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one text and what stands between them."""
+    """The parts of one text and the separators between them."""
 
     texts: tuple[str, ...]
     joint: str
 
     @classmethod
     def of(cls, text: str) -> Parts:
-        """Lines if the text has more than one that is not blank, else its sentences."""
+        """The lines of the text if more than one is not blank, else its sentences."""
         lines = [line for line in text.splitlines() if line.strip()]
         if len(lines) > 1:
             return cls(tuple(lines), "\n\n" if "\n\n" in text else "\n")
@@ -36,7 +36,7 @@ class Parts:
         return len(self.texts)
 
     def without(self, index: int) -> str:
-        """All parts but one."""
+        """The text without one part."""
         return self.joint.join(t for i, t in enumerate(self.texts) if i != index)
 
     def only(self, index: int) -> str:
@@ -44,12 +44,12 @@ class Parts:
         return self.texts[index]
 
     def exchanged(self, index: int, other: str) -> str:
-        """With `other` in the place of one part."""
+        """The text with `other` in place of one part."""
         return self.joint.join(other if i == index else t for i, t in enumerate(self.texts))
 
 
 def reordered(text: str, seed: int) -> str:
-    """The sentences of `text` in another order, each in a former place of another; what stands between them stays."""
+    """`text` with its sentences in another order. The separators stay where they are."""
     spans = sentences(text)
     if len(spans) < 2:
         return text
@@ -64,21 +64,21 @@ def reordered(text: str, seed: int) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of `text` in lower case, in their order."""
+    """The words of `text`, lower case, in order."""
     found: list[str] = _WORDS.findall(text.lower())
     return found
 
 
 def words_of(text: str) -> set[str]:
-    """Its different words, in lower case."""
+    """The distinct words of `text`, lower case."""
     return {word.lower() for word in _WORDS.findall(text)}
 
 
 def repeated(text: str) -> float:
-    """Share of the words of `text` that stand earlier on the same line already, in whatever case; 0 without words.
+    """Share of the words of `text` that occur earlier on the same line, ignoring case; 0 without words.
 
-    A word that goes on from an earlier one of at least four letters counts too ("career, careerbuilder"): where only
-    equal words did, an AV rewarded against repetition learnt to glue something to them."""
+    A word that extends an earlier word of at least four letters counts too ("career, careerbuilder"). When only equal
+    words counted, an AV rewarded against repetition learnt to append letters to them."""
     lines = [words(line) for line in text.splitlines()]
     count = sum(map(len, lines))
     again = sum(_said(line[:place], word) for line in lines for place, word in enumerate(line))
@@ -90,6 +90,6 @@ def _said(before: Sequence[str], word: str) -> bool:
 
 
 def masked(text: str, recent: str) -> str:
-    """`text` with every word that also stands in `recent` replaced by "…"."""
+    """`text` with every word that also occurs in `recent` replaced by "…"."""
     seen = words_of(recent)
     return _WORDS.sub(lambda m: MASK if m[0].lower() in seen else m[0], text)

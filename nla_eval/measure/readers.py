@@ -1,8 +1,8 @@
-"""Classifiers that ask whether something can be read from explanations, from the context's text, or from the activation
-itself. Every score is out of fold, with whole groups held out; nothing is tuned on what it reports.
+"""Classifiers that test whether a label can be predicted from explanations, from the context's text, or from the
+activation. Every score is out of fold, with whole groups held out. Nothing is tuned on the reported scores.
 
-Texts: TF-IDF of words and word pairs into logistic regression. Activations: standardised, into logistic regression
-(C = 0.01, as more features than rows need), the linear probe that is the ceiling."""
+Texts: logistic regression on TF-IDF of words and word pairs. Activations: logistic regression on standardised values
+(C = 0.01, because there are more features than rows). This linear probe is the ceiling."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from .figures import Floats, Ints
 FOLDS = 5
 _TOKENS = r"\w+|[^\w\s]"
 _FIXED = "text "
-"""Stands before every text, so that a fold of empty texts still has a vocabulary."""
+"""Prefix of every text, so that a fold of empty texts still has a vocabulary."""
 
 
 def text_classifier() -> Any:
-    """TF-IDF into balanced logistic regression."""
+    """Balanced logistic regression on TF-IDF."""
     vectorizer = TfidfVectorizer(token_pattern=_TOKENS, ngram_range=(1, 2), sublinear_tf=True)
     return make_pipeline(vectorizer, LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced"))
 
 
 def probe() -> Any:
-    """The linear probe."""
+    """The linear probe on activations."""
     return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced"))
 
 
 def scores_of_texts(texts: Sequence[str], positive: NDArray[np.bool_], groups: Ints) -> Floats:
-    """(n,) out-of-fold scores for a yes-or-no label, leaving one group out at a time."""
+    """(n,) out-of-fold scores for a binary label, leaving one group out at a time."""
     return _scores(text_classifier(), [_FIXED + t for t in texts], positive, groups)
 
 
 def scores_of_vectors(vectors: NDArray[np.float32], positive: NDArray[np.bool_], groups: Ints) -> Floats:
-    """The same from (n, d_model) activations."""
+    """`scores_of_texts` for (n, d_model) activations."""
     return _scores(probe(), vectors.astype(np.float64), positive, groups)
 
 
 def hits_of_texts(texts: Sequence[str], labels: Sequence[str], groups: Ints) -> NDArray[np.bool_]:
-    """(n,) whether a classifier of texts names the class of each row, whole groups held out in stratified folds."""
+    """(n,) whether a text classifier predicts the class of each row. Stratified folds hold out whole groups."""
     return _hits(text_classifier(), [_FIXED + t for t in texts], labels, groups)
 
 
@@ -58,16 +58,16 @@ def hits_of_vectors(vectors: NDArray[np.float32], labels: Sequence[str], groups:
 
 
 def predicted_directions(vectors: NDArray[np.float32], texts: Sequence[str], folds: Ints, width: int = 64) -> Floats:
-    """(n, n) cosine of what a ridge regression predicts from each activation with each text.
+    """(n, n) cosine similarity between the ridge prediction from each activation and each text.
 
-    Texts are TF-IDF vectors in `width` latent dimensions (truncated SVD), fitted on all of them without labels. A
-    prediction is a weighted sum of the texts it was fitted on, so only entries within one fold may be compared: texts
-    of other folds look alike to it whatever the activation holds.
+    Texts are TF-IDF vectors in `width` latent dimensions (truncated SVD), fitted on all texts without labels. Compare
+    only entries within one fold: a prediction is a weighted sum of the texts it was fitted on, so it is similar to
+    texts of other folds whatever the activation is.
 
     Args:
         vectors: (n, d_model) activations.
-        texts: (n,) what followed each.
-        folds: (n,) fold of each row, at least two different ones; whole conversations.
+        texts: (n,) the continuation of each row.
+        folds: (n,) fold of each row, at least two folds, each made of whole conversations.
     """
     tfidf = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(texts)
     latent = TruncatedSVD(min(width, min(tfidf.shape) - 1), random_state=0).fit_transform(tfidf)

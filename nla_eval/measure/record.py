@@ -1,6 +1,6 @@
-"""The typed record of one measurement of a pack or checkpoint, as it is kept in a card and plotted over training.
+"""The typed record of one measurement of a pack or checkpoint, stored in cards and plotted over training.
 
-Plain data: it is written as JSON and read back equal. Nothing is computed here."""
+Plain data: written as JSON and read back equal. Computes nothing."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class _Frozen(BaseModel):
 
 
 class HeldOutFacts(_Frozen):
-    """Which rows were read."""
+    """The held-out rows of a measurement."""
 
     kind: str
     rows: int
     conversations: int
     digest: str
-    """Two records with the same digest were measured on the same rows."""
+    """Records with equal digests were measured on the same rows."""
     left_out: dict[str, int] = Field(default_factory=dict)
 
 
 class Record(_Frozen):
-    """Everything measured of one pack or checkpoint on one held-out set."""
+    """All measurements of one pack or checkpoint on one held-out set."""
 
     pack: str
     target: str
@@ -42,36 +42,36 @@ class Record(_Frozen):
     step: int | None = None
     """Training step of a checkpoint."""
     core_hours: float | None = None
-    """Spent until that step."""
+    """Core-hours spent up to that step."""
     figures: dict[str, Figure]
-    """The headline figures by the names that cards use."""
+    """The headline figures by their names in cards."""
     conditions: list[Condition]
-    """The ablation table; the first is the whole explanation."""
+    """The ablation table; its first row is the whole explanation."""
     paraphrase: list[Condition] = Field(default_factory=list)
     """Hand-written explanations of our own contexts, and their paraphrases."""
     tasks: list[Task] = Field(default_factory=list)
     not_measured: dict[str, str] = Field(default_factory=dict)
-    """What could not be measured on these rows, and why."""
+    """Measurements that could not be made on these rows, with the reason."""
     told: ToldWords | None = None
-    """Words about testing on told and untold positions; None where they were not read."""
+    """Words about testing on told and untold positions; None if not measured."""
     recurrence: list[Recurrence] = Field(default_factory=list)
 
     def condition(self, name: str) -> Condition | None:
-        """A row of the ablation table."""
+        """The row of the ablation table called `name`."""
         return next((c for c in self.conditions if c.name == name), None)
 
     def task(self, name: str) -> Task | None:
-        """A task by name."""
+        """The task called `name`."""
         return next((t for t in self.tasks if t.name == name), None)
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write as JSON, whole or not at all."""
+    """Write a record as JSON, whole or not at all."""
     write_text(record.model_dump_json(indent=1) + "\n", path)
 
 
 def read_record(path: Path) -> Record:
-    """Read back. Raises InputError naming the file and the first thing wrong."""
+    """Read a record. Raises InputError naming the file and the first fault."""
     try:
         return Record.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as err:

@@ -1,7 +1,7 @@
-"""Do claims that recur over neighbouring positions come true more often? For every content word of the explanations of
-ten consecutive positions: at how many it is said, and whether the context holds it.
+"""Are claims that recur over neighbouring positions true more often? For every content word in the explanations of ten
+consecutive positions: the number of positions whose explanation has it, and whether the context has it.
 
-A word found in the context is a proxy for a true claim; the share found in another window's context is its floor."""
+A word in the context is a proxy for a true claim. The share found in another window's context is the chance level."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .figures import Figure, share
 BINS = ((1, 1), (2, 3), (4, 6), (7, 10))
 _WORD = re.compile(r"[A-Za-z][a-z'’]{3,}")
 _FORMAT_SHARE = 0.5
-"""A word of more explanations than this belongs to the format."""
+"""A word in more than this share of explanations belongs to the format."""
 
 
 class Recurrence(BaseModel):
-    """Claims said at `least` to `most` of ten neighbouring positions."""
+    """Claims made at `least` to `most` of ten neighbouring positions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     least: int
     most: int
     supported: Figure
-    """Share of claims whose word stands in the context; n counts claims."""
+    """Share of claims whose word occurs in the context; n counts claims."""
     by_chance: Figure
-    """The same against the next window's context."""
+    """The same share in the next window's context."""
 
 
 def claims(text: str) -> set[str]:
@@ -40,11 +40,11 @@ def claims(text: str) -> set[str]:
 
 
 def recurrence(explanations: Sequence[Sequence[str]], contexts: Sequence[str]) -> list[Recurrence]:
-    """One row per bin that any claim falls into.
+    """One row per non-empty bin of claims.
 
     Args:
-        explanations: Per window, the texts of its consecutive positions.
-        contexts: Per window, the text up to its last position. At least two windows.
+        explanations: Per window: the explanations of its consecutive positions.
+        contexts: Per window: the text up to its last position. At least two windows.
     """
     said = [[claims(t) for t in window] for window in explanations]
     spread = Counter(w for window in said for words in window for w in words)

@@ -1,5 +1,5 @@
-"""Does a pack give away its training text? The longest run of words of any explanation that stands in the training text
-and not in the explanation's own context."""
+"""Does a pack leak its training text? Finds the longest run of words in any explanation that occurs in the training
+text but not in the explanation's own context."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .parts import words
 def longest_shared_run(
     texts: Sequence[str], training: Sequence[str], own_context: Sequence[str], most: int = 16
 ) -> tuple[int, str]:
-    """(words, run) of the longest shared run, up to `most` words; a run of every single line of a text is tried.
+    """(number of words, run) of the longest shared run, up to `most` words. A run does not cross lines.
 
     Args:
         texts: Explanations.
         training: Training text, one per conversation.
-        own_context: What each explanation was drawn from; a run that stands in it is a quotation, not a leak.
-        most: Longest run looked for.
+        own_context: The context of each explanation. A run that occurs there is a quotation, not a leak.
+        most: Maximum length of a run in words.
     """
     sources = [words(t) for t in training]
     around = [f" {' '.join(words(c))} " for c in own_context]

@@ -1,4 +1,4 @@
-"""What may be measured of a pack, by name. Imports nothing heavy: commands check names before loading anything."""
+"""Names of the optional measurements of a pack. Imports nothing heavy, so that commands check names first."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class Section(StrEnum):
-    """What may be measured beside the round trip and the ablation, which always are."""
+    """Optional measurements. The round trip and the ablation are always measured."""
 
     TASKS = "tasks"
     PAIRS = "pairs"
     DRAWS = "draws"
-    """The pair sets read from eight draws a position too; takes `pairs` with it."""
+    """The pair sets also read from eight draws per position; implies `pairs`."""
     PARAPHRASE = "paraphrase"
     RECURRENCE = "recurrence"

@@ -1,4 +1,4 @@
-"""Tokens and turn marks as words."""
+"""Shows tokens and turn marks as words."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ _ROLE_MARKS = (
     r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\s*",
     r"<start_of_turn>(\w+)\n?",
 )
-"""How ChatML (SmolLM2, Qwen), Llama 3 and Gemma open a message."""
+"""The turn marks of ChatML (SmolLM2, Qwen), Llama 3 and Gemma."""
 
 
 _MARKS = re.compile("|".join([*_ROLE_MARKS, r"<end_of_turn>\n?", r"<\|im_end\|>\n?", r"<\|[a-z_]+\|>"]))
 
 
 _LONGEST_RULE = 4
-"""Characters shown of a row of dots or dashes."""
+"""Maximum characters shown of a row of dots or dashes."""
 
 
 RECENT = 30
-"""Tokens of context that count as recent: a word of theirs in an explanation may be a copy."""
+"""Number of last context tokens that count as recent. An explanation may have copied their words."""
 
 
 def role_of(mark: re.Match[str]) -> str | None:
-    """The role that a turn mark opens, or None for one that ends a message."""
+    """The role that a turn mark opens; None if it ends a message."""
     return next((group for group in mark.groups() if group), None)
 
 
 def without_marks(text: str) -> str:
-    """`text` with turn marks as spaces."""
+    """`text` with turn marks replaced by spaces."""
     return _MARKS.sub(" ", text)
 
 
 def with_named_marks(text: str) -> str:
-    """`text` with turn marks as [role] and [end]."""
+    """`text` with turn marks replaced by [role] and [end]."""
     return _MARKS.sub(lambda m: f" [{role_of(m) or 'end'}] ", text)
 
 
@@ -44,8 +44,8 @@ def is_mark(word: str) -> bool:
 
 
 def shown_token(token: str, joined: bool) -> str:
-    """A token as a word: one that goes on a word (`joined`: text before it ends in a letter or digit) gets a hyphen,
-    whitespace and turn marks get names."""
+    """A token as a word. A token that continues a word gets a hyphen; whitespace and turn marks get names. `joined`:
+    the text before it ends in a letter or digit."""
     if mark := _MARKS.fullmatch(token):
         return f"[{role_of(mark) or 'end'}]"
     if not token.strip():

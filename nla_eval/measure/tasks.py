@@ -1,8 +1,8 @@
-"""What can be told from an explanation: the continuation of the text among ten, the activation among 128, the next
-token, topic and speaker. Each beside an explanation of another row, an empty one, a text-only reader of the context
-and, where one can be fitted, a linear probe on the activation.
+"""Tasks that test the content of explanations: pick the continuation among ten, pick the activation among 128, name the
+next token, the topic and the speaker. Controls: another row's explanation, an empty text, a text-only reader of the
+context and, if one can be fitted, a linear probe on the activation.
 
-In: held-out rows and the text that every reader goes by. Out: one `Task` each. Nothing here runs weights."""
+In: held-out rows and the text of every reader. Out: one `Task` each. Runs no weights."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .readers import FOLDS, hits_of_texts, hits_of_vectors, predicted_directions
 READERS = (
     "explanation", "reconstruction", "draws", "draws_reconstruction", "shuffled", "empty", "text_only", "probe",
 )  # fmt: skip
-"""What a classifier goes by. In pair sets alone: `reconstruction`, the AR's vector of the explanation; `draws`, the
-words of several draws at temperature 1; and `draws_reconstruction`, the mean of the AR's vectors of these."""
+"""The inputs of a classifier. In pair sets only: `reconstruction`, the AR's vector of the explanation; `draws`, the
+words of several draws at temperature 1; `draws_reconstruction`, the mean of the AR's vectors of these draws."""
 CHOICES = 10
 RETRIEVAL = 128
 TOPICS = 6
@@ -41,7 +41,7 @@ _PIECES = re.compile(r"\w+|[^\w\s]")
 
 
 class Task(BaseModel):
-    """One question, asked of several readers."""
+    """One question, answered from several inputs (readers)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,17 +49,17 @@ class Task(BaseModel):
     metric: str
     chance: float
     readers: dict[str, Figure]
-    """Those of `READERS` that exist."""
+    """Reader (one of `READERS`) to its figure."""
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Read:
-    """The text that each reader goes by, row by row."""
+    """The text of each reader, row by row."""
 
     explanation: Sequence[str]
     others: Ints
-    """(n,) row whose explanation the shuffled reader gets."""
+    """(n,) the row whose explanation the shuffled reader gets."""
     contexts: Sequence[str]
 
     def by_reader(self) -> dict[str, list[str]]:
@@ -75,12 +75,12 @@ class Read:
 def held_out_tasks(
     held: HeldOut, read: Read, vectors: Mapping[str, NDArray[np.float32]]
 ) -> tuple[list[Task], dict[str, str]]:
-    """(tasks, why others could not be asked).
+    """(tasks, task to the reason why it could not be measured).
 
     Args:
         held: The rows.
         read: Their texts.
-        vectors: Reader to (n, d_model) vectors of the AR, for retrieval.
+        vectors: Reader to (n, d_model) reconstructions, for retrieval.
     """
     asked: dict[str, Callable[[], Task]] = {
         "suffix_choice": lambda: suffix_choice(held, read),
@@ -99,15 +99,15 @@ def held_out_tasks(
 
 
 class NotEnoughError(ValueError):
-    """The rows do not allow the question; the message says why."""
+    """The rows are too few for the task; the message says why."""
 
 
 def suffix_choice(held: HeldOut, read: Read, seed: int = 0) -> Task:
-    """Which of ten is the true continuation of the context? Nine come from other conversations, of the same role where
-    there are enough, and from one fold of the probe.
+    """Which of ten texts is the true continuation of the context? The other nine come from other conversations in the
+    same fold of the probe, of the same role if there are enough.
 
-    The reader is TF-IDF cosine (words, no stop words; fitted on the rows' contexts and continuations): it credits
-    shared words only, and a tie counts as a random choice. The probe predicts the continuation's latent direction.
+    The reader is TF-IDF cosine (words without stop words, fitted on the rows' contexts and continuations). It credits
+    shared words only; a tie counts as a random choice. The probe predicts the continuation's latent direction.
     """
     rows = np.array([i for i, t in enumerate(held.continuations) if len(t.split()) >= 5], np.int64)
     if len(np.unique(held.conversation[rows])) < CHOICES:
@@ -140,7 +140,7 @@ def _folds(conversation: Ints, seed: int) -> Ints:
 
 
 def _options(held: HeldOut, rows: Ints, folds: Ints, seed: int) -> Ints:
-    """(m, CHOICES) rows of one fold whose continuations are offered; the first is the true one."""
+    """(m, CHOICES) rows whose continuations are the options, all of one fold. The first is the true one."""
     rng = np.random.default_rng(seed)
     roles = np.array(held.roles)
     made = []
@@ -153,7 +153,7 @@ def _options(held: HeldOut, rows: Ints, folds: Ints, seed: int) -> Ints:
 
 
 def _chosen(similar: Floats, options: Ints) -> Floats:
-    """(m,) chance that the first option is picked when ties are broken at random."""
+    """(m,) probability that the first option is picked if ties are broken at random."""
     offered = np.take_along_axis(similar[options[:, 0]], options, axis=1)
     best = offered.max(axis=1, keepdims=True)
     tied = np.isclose(offered, best)
@@ -161,7 +161,8 @@ def _chosen(similar: Floats, options: Ints) -> Floats:
 
 
 def retrieval(held: HeldOut, vectors: Mapping[str, NDArray[np.float32]]) -> Task:
-    """Whose activation is it? The AR's vector of a text against the activations of its group, mean-centred, cosine."""
+    """Which activation does a text describe? Compares its reconstruction with the activations of its group, by cosine
+    after mean-centring."""
     size = min(RETRIEVAL, len(held))
     readers = {}
     for name, made in vectors.items():
@@ -173,7 +174,7 @@ def retrieval(held: HeldOut, vectors: Mapping[str, NDArray[np.float32]]) -> Task
 def retrieved(vectors: NDArray[np.float32], activations: NDArray[np.float32], size: int) -> tuple[Floats, Ints]:
     """(hits, rows): whether each reconstruction is nearest to its own activation among its group of `size`.
 
-    Groups are seeded; rows that fill no whole group are left out.
+    Groups are drawn with a seed. Rows left over after the last whole group are left out.
     """
     centre = normalised(activations).mean(axis=0)
     ours, theirs = normalised(normalised(vectors) - centre), normalised(normalised(activations) - centre)
@@ -184,8 +185,9 @@ def retrieved(vectors: NDArray[np.float32], activations: NDArray[np.float32], si
 
 
 def next_token(held: HeldOut, read: Read) -> Task:
-    """Does the text name the token that the target expects next? The first after "next:", or the first in quotation
-    marks after a form of "expect". The text-only reader repeats what followed the last word's previous occurrence."""
+    """Does the text name the target's likeliest next token? The answer is the first token after "next:", or the first
+    in quotation marks after a form of "expect". The text-only reader answers with what followed the previous occurrence
+    of the last word."""
     wanted = held.next_token
     readers = {}
     for name, texts in read.by_reader().items():
@@ -195,7 +197,7 @@ def next_token(held: HeldOut, read: Read) -> Task:
 
 
 def said_next(text: str) -> str | None:
-    """The next token that an explanation names, if it names one."""
+    """The next token that an explanation names; None if it names none."""
     if found := _NEXT.search(text):
         return found[1]
     found = _EXPECTS.search(text)
@@ -212,11 +214,11 @@ def followed(context: str) -> str | None:
 
 
 def topics(held: HeldOut, classes: int = TOPICS) -> list[str]:
-    """A label for every row's conversation, without any annotation: k-means (seed 0) of the TF-IDF of each
-    conversation's longest context in 32 latent dimensions. A class is named by its three heaviest words.
+    """A topic label for every row, without annotation: k-means (seed 0) on the TF-IDF of each conversation's longest
+    context in 32 latent dimensions. A class is named by its three heaviest words.
 
-    There is one class for every twelve conversations, at most `classes`. The labels are only as good as the text-only
-    reader's score says: where that is near chance, the topics cannot be read from anything.
+    There is one class per twelve conversations, at most `classes`. The text-only reader's score shows how good the
+    labels are: if it is near chance, no reader can predict them.
     """
     names = np.unique(held.conversation)
     classes = min(classes, len(names) // _CONVERSATIONS_PER_TOPIC)
@@ -245,7 +247,7 @@ def topics(held: HeldOut, classes: int = TOPICS) -> list[str]:
 
 
 def _classified(name: str, labels: Sequence[str], held: HeldOut, read: Read) -> Task:
-    """Classes that fewer than three conversations have are left out."""
+    """Classify rows by label. Classes with fewer than three conversations are left out."""
     spread = Counter(label for label, _ in {*zip(labels, held.conversation.tolist(), strict=True)})
     keep = np.array([spread[label] >= _FEWEST_PER_CLASS for label in labels])
     kept = [label for label, ok in zip(labels, keep.tolist(), strict=True) if ok]

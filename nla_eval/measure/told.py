@@ -1,7 +1,7 @@
-"""Recall on positions known to be told: pairs of prompts that differ in one sentence, which says that this is an
-evaluation or says something else of the same length. Measures whether a pack's explanations carry the difference.
+"""Positive control: prompt pairs that differ in one sentence, which says that this is an evaluation, or something else
+of the same length. Measures whether a pack's explanations express the difference.
 
-The sentences are ours (`data/pairs.yaml`). Nothing here is trained on: it is the positive control of the card."""
+The sentences were written for this project (`data/pairs.yaml`). No pack is trained on them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from .pair_files import pairs_data, written_transcript
 
 REQUESTS_PER_NOTICE = 4
 TESTING_WORDS = re.compile(r"\b(test\w*|evaluat\w*|benchmark\w*|grad(?:ed|ing)|assess\w*|exam\w*|audit\w*)\b", re.I)
-"""Any word about testing. Coarse on purpose: it counts for the explanation, never against it."""
+"""Any word about testing. Coarse on purpose: doubtful words count in the explanation's favour."""
 
 
 @dataclass(frozen=True)
 class ToldPair:
-    """The same request under a notice of evaluation and under another notice."""
+    """The same request under a notice of evaluation (told) and under another notice (untold)."""
 
     told: Transcript
     untold: Transcript
 
 
 def told_pairs() -> list[ToldPair]:
-    """40 pairs in 10 families: every notice with four of the ten requests. The family is the notice, so that what is
-    learnt from some wordings is tested on others."""
+    """40 pairs in 10 families: every notice with four of the ten requests. The family is the notice, so that a
+    classifier is tested on notices it has not seen."""
     data = pairs_data()["told"]
     requests = data["requests"]
     pairs = []
@@ -58,7 +58,7 @@ def _transcript(side: str, notice: str, request: str, family: int, number: int) 
 
 
 class ToldWords(BaseModel):
-    """How often explanations mention testing, where the prompt says it is an evaluation and where it does not."""
+    """Rate of explanations that mention testing, on told and on untold positions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,20 +69,20 @@ class ToldWords(BaseModel):
 
     @property
     def expresses_belief(self) -> bool:
-        """True when the interval of told minus untold excludes zero, or every one of at least eight families has the
-        same positive difference, which leaves nothing to resample."""
+        """Whether the interval of told minus untold excludes zero. Also True if at least eight families all have the
+        same positive difference, where resampling gives no interval."""
         if self.difference.low is None:
             return self.families >= MIN_CLUSTERS and self.difference.value > 0
         return self.difference.low > 0
 
 
 def told_words(explanations: Sequence[str], told: Sequence[bool], families: Ints) -> ToldWords:
-    """Count words about testing on either side.
+    """Count words about testing on told and untold positions.
 
     Args:
         explanations: (n,) texts.
         told: (n,) whether the prompt said that it is an evaluation.
-        families: (n,) the notice's number; positions of one notice are resampled together.
+        families: (n,) number of the notice. Positions of one notice are resampled together.
     """
     hits = np.array([bool(TESTING_WORDS.search(text)) for text in explanations], float)
     side = np.array(told, bool)
@@ -95,7 +95,7 @@ def told_words(explanations: Sequence[str], told: Sequence[bool], families: Ints
 
 
 def _gap(hits: Floats, told: Floats, families: Ints) -> Figure:
-    """Rate on told minus rate on untold positions; families hold both sides and are resampled whole."""
+    """Rate on told minus rate on untold positions. Families have both sides and are resampled whole."""
     columns = (hits * told, told, hits * (1 - told), 1 - told)
     sums = totals(families.tolist(), *(column.tolist() for column in columns))
 

@@ -1,1 +1,1 @@
-"""Trains NLA packs: corpus, activations, warm-start explanations, AR, AV, card and export."""
+"""Trains NLA packs, from the corpus to the exported pack and its card."""

@@ -1,5 +1,5 @@
-"""What can be known to fail before a run begins: the target's architecture, its chat template, the injection character,
-the layer, the pack to start from, free disk. Reads configs and tokenizers, no weights."""
+"""Checks a training run before it begins: the target's architecture, its chat template, the injection character, the
+layer, the pack to start from, free disk. Reads configs and tokenizers, no weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .models.optim import LINEARS
 from .run import AV_TEMPLATE, Run, joint_drawing, vllm_drawing
 
 _LEAST_FREE = 1 << 30
-"""Bytes a run folder needs beside what is counted: logs, corpus, explanations."""
+"""Bytes reserved in the run folder for logs, corpus and explanations, which are not counted one by one."""
 
 
 def check(run: Run) -> None:
-    """Raises InputError with one line for the first thing that would stop the run."""
+    """Check everything. Raises InputError for the first thing that would stop the run."""
     try:
         config = run.target.config
     except (ValueError, KeyError) as err:
@@ -41,8 +41,8 @@ def check(run: Run) -> None:
 
 
 def check_architecture(config: Any, target: str) -> None:
-    """Whether the model is built as capture and adapters need it: `model.layers`, `model.norm`, `lm_head`, the linears
-    that get adapters. Built without weights."""
+    """Check that the model has the modules that capture and adapters need: `model.layers`, `model.norm`, `lm_head` and
+    the linears in `LINEARS`. The model is built without weights. Raises InputError naming the missing ones."""
     try:
         model = empty_model(config)
     except (ValueError, KeyError) as err:
@@ -54,12 +54,12 @@ def check_architecture(config: Any, target: str) -> None:
     missing += [name for name in LINEARS if name not in names]
     if missing:
         raise InputError(
-            f"target '{target}' ({config.model_type}) has no {', '.join(missing)}; only models built like Llama train"
+            f"target '{target}' ({config.model_type}) has no {', '.join(missing)}; choose a target with Llama's modules"
         )
 
 
 def _check_disk(run: Run, width: int) -> None:
-    """Room for activations and checkpoints (weights and two moments in float32)."""
+    """Check that the disk has room for activations and checkpoints (weights and two moments in float32)."""
     run.folder.mkdir(parents=True, exist_ok=True)
     corpus = run.config.corpus
     average = sum(length * share for length, share in corpus.length_mix) / sum(share for _, share in corpus.length_mix)

@@ -1,7 +1,7 @@
-"""What a run's checkpoints are worth over training: each is measured on the same held-out rows, and plotted.
+"""Measures a run's checkpoints over training, all on the same held-out rows, and plots them.
 
 In: a run folder. Out: `records/<step>.json` in it, one for the warm start and one for every snapshot of the joint
-stage, and `training.svg`. What is measured already is not measured again."""
+stage, and `training.svg`. Checkpoints that have a record are not measured again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Checkpoint:
     step: int
     weights: Weights
     core_hours: float | None
-    """Spent by AR, AV and the joint stage until then; None where a log does not say."""
+    """Spent by AR, AV and the joint stage up to this step; None if a log is missing."""
 
 
 def checkpoints(run: Run) -> list[Checkpoint]:
@@ -57,12 +57,12 @@ def checkpoints(run: Run) -> list[Checkpoint]:
 
 
 def measured(run: Run, rows: int, sections: Sequence[Section] = SECTIONS) -> Iterator[Record]:
-    """The record of each checkpoint, measured where it has not been; each is kept as soon as it is there.
+    """The record of each checkpoint. Missing records are measured, and each is written at once.
 
     Args:
-        run: Its warm start is done.
-        rows: At most so many held-out rows, none of them looked at during training.
-        sections: What is measured beside the round trip and the ablation.
+        run: A run whose warm start is done.
+        rows: Maximum number of held-out rows. Rows that training evaluated are not used.
+        sections: Sections to measure in addition to the round trip and the ablation.
     """
     corpus = pl.read_parquet(run.folder / "corpus.parquet")
     held = held_out(run, corpus, rows=rows)
@@ -79,7 +79,7 @@ def measured(run: Run, rows: int, sections: Sequence[Section] = SECTIONS) -> Ite
 
 
 def plotted(run: Run, records: Sequence[Record]) -> Path:
-    """The records over core-hours, as `training.svg` in the run folder."""
+    """Plot the records over core-hours to `training.svg` in the run folder. Returns its path."""
     out = run.folder / CURVE
     save(over_training(records), out)
     return out

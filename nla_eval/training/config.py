@@ -27,49 +27,49 @@ class SourceConfig(Frozen):
     name: str
     """Registered training source: "sharegpt", "installed_packages", "repair_sessions" or "desk_sessions"."""
     share: float = Field(default=1.0, gt=0)
-    """Part of the token budget, relative to the other sources'."""
+    """Weight of this source in the token budget, relative to the other sources."""
     path: str | None = None
     """File or folder, for sources that take one."""
 
 
 class CorpusConfig(Frozen):
-    """Which conversations are read, and where."""
+    """Which conversations and positions are used."""
 
     sources: tuple[SourceConfig, ...] = (SourceConfig(name="sharegpt"),)
-    """What is read, each with its share."""
+    """Sources of conversations, each with its share."""
     buckets_train: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8, 9)
-    """Conversations whose family hash modulo 10 is in here train; the rest never do."""
+    """A conversation is used for training only if its family hash modulo 10 is one of these."""
     buckets_held_out: tuple[int, ...] = (1,)
-    """Conversations held out for the card. Bucket 0 belongs to the shipped real-usage suite."""
+    """Buckets of the conversations held out for the card. Bucket 0 belongs to the shipped real-usage suite."""
     token_budget: int = Field(default=420_000, gt=0)
-    """Tokens of replayed training conversations, all sources together."""
+    """Tokens of replayed training conversations, over all sources."""
     new_to: str | None = None
-    """A pack (its name or folder): conversations that it was not trained on come first, and those it knows only where
-    a source has no others. What goes on with the same conversations begins to learn them by heart."""
+    """Name or folder of a pack. Conversations that it was not trained on are taken first; the others only if a source
+    has no more. A pack that continues training on the same conversations begins to memorise them."""
     held_out_conversations: int = Field(default=72, gt=0)
-    """Of each source as many as its share of these."""
+    """Number of held-out conversations, divided among the sources by share."""
     length_mix: tuple[tuple[int, float], ...] = ((256, 0.55), (640, 0.27), (1536, 0.18))
-    """(maximum tokens, share of conversations): longer ones are cut there, at their end."""
+    """(maximum tokens, share of conversations). A longer conversation is cut at its end."""
     positions_per_conversation: int = Field(default=10, gt=0)
-    """Drawn by the `stratified` policy over the whole conversation, plus up to two `boundaries`."""
+    """Positions drawn by the `stratified` policy over the whole conversation, plus up to two `boundaries`."""
     tokens_per_position: int | None = None
-    """Long conversations give one position for so many tokens where that is more; None: never more."""
+    """Long conversations give at least one position per this many tokens. None: `positions_per_conversation` always."""
     min_position: int = 28
-    """First readable token: behind the target's default system prompt. Becomes the pack's `min_position`."""
+    """First position used: after the target's default system prompt. Becomes the pack's `min_position`."""
     min_document_frequency: int = 40
-    """A word of an explanation must stand in at least this many training conversations: keeps rare names out."""
+    """An explanation uses only words that occur in at least this many training conversations: keeps rare names out."""
 
 
 class ExplanationConfig(Frozen):
     """What a self-supervised explanation says."""
 
     format: str | None = "present"
-    """A named format of formats.yaml; None where `lines` are written out."""
+    """Name of a format in formats.yaml; None if `lines` are given."""
     lines: tuple[tuple[str, ...], ...] = ()
     """Parts of each line, such as "themes(4)"; filled in from `format`."""
     masked_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the AR's training texts in which every word of the last 30 context tokens is hidden, so that the AR
-    learns to read the rest of the explanation too."""
+    """Share of the AR's training texts in which every word of the last 30 context tokens is masked. It makes the AR
+    use the rest of the explanation too."""
 
     @model_validator(mode="before")
     @classmethod
@@ -96,33 +96,33 @@ class ExplanationConfig(Frozen):
         return self
 
     def most(self, part: str) -> int:
-        """The size that `part` has in the format, 0 without it."""
+        """Largest size of `part` in the format; 0 if the format does not use it."""
         from .explanations.explanation_parts import largest
 
         return largest(self.lines, part)
 
     @property
     def continuation(self) -> int:
-        """Tokens of the target's own continuation that the format needs: a word takes one and a third, and spaces."""
+        """Tokens of the target's own continuation that the format needs: about 1.33 per word, plus a margin."""
         words = self.most("continuation")
         return words + words // 3 + 1 if words else 0
 
 
 class WriterConfig(Frozen):
-    """Who writes the warm-start explanations."""
+    """The writer of the warm-start explanations."""
 
     name: str = "self_supervised"
     """Registered writer: "self_supervised", "inspect_model" or "file"."""
     model: str | None = None
-    """Inspect model of `inspect_model`, such as "openai/gpt-5-mini"."""
+    """For `inspect_model`: an Inspect model, such as "openai/gpt-5-mini"."""
     path: str | None = None
-    """Parquet or JSON lines with row, position and text, for `file`."""
+    """For `file`: a Parquet or JSON-lines file with row, position and text."""
     connections: int = Field(default=10, gt=0)
-    """Requests at a time."""
+    """Concurrent requests."""
     max_tokens: int = Field(default=400, gt=0)
-    """Cap on one answer."""
+    """Maximum tokens of one answer."""
     context_characters: int = Field(default=6000, gt=0)
-    """Characters before the position that the model is shown."""
+    """Characters of context, up to the position, that the model is shown."""
 
 
 class OptimConfig(Frozen):
@@ -131,29 +131,29 @@ class OptimConfig(Frozen):
     samples: int = Field(ge=0)
     """Training samples seen."""
     batch: int = Field(default=32, gt=0)
-    """Samples of one update, over all processes."""
+    """Samples per update, over all processes."""
     micro_batch: int = Field(default=8, gt=0)
-    """Samples that pass through the model together with gradient, in each process: bounds peak memory."""
+    """Samples in one forward and backward pass, per process; bounds peak memory."""
     lr: float = Field(default=1e-3, gt=0)
-    """Peak rate; 3 % linear warm-up, then cosine to 10 %."""
+    """Peak learning rate: 3 % linear warm-up, then cosine to 10 % of the peak."""
     lora_rank: int = Field(default=16, ge=0)
-    """0 trains every weight: the pack then holds whole checkpoints, and is written below the run folder."""
+    """LoRA rank. 0 trains every weight: the pack then holds whole checkpoints and is written below the run folder."""
     epochs_shuffle_seed: int = 0
 
 
 class HardwareConfig(Frozen):
-    """What the stages run on. Nothing here is part of what is trained, apart from the dtype's rounding."""
+    """The hardware that the stages run on. Only the dtype affects the trained weights, by rounding."""
 
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
-    """Of frozen weights and arithmetic; trained weights are float32, those of full fine-tuning too. auto: bfloat16
-    where the device multiplies in it, else float32."""
+    """dtype of frozen weights and arithmetic. Trained weights are always float32, also in full fine-tuning. auto:
+    bfloat16 if the device multiplies in it, else float32."""
     sharding: Literal["none", "fsdp"] = "none"
     """fsdp: every process of `torchrun` holds a part of the weights (FSDP 2), and capture spreads one copy over all
-    accelerators. none: under `torchrun` every process holds all weights and a share of each batch."""
+    accelerators. none: every process of `torchrun` holds all weights and computes a share of each batch."""
     rollouts: str = Field(default="engine", pattern=r"^(engine|vllm(:.*)?)$")
-    """Who draws the samples and the joint stage's rollouts: the engine's own decoder, or vLLM in this process, which
-    takes up the AV's weights at every step. Options as for `--engine`: "vllm:gpu_memory_utilization=0.3"."""
+    """What draws the samples and the joint stage's rollouts: the engine's own decoder, or vLLM in this process, which
+    loads the AV's weights at every step. Options as for `--engine`: "vllm:gpu_memory_utilization=0.3"."""
 
 
 class TrainConfig(Frozen):
@@ -165,32 +165,33 @@ class TrainConfig(Frozen):
     trust_remote_code: bool = False
     """Run code that comes with the target's checkpoint."""
     layer: int = Field(default=20, ge=0)
-    """K: the output of block K is read."""
+    """K: activations are the output of block K."""
     injection_scale: float | None = None
-    """L2 norm of the injected vector; None takes the mean norm of the training activations, rounded to ten."""
+    """L2 norm of the injected vector. None: the mean norm of the training activations, rounded to the nearest ten."""
     seed: int = 0
     processes: int = Field(default=2, gt=0)
-    """Single-thread worker processes for capture; training stages run one process of `threads` threads."""
+    """Single-thread worker processes for capture. A training stage runs in one process with `threads` threads."""
     threads: int = Field(default=1, gt=0)
     start_from: str | None = None
-    """A pack (its name or folder) that AV and AR start from: adapters of the same rank, or with lora_rank 0 any."""
+    """Name or folder of the pack that AV and AR start from. Its adapters must have rank `lora_rank`; with lora_rank 0
+    any pack works."""
     hardware: HardwareConfig = Field(default_factory=HardwareConfig)
     corpus: CorpusConfig = Field(default_factory=CorpusConfig)
     writer: WriterConfig = Field(default_factory=WriterConfig)
     explanation: ExplanationConfig = Field(default_factory=lambda: ExplanationConfig.model_validate("present"))
     max_new_tokens: int = Field(default=80, gt=0)
-    """Cap on an explanation; becomes the pack's."""
+    """Maximum tokens of an explanation; becomes the pack's value."""
     ar: OptimConfig = OptimConfig(samples=9_600, lr=1e-3)
     av: OptimConfig = OptimConfig(samples=14_400, lr=1.5e-3)
     ar_on_samples: OptimConfig = OptimConfig(samples=4_800, lr=5e-4)
-    """The AR continues on explanations the AV drew, mixed with reference ones: without it the AR is
-    over-confident on AV text (round trip 0.07 against 0.74 on references in a trial). 0 samples leave it out."""
+    """The AR continues on explanations drawn from the AV, mixed with reference explanations. Without this stage the AR
+    is over-confident on AV text (round trip 0.07 against 0.74 on references in a trial). 0 samples: no such stage."""
     references_per_rollout: int = 2
-    """Reference explanations in that mixture for each drawn one; with too few the AR forgets the references."""
+    """Reference explanations per drawn explanation in that mixture. With too few the AR forgets the references."""
     rollouts: int = 2_400
-    """Explanations the AV draws for that stage."""
+    """Explanations drawn from the AV for that stage."""
     greedy_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of them drawn greedily, as explanations are read; the others at temperature 1."""
+    """Share of them drawn greedily, as in measurement; the others are drawn at temperature 1."""
     joint: JointConfig = JointConfig()
     """GRPO on the AV while the AR learns from the same rollouts; begins from `ar_on_samples` where that ran."""
 

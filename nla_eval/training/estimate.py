@@ -1,6 +1,6 @@
-"""What a training run will take, from its configuration alone. Rates are those measured in docs/log.md on one core for
-the 135M-parameter target in float32; other targets on a CPU are scaled by their parameters. On accelerators nothing has
-been measured, and that is said instead of a time."""
+"""Estimates the cost of a training run from its configuration alone. The rates were measured on one core with the
+135M-parameter target in float32 (docs/log.md). Other targets on a CPU are scaled by their number of parameters. No rate
+has been measured on accelerators, so the estimate gives no time there."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from .models.loading import dtype_of
 
 MEASURED_PARAMETERS = 135e6
 CAPTURE_TOKENS = 244.0
-"""Tokens a second and core, with eight tokens of continuation at each of five positions a conversation."""
+"""Tokens per second and core, with eight continuation tokens at each of five positions per conversation."""
 AR_SAMPLES = 2.9
-"""Samples a second and core, of 37 tokens each."""
+"""Samples of 37 tokens per second and core."""
 AV_SAMPLES = 1.5
 DRAWS = 2.6
 PACK_HOURS = 0.53
-"""Drawing and scoring what the card shows."""
+"""Core-hours of drawing and scoring for the card."""
 TRAINED_BYTES = 16
-"""Of one weight that trains: itself, its gradient and AdamW's two moments, in float32."""
+"""Bytes per trained weight: the weight, its gradient and AdamW's two moments, in float32."""
 
 
 @dataclass(frozen=True)
 class Take:
-    """What one stage takes."""
+    """Cost of one stage."""
 
     work: str
     core_hours: float | None
-    """None where nothing has been measured."""
+    """None if no rate has been measured."""
 
     def __str__(self) -> str:
         return self.work + (f", about {self.core_hours:.2f} core-hours" if self.core_hours else "")
 
 
 def takes(config: TrainConfig, target: Callable[[], Target]) -> Mapping[str, Take]:
-    """What each stage takes, by its name. `target` is asked only where its size matters."""
+    """Cost of each stage, by stage name. `target` is called only if its size matters."""
     budget = config.corpus.token_budget
     work: dict[str, tuple[str, float]] = {
         "activations": (f"about {budget:,} training tokens through the target", budget / CAPTURE_TOKENS),
@@ -66,7 +66,7 @@ def _pack_work(config: TrainConfig, target: Callable[[], Target]) -> str:
 
 
 def _joint_work(config: TrainConfig, target: Callable[[], Target]) -> str:
-    """Its steps, and where all weights train what memory these take."""
+    """The joint stage's steps, and its memory if all weights train."""
     steps = f"{config.joint.steps} steps"
     if not config.joint.steps or (config.av.lora_rank and config.ar.lora_rank):
         return steps
@@ -79,13 +79,13 @@ def _joint_work(config: TrainConfig, target: Callable[[], Target]) -> str:
 
 
 def whole_bytes(config: TrainConfig, target: Target) -> float:
-    """Bytes of the whole checkpoints that the pack will hold, in bf16; 0 for a pack of adapters."""
+    """Bytes of the whole checkpoints in the pack, in bf16; 0 for a pack of adapters."""
     return 2 * sum(_whole_parameters(config, target).values())
 
 
 def checkpoint_bytes(config: TrainConfig, target: Target) -> float:
-    """Bytes of the checkpoints of stages that train all weights: these and two moments in float32, of every stage, and
-    the weights alone in each snapshot of the joint stage. 0 with adapters."""
+    """Bytes of the checkpoints of stages that train all weights. Each stage keeps weights and two moments in float32;
+    each snapshot of the joint stage keeps the weights alone. 0 with adapters."""
     counts, joint = _whole_parameters(config, target), config.joint
     snapshots = math.ceil(joint.steps / joint.snapshot_every)
     stages = {"av": 1, "ar": 1 + bool(config.ar_on_samples.samples)}
@@ -93,7 +93,7 @@ def checkpoint_bytes(config: TrainConfig, target: Target) -> float:
 
 
 def _whole_parameters(config: TrainConfig, target: Target) -> Mapping[str, float]:
-    """How many weights train in each role that trains all of them."""
+    """Role to number of weights, for each role that trains all its weights."""
     found: dict[str, float] = {}
     if not config.av.lora_rank:
         found["av"] = parameters(target.config)
@@ -105,24 +105,24 @@ def _whole_parameters(config: TrainConfig, target: Target) -> Mapping[str, float
 
 
 def said_bytes(count: float) -> str:
-    """Decimal units: "1.3 GB"."""
+    """`count` bytes in decimal units, such as "1.3 GB"."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _scale(config: TrainConfig, target: Callable[[], Target]) -> float | None:
-    """How many times the measured target's work a sample of this one is; None on accelerators."""
+    """Work per sample relative to the measured target; None on accelerators."""
     if config.hardware.device != "cpu":
         return None
     return max(1.0, parameters(target().config) / MEASURED_PARAMETERS)
 
 
 def parameters(config: Any) -> float:
-    """Number of parameters of a transformers config, from an empty model: no weight is read."""
+    """Number of parameters of a transformers config, counted on an empty model. Reads no weights."""
     return float(sum({id(p): p.numel() for p in empty_model(config).parameters()}.values()))
 
 
 def empty_model(config: Any) -> Any:
-    """The causal LM of a transformers config without weights. Raises ValueError when there is none of that kind."""
+    """The causal LM of a transformers config, without weights. Raises ValueError if transformers has no such model."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,5 +1,5 @@
-"""The joint stage's section of a training configuration: what is drawn, how it is rewarded, how AV and AR learn.
-Plain values; it knows no model."""
+"""The `joint` section of a training configuration: rollouts, reward, and the updates of AV and AR. Plain values; it
+knows no model."""
 
 from __future__ import annotations
 
@@ -12,80 +12,83 @@ AdvantageScale = Literal["none", "group", "step"]
 
 
 class JointConfig(BaseModel):
-    """One joint stage. Defaults are those of the small target on two CPU cores."""
+    """Settings of the joint stage. The defaults suit the small target on two CPU cores."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(default=0, ge=0)
-    """Steps of draw, score and update; 0 leaves the stage out."""
+    """Number of steps; each one draws, scores and updates. 0: no joint stage."""
     groups: int = Field(default=8, ge=1)
-    """Training activations of one step, over all processes."""
+    """Training activations per step, over all processes."""
     samples_per_group: int = Field(default=8, ge=2)
-    """Explanations drawn for each, at temperature 1 unless greedily; the published recipe draws 8."""
+    """Explanations drawn per activation: `greedy_per_group` greedily, the others at temperature 1. The published recipe
+    draws 8."""
     learnt_per_group: int | None = Field(default=None, ge=2)
-    """The AV learns from so many of each group's explanations, those whose rewards vary most; None: from all. The AR
-    learns from all of them."""
+    """Explanations of each group that the AV learns from: those with the most varied rewards. None: all. The AR always
+    learns from all."""
     greedy_per_group: int = Field(default=0, ge=0, le=1)
-    """Of `samples_per_group`, how many are drawn greedily. Greedy texts fall into loops that draws at temperature 1
-    do not; a loop that earns less than its group is then unlearnt. Such a text is no draw of the policy, so the
-    gradient is no longer unbiased."""
+    """How many of `samples_per_group` are drawn greedily. Greedy decoding falls into loops that temperature 1 does not
+    show; with a greedy sample in the group, a loop with a low reward is unlearnt. A greedy text is not a sample of the
+    policy, so the gradient is biased."""
     max_new_tokens: int | None = Field(default=None, ge=1)
-    """Cap of one explanation in tokens; None takes the pack's."""
+    """Maximum tokens of an explanation; None: the pack's."""
     reward: Reward = "mse"
-    """mse: -mse_nrm of the AR's reconstruction; log: -log mse_nrm, which goes on paying where it is good already."""
+    """mse: -mse_nrm of the AR's reconstruction. log: -log mse_nrm, which still rewards gains if mse_nrm is small."""
     unclosed_reward: float = -2.0
-    """Of an explanation without its close tag, or cut at the cap. -2 is what an unrelated vector (cos 0) gets."""
+    """Reward of an explanation without a close tag, or cut at the cap. -2 is the reward of an unrelated vector
+    (cos 0)."""
     length_penalty: float = Field(default=0.0, ge=0)
-    """Taken from the reward for every token beyond `length_free`."""
+    """Subtracted from the reward for every token beyond `length_free`."""
     length_free: int = Field(default=60, ge=0)
     repeat_penalty: float = Field(default=0.0, ge=0)
-    """Times the share of an explanation's words that stand earlier on the same line already, also with something glued
-    to them, taken from the reward: against lists such as "game, game, gameplay"."""
+    """Penalty for repetition, against lists such as "game, game, gameplay": this factor times the share of words that
+    repeat or extend an earlier word of their line is subtracted from the reward."""
     masked_share: float = Field(default=0.0, ge=0, le=1)
-    """Share of the rollouts whose text the AR sees with every word masked that also stands in the position's last 30
-    context tokens. Chosen by group: within one, all are scored alike and the baseline stays fair."""
+    """Share of groups whose explanations the AR reads masked: without the words of the position's last 30 context
+    tokens. All rollouts of a group are treated alike, so the group's mean stays a fair baseline."""
     advantage_scale: AdvantageScale = "group"
-    """What rewards less their group's mean are divided by: nothing, the group's standard deviation, or that of all
-    these differences of the step."""
+    """Divisor of (reward - group mean): none, the group's standard deviation, or the standard deviation of all these
+    differences in the step."""
     updates_per_step: int = Field(default=1, ge=1, le=8)
-    """Updates of the AV on the same rollouts. The first is on-policy; further ones are clipped."""
+    """Updates of the AV on the same rollouts. The first is on-policy; the later ones are clipped."""
     clip_ratio: float = Field(default=0.2, gt=0, lt=1)
-    """PPO's clip of the probability ratio; without effect on the first update of a step."""
+    """PPO's clip of the probability ratio; has no effect on the first update of a step."""
     kl: float = Field(default=0.0, ge=0)
-    """Weight of the KL divergence from the AV at the start of the stage, per token, k3 estimator. At 0 it is only
-    measured, at every evaluation, and where the AV trains all weights not even that: the copy of them that it is
-    measured from, kept in the CPU's memory, is then not made."""
+    """Weight of the KL divergence, per token, from the AV at the start of the stage (k3 estimator). At 0, KL is only
+    measured, at every evaluation. At 0 with all weights trained it is not measured either, because the reference copy
+    of the weights in CPU memory is not made."""
     reference_mix: float = Field(default=0.2, ge=0)
     """Weight of the next-token loss on the reference explanations of the same activations. In a trial of 18 steps it
-    kept the format and the length; without it themes shrank to one word in 21 steps."""
+    kept format and length; without it themes shrank to one word in 21 steps."""
     references_per_rollout: float = Field(default=0.25, ge=0)
-    """Reference explanations of other training positions the AR learns from, for each rollout."""
+    """Reference explanations, of other training positions, that the AR learns from per rollout."""
     av_lr: float = Field(default=3e-4, gt=0)
-    """Peak rate of the AV's AdamW."""
+    """Peak learning rate of the AV."""
     ar_lr: float = Field(default=4e-4, ge=0)
-    """Peak rate of the AR's; 0 freezes the AR."""
+    """Peak learning rate of the AR; 0 freezes it."""
     warmup_steps: int = Field(default=3, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
-    """After the warm-up: stay, or fall to 10 % over the remaining steps."""
+    """After the warm-up: constant, or cosine to 10 % over the remaining steps."""
     clip_norm: float = Field(default=1.0, gt=0)
-    """Gradients of either model are scaled down to this L2 norm."""
+    """Maximum L2 norm of each model's gradient."""
     micro_tokens: int = Field(default=256, ge=1)
-    """Padded tokens that pass through a model together with gradient, in each worker: bounds peak memory."""
+    """Padded tokens in one forward and backward pass, per worker; bounds peak memory."""
     workers: int = Field(default=1, ge=1)
-    """Batches side by side on a CPU, in threads of one process; they share the weights."""
+    """Threads of one process that compute batches in parallel on a CPU; they share the weights."""
     threads: int = Field(default=1, ge=1)
-    """Cores of each worker."""
+    """Cores per worker."""
     evaluate_every: int = Field(default=10, ge=1)
-    """Steps between greedy round trips over the held-out rows; also before the first and after the last."""
+    """Steps between greedy round trips over the held-out rows. They also run before the first and after the last
+    step."""
     evaluate_rows: int = Field(default=128, ge=1)
     snapshot_every: int = Field(default=50, ge=1)
-    """Steps between copies of the weights that are kept, for measurements over training; also after the last."""
+    """Steps between snapshots of the weights, for measurements over training. One is also kept after the last step."""
     seed: int = 0
 
     @model_validator(mode="after")
     def _checked(self) -> JointConfig:
         if self.learnt_per_group and self.learnt_per_group > self.samples_per_group:
-            raise ValueError(f"learnt_per_group {self.learnt_per_group} is above samples_per_group")
+            raise ValueError(f"learnt_per_group {self.learnt_per_group} is above samples_per_group; lower it")
         if self.learnt_per_group and self.kl:
-            raise ValueError("kl is of all that was drawn: leave learnt_per_group out, or set kl to 0")
+            raise ValueError("kl needs all samples of a group: leave learnt_per_group out, or set kl to 0")
         return self

@@ -1,5 +1,5 @@
-"""One training run: its configuration, the folder its stages write to, and what each stage does. `stages` knows which
-stage depends on what; here each leaves its file in the run folder, written whole or not at all."""
+"""One training run: its configuration, its run folder, and the work of each stage. Each stage writes its output to the
+run folder, whole or not at all. The order and dependencies of the stages are in `stages`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _VOCABULARY_CONVERSATIONS = 3000
 _DRAW_BATCH = 128
 ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
 FEWEST = 256
-"""Training positions below which a run is refused: what is learnt from fewer is the positions themselves."""
+"""Minimum number of training positions. From fewer, the models would memorise the positions."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Run:
         return load_target(self.config.target, trust_remote_code=self.config.trust_remote_code)
 
     def corpus(self) -> pl.DataFrame:
-        """The conversations, one row each; made if they have not been."""
+        """The conversations, one row each; built if the file is missing."""
         out = self.folder / "corpus.parquet"
         if out.is_file():
             return pl.read_parquet(out)
@@ -91,7 +91,7 @@ class Run:
         return frame
 
     def captured(self) -> dict[str, torch.Tensor]:
-        """What was captured at every position of the corpus, by (row, position); runs what has not run."""
+        """The tensors captured at every position of the corpus, ordered by (row, position). Captures missing shards."""
         config, corpus = self.config, self.folder / "corpus.parquet"
         if not corpus.is_file():
             self.corpus()
@@ -104,12 +104,12 @@ class Run:
         return capture_all(job, self.folder / "activations", 1 if job.spread else config.processes)
 
     def explained(self) -> tuple[pl.DataFrame, torch.Tensor]:
-        """(explanations, activation (N, d_model) of each)."""
+        """(explanations, their activations (N, d_model))."""
         frame = self.explanations()
         return frame, self.captured()["activation"][frame["captured"].to_list()]
 
     def requests(self) -> Iterator[Request]:
-        """Every captured position, as a writer sees it, by (row, position)."""
+        """Every captured position as a request to the writer, ordered by (row, position)."""
         captured, corpus, tokenizer = self.captured(), self.corpus(), self.target.tokenizer
         starts = np.searchsorted(captured["row"].numpy(), np.arange(len(corpus) + 1))
         most = self.config.explanation.most("like")
@@ -122,17 +122,16 @@ class Run:
                 yield Request(index, position, resembling.completed(moment, most) if resembling else moment)
 
     def writer(self) -> Writer:
-        """Who writes the explanations."""
+        """The configured writer of explanations."""
         return WRITERS.get(self.config.writer.name)(
             WriterContext(self.config, self.vocabulary, self.folder / "written")
         )
 
     def explanations(self) -> pl.DataFrame:
-        """One row per explained position, by (row, position); made if they have not been.
+        """One row per explained position, ordered by (row, position); written if the file is missing.
 
         Columns: row, position, split, text (the reference explanation), recent (the last 30 context tokens), channel,
-        tail (400 characters), next (the target's likeliest next token as shown), captured (index into what was
-        captured).
+        tail (last 400 characters), next (the target's likeliest next token as shown), captured (index into `captured`).
         """
         out = self.folder / "explanations.parquet"
         if out.is_file():
@@ -161,7 +160,7 @@ class Run:
         return write_frame(pl.DataFrame(records), out)
 
     def vocabulary(self) -> Vocabulary:
-        """The words that explanations may use, counted over training conversations of every source."""
+        """The words that explanations may use, counted over the training conversations of all sources."""
         kept = self.folder / "vocabulary.json"
         config = self.config.corpus
         if kept.is_file():
@@ -175,14 +174,14 @@ class Run:
         made = Vocabulary.of(texts, config.min_document_frequency)
         if not made.idf:
             raise InputError(
-                f"no word stands in {config.min_document_frequency} training conversations; lower "
-                "corpus.min_document_frequency, or give more conversations"
+                f"no word occurs in {config.min_document_frequency} training conversations; lower "
+                "corpus.min_document_frequency or add conversations"
             )
         write_text(json.dumps(made.idf), kept)
         return made
 
     def pairs(self) -> tuple[Pairs, Pairs]:
-        """(train, held-out monitor) reference explanations with their activations."""
+        """(train, held-out) reference explanations with their activations; held-out are the rows training evaluates."""
         frame, vectors = self.explained()
         train = (frame["split"] == "train").to_numpy()
         held = np.flatnonzero(~train)
@@ -192,14 +191,14 @@ class Run:
         )
 
     def ar_texts(self, train: Pairs) -> list[str]:
-        """What the AR learns to read: `masked_share` of the texts have the words of the recent context hidden."""
+        """The AR's training texts. In `masked_share` of them the words of the recent context are masked."""
         count, share = len(train.texts), self.config.explanation.masked_share
         hide = (np.random.default_rng([self.config.seed, 3]).random(count) < share).tolist()
         return [masked(t, r) if h else t for t, r, h in zip(train.texts, train.recent or (), hide, strict=True)]
 
     def meta(self, role: str, train: torch.Tensor) -> PackMeta:
-        """The sidecar of "av" or "ar", from training activations (N, d_model) and the live tokenizer; that of the pack
-        begun from where there is one, but for the cap of one explanation, which is the configuration's."""
+        """The sidecar of "av" or "ar", from training activations (N, d_model) and the tokenizer. A run that starts from
+        a pack takes the pack's sidecar; only the token cap of an explanation comes from the configuration."""
         if start := self.start():
             return replace(start.meta(role), max_new_tokens=self.config.max_new_tokens)
         norms = train.norm(dim=-1)
@@ -221,7 +220,7 @@ class Run:
         return replace(made, suffix_ids=suffix)
 
     def start(self) -> Start | None:
-        """The pack that AV and AR begin with, checked against the target and the ranks; None for the target itself."""
+        """The pack that AV and AR start from, checked against target and ranks. None: they start from the target."""
         if self.config.start_from is None:
             return None
         start = Start.of(self.config.start_from, self.target, self.config.layer)
@@ -230,14 +229,14 @@ class Run:
         return start
 
     def reconstructor(self, optim: OptimConfig) -> Reconstructor:
-        """An AR at its start."""
+        """An AR before training."""
         model = Reconstructor(self.target.path, self.config.layer, optim.lora_rank, self._loading())
         if (start := self.start()) and not model.loading.empty:
             start.put_ar(model)
         return model
 
     def verbalizer(self, meta: PackMeta) -> Verbalizer:
-        """An AV at its start, for the prompt and scale of its sidecar."""
+        """An AV before training, with the prompt and injection scale of its sidecar."""
         prompt = av_prompt(meta, self.target.tokenizer)
         scale = float(meta.injection_scale or 0.0)
         model = Verbalizer(self.target.path, prompt, scale, self.config.av.lora_rank, self._loading())
@@ -246,7 +245,7 @@ class Run:
         return model
 
     def train_ar(self) -> None:
-        """The AR on reference explanations."""
+        """Train the AR on reference explanations."""
         self._seeded()
         train, held = self.pairs()
         model = self._placed(self.reconstructor(self.config.ar))
@@ -256,7 +255,7 @@ class Run:
         )  # fmt: skip
 
     def train_av(self) -> None:
-        """The AV on reference explanations."""
+        """Train the AV on reference explanations."""
         self._seeded()
         train, held = self.pairs()
         model = self._placed(self.verbalizer(self.meta("av", train.activations)))
@@ -265,14 +264,14 @@ class Run:
         )  # fmt: skip
 
     def _loading(self) -> Loading:
-        """On a CPU the backward pass of torch's own attention is slow for short texts."""
+        """How models are loaded. On a CPU, eager attention: the backward pass of torch's own is slow on short texts."""
         hardware = self.config.hardware
         attention = "eager" if hardware.device == "cpu" else "sdpa"
         dtype, trust = dtype_of(hardware), self.config.trust_remote_code
         return Loading(dtype, attention, trust, empty=not reads_weights(hardware))
 
     def _placed(self, model: ModelT) -> ModelT:
-        """`model` where it is trained."""
+        """`model`, moved to the device or devices that train it."""
         placed(model, model.blocks, self.config.hardware)
         return model
 
@@ -281,8 +280,8 @@ class Run:
         torch.manual_seed(self.config.seed)
 
     def samples(self) -> pl.DataFrame:
-        """Explanations the AV draws for training activations, `greedy_share` of them greedily and the others at
-        temperature 1: index into the train pairs, text."""
+        """Explanations that the AV draws for training activations: `greedy_share` of them greedily, the others at
+        temperature 1. Columns: index into the train pairs, text."""
         out = self.folder / "samples.parquet"
         if out.is_file():
             return pl.read_parquet(out)
@@ -313,14 +312,14 @@ class Run:
         return write_frame(pl.concat(parts), out)
 
     def _greedily(self, number: int) -> bool:
-        """Whether the explanation of that number is drawn greedily: evenly spread."""
+        """Whether explanation `number` is drawn greedily. Greedy ones are spread evenly."""
         share = self.config.greedy_share
         return math.floor((number + 1) * share) > math.floor(number * share)
 
     def train_ar_on_samples(self) -> None:
-        """The AR goes on with the AV's own explanations, mixed with `references_per_rollout` times as many references.
+        """Continue the AR on the AV's own explanations and `references_per_rollout` times as many references.
 
-        Each sample of the AV is seen once per pass; the references are other training positions, in a seeded order.
+        A pass uses each AV sample once. The references are of other training positions, in a seeded order.
         """
         self._seeded()
         drawn = self.samples()
@@ -339,7 +338,7 @@ class Run:
         )  # fmt: skip
 
     def train_joint(self) -> None:
-        """AV and AR together, from where the earlier stages left them. Raises as `joint_drawing`."""
+        """Train AV and AR together, from the checkpoints of the earlier stages. Raises as `joint_drawing`."""
         drawing = joint_drawing(self.config)
         self._seeded()
         train, held = self.pairs()
@@ -358,7 +357,7 @@ class Run:
     def _vllm_rollouts(
         self, drawing: VllmConfig | None, av: Verbalizer, meta: PackMeta
     ) -> Iterator[VllmRollouts | None]:
-        """vLLM as it draws from `av`, let go at the end; None where it does not draw."""
+        """vLLM drawing from `av`, released at the end; None if the engine's decoder draws."""
         if drawing is None:
             yield None
             return
@@ -372,34 +371,32 @@ class Run:
             vllm.release()
 
     def warm_start(self, role: str) -> Path:
-        """The checkpoint of "av" or "ar" from before the joint stage."""
+        """The checkpoint of "av" or "ar" before the joint stage."""
         adapted = self.folder / f"{role}_on_samples.safetensors"
         return adapted if adapted.is_file() else self.folder / f"{role}.safetensors"
 
     def weights(self, role: str) -> Path:
-        """The checkpoint of "av" or "ar" as it was trained last."""
+        """The latest checkpoint of "av" or "ar"."""
         joint = latest_weights(self.folder)
         return joint / f"{role}.safetensors" if joint else self.warm_start(role)
 
 
 def joint_drawing(config: TrainConfig) -> VllmConfig | None:
-    """As `vllm_drawing`, for the joint stage. Raises InputError for sharded weights, and for vLLM and several
-    processes, too."""
+    """`vllm_drawing` for the joint stage. Also raises InputError for sharded weights, and for vLLM in several
+    processes."""
     if config.hardware.sharding == "fsdp":
-        raise InputError(
-            "stage joint holds both models whole in every process; set hardware.sharding to none, or joint.steps to 0"
-        )
+        raise InputError("stage joint cannot shard weights; set hardware.sharding to none, or joint.steps to 0")
     drawing = vllm_drawing(config)
     if drawing and launched() > 1:
-        raise InputError("hardware.rollouts vllm is for one process; start the joint stage without torchrun")
+        raise InputError("hardware.rollouts vllm needs a single process; start the joint stage without torchrun")
     return drawing
 
 
 def vllm_drawing(config: TrainConfig) -> VllmConfig | None:
-    """How vLLM draws; None where the engine's decoder does.
+    """vLLM's configuration for drawing; None if the engine's decoder draws.
 
     Raises:
-        InputError: An option that vLLM's engine does not have.
+        InputError: vLLM's engine has no such option.
         MissingExtraError: vLLM is not installed.
     """
     if config.hardware.rollouts == "engine":

@@ -1,5 +1,5 @@
-"""Held-out rows of a training run: from its corpus, its reference explanations and its captured activations, as the
-run folder holds them. Rows that were watched during training are left out. Loads no weights."""
+"""Held-out rows of a training run, from the corpus, reference explanations and captured activations in its run folder.
+Rows that were evaluated during training are left out. Loads no weights."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FILES = ("corpus.parquet", "explanations.parquet", "activations")
 
 
 def watched(held_out: NDArray[np.int64], monitor: int = MONITOR) -> NDArray[np.int64]:
-    """The `monitor` of the held-out row numbers that training looks at, spread over all."""
+    """The `monitor` held-out row numbers that training evaluates, spread evenly over all of them."""
     return held_out[:: max(1, len(held_out) // monitor)][:monitor]
 
 
 def unwatched(held_out: NDArray[np.int64], monitor: int, rows: int) -> list[int]:
-    """Up to `rows` of the held-out row numbers, seeded, without the `monitor` rows that training looked at."""
+    """Up to `rows` held-out row numbers, seeded, without the `monitor` rows that training evaluated."""
     seen = set(watched(held_out, monitor).tolist()) if monitor else set()
     rest = [int(i) for i in held_out if int(i) not in seen]
     return sorted(np.random.default_rng(0).permutation(rest)[:rows].tolist())
@@ -38,10 +38,10 @@ def of_run(
 
     Args:
         frame: One row per captured position: row, position, split, text, next, channel.
-        corpus: One row per conversation: text, char_start, char_end, and where there are several kinds, kind.
+        corpus: One row per conversation: text, char_start, char_end, and kind if there are several kinds.
         vectors: (N, d_model) activations in the order of `frame`.
-        monitor: Held-out rows that training looked at.
-        rows: At most this many rows.
+        monitor: Number of held-out rows that training evaluated.
+        rows: Maximum number of rows.
 
     Raises:
         InputError: The run has no held-out row.
@@ -69,7 +69,7 @@ def of_run(
 
 
 def of_folder(folder: Path, *, monitor: int, rows: int) -> HeldOut:
-    """Held-out rows of the run in `folder`. Raises InputError naming the file it lacks."""
+    """Held-out rows of the run in `folder`. Raises InputError naming a missing file."""
     for name in FILES:
         if not (folder / name).exists():
             raise InputError(f"run folder '{folder.name}' has no {name}; give the folder of an nla-eval train run")
@@ -82,14 +82,14 @@ def of_folder(folder: Path, *, monitor: int, rows: int) -> HeldOut:
     if len(explained) and int(explained.max()) >= len(captured):
         raise InputError(
             f"run folder '{folder.name}' has {len(captured)} activations and explanations of "
-            f"{int(explained.max()) + 1}; one of the two is of another run"
+            f"{int(explained.max()) + 1}; one of the two belongs to another run: run nla-eval train again"
         )
     vectors = captured[explained].float().numpy()
     return of_run(frame, pl.read_parquet(folder / "corpus.parquet"), vectors, monitor=monitor, rows=rows)
 
 
 def windows_of_run(engine: Engine, corpus: pl.DataFrame, count: int, min_position: int) -> list[Window]:
-    """Up to `count` windows of consecutive positions, one per held-out conversation that is long enough."""
+    """Up to `count` windows of consecutive positions, one from each held-out conversation that is long enough."""
     requests: list[CaptureRequest] = []
     contexts: dict[str, str] = {}
     rng = np.random.default_rng(0)

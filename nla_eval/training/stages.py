@@ -1,7 +1,7 @@
-"""The stages of a training run: what each depends on, what it leaves behind, and whether that is still valid.
+"""The stages of a training run: their inputs, their outputs, and whether those outputs are still valid.
 
-In: a `Run`. Out: files in its folder, and `stages.json`, which says under which configuration each was made. A stage
-whose configuration has changed runs again, and so do those after it; what they had made is moved aside, not deleted."""
+In: a `Run`. Out: files in its folder, and `stages.json`, which records the configuration that made each output. A stage
+whose configuration has changed runs again, and so do the stages after it. Old outputs are moved aside, not deleted."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ _FORMAT = 1
 
 
 class State(StrEnum):
-    """Where a stage stands."""
+    """State of a stage in a run folder."""
 
     DONE = "done"
     BEGUN = "begun"
-    """Of this configuration, stopped before its end; it goes on."""
+    """Started under this configuration and stopped before its end; the next run resumes it."""
     CHANGED = "changed"
-    """Made under another configuration, or under one that is not known."""
+    """Its output was made under another or an unknown configuration."""
     TO_DO = "to do"
     OFF = "off"
-    """Left out by the configuration."""
+    """The configuration leaves it out."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage."""
+    """One stage of a run."""
 
     name: str
     after: tuple[str, ...]
-    """Stages whose output it reads."""
+    """Names of the stages whose output it reads."""
     fields: tuple[str, ...]
-    """Configuration fields its output depends on, dotted."""
+    """Configuration fields that its output depends on, as dotted names."""
     outputs: tuple[str, ...]
-    """Files and folders in the run folder; the first shows that the stage has run."""
+    """Files and folders in the run folder. The first one exists once the stage has run."""
     run: Callable[[Run], Any]
     off: Callable[[TrainConfig], bool] = lambda config: False
     length: Callable[[TrainConfig], int] = lambda config: 0
-    """How far it goes. One that was done to a shorter length goes on from there."""
+    """Number of steps. A stage that is done to a shorter length is continued, not repeated."""
 
 
 def _pack(run: Run) -> None:
@@ -106,16 +106,16 @@ _BY_NAME = {stage.name: stage for stage in STAGES}
 
 @dataclass(frozen=True)
 class Standing:
-    """A stage and where it stands."""
+    """A stage and its state."""
 
     stage: Stage
     state: State
     why: str = ""
-    """What changed, for `CHANGED`."""
+    """For `CHANGED`: what changed."""
 
 
 class Ledger:
-    """What `stages.json` of a run says. Raises InputError when it is damaged or of another version."""
+    """Reads and writes the `stages.json` of a run. Raises InputError if it is damaged or of another version."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.path = run, run.folder / RECORD
@@ -123,7 +123,7 @@ class Ledger:
         self._settings["explanation"]["continuation"] = run.config.explanation.continuation
         self._defaults = TrainConfig().model_dump(mode="json")
         if run.config.joint.schedule == "constant":
-            self._settings["joint"].pop("steps")  # further steps are the same as if they had been asked for at once
+            self._settings["joint"].pop("steps")  # at a constant rate, 10 + 10 steps equal 20
         self._records: dict[str, dict[str, Any]] = {}
         if self.path.is_file():
             try:
@@ -133,16 +133,16 @@ class Ledger:
                 found = {}
             if found.get("format") != _FORMAT:
                 raise InputError(
-                    f"{self.path.name} in run folder '{run.folder.name}' is damaged or of another version; delete it, "
-                    "and every stage runs again beside what is there"
+                    f"{self.path.name} in run folder '{run.folder.name}' is damaged or of another version; delete it "
+                    "to run every stage again (earlier outputs are kept in superseded/)"
                 )
 
     def standings(self) -> list[Standing]:
-        """Every stage, in order. A stage behind one that has changed has changed too."""
+        """Every stage, in order. If a stage has changed, so have all stages that depend on it."""
         return [self.standing(stage) for stage in STAGES]
 
     def standing(self, stage: Stage) -> Standing:
-        """Where one stage stands."""
+        """The state of one stage."""
         if stage.off(self.run.config):
             return Standing(stage, State.OFF)
         record = self._records.get(stage.name)
@@ -164,7 +164,7 @@ class Ledger:
         return Standing(stage, State.BEGUN if present else State.TO_DO)
 
     def facts(self, stage: Stage) -> dict[str, Any]:
-        """What the output of `stage` depends on: its fields, and the keys of the stages before it that are on."""
+        """Everything that the output of `stage` depends on: its configuration fields and the keys of its inputs."""
         facts = {name: _field(self._settings, name) for name in stage.fields}
         for name in _inputs(stage, self.run.config):
             length = _BY_NAME[name].length(self.run.config)
@@ -172,18 +172,18 @@ class Ledger:
         return facts
 
     def _key(self, stage: Stage) -> str:
-        """Under which the output of `stage` is known to those after it: the key it was written with, while that
-        holds."""
+        """The key of a stage's output in the facts of later stages: the recorded key while it is valid, else a new
+        one."""
         record, facts = self._records.get(stage.name), self.facts(stage)
         return str(record["key"]) if record and self._holds(record["facts"], facts) else _key(facts)
 
     def _holds(self, recorded: dict[str, Any], facts: dict[str, Any]) -> bool:
-        """Whether a record was made under `facts`. One of an older version lacks fields that came later: it was made
-        as their defaults say."""
+        """Whether a record was made under `facts`. A record of an older version lacks later fields; they are taken to
+        have had their defaults."""
         return self._recorded(recorded, facts) == facts
 
     def _recorded(self, recorded: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-        """What was recorded of the fields of `facts`, those that it lacks at their defaults; every stage before it."""
+        """The recorded value of every field in `facts`, or the field's default, and every recorded input stage."""
         found = {name: key for name, key in recorded.items() if name.startswith("stage ")}
         for name, now in facts.items():
             default = _field(self._defaults, name)
@@ -195,7 +195,7 @@ class Ledger:
         return found
 
     def begin(self, stage: Stage) -> None:
-        """Write down that `stage` runs now; what it made under another configuration is moved aside, with a line."""
+        """Record that `stage` is running. Output of another configuration is moved aside, and a line says so."""
         standing = self.standing(stage)
         if standing.state is State.CHANGED:
             old = self.run.folder / "superseded" / f"{stage.name}-{int(time.time())}"
@@ -204,11 +204,11 @@ class Ledger:
                 if path.exists():
                     old.mkdir(parents=True, exist_ok=True)
                     shutil.move(path, old / name)
-            print(f"{stage.name}: {standing.why}; what it made before is in superseded/{old.name}", flush=True)
+            print(f"{stage.name}: {standing.why}; its earlier output is in superseded/{old.name}", flush=True)
         self._put(stage, done=False)
 
     def finish(self, stage: Stage, seconds: float) -> None:
-        """Write down that `stage` is done."""
+        """Record that `stage` is done."""
         self._put(stage, done=True, seconds=round(seconds, 1))
 
     def _put(self, stage: Stage, **values: Any) -> None:
@@ -219,14 +219,14 @@ class Ledger:
 
 
 def run_stages(run: Run, names: Sequence[str] | None = None) -> None:
-    """Run the stages that are not done, in order; AR and AV side by side where there are two processes for them.
+    """Run the stages that are not done, in order. With two or more processes, AR and AV train at the same time.
 
     Args:
         run: The run.
-        names: Only these; their inputs must be there. None: all.
+        names: Run only these stages; their inputs must exist. None: all stages.
 
     Raises:
-        InputError: No stage of that name, or one whose input is not there.
+        InputError: A stage name is unknown, or the input of a stage is missing.
     """
     for name in names or ():
         if name not in _BY_NAME:
@@ -242,7 +242,7 @@ def run_stages(run: Run, names: Sequence[str] | None = None) -> None:
             continue
         _check_inputs(ledger, stage)
         if launched() > 1 and stage.name not in _TRAINING:
-            raise InputError(f"stage {stage.name} is for one process; run nla-eval train --stage {stage.name} first")
+            raise InputError(f"stage {stage.name} runs in one process; run nla-eval train --stage {stage.name} first")
         group = [stage]
         if stage.name == "ar" and _side_by_side(run.config) and chosen and chosen[0].name == "av":
             if ledger.standing(chosen[0]).state is not State.DONE:
@@ -253,13 +253,13 @@ def run_stages(run: Run, names: Sequence[str] | None = None) -> None:
 
 def _run_group(run: Run, ledger: Ledger, group: Sequence[Stage]) -> None:
     together = Group.joined()
-    together.total(0.0)  # no process is still reading the record
+    together.total(0.0)  # wait until every process has read the record
     leading = together.rank == 0
     for stage in group:
         if leading:
             ledger.begin(stage)
             print(f"{stage.name}: runs", flush=True)
-    together.total(0.0)  # what was moved aside is gone for all
+    together.total(0.0)  # wait until the first process has moved old output aside
     started = time.monotonic()
     if together.size > 1 or group[0].name not in ("ar", "av"):
         group[0].run(run)
@@ -276,11 +276,13 @@ def _check_inputs(ledger: Ledger, stage: Stage) -> None:
         found = ledger.standing(_BY_NAME[name])
         if found.state is not State.DONE:
             why = f"{found.state} ({found.why})" if found.why else str(found.state)
-            raise InputError(f"stage {stage.name} reads what {name} makes, which is {why}; run stage {name} first")
+            raise InputError(
+                f"stage {stage.name} needs the output of stage {name}, which is {why}; run stage {name} first"
+            )
 
 
 def _inputs(stage: Stage, config: TrainConfig) -> list[str]:
-    """The stages before `stage` that are on; for one that is off, those before it."""
+    """The input stages of `stage` that are on. A stage that is off is replaced by its own inputs."""
     found: dict[str, None] = {}
     for name in stage.after:
         before = _BY_NAME[name]
@@ -293,7 +295,7 @@ def _side_by_side(config: TrainConfig) -> bool:
 
 
 def _in_processes(run: Run, names: Sequence[str]) -> None:
-    """Run stages as processes of their own: each gives its memory back when it ends."""
+    """Run each stage in its own process, so that its memory is freed when it ends."""
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_in_process, args=(run.config, run.folder, name)) for name in names]
     for worker in workers:
@@ -325,7 +327,7 @@ def _field(settings: dict[str, Any], dotted: str) -> Any:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """The first fields that differ, own fields before stages."""
+    """A phrase that names the first fields that differ: the stage's own fields first, then its inputs."""
     changed = [name for name in new if old.get(name) != new[name]]
     own = [name for name in changed if not name.startswith("stage ")]
     if not own:
@@ -334,7 +336,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 def _changed(name: str, old: Any, new: Any) -> str:
-    """One changed field; of a section, its first changed key."""
+    """A phrase for one changed field; for a section, its first changed key."""
     if isinstance(old, dict) and isinstance(new, dict):
         key = next((k for k in {**new, **old} if old.get(k) != new.get(k)), "")
         return _changed(f"{name}.{key}", old.get(key), new.get(key))

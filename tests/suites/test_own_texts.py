@@ -124,5 +124,5 @@ def test_a_key_in_two_files_of_a_folder_is_one_line(tmp_path, monkeypatch) -> No
         (tmp_path / "kinds").mkdir(exist_ok=True)
         (tmp_path / "kinds" / f"{name}.yaml").write_text(yaml.safe_dump({"same": ["x"]}))
     monkeypatch.setattr(_content, "DATA", tmp_path)
-    with pytest.raises(InputError, match=r"b\.yaml: 'same' is in another file"):
+    with pytest.raises(InputError, match=r"b\.yaml: another file of the folder also has 'same'"):
         list(_content.read_folder("kinds"))

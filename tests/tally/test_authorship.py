@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser, get_model
+from nla_eval.reports.build import render
 
 import nla_eval.pipeline.runtime as runtime_module
 import tests.planted_task  # noqa: F401  registers the planted engine
@@ -24,7 +25,6 @@ from nla_eval.tally.gather import as_scored, gather, judged
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.types import SuiteTally, Tally
 from nla_eval.transcript import Arm, Author, Provenance, Transcript, TurnFacts
-from nla_eval.reports.build import render
 
 BUG_INPUTS = Path(__file__).resolve().parent.parent / "data" / "bug_inputs"
 LEXICON = make_classifier("lexicon")

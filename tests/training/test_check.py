@@ -59,7 +59,7 @@ def test_a_layer_the_target_does_not_have_is_refused(folder: Path) -> None:
     [
         (
             {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2},
-            r"\(gpt2\) has no .*only models built like Llama",
+            r"\(gpt2\) has no .*choose a target with Llama's modules",
         ),
         ({"model_type": "no_such_model"}, "no_such_model"),
     ],
@@ -79,7 +79,7 @@ def test_tied_and_untied_embeddings_pass(folder: Path, tied: bool) -> None:
 def test_a_joint_stage_of_sharded_weights_is_refused(folder: Path) -> None:
     hardware = {"sharding": "fsdp"}
     check(run_of(folder, hardware=hardware))
-    with pytest.raises(InputError, match="stage joint holds both models whole in every process"):
+    with pytest.raises(InputError, match="stage joint cannot shard weights"):
         check(run_of(folder, hardware=hardware, joint={"steps": 1}))
 
 
@@ -170,7 +170,7 @@ def test_a_run_can_begin_with_the_adapters_of_a_pack(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"layer": 0}, "reads block 1, the configuration block 0"),
+        ({"layer": 0}, "reads block 1, but layer is 0"),
         (
             {"av": {"samples": 0, "lora_rank": 2}, "ar": {"samples": 0, "lora_rank": 4}},
             "the ar adapter has rank 2, the configuration lora_rank 4",

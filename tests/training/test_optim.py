@@ -10,7 +10,7 @@ from torch import nn
 
 from nla_eval.errors import NlaEvalError
 from nla_eval.training.config import OptimConfig
-from nla_eval.training.models.optim import Stage, learning_rate, restore, run_stage, trainable
+from nla_eval.training.models.optim import Optimisation, learning_rate, optimise, restore, trainable
 
 CONFIG = OptimConfig(samples=40, batch=4, lr=0.05)
 
@@ -28,7 +28,7 @@ DATA = torch.arange(30, dtype=torch.float32).reshape(10, 3)
 
 def run(folder: Path, stop_after: int | None = None) -> Toy:
     toy = Toy()
-    stage = Stage("toy", folder, trainable(toy), CONFIG)
+    stage = Optimisation("toy", folder, trainable(toy), CONFIG)
 
     def loss_of(batch: list[int]) -> torch.Tensor:
         if stop_after is not None and stage.seen >= stop_after:
@@ -36,7 +36,7 @@ def run(folder: Path, stop_after: int | None = None) -> Toy:
             raise KeyboardInterrupt
         return ((toy.weight - DATA[batch]) ** 2).mean()
 
-    run_stage(stage, [1] * len(DATA), loss_of, dict, report_every=16)
+    optimise(stage, [1] * len(DATA), loss_of, dict, report_every=16)
     return toy
 
 
@@ -61,7 +61,7 @@ def test_the_rate_warms_up_to_the_peak_and_decays_to_a_tenth() -> None:
 
 def test_a_nan_loss_stops_before_any_weight_is_touched(tmp_path: Path) -> None:
     toy = Toy()
-    stage = Stage("toy", tmp_path, trainable(toy), CONFIG)
+    stage = Optimisation("toy", tmp_path, trainable(toy), CONFIG)
     with pytest.raises(NlaEvalError, match="stage toy: loss is nan"):
         stage.step([toy.weight.sum() * float("nan")], 4)
     torch.testing.assert_close(toy.weight, torch.zeros(3))

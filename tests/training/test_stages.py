@@ -92,7 +92,7 @@ def test_what_a_changed_setting_made_stale_is_moved_aside_and_made_again(trained
 
 def test_a_stage_whose_input_is_stale_is_refused(trained: Path) -> None:
     run = Run(settings(trained, seed=5), trained / "run")
-    with pytest.raises(InputError, match=r"stage av reads what explanations makes, which is changed .*run stage expl"):
+    with pytest.raises(InputError, match=r"stage av needs the output of stage explanations, which is .*; run stage ex"):
         run_stages(run, ["av"])
 
 

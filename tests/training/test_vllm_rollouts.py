@@ -117,7 +117,7 @@ def test_without_vllm_the_install_command_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("rollouts", "size", "says"),
-    [("vllm:tp=2", "1", "no option 'tp'; known: tensor_parallel_size"), ("vllm", "2", "is for one process")],
+    [("vllm:tp=2", "1", "no option 'tp'; known: tensor_parallel_size"), ("vllm", "2", "needs a single process")],
 )
 def test_what_vllm_cannot_do_is_refused_before_the_run(
     monkeypatch: pytest.MonkeyPatch, rollouts: str, size: str, says: str

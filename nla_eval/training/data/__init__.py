@@ -1,1 +1,1 @@
-"""What packs are trained on: conversations, corpus, activations."""
+"""Training data: conversations, corpus, activations."""

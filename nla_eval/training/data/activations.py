@@ -1,10 +1,10 @@
-"""Training activations: the output of block K at chosen positions, the target's likeliest next tokens there, and its
-own greedy continuation.
+"""Captures training activations: the output of block K at chosen positions, the target's likeliest next tokens there,
+and its own greedy continuation.
 
-In: the corpus frame. Out: one safetensors file per shard. A conversation is read once; the continuations of its
-positions start from copies of that read's keys and values and go on together, each row at its own end. Shards run in
-single-thread worker processes, which on a shared machine beats one process of many threads, and a finished shard is not
-run again."""
+In: the corpus frame. Out: one safetensors file per shard. Each conversation is run once. The continuations of its
+positions start from copies of its keys and values and are decoded together, each row from its own length. Shards run in
+single-thread worker processes, which are faster on a shared machine than one process with many threads. Finished shards
+are not run again."""
 
 from __future__ import annotations
 
@@ -29,34 +29,35 @@ from ...errors import NlaEvalError
 from ...files import written
 
 TOP = 8
-"""Next tokens kept per position, likeliest first."""
+"""Number of next tokens kept per position, likeliest first."""
 NOTHING = -1
-"""Stands in a continuation behind the token that ended it."""
+"""Padding of a continuation after its end token."""
 _BATCH_TOKENS = 3072
 _DECODE_TOKENS = 12_288
-"""Rows times padded tokens of the key-value cache that continuations hold at a time."""
+"""Maximum size (rows times padded tokens) of the key-value cache for continuations."""
 
 
 @dataclass(frozen=True)
 class CaptureJob:
-    """What is captured, and on what."""
+    """What to capture, and on which hardware."""
 
     target: Path
     layer: int
-    """K: the output of block K."""
+    """K: activations are the output of block K."""
     corpus: Path
     continuation: int = 0
-    """Tokens of the target's own greedy continuation at each position; 0 leaves it out."""
+    """Tokens of the target's own greedy continuation at each position; 0: none."""
     device: str = "cpu"
     """ "cpu", or "cuda": worker i runs on accelerator i modulo their number."""
     dtype: torch.dtype = torch.float32
     spread: bool = False
-    """Spread one copy of the weights over all accelerators instead of one copy per worker."""
+    """Spread one copy of the weights over all accelerators, instead of one copy per worker."""
     trust_remote_code: bool = False
 
 
 def capture_shard(job: CaptureJob, shard: int, shards: int, out: Path) -> None:
-    """Capture every `shards`-th conversation by length into `out`: row, position, activation, next, continuation."""
+    """Capture every `shards`-th conversation, ordered by length. Writes row, position, activation, next and
+    continuation to `out`."""
     torch.set_num_threads(1)
     frame = pl.read_parquet(job.corpus)
     lengths = frame["token_ids"].list.len().to_numpy()
@@ -79,7 +80,7 @@ def capture_shard(job: CaptureJob, shard: int, shards: int, out: Path) -> None:
 
 
 class Reader:
-    """A target that reads conversations and continues them."""
+    """Runs the target over conversations and continues them."""
 
     def __init__(self, job: CaptureJob, worker: int = 0) -> None:
         self.job = job
@@ -105,15 +106,15 @@ class Reader:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[NDArray[np.int64]], positions: Sequence[NDArray[np.int64]]) -> dict[str, torch.Tensor]:
-        """Read conversations together.
+        """Run a batch of conversations.
 
         Args:
-            ids: Token ids of each, (T_i,).
-            positions: Positions of each, (P_i,), N in all.
+            ids: Token ids of each conversation, (T_i,).
+            positions: Positions in each conversation, (P_i,); N in all.
 
         Returns:
-            activation (N, d_model) float32 raw, next (N, TOP) ids, continuation (N, n) ids with `NOTHING` behind an
-            end; rows by conversation, then position."""
+            activation (N, d_model) float32 raw, next (N, TOP) ids, continuation (N, n) ids with `NOTHING` after the
+            end. Rows are ordered by conversation, then position."""
         device = self.model.device
         padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(i) for i in ids], batch_first=True).to(device)
         cache = DynamicCache() if self.job.continuation else None
@@ -129,7 +130,7 @@ class Reader:
         return found
 
     def _continued(self, cache: DynamicCache, row: torch.Tensor, at: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """(N, n) greedy continuations; `first` (N,) are their first tokens, from the read itself."""
+        """(N, n) greedy continuations. `first` (N,) are their first tokens, known from the forward pass."""
         count = self.job.continuation
         out = torch.full((len(row), count), NOTHING, dtype=torch.int64)
         order = torch.argsort(at, descending=True).tolist()
@@ -140,7 +141,7 @@ class Reader:
         return out
 
     def _group(self, cache: DynamicCache, row: torch.Tensor, at: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """(n, count): as `_continued`, of rows that are held together, the longest prefix first."""
+        """(n, count) continuations of one batch of rows, longest prefix first; see `_continued`."""
         count, lengths = self.job.continuation, (at + 1).tolist()
         layers: Any = cache.layers
         rooms = [empty_room(layer.keys, layer.values, len(row), max(lengths) + count) for layer in layers]
@@ -172,14 +173,14 @@ def _batches(order: list[int], lengths: NDArray[np.int64]) -> Iterator[list[int]
 
 
 def capture_all(job: CaptureJob, folder: Path, processes: int) -> dict[str, torch.Tensor]:
-    """Run the missing shards; return all of them by (row, position). Shards that are complete are taken as they are,
-    whatever number of processes made them.
+    """Run the missing shards and return all of them, ordered by (row, position). A complete set of shards is used as it
+    is, whatever the number of processes that made it.
 
     Returns:
-        row and position (N,), activation (N, d_model), next (N, TOP), and continuation (N, n) where it was asked for.
+        row and position (N,), activation (N, d_model), next (N, TOP), and, if requested, continuation (N, n).
 
     Raises:
-        NlaEvalError: A worker died; what it finished is kept.
+        NlaEvalError: A worker died; finished shards are kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = _complete(folder) or [folder / f"shard-{i}-of-{processes}.safetensors" for i in range(processes)]
@@ -199,7 +200,7 @@ def capture_all(job: CaptureJob, folder: Path, processes: int) -> dict[str, torc
 
 
 def merged(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
-    """What the shards at `paths` hold, by (row, position)."""
+    """The tensors of the shards at `paths`, ordered by (row, position)."""
     shards = [load_file(path) for path in paths]
     found = {key: torch.cat([s[key] for s in shards]) for key in shards[0]}
     order = np.lexsort((found["position"].numpy(), found["row"].numpy()))
@@ -207,7 +208,7 @@ def merged(paths: Sequence[Path]) -> dict[str, torch.Tensor]:
 
 
 def _complete(folder: Path) -> list[Path]:
-    """The shards of a capture that ended, or none."""
+    """A complete set of shards in `folder`; empty if there is none."""
     found = sorted(folder.glob("shard-*-of-*.safetensors"))
     for last in found:
         count = int(last.stem.rsplit("-", 1)[1])

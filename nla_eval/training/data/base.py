@@ -1,4 +1,4 @@
-"""A conversation to train on, and the registry of where conversations come from."""
+"""A training conversation, and the registry of sources of conversations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Chat:
     family: str
     messages: list[ChatMessage]
     source: str
-    """Package and version, or a file's name."""
+    """Package and version, or a file name."""
     licence: str = "unknown"
     id: str = ""
-    """Unique in its source; the family where there is one conversation of each."""
+    """Unique in its source. Empty if every family has one conversation: the family is then the id."""
     prose: bool = True
-    """Whether it is in a natural language throughout, and so can be told to be English by its words."""
+    """Whether it is natural language throughout, so that the English word test applies."""
 
 
 TRAINING_SOURCES: Registry[Callable[[Path | None], Iterator[Chat]]] = Registry("training source")

@@ -1,5 +1,5 @@
-"""Training text: a registry of sources of conversations. Each yields `Chat`s: a family (the unit that splits are made
-by), messages, and where they come from. It knows no tokens."""
+"""Training text from registered sources. Each source yields `Chat`s: a family (the unit of splits), messages, and their
+provenance. It knows no tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import TRAINING_SOURCES, Chat
 
 
 def chats(source: SourceConfig) -> Iterator[Chat]:
-    """The conversations of one configured source. Raises InputError when there is no source of that name."""
+    """The conversations of one configured source. Raises InputError if there is no source of that name."""
     from . import packages, sessions  # noqa: F401  (register themselves)
 
     return TRAINING_SOURCES.get(source.name)(Path(source.path) if source.path else None)
@@ -21,10 +21,10 @@ def chats(source: SourceConfig) -> Iterator[Chat]:
 
 @TRAINING_SOURCES.register("sharegpt")
 def conversations(path: Path | None = None) -> Iterator[Chat]:
-    """Each real conversation that starts with a user's words and has an answer.
+    """Each real conversation that starts with a user message and has an answer.
 
-    Pieces of one long conversation stand in the file under ids `family_0`, `family_12`...: later ones begin in the
-    middle and are left out.
+    The file splits long conversations into pieces with ids `family_0`, `family_12`...; only the first piece is used,
+    because later ones begin in the middle.
     """
     for item in sharegpt.read(path, SourceOptions(suite="training", arm=Arm.DEPLOYMENT)):
         if not isinstance(item, Transcript):

@@ -1,8 +1,8 @@
-"""The training corpus: conversations, masked, replayed and sampled for positions. In: sources of chats and the target's
-tokenizer. Out: one parquet of conversations with token ids and positions. It loads no weights.
+"""Builds the training corpus: masks and replays conversations, and samples positions. In: sources of chats and the
+target's tokenizer. Out: one Parquet file of conversations with token ids and positions. It loads no weights.
 
-Splits are by hash of the conversation's family, so that training, held-out and the shipped suites are disjoint; no
-conversation is taken that shares a long message with a suite."""
+Splits are by hash of the conversation's family, so that training, held-out and the shipped suites are disjoint. A
+conversation that shares a long message with a suite is left out."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .base import Chat
 from .chats import chats
 
 _FEWEST = 4
-"""Positions below which a conversation is not worth its forward pass."""
+"""Minimum number of positions; below it a conversation is not worth a forward pass."""
 _LONG = 100
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """A replayed conversation with the positions to read."""
+    """A replayed conversation with its positions."""
 
     name: str
     kind: str
@@ -55,10 +55,9 @@ class Conversation:
 
 
 def build_corpus(config: CorpusConfig, target: Target, seed: int) -> Iterator[Conversation]:
-    """Yield, source by source, conversations until the source's shares of tokens and held-out conversations are
-    reached.
+    """Yield conversations, source by source, until each source has its share of tokens and held-out conversations.
 
-    What cannot be used is counted with its reason; one line per source says so.
+    One line per source prints the number of conversations left out, by reason.
     """
     opened = [chats(source) for source in config.sources]
     shares = sum(source.share for source in config.sources)
@@ -83,7 +82,7 @@ def build_corpus(config: CorpusConfig, target: Target, seed: int) -> Iterator[Co
 
 
 class _Quota:
-    """What has been taken from one source, and how much is wanted."""
+    """Amounts taken from one source and amounts wanted."""
 
     def __init__(self, config: CorpusConfig, tokens: int, held_out: int) -> None:
         self._config, self._wanted = config, {"train": tokens, "held_out": held_out}
@@ -95,7 +94,7 @@ class _Quota:
         return all(self._taken[split] >= self._wanted[split] for split in self._wanted)
 
     def split(self, family: str) -> str | None:
-        """The split of a family that is still wanted, else None."""
+        """The family's split if more conversations of it are wanted, else None."""
         bucket = family_bucket(family)
         named = (("train", self._config.buckets_train), ("held_out", self._config.buckets_held_out))
         found = next((split for split, buckets in named if bucket in buckets), None)
@@ -123,7 +122,7 @@ class _Draw:
 
 
 def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str:
-    """The conversation with its positions, or why it is left out."""
+    """The conversation with its positions, or the reason why it is left out."""
     config = draw.config
     split = draw.quota.split(chat.family)
     if split is None:
@@ -158,7 +157,7 @@ def _conversation(chat: Chat, target: Target, draw: _Draw) -> Conversation | str
 
 
 def _known(pack: str) -> frozenset[str]:
-    """Hashes of what a pack was trained on. Raises InputError when it ships none."""
+    """Hashes of the families a pack was trained on. Raises InputError if the pack ships none."""
     found = trained_on(load_pack(pack).path)
     if not found:
         raise InputError(
@@ -168,7 +167,8 @@ def _known(pack: str) -> frozenset[str]:
 
 
 def _new_first(found: Iterator[Chat], known: frozenset[str]) -> Iterator[Chat]:
-    """In their order those whose family is not among the hashes `known`, then the others, which are held meanwhile."""
+    """Chats whose family hash is not in `known` first, then the others; order is kept. The others are held in
+    memory."""
     held_back = []
     for chat in found:
         if family_hash(chat.family) in known:
@@ -179,7 +179,7 @@ def _new_first(found: Iterator[Chat], known: frozenset[str]) -> Iterator[Chat]:
 
 
 def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int64]:
-    """Stratified over the whole conversation and all channels, with up to two turn boundaries."""
+    """Positions stratified over the whole conversation and all channels, plus up to two turn boundaries."""
     count = config.positions_per_conversation
     if config.tokens_per_position:
         count = max(count, len(made) // config.tokens_per_position)
@@ -190,8 +190,8 @@ def _positions(made: Replay, config: CorpusConfig, seed: int) -> NDArray[np.int6
 
 
 def suite_messages() -> frozenset[str]:
-    """Hashes of the long messages of every suite at hand. Those whose package or hub is out of reach are named in one
-    line each; those of a user's own files have none of their own."""
+    """Hashes of the long messages of every available suite. A suite whose package or hub cannot be reached is named in
+    one line. Suites that read the user's own files have no messages of their own."""
     from ...suite import Needs, get_suite, suite_names
 
     found: set[str] = set()
@@ -207,7 +207,7 @@ def suite_messages() -> frozenset[str]:
 
 
 def long_messages(messages: list[ChatMessage]) -> set[str]:
-    """Hashes of the messages that are long enough not to be equal by chance."""
+    """Hashes of the messages that are too long to be equal by chance."""
     texts = (m.text.strip() for m in messages if not isinstance(m, ChatMessageSystem))
     return {hashlib.sha256(t.encode()).hexdigest()[:16] for t in texts if len(t) >= _LONG}
 
@@ -216,7 +216,7 @@ _COMMON = frozenset("the and to of a in is for that you it with on as are this b
 
 
 def mostly_english(text: str, sample: int = 2000) -> bool:
-    """True when at least 12 % of the first words are common English function words and the text is mostly ASCII."""
+    """True if at least 12 % of the first words are common English function words and the text is mostly ASCII."""
     head = text[:sample]
     words = head.lower().split()
     ascii_share = sum(c.isascii() for c in head) / max(1, len(head))
@@ -224,7 +224,7 @@ def mostly_english(text: str, sample: int = 2000) -> bool:
 
 
 def write_corpus(conversations_: Iterator[Conversation], out: Path) -> pl.DataFrame:
-    """One row per conversation: ids, text with character ends per token, channels, turns and positions."""
+    """Write one row per conversation: ids, text with character ends per token, channels, turns and positions."""
     rows = [
         {
             "family": c.family,

@@ -1,9 +1,9 @@
-"""Coding and agentic conversations from the Python packages that are installed: a user asks about real code, a tool
-shows it, the assistant answers with what the package itself says. In: the installed distributions whose metadata names
-a permissive licence. Out: `Chat`s, in a fixed order for fixed versions.
+"""Coding and agentic conversations from installed Python packages: a user asks about real code, a tool shows it, the
+assistant answers with the package's own words. In: installed distributions whose metadata names a permissive licence.
+Out: `Chat`s, in a fixed order for fixed versions.
 
-Requests are phrased by us; code, READMEs, examples and tracebacks are real. Packages that make or read evaluations are
-left out. Nothing of a package is run."""
+Requests are our own wording; code, READMEs, examples and tracebacks are real. Packages about evaluations are left out.
+No code of a package is run."""
 
 from __future__ import annotations
 
@@ -47,26 +47,26 @@ _PERMISSIVE = frozenset(
 _EVALUATIONS = re.compile(
     r"^(nla[-_]eval|inspect[-_].*|lm[-_]eval.*|sharegpt.*|llm[-_]smollm2|petri.*|control[-_]arena.*)$"
 )
-"""Packages that carry suites, other training text, or code about evaluating models."""
+"""Packages that contain suites, other training text, or code about evaluating models."""
 LARGEST = 60_000
-"""Characters of a source file beyond which it is not read."""
+"""Maximum characters of a source file; longer files are skipped."""
 _SHOWN = 6_000
-"""Characters of a file that a tool shows at once."""
+"""Maximum characters of a file that a tool shows at once."""
 _FILES = 12
-"""Source files of one package."""
+"""Maximum source files per package."""
 _TABLE_SUFFIXES = (".json", ".csv")
 LISTED = Path(__file__).with_name("corpus_packages.txt")
-"""Packages that the shipped configuration reads from a folder."""
+"""List of the packages that the shipped configuration reads from a folder."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """An installed distribution that may be used."""
+    """A usable installed distribution."""
 
     name: str
     version: str
     licence: str
-    """As its metadata says, as SPDX id where it does."""
+    """Licence named by its metadata; an SPDX id if the metadata gives one."""
     summary: str
     readme: str
     files: tuple[Path, ...]
@@ -83,20 +83,20 @@ class Package:
 
 @TRAINING_SOURCES.register("installed_packages")
 def installed_packages(path: Path | None = None) -> Iterator[Chat]:
-    """Conversations about all usable packages in turn: the first of each, then the second of each, and so on. Packages
-    are those of this environment, or those that `pip install --target` put into the folder `path`."""
+    """Conversations about all usable packages, round-robin. Packages come from this environment, or from a folder
+    `path` filled by `pip install --target`."""
     return by_turns(failures(), *map(_chats_of, packages(path)))
 
 
 def by_turns(*streams: Iterator[Chat]) -> Iterator[Chat]:
-    """The first of each stream, then the second of each, and so on."""
+    """Round-robin over the streams: the first item of each, then the second of each, and so on."""
     for group in zip_longest(*streams):
         yield from (chat for chat in group if chat is not None)
 
 
 def packages(path: Path | None = None) -> list[Package]:
-    """The usable distributions by name: of this environment, or of the folder `path`. Raises InputError when that
-    folder holds none."""
+    """The usable distributions of this environment, or of the folder `path`, by name. Raises InputError if the folder
+    has none."""
     found: dict[str, Package] = {}
     for distribution in distributions(path=[str(path)]) if path else distributions():
         name = distribution.metadata["Name"] or ""
@@ -112,7 +112,7 @@ def packages(path: Path | None = None) -> list[Package]:
 
 
 def permissive_licence(distribution: Distribution) -> str | None:
-    """The licence a distribution's metadata names, if every licence in it is permissive; else None."""
+    """The licence in a distribution's metadata if every licence there is permissive, else None."""
     metadata = distribution.metadata
     trove = [c.rsplit("::", 1)[-1].strip() for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")]
     for said in (
@@ -128,7 +128,7 @@ def permissive_licence(distribution: Distribution) -> str | None:
 
 
 def _spdx(text: str) -> str:
-    """A licence's common names as one: "Apache Software License" and "Apache License, Version 2.0" are apache."""
+    """Normalise a licence name: "Apache Software License" and "Apache License, Version 2.0" become apache."""
     plain = re.sub(
         r"\b(the|license|licence|licensed|software|version|approved|foundation|new|modified|simplified)\b",
         "",
@@ -155,7 +155,7 @@ def _package(distribution: Distribution, name: str, licence: str) -> Package:
 
 
 def _chats_of(package: Package) -> Iterator[Chat]:
-    """One conversation for each of up to `_FILES` files that have something to talk about; the README comes third."""
+    """One conversation per usable file, for up to `_FILES` files. The README comes third."""
     about = chat_of(package, "README", _about_readme(package))
     made = 0
     for path in package.files:
@@ -175,7 +175,7 @@ def _chats_of(package: Package) -> Iterator[Chat]:
 
 
 def chat_of(package: Package, place: str, messages: list[ChatMessage]) -> Chat:
-    """A conversation about a package, named by a place in it."""
+    """A conversation about a package; `place` names its subject."""
     family = f"package-{package.name.lower()}"
     return Chat(family, messages, package.source, package.licence, id=f"{family}/{place}", prose=False)
 
@@ -184,7 +184,7 @@ def chat_of(package: Package, place: str, messages: list[ChatMessage]) -> Chat:
 class _Module:
     source: str
     functions: tuple[ast.FunctionDef, ...]
-    """With a docstring and a body worth showing, in order."""
+    """Functions with a docstring and a long enough body, in order."""
 
 
 def _module(path: Path) -> _Module | None:
@@ -207,7 +207,7 @@ def _module(path: Path) -> _Module | None:
 
 
 def _about_readme(package: Package) -> list[ChatMessage]:
-    """The README is read by a tool and summed up in the package's own words."""
+    """A tool reads the README; the assistant summarises it in the package's own words."""
     return [
         _system(package.name),
         ChatMessageUser(content=_one_of(_README, package.name).format(name=package.name)),
@@ -217,7 +217,7 @@ def _about_readme(package: Package) -> list[ChatMessage]:
 
 
 def _explained(path: str, module: _Module) -> list[ChatMessage]:
-    """A function is looked for, its file is read, and its docstring is the answer."""
+    """The assistant finds a function and reads its file; the docstring is the answer."""
     function = module.functions[len(path) % len(module.functions)]
     lines = module.source.splitlines()
     found = "\n".join(f"{i}:{line}" for i, line in enumerate(lines, 1) if re.match(r"\s*(def|class) ", line))
@@ -234,7 +234,7 @@ def _explained(path: str, module: _Module) -> list[ChatMessage]:
 
 
 def _implemented(path: str, module: _Module) -> list[ChatMessage] | None:
-    """A function is asked for by its docstring and written as it stands."""
+    """The user asks for a function by its docstring; the answer is its real source."""
     function = max(module.functions, key=lambda f: (f.end_lineno or 0) - f.lineno)
     source = ast.get_source_segment(module.source, function, padded=True)
     if not source:
@@ -246,7 +246,7 @@ def _implemented(path: str, module: _Module) -> list[ChatMessage] | None:
 
 
 def _edited(path: str, module: _Module) -> list[ChatMessage] | None:
-    """The end of a function is missing in a file; the assistant reads the file and puts it back with a tool."""
+    """The end of a function is missing from a file; the assistant reads the file and restores it with a tool."""
     function = max(module.functions, key=lambda f: (f.end_lineno or 0) - f.lineno)
     source = ast.get_source_segment(module.source, function)
     if not source or source.count("\n") < 8:
@@ -265,7 +265,8 @@ def _edited(path: str, module: _Module) -> list[ChatMessage] | None:
 
 
 def _session(path: str, module: _Module) -> list[ChatMessage] | None:
-    """The examples of a docstring, one turn each: the user types, the interpreter's answer is the assistant's."""
+    """The examples of a docstring, one turn each: the user types a line, the assistant gives the interpreter's
+    answer."""
     for function in module.functions:
         examples = [e for e in _examples(function) if e.want.strip() and len(e.want) < 600]
         if len(examples) >= 2:
@@ -320,7 +321,7 @@ _RESTORE = (
 
 
 def _one_of(phrases: tuple[str, ...], place: str) -> str:
-    """One of these, always the same for a place."""
+    """One of the phrases, always the same one for the same place."""
     return phrases[hashlib.sha256(place.encode()).digest()[1] % len(phrases)]
 
 
@@ -336,7 +337,7 @@ def _signature(function: ast.FunctionDef) -> str:
 def tool_step(
     name: str, arguments: Mapping[str, object], result: str, said: str = "", number: int | None = None
 ) -> list[ChatMessage]:
-    """A call and its result; the call's id ends in `number`, or else in the tool's name."""
+    """A tool call and its result. The call's id ends in `number`, or in the tool's name if there is none."""
     call = ToolCall(id=f"call-{name if number is None else number}", function=name, arguments=dict(arguments))
     return [
         ChatMessageAssistant(content=said, tool_calls=[call]),

@@ -1,8 +1,8 @@
-"""Longer agentic conversations from Python packages: an agent finds and mends a line that does not compile, or a desk
-agent looks up, compares and changes records of a table that a package carries.
+"""Longer agentic conversations from Python packages: an agent finds and repairs a line that does not compile, or a desk
+agent looks up, compares and changes records of a table in a package.
 
-In: packages of a permissive licence. Out: `Chat`s, in a fixed order for fixed versions. Requests, rules and phrases are
-ours; code, its SyntaxError, tables and values are real. Code is compiled, never run."""
+In: packages with a permissive licence. Out: `Chat`s, in a fixed order for fixed versions. Requests, rules and phrases
+are our own; code, its SyntaxError, tables and values are real. Code is compiled, never run."""
 
 from __future__ import annotations
 
@@ -28,33 +28,35 @@ from .packages import LARGEST, Package, by_turns, chat_of, packages, tool_step
 
 _PHRASES = Path(__file__).with_name("session_phrases.yaml")
 _LARGEST_TABLE = 4_000_000
-"""Bytes of a table beyond which it is not read."""
+"""Maximum bytes of a table file; larger files are skipped."""
 _ROW = 1_500
-"""Characters of one record beyond which it is left out."""
+"""Maximum characters of a record; longer records are left out."""
 _REPAIRS = 6
-"""Repair sessions of one package."""
+"""Maximum repair sessions per package."""
 _TABLES = 24
-"""Tables of one package."""
+"""Maximum table files per package."""
 _PER_TABLE = 2
-"""Sessions about one table."""
+"""Sessions per table."""
 _AROUND = 30
-"""Lines of a file shown before and after the one in question."""
+"""Lines shown before and after the line in question."""
 
 
 @TRAINING_SOURCES.register("repair_sessions")
 def repair_sessions(path: Path | None = None) -> Iterator[Chat]:
-    """Sessions that mend a file, of all usable packages in turn: those installed, or those in the folder `path`."""
+    """Sessions that repair a file, round-robin over all usable packages: installed ones, or those in the folder
+    `path`."""
     return by_turns(*map(_repairs, packages(path)))
 
 
 @TRAINING_SOURCES.register("desk_sessions")
 def desk_sessions(path: Path | None = None) -> Iterator[Chat]:
-    """Sessions about records, of all usable packages that carry tables in turn; `path` as above."""
+    """Sessions about records, round-robin over all usable packages with tables: installed ones, or those in the folder
+    `path`."""
     return by_turns(*map(_desks, packages(path)))
 
 
 class _Script:
-    """A conversation as it is said, with phrases drawn by the name of its place."""
+    """Builds a conversation turn by turn. Its phrases are drawn with a seed from the name of its place."""
 
     def __init__(self, place: str) -> None:
         self.random = np.random.default_rng(list(hashlib.sha256(place.encode()).digest()[:8]))
@@ -62,7 +64,7 @@ class _Script:
         self._phrases = _phrases()
 
     def phrase(self, name: str, /, **values: object) -> str:
-        """One of the phrases of this name, filled in."""
+        """One of the phrases called `name`, with its fields filled in."""
         choices = self._phrases[name]
         return str(choices[int(self.random.integers(len(choices)))]).format(**values)
 
@@ -101,8 +103,8 @@ def _repairs(package: Package) -> Iterator[Chat]:
 
 
 def repaired(path: str, source: str) -> list[ChatMessage] | None:
-    """A session in which an agent finds the one line of `source` that was broken and puts it back; None where no line
-    can be broken so that the file no longer compiles."""
+    """A session in which an agent finds and restores the one broken line of `source`. None if no line could be broken
+    so that the file does not compile."""
     if not 600 < len(source) < LARGEST:
         return None
     script = _Script(path)
@@ -126,8 +128,8 @@ def repaired(path: str, source: str) -> list[ChatMessage] | None:
 
 
 def _broken(source: str, path: str, random: np.random.Generator) -> tuple[int, str, str] | None:
-    """(line number, source with that line broken, Python's message): the first of some random lines whose breaking
-    Python names."""
+    """(line number, source with that line broken, Python's message) for the first random line whose break Python
+    reports near that line; None if there is none."""
     lines = source.splitlines()
     if _failure(source, path):
         return None
@@ -141,7 +143,7 @@ def _broken(source: str, path: str, random: np.random.Generator) -> tuple[int, s
 
 
 def _failure(source: str, path: str) -> Exception | None:
-    """Why a source does not compile: a SyntaxError, or whatever the compiler gives up with."""
+    """The error of compiling `source`, a SyntaxError or another; None if it compiles."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -152,7 +154,7 @@ def _failure(source: str, path: str) -> Exception | None:
 
 
 def _window(path: str, text: str, line: int, around: int = _AROUND) -> str:
-    """Numbered lines around one."""
+    """Numbered lines around `line`."""
     lines = text.splitlines()
     start, end = max(0, line - 1 - around), min(len(lines), line + around)
     return f"{path}, lines {start + 1} to {end} of {len(lines)}\n" + "\n".join(
@@ -165,7 +167,7 @@ class Table:
     """Records of a data file."""
 
     name: str
-    """Singular or plural as the file or key is called, in words joined by "_"."""
+    """Name of the file or key, singular or plural as it is there, with words joined by "_"."""
     key: str
     rows: tuple[dict[str, Any], ...]
 
@@ -186,7 +188,7 @@ def _desks(package: Package) -> Iterator[Chat]:
 
 
 def tables_of(path: Path) -> list[Table]:
-    """The tables of a JSON or CSV file: lists of flat or nested records, or records by key; none where it has none."""
+    """The tables of a JSON or CSV file: lists of flat or nested records, or records by key. Empty if it has none."""
     try:
         if path.stat().st_size > _LARGEST_TABLE:
             return []
@@ -221,8 +223,8 @@ def _table(name: str, data: Any) -> Table | None:
 
 
 def desk_session(place: str, table: Table) -> list[ChatMessage] | None:
-    """A user asks a desk agent about a record; the agent looks it up, finds others like it, and changes one field after
-    the user has said yes. None where the record has no plain field to speak of."""
+    """A user asks a desk agent about a record. The agent looks it up, finds similar ones, and changes one field after
+    the user agrees. None if the record has fewer than two plain fields."""
     script = _Script(place)
     row = table.rows[int(script.random.integers(len(table.rows)))]
     plain = {k: v for k, v in row.items() if k != table.key and _plain(v)}
@@ -266,11 +268,11 @@ def desk_session(place: str, table: Table) -> list[ChatMessage] | None:
 
 
 def _plain(value: object) -> bool:
-    """A value that can be said in a sentence."""
+    """Whether a value fits into a sentence."""
     return isinstance(value, str | int | float) and 0 < len(str(value)) <= 80
 
 
 def _first(row: Mapping[str, Any], key: str) -> str:
-    """Up to three of a record's fields in a sentence."""
+    """Up to three fields of a record as text."""
     said = [f"{k} {v}" for k, v in row.items() if k != key and _plain(v)][:3]
     return ": " + ", ".join(said) if said else ""

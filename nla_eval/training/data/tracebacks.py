@@ -1,5 +1,5 @@
-"""Conversations about programs that fail: small programs of ours are run here, in this process, and what Python prints
-is what the tool shows. Standard library only; each program's family is the exception it ends in."""
+"""Conversations about programs that fail. Small programs of our own are run in this process; the tool shows what Python
+prints. Standard library only. The family of a program is the exception it raises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRAMS = Path(__file__).with_name("failing_programs.yaml")
 
 
 def failures() -> Iterator[Chat]:
-    """One conversation per program: the request, the program, its real traceback, and what is wrong."""
+    """One conversation per program: the request, the program, its real traceback, and the cause."""
     for record in yaml.safe_load(PROGRAMS.read_text(encoding="utf-8")):
         name, program, cause = record["name"], record["program"], record["cause"]
         printed, raised = run(name, program)
@@ -44,7 +44,7 @@ def failures() -> Iterator[Chat]:
 
 
 def run(name: str, program: str) -> tuple[str, str]:
-    """(what the program prints, with its traceback; the exception's name). Only our own programs are run."""
+    """(printed output with the traceback, name of the exception). Runs only our own programs."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):

@@ -1,1 +1,1 @@
-"""Warm-start explanations: what is known of a position, put into sentences."""
+"""Warm-start explanations: turns what is known about a position into text."""

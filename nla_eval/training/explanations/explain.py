@@ -1,8 +1,8 @@
-"""What a writer of explanations sees of one position, and which words it may use. In: the corpus frame and what was
-captured with it. Out: `Moment`s, a `Vocabulary`, and tokens shown as words.
+"""The input of a writer of explanations: one position, and the words it may use. In: the corpus frame and the captured
+tensors. Out: `Moment`s, a `Vocabulary`, and tokens shown as words.
 
-There is no rule for evaluation here: words about testing come only from the text itself or from the target's own
-prediction. Words of few training conversations are left out, so that no rare name is learnt."""
+No rule here mentions evaluation: words about testing come only from the text or from the target's own predictions.
+Words that occur in few training conversations are left out, so that no rare name is learnt."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LONGEST_WORD = 30
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words common enough to be written, with their inverse document frequency."""
+    """Words common enough to use in explanations, with their inverse document frequency."""
 
     idf: dict[str, float]
     min_document_frequency: int
 
     @classmethod
     def of(cls, texts: Iterable[str], min_document_frequency: int, head: int = 8000) -> Vocabulary:
-        """Count the words of `texts` (one per conversation, its first `head` characters)."""
+        """Count the words in the first `head` characters of each text. One text per conversation."""
         counts: Counter[str] = Counter()
         n = 0
         for text in texts:
@@ -39,7 +39,7 @@ class Vocabulary:
         return cls(kept, min_document_frequency)
 
     def common(self, word: str) -> bool:
-        """Whether `word` may be written. Numbers and punctuation may; long numbers may not."""
+        """Whether an explanation may use `word`. Numbers and punctuation are allowed, long numbers are not."""
         bare = word.strip("\"'`*_()[]{}<>.,;:!?#$%&/\\|~^=+-")
         if not bare or bare.isdigit():
             return len(bare) <= 4
@@ -60,22 +60,22 @@ class Moment:
     next_tokens: tuple[str, ...]
     """The target's most likely next tokens, decoded, best first."""
     written_from: int = 0
-    """First character of `text` that a message holds: what the template itself says stands before it."""
+    """Start of the first message in `text`. The characters before it are the template's own."""
     recent_from: int = 0
     """First character of the last `RECENT` tokens."""
     continuation: str = ""
-    """How the target itself would go on, greedily."""
+    """The target's own greedy continuation."""
     like: tuple[str, ...] = ()
-    """Words like the one the text ends in, nearest first, none of them recent; see `resembling`."""
+    """Words similar to the last word of the text, nearest first, without recent words; see `resembling`."""
 
     @property
     def joined(self) -> bool:
-        """Whether what follows may go on the last word: the text ends in a letter or digit."""
+        """Whether the next token can continue the last word: the text ends in a letter or digit."""
         return self.text[-1:].isalnum()
 
     @property
     def last_word(self) -> str:
-        """The word the text ends in, as far as it is written; empty behind anything but a letter."""
+        """The last word of the text, possibly unfinished; empty if the text does not end in a letter."""
         found = _LETTERS.search(self.text[-_LONGEST_WORD:])
         return found[0] if found else ""
 
@@ -86,7 +86,7 @@ class Moment:
 
 
 def messages_of(text: str) -> list[tuple[str, str]]:
-    """(role, words) of each message of a rendered conversation; what stands before the first mark has role ""."""
+    """(role, text) of each message of a rendered conversation. Text before the first turn mark has role ""."""
     found, role, start = [], "", 0
     for mark in _MARKS.finditer(text):
         if named := role_of(mark):
@@ -97,13 +97,14 @@ def messages_of(text: str) -> list[tuple[str, str]]:
 
 
 def expected(moment: Moment) -> list[str]:
-    """The target's likeliest next tokens as shown, best first; look-alikes are named once, broken characters never."""
+    """The target's likeliest next tokens as shown, best first. Duplicates are named once; broken characters are left
+    out."""
     shown = dict.fromkeys(shown_token(t, moment.joined) for t in moment.next_tokens if "\ufffd" not in t)
     return list(shown) or ["other"]
 
 
 def expects(moment: Moment) -> str:
-    """The target's likeliest next token as shown, whatever it is."""
+    """The target's likeliest next token as shown, also if it is a broken character."""
     return shown_token(moment.next_tokens[0], moment.joined)
 
 
@@ -120,10 +121,11 @@ def moments(
     """The moments of one corpus row.
 
     Args:
-        row: Of the corpus frame.
-        next_ids: Likeliest next tokens, one list per entry of `row["positions"]`.
+        row: A row of the corpus frame.
+        next_ids: Likeliest next token ids, one list per entry of `row["positions"]`.
         tokenizer: The target's.
-        continuations: Greedy continuations likewise, negative ids behind their ends; None where none were captured.
+        continuations: Token ids of the greedy continuations, one list per position, padded with negative ids after
+            the end; None if none were captured.
     """
     made = []
     written_from = next((c for c, name in zip(row["char_start"], row["channel"], strict=True) if name != "template"), 0)

@@ -1,9 +1,9 @@
-"""The parts a self-supervised explanation is put together from, and how a format arranges them in lines. In: a `Moment`
-and a `Vocabulary`. Out: text, or its pieces, so that a trial can leave one out.
+"""The parts of a self-supervised explanation, and how a format arranges them in lines. In: a `Moment` and a
+`Vocabulary`. Out: text, or its pieces, so that a trial can leave one out.
 
-A part says one thing: who speaks, what the conversation is about, what was just written, what the target expects. It
-reads the text up to the position, the target's next-token predictions there and its own greedy continuation; no label,
-and nothing of what really follows."""
+Each part says one thing: who speaks, what the conversation is about, what was just written, what the target expects. A
+part uses the text up to the position, the target's next-token predictions there and its own greedy continuation. It
+sees no label and no later text."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SPEC = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*(\d+)\s*\))?\s*")
 
 @dataclass
 class Writing:
-    """An explanation in the making."""
+    """State of an explanation while it is built."""
 
     moment: Moment
     vocabulary: Vocabulary
     taken: set[str] = field(default_factory=set)
-    """Words (lower case) that stand in it already and need not be named as a theme."""
+    """Words (lower case) that the explanation already contains; they are not repeated as themes."""
 
     @cached_property
     def messages(self) -> list[tuple[str, str]]:
@@ -44,11 +44,11 @@ class Part:
     """One thing an explanation can say."""
 
     say: Callable[[Writing, int], str]
-    """(writing, size or 0) -> what it says, or nothing."""
+    """(writing, size or 0) -> the part's text; empty if it has nothing to say."""
     sized: bool
-    """Whether it is written with a number: `name(n)`."""
+    """Whether it takes a size: `name(n)`."""
     label: str = ""
-    """Stands before it, with a colon; a part without one joins its neighbours with a comma."""
+    """Printed before the part, with a colon. A part without a label is joined to its neighbours by a comma."""
 
 
 PARTS: Registry[Part] = Registry("part of an explanation")
@@ -56,7 +56,7 @@ PARTS: Registry[Part] = Registry("part of an explanation")
 
 @dataclass(frozen=True)
 class Chosen:
-    """A part with its size. `str()` is how it is written in a configuration."""
+    """A part with its size. `str()` gives its form in a configuration."""
 
     name: str
     size: int = 0
@@ -67,7 +67,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a part said."""
+    """Text of one part."""
 
     part: str
     text: str
@@ -75,7 +75,7 @@ class Piece:
 
 
 def parse_part(text: str) -> Chosen:
-    """The part that `text` spells, as "themes(4)" or "speaker". Raises InputError."""
+    """Parse a part such as "themes(4)" or "speaker". Raises InputError."""
     match = _SPEC.fullmatch(text)
     if match is None:
         raise InputError(f"cannot read '{text}' as a part of an explanation; expected 'name' or 'name(n)'")
@@ -88,12 +88,12 @@ def parse_part(text: str) -> Chosen:
 
 
 def largest(lines: Iterable[Iterable[str]], name: str) -> int:
-    """Size of the part `name` in a format, 0 where it has none."""
+    """Largest size of the part `name` in a format; 0 if the format does not use it."""
     return max((c.size for line in lines for c in map(parse_part, line) if c.name == name), default=0)
 
 
 def pieces(moment: Moment, vocabulary: Vocabulary, lines: Sequence[Sequence[str]]) -> list[list[Piece]]:
-    """What each part of each line says; parts that have nothing to say are left out."""
+    """The pieces of each line. Empty parts are left out."""
     writing = Writing(moment, vocabulary)
     if quoted := largest(lines, "tail"):
         writing.taken.update(w.lower() for w in WORD.findall(_tail(writing, quoted)))
@@ -109,7 +109,8 @@ def pieces(moment: Moment, vocabulary: Vocabulary, lines: Sequence[Sequence[str]
 
 
 def joined(lines: Iterable[Iterable[Piece]], without: str | None = None) -> str:
-    """Pieces as text: lines, labelled pieces apart by semicolons, the others by commas; `without` one part."""
+    """Pieces as lines of text: semicolons separate labelled pieces, commas the others. Leaves out the part
+    `without`."""
     written = []
     for line in lines:
         text = ""
@@ -137,7 +138,7 @@ def _part(name: str, label: str = "", sized: bool = False) -> Callable[..., Call
 
 @_part("speaker")
 def _speaker(writing: Writing, _: int) -> str:
-    """Who speaks, in which turn."""
+    """Whose turn it is, and its number."""
     moment = writing.moment
     turn = f" turn {moment.turn + 1}" if moment.turn >= 0 else ""
     if moment.channel == "template":
@@ -153,7 +154,7 @@ def _speaker(writing: Writing, _: int) -> str:
 
 @_part("form")
 def _form(writing: Writing, _: int) -> str:
-    """Surface form of the place: code, list, table, heading, question, quotation or prose."""
+    """Surface form at the position: code, list, table, heading, question, quotation or prose."""
     message = writing.messages[-1][1]
     line = message.rsplit("\n", 1)[-1]
     if message.count("```") % 2 == 1:
@@ -177,7 +178,7 @@ _PLACES = ((1, "first words"), (15, "beginning"), (60, "early"), (200, "well int
 
 @_part("place")
 def _place(writing: Writing, _: int) -> str:
-    """How far into the message, by words written."""
+    """Progress into the message, by number of words."""
     words = len(writing.messages[-1][1].split())
     return next((name for most, name in _PLACES if words <= most), "far into it")
 
@@ -189,7 +190,7 @@ _ASKING = frozenset(
 
 @_part("request")
 def _request(writing: Writing, _: int) -> str:
-    """What the last user message is by its form: code, a question, a long text, a wish to go on, or an instruction."""
+    """Form of the last user message: code, a question, a long text, a wish to go on, or an instruction."""
     asked = next((words for role, words in reversed(writing.messages) if role == "user"), None)
     if asked is None or not asked.split():
         return ""
@@ -212,7 +213,7 @@ def _words(text: str) -> list[str]:
 
 
 def _themes(writing: Writing, weight: dict[str, float], size: int) -> str:
-    """The `size` content words of greatest weight x idf that do not stand in the explanation yet."""
+    """The `size` content words with the largest weight x idf that the explanation does not contain yet."""
     known = writing.vocabulary.idf
     able = [
         w
@@ -226,7 +227,7 @@ def _themes(writing: Writing, weight: dict[str, float], size: int) -> str:
 
 @_part("themes", "about", sized=True)
 def _whole_themes(writing: Writing, size: int) -> str:
-    """Words of the whole context so far, by count."""
+    """Themes of the whole context so far, weighted by count."""
     weight: dict[str, float] = {}
     for word in _words(writing.moment.text[writing.moment.written_from :]):
         weight[word] = weight.get(word, 0.0) + 1.0
@@ -235,14 +236,14 @@ def _whole_themes(writing: Writing, size: int) -> str:
 
 @_part("task", "asked about", sized=True)
 def _task(writing: Writing, size: int) -> str:
-    """Words of the last user message."""
+    """Themes of the last user message."""
     messages = messages_of(writing.moment.text[writing.moment.written_from :])
     asked = next((words for role, words in reversed(messages) if role in ("user", "")), "")
     return _themes(writing, dict.fromkeys(_words(asked), 1.0), size)
 
 
 def _recency(text: str, half_life: float, window: int = 6000) -> dict[str, float]:
-    """log(1 + count) of each word, the count halved for every `half_life` words between it and the end."""
+    """log(1 + count) of each word. An occurrence counts half for every `half_life` words between it and the end."""
     weight: dict[str, float] = {}
     for back, word in enumerate(reversed(_words(text[-window:]))):
         weight[word] = weight.get(word, 0.0) + 0.5 ** (back / half_life)
@@ -251,7 +252,7 @@ def _recency(text: str, half_life: float, window: int = 6000) -> dict[str, float
 
 @_part("topic", "lately", sized=True)
 def _topic(writing: Writing, size: int) -> str:
-    """Words nearer in time, none of which stands in the last `RECENT` tokens."""
+    """Themes of the nearer context, without words of the last `RECENT` tokens."""
     moment = writing.moment
     copied = set(_words(moment.recent))
     weight = _recency(moment.text[moment.written_from : max(moment.written_from, moment.recent_from)], half_life=40.0)
@@ -260,7 +261,7 @@ def _topic(writing: Writing, size: int) -> str:
 
 @_part("near", "about", sized=True)
 def _near(writing: Writing, size: int) -> str:
-    """Words of the text so far, the latest included, with a half-life of 120 words; quoted ones too."""
+    """Themes of the text so far with a half-life of 120 words, including the latest words and quoted words."""
     weight = _recency(writing.moment.text[writing.moment.written_from :], half_life=120.0)
     free = Writing(writing.moment, writing.vocabulary)
     return _themes(free, weight, size)
@@ -268,9 +269,9 @@ def _near(writing: Writing, size: int) -> str:
 
 @_part("tail", "after", sized=True)
 def _tail(writing: Writing, size: int) -> str:
-    """The last words up to and with the current token, uncommon ones left out, turn marks as [role].
+    """The last words up to and including the final token, without uncommon words, with turn marks as [role].
 
-    A word the current token only ends is quoted whole if it is common; otherwise the token stands for it."""
+    If the final token ends a longer word, the whole word is quoted if it is common, else only the token."""
     words = with_named_marks(writing.moment.text[-60 * size :]).split()[-size:]
     able = writing.vocabulary.common
     shown = [w for w in words[:-1] if is_mark(w) or able(w)]
@@ -281,13 +282,13 @@ def _tail(writing: Writing, size: int) -> str:
 
 @_part("now", "now")
 def _now(writing: Writing, _: int) -> str:
-    """The final token."""
+    """The final token as shown."""
     return now(writing.moment)
 
 
 @_part("kind")
 def _kind(writing: Writing, _: int) -> str:
-    """What the final token is by its form."""
+    """Surface class of the final token."""
     shown = now(writing.moment)
     bare = shown.strip("-")
     if is_mark(shown) or shown in ("newline", "space"):
@@ -305,7 +306,7 @@ def _kind(writing: Writing, _: int) -> str:
 
 @_part("like", "like", sized=True)
 def _like(writing: Writing, size: int) -> str:
-    """Words that the target's embedding holds to be like the final one, none of them among the last `RECENT` tokens."""
+    """Words near the final word in the target's input embedding, without words of the last `RECENT` tokens."""
     return " / ".join(writing.moment.like[:size])
 
 
@@ -317,7 +318,7 @@ def _expects(writing: Writing, size: int) -> str:
 
 @_part("continuation", "going on", sized=True)
 def _continuation(writing: Writing, size: int) -> str:
-    """The first words of the target's own greedy continuation, uncommon ones left out."""
+    """The first words of the target's own greedy continuation, without uncommon words."""
     text = writing.moment.continuation
     words = with_named_marks(text).split()
     if words and writing.moment.joined and text[:1].isalnum():

@@ -1,5 +1,5 @@
-"""Words near a word in the target's own input embedding: what the final token is like, said without naming it. In: the
-embedding table and the words that may be written. Out: a few words, nearest first. It reads no context."""
+"""Finds words near a word in the target's own input embedding, to describe the final token without naming it. In: the
+embedding table and the words that may be used. Out: a few words, nearest first. It reads no context."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ...models.target import Target
 from .explain import Moment, Vocabulary
 
 _LOOKED_AT = 60
-"""Nearest words looked at; most of a word's nearest are its own forms."""
+"""Number of nearest words considered. Most of them are forms of the word itself."""
 _STEM = 4
-"""Words that begin with the same so many letters count as forms of one."""
+"""Words that share this many first letters count as forms of one word."""
 _PIECES = 3
-"""Tokens of a long word whose embeddings are averaged."""
+"""The embeddings of at most this many first tokens of a word are averaged."""
 
 
 class Resembling:
-    """Neighbours by cosine, after the mean of all candidates is taken off: without that, common words are near all.
-    Even so function words are near many; they stand only beside function words.
+    """Nearest words by cosine, after subtracting the mean of all candidates: without that, common words are near
+    everything. Function words are still near many words, so they are offered only for function words.
 
     Args:
         table: (V, d) input embedding of the target.
         tokenizer: The target's.
-        vocabulary: Only words of it are candidates, and of those only what is one token in the middle of a text.
+        vocabulary: Source of the candidates: its words that are one token in the middle of a text.
     """
 
     def __init__(self, table: torch.Tensor, tokenizer: Any, vocabulary: Vocabulary) -> None:
@@ -45,22 +45,23 @@ class Resembling:
 
     @classmethod
     def of_checkpoint(cls, target: Target, vocabulary: Vocabulary) -> Resembling:
-        """From a target's weights, of which only the input embedding is kept."""
+        """Build it from a target's weights. Only the input embedding is kept."""
         return cls(load_embedding(target.path, trust=target.trust_remote_code), target.tokenizer, vocabulary)
 
     def completed(self, moment: Moment, count: int) -> Moment:
-        """`moment` with `count` words like its last one, none of which stands in its recent tokens."""
+        """`moment` with `count` words similar to its last word, without words of its recent tokens."""
         if not moment.last_word:
             return moment
         return replace(moment, like=tuple(self.of(moment.last_word, count, words_of(moment.recent))))
 
     def of(self, word: str, count: int, unless: Iterable[str] = ()) -> list[str]:
-        """The `count` words most like `word`; no form of it or of any in `unless`, no two forms of one.
+        """The `count` words most similar to `word`: no forms of `word` or of the words in `unless`, and no two forms of
+        one word.
 
         Args:
             word: Letters only, in any case.
-            count: Fewer where there are no more among the nearest.
-            unless: Lower case.
+            count: Maximum number of words; fewer if the nearest words yield no more.
+            unless: Words to avoid, in lower case.
         """
         avoided, found = list(unless), list[str]()
         for other in self._nearest(word):
@@ -81,6 +82,6 @@ class Resembling:
 
 
 def _one_word(a: str, b: str) -> bool:
-    """Whether two words are taken for forms of one: the same start, or one is the other with an ending."""
+    """Whether two words count as forms of one: they share their first letters, or one extends the other."""
     short, long = sorted((a, b), key=len)
     return a[:_STEM] == b[:_STEM] if len(short) >= _STEM else long.startswith(short) and len(long) - len(short) <= 2

@@ -1,1 +1,1 @@
-"""The joint stage: the AV by GRPO, the AR on the same rollouts."""
+"""The joint stage: GRPO for the AV, regression for the AR on the same rollouts."""

@@ -1,5 +1,5 @@
-"""What a step of the joint stage uses and what a rollout earns: rows, masked groups, learning rate, reward. Functions
-of the step and the configuration alone, so that a resumed run goes on as if it had never stopped."""
+"""Rows, masked groups, learning rate and reward of a step of the joint stage. They depend on the step and the
+configuration only, so that a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..joint_config import JointConfig
 
 
 def rows_of(step: int, count: int, rows: int, seed: Sequence[int]) -> list[int]:
-    """The `count` of `rows` rows used at `step`: each of them once, in a seeded order, before any is used again."""
+    """The `count` row numbers (of `rows`) used at `step`. Every row is used once per epoch, in a seeded order."""
     places = range(step * count, (step + 1) * count)
     orders = {e: np.random.default_rng([*seed, e]).permutation(rows) for e in {place // rows for place in places}}
     return [int(orders[place // rows][place % rows]) for place in places]
 
 
 def masked_groups(step: int, groups: int, share: float, seed: int) -> frozenset[int]:
-    """The groups of `step` that are scored on masked text: over the steps, their share of all groups is `share`."""
+    """The groups of `step` that are scored on masked text. Over many steps they are `share` of all groups."""
     count = math.floor(share * groups * (step + 1) + 1e-9) - math.floor(share * groups * step + 1e-9)
     order = np.random.default_rng([seed, 4, step]).permutation(groups)
     return frozenset(order[:count].tolist())
@@ -39,11 +39,11 @@ def learning_rate(peak: float, step: int, config: JointConfig) -> float:
 
 
 def reward(draw: Draw, mse_nrm: float, config: JointConfig) -> float:
-    """What one rollout earns.
+    """Reward of one rollout.
 
     Args:
-        draw: As drawn.
-        mse_nrm: Of the AR's reconstruction from its text; not looked at where the draw is unclosed.
+        draw: The rollout.
+        mse_nrm: Error of the AR's reconstruction from its text; ignored if the draw is unclosed.
         config: Kind of reward and penalties.
     """
     if draw.stop is not StopReason.CLOSED:

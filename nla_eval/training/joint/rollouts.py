@@ -1,9 +1,9 @@
-"""Draws explanations from the AV while it is being trained, with the engine's own decoder. In: an AV in training.
-Out: draws with their token ids. It knows no reward.
+"""Draws explanations from the AV during training, with the engine's own decoder. In: an AV in training. Out: draws with
+their token ids. It knows no reward.
 
-The decoder runs a copy of the AV. Adapters are merged into its weights: one product per linear layer, and packed for
-few rows. Weights that train themselves are shared with it, or copied where it computes in another dtype. `sync` brings
-the copy up to date after a step."""
+The decoder runs a copy of the AV. With LoRA, adapters are merged into the copy's weights: one matrix product per linear
+layer, packed for few rows. In full fine-tuning, the copy shares the weights, or converts them if it computes in another
+dtype. `sync` updates the copy after a step."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from ..models.optim import base_of
 
 
 class RolloutSource(Protocol):
-    """Whoever draws for the joint stage."""
+    """Draws rollouts for the joint stage."""
 
     def sync(self) -> None:
-        """Take up the AV's present weights. Call while nothing is being drawn."""
+        """Load the AV's current weights. Call it only while nothing is being drawn."""
         ...
 
     def draw(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
@@ -44,7 +44,7 @@ class Rollouts:
     Args:
         av: The AV in training; its weights are read at every `sync`.
         tokenizer: The target's tokenizer.
-        split: Batches side by side.
+        split: Number of parallel batches.
     """
 
     def __init__(self, av: Verbalizer, tokenizer: Any, split: Split) -> None:
@@ -57,10 +57,10 @@ class Rollouts:
 
     @torch.no_grad()
     def sync(self) -> None:
-        """Bring the decoder's weights up to date with the AV's. Call while nothing is being drawn."""
+        """Update the decoder's weights from the AV. Call it only while nothing is being drawn."""
         for place, present in self._pairs:
             now = present()
-            if now.data_ptr() != place.data_ptr():  # else the decoder has the very weight that trains
+            if now.data_ptr() != place.data_ptr():  # equal: the decoder shares the trained weight
                 place.copy_(now)
         pack_linears(self._decoder.model)
         self._decoder.weights_changed()
@@ -74,7 +74,7 @@ class Rollouts:
 
 
 def _merged(av: Verbalizer) -> Any:
-    """A copy with its adapters merged, which shares the embeddings."""
+    """A copy of the AV with merged adapters. It shares the embeddings."""
     merged, base = frozen(copy.deepcopy(av.lm).merge_and_unload()), base_of(av.lm)
     merged.get_input_embeddings().weight = base.get_input_embeddings().weight
     merged.get_output_embeddings().weight = base.get_output_embeddings().weight
@@ -82,7 +82,7 @@ def _merged(av: Verbalizer) -> Any:
 
 
 def _twin(av: Verbalizer) -> Any:
-    """The same modules once more over the weights that train, or over copies of them in the dtype of arithmetic."""
+    """A second set of modules that shares the trained weights, or holds copies of them in the dtype of arithmetic."""
     dtype = av.loading.dtype
     weights: dict[int, Any] = {
         id(p): p if p.dtype is dtype else nn.Parameter(p.detach().to(dtype), requires_grad=False)

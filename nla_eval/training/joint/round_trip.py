@@ -1,5 +1,5 @@
-"""The greedy round trip over held-out rows while a pair is trained: activation, explanation, reconstruction. In: the
-pair as it is. Out: a few means for the log; intervals and controls belong to the card (`evaluate.py`)."""
+"""The greedy round trip over held-out rows during training: activation, explanation, reconstruction. In: the pair in
+training. Out: means for the log. Intervals and controls are measured for the card only (`evaluate.py`)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,18 @@ class Models:
     """The pair in training."""
 
     av: Verbalizer
-    """At its warm start, which is also the policy that KL is measured from."""
+    """The AV at its warm start; this is also the reference policy of KL."""
     ar: Reconstructor
     meta: PackMeta
     """The AR's sidecar: its template, the pack's token cap and baseline variance."""
     tokenizer: Any
     rollouts: RolloutSource | None = None
-    """Who draws from the AV; None: the engine's own decoder."""
+    """What draws from the AV; None: the engine's own decoder."""
 
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """What is measured, and how.
-
-    Args: see the fields. The processes share the rows.
-    """
+    """The round trip's models, rows and settings. The rows are divided among the processes."""
 
     models: Models
     rollouts: RolloutSource
@@ -51,14 +48,15 @@ class RoundTrip:
     layout: Layout
     together: Group
     cap: int
-    """Tokens of one explanation at most."""
+    """Maximum tokens of an explanation."""
 
     def measure(self, count: int) -> dict[str, float]:
-        """fve_nrm, fve_meannorm, closed share and mean tokens; where the rows say what it takes, also
-        masked_overlap_fve_meannorm and names_next: the share whose first expected token is the target's.
+        """fve_nrm, fve_meannorm, closed share and mean tokens. If the rows have `recent`, also
+        masked_overlap_fve_meannorm; if they have `expected`, also names_next: the share of explanations whose first
+        expected token is the target's.
 
         Args:
-            count: The first so many rows.
+            count: Number of rows, taken from the first.
         """
         mine = self.together.share(range(min(len(self.rows.texts), count)))
         requests = [VerbalizeRequest(str(row), self.rows.activations[row].numpy(), 0) for row in mine]
@@ -77,7 +75,7 @@ class RoundTrip:
         return {name: round(value, 4) for name, value in self._figures(means).items()}
 
     def _add(self, found: list[dict[str, float]], name: str, texts: Sequence[str], rows: Sequence[int]) -> None:
-        """Put the mse_nrm of each text into `found` under `name`."""
+        """Store the mse_nrm of each text in `found` under `name`."""
         if not texts:
             return
         vectors = self.rows.activations[list(rows)]
@@ -86,7 +84,7 @@ class RoundTrip:
             values[name] = float(error)
 
     def _figures(self, means: dict[str, float]) -> dict[str, float]:
-        """Errors as explained shares of variance, everything else as it is."""
+        """The means for the log: errors become FVE, other values stay."""
         errors = {name: means.pop(name) for name in ("mse", "masked_mse") if name in means}
         found = {"fve_nrm": 1.0 - errors["mse"] / self.baselines.variance}
         found["fve_meannorm"] = 1.0 - errors["mse"] / self.baselines.meannorm

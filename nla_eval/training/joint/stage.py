@@ -1,12 +1,12 @@
-"""The joint stage: the AV learns by GRPO to write what the AR can read, and the AR learns to read what the AV writes.
-In: a pair after its warm start, and activations with reference explanations. Out: both models' weights, and a log.
+"""The joint stage trains AV and AR together. In: a pair after its warm start, and activations with reference
+explanations. Out: both models' weights, and a log.
 
-A step draws several explanations of some training activations from the present AV, lets the AR read them (`reward`),
-and updates both: the AV towards the explanations better than their group's mean, mixed with the reference explanations
-against erosion of the format; the AR towards the activations.
+Each step draws several explanations per training activation from the current AV. The AR reconstructs the activation
+from each; the error gives the reward. Updates: AV: GRPO plus cross-entropy on references, to prevent format drift.
+AR: regression of the activations from the same explanations.
 
-TRL's GRPOTrainer is not used: its `generate` and its log-probabilities take token ids, and an embedding that differs
-from sample to sample would have to be put in by overriding both; it also holds no second model that learns."""
+TRL's GRPOTrainer is not used. Its `generate` and its log-probabilities take token ids, so both would have to be
+overridden to inject an embedding per sample. It also trains only one model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from .round_trip import Models, RoundTrip
 from .state import JointState, Learner
 
 _SILENT_STEPS = 3
-"""Steps in a row without one closed explanation after which the stage gives up."""
+"""The stage stops with an error after this many steps in a row without a closed explanation."""
 
 
 def train_joint(
@@ -49,26 +49,26 @@ def train_joint(
 ) -> None:
     """Run the joint stage to its end, from its checkpoint in `folder` if there is one.
 
-    A run that was stopped, at any moment, and is started again ends in the weights of one that was not (in float32).
+    A run that is stopped at any moment and resumed ends with the same weights as an uninterrupted run (in float32).
 
     Args:
-        models: Restored from their warm-start checkpoints, also where the stage goes on.
-        train: Reference explanations with their activations; `recent` where `masked_share` is above 0.
-        held_out: The rows looked at during training.
-        config: The section.
-        folder: Run folder; see `JointState` for what is written.
-        together: The processes that train together; alone by default.
+        models: The pair at its warm start, also when the stage resumes.
+        train: Reference explanations with their activations; with `recent` if `masked_share` is above 0.
+        held_out: The held-out rows that training evaluates.
+        config: The `joint` section of the configuration.
+        folder: Run folder; `JointState` says what is written there.
+        together: The processes that train together; this one alone by default.
 
     Raises:
-        NlaEvalError: A loss or gradient that is not finite, no closed explanation for several steps, a checkpoint of
-            another configuration. What was written last stays as it is.
+        NlaEvalError: A loss or gradient is not finite, no explanation was closed for several steps, or the checkpoint
+            belongs to another configuration. The last checkpoint stays unchanged.
     """
     if config.masked_share and train.recent is None:
         raise NlaEvalError("joint: masked_share needs the recent text of every training position; set it to 0")
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        _Stage(models, train, held_out, config, folder, together or Group()).run()
+        _JointStage(models, train, held_out, config, folder, together or Group()).run()
     finally:
         torch.set_num_threads(before)
 
@@ -80,7 +80,7 @@ class _Rollout:
     row: int
     draw: Draw
     read: str
-    """What the AR reads: the text, or its masked form."""
+    """The text that the AR reads: the explanation, masked or not."""
     masked: bool
 
     @property
@@ -90,7 +90,7 @@ class _Rollout:
 
 @dataclass
 class _Clock:
-    """Seconds by phase; what a phase has freed is given back at its end, so that peaks do not add up."""
+    """Seconds by phase. Each phase returns its freed memory at its end, so that peaks do not add up."""
 
     wall: dict[str, float] = field(default_factory=dict)
     cpu: dict[str, float] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class _Clock:
         self.cpu[name] = round(self.cpu.get(name, 0.0) + time.process_time() - cpu, 2)
 
 
-class _Stage:
+class _JointStage:
     def __init__(
         self, models: Models, train: Pairs, held_out: Pairs, config: JointConfig, folder: Path, together: Group
     ) -> None:  # fmt: skip
@@ -130,11 +130,11 @@ class _Stage:
             self.state.log(held_out=self.round_trip.measure(self.config.evaluate_rows))
         while self.state.step < self.config.steps:
             self._step()
-        if self.config.steps and not self.state.has_snapshot:  # stopped behind the step that is now asked for
+        if self.config.steps and not self.state.has_snapshot:  # resumed at or after the configured last step
             self.state.snapshot()
 
     def _step(self) -> None:
-        """One step, then its line in the log, then its checkpoint."""
+        """Run one step, log it, then save the checkpoint."""
         step, config, clock = self.state.step, self.config, _Clock()
         ending = step + 1 == config.steps
         looked_at = ending or (step + 1) % config.evaluate_every == 0
@@ -190,8 +190,8 @@ class _Stage:
         return _Rollout(row, draw, read, hide)
 
     def _read(self, step: int, groups: list[list[_Rollout]]) -> tuple[Floats, list[torch.Tensor], float]:
-        """The AR's mse_nrm of every rollout, (groups, samples), NaN where unclosed, and its gradients, summed over all
-        processes; none where it is frozen or nothing was closed."""
+        """(mse_nrm, gradients, loss) of the AR: mse_nrm of every rollout (groups, samples), NaN if unclosed; gradients
+        and loss summed over all processes. No gradients if the AR is frozen or no rollout is closed."""
         config, train = self.config, self.train
         closed = [r for group in groups for r in group if r.closed]
         count = round(config.references_per_rollout * config.groups * config.samples_per_group)
@@ -216,7 +216,7 @@ class _Stage:
         return errors, self.together.summed(gradients) if gradients else [], loss
 
     def _rewards(self, groups: list[list[_Rollout]], errors: Floats) -> Floats:
-        """(groups, samples) of all processes."""
+        """Rewards (groups, samples) of all processes."""
         rewards = [
             [reward(rollout.draw, float(error), self.config) for rollout, error in zip(group, row, strict=True)]
             for group, row in zip(groups, errors, strict=True)
@@ -226,7 +226,7 @@ class _Stage:
     def _learn_av(
         self, step: int, groups: list[list[_Rollout]], rewards: Floats, *, measure_kl: bool
     ) -> dict[str, Any]:
-        """Update the AV; what there is to log. It is left as it is where no rollout beats another of its group."""
+        """Update the AV and return values for the log. No update if all rewards are equal within every group."""
         config, together = self.config, self.together
         kept = widest(rewards, config.learnt_per_group or rewards.shape[1])
         advantage = advantages(rewards, config.advantage_scale, kept)
@@ -254,7 +254,7 @@ class _Stage:
         return found
 
     def _answers(self, groups: list[list[_Rollout]], advantage: Floats, with_kl: bool) -> list[Answer]:
-        """The rollouts to learn from. Without KL those that are neither better nor worse have no gradient."""
+        """The rollouts to learn from. Without KL, rollouts with advantage 0 have no gradient and are left out."""
         answers = [
             Answer(r.draw.ids, self.train.activations[r.row], float(a))
             for group, row in zip(groups, advantage, strict=True)
@@ -279,7 +279,8 @@ class _Stage:
         return {"kl": round(self.together.total(sum(float(k3(old, ref).sum()) for old, ref in pairs)) / tokens, 5)}
 
     def _told(self, groups: list[list[_Rollout]], errors: Floats, rewards: Floats) -> dict[str, Any]:
-        """What to log of all processes' rollouts. Raises NlaEvalError after several steps without a closed one."""
+        """Log values over the rollouts of all processes. Raises NlaEvalError after several steps without a closed
+        rollout."""
         mine = [
             (r.closed, r.draw.tokens, r.masked, float(error))
             for group, row in zip(groups, errors, strict=True)
@@ -291,7 +292,7 @@ class _Stage:
         if self.silent >= _SILENT_STEPS:
             raise NlaEvalError(
                 f"joint: no explanation of {self.silent} steps in a row was closed within {self.cap} tokens; raise "
-                "max_new_tokens, or train the AV longer before"
+                "max_new_tokens, or train the AV longer before the joint stage"
             )
         return {
             "reward": round(float(rewards.mean()), 5),

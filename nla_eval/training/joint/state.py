@@ -1,5 +1,5 @@
-"""What the joint stage keeps between steps: both models' parameters and AdamW moments, the step, in one file that is
-replaced whole; the log; and copies of the weights. It knows no text and no reward."""
+"""Checkpoint, log and snapshots of the joint stage. The checkpoint is one file, replaced whole: both models' parameters
+and AdamW moments, and the step. It knows no text and no reward."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...files import whole_folder, write_text, written
 
 BETAS = (0.9, 0.98)
 _LARGE = 256 << 20
-"""Bytes of trained weights from which a checkpoint, three times as large, is not written at every step."""
+"""From this many bytes of trained weights on, the checkpoint (three times as large) is not written at every step."""
 _SAVE_EVERY_SECONDS = 240.0
 
 
@@ -29,8 +29,8 @@ class Learner:
     """The trainable parameters of one model, with AdamW.
 
     Args:
-        name: "av" or "ar": of its tensors in the checkpoint, and in errors.
-        parameters: By name.
+        name: "av" or "ar"; names its tensors in the checkpoint, and the model in errors.
+        parameters: Trainable parameters by name.
     """
 
     def __init__(self, name: str, parameters: dict[str, nn.Parameter]) -> None:
@@ -39,10 +39,10 @@ class Learner:
         self._optimizer = torch.optim.AdamW(self.tensors, lr=1.0, weight_decay=0.0, betas=BETAS)
 
     def update(self, gradients: Sequence[torch.Tensor], lr: float, clip_norm: float) -> float:
-        """One AdamW step at `lr`, gradients scaled down to `clip_norm`; returns their norm before that.
+        """One AdamW step at `lr`, with gradients clipped to norm `clip_norm`. Returns their norm before clipping.
 
         Raises:
-            NlaEvalError: The gradients are not finite; no weight has been touched.
+            NlaEvalError: The gradients are not finite; no weight has changed.
         """
         norm = math.sqrt(sum(float(g.double().pow(2).sum()) for g in gradients))
         if not math.isfinite(norm):
@@ -61,7 +61,7 @@ class Learner:
 
     @contextmanager
     def wearing(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
-        """The parameters are `weights` within, and what they were after; one tensor at a time is held twice."""
+        """Context manager: swap `weights` in, and swap them out at the end. Holds one extra tensor at a time."""
         self._exchange(weights)
         try:
             yield
@@ -76,7 +76,7 @@ class Learner:
             weights[name] = present
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Parameters and moments under this model's name."""
+        """Parameters and moments, keyed by this model's name."""
         blob: dict[str, torch.Tensor] = {}
         for name, parameter in self.parameters.items():
             blob[f"{self.name}.param.{name}"] = parameter.detach().contiguous()
@@ -89,7 +89,7 @@ class Learner:
 
     @torch.no_grad()
     def load(self, blob: dict[str, torch.Tensor]) -> None:
-        """Take up what `state` gave."""
+        """Restore the output of `state`."""
         for name, parameter in self.parameters.items():
             parameter.copy_(blob[f"{self.name}.param.{name}"])
             if f"{self.name}.m.{name}" in blob:
@@ -110,7 +110,7 @@ class JointState:
     Args:
         folder: The run folder.
         learners: AV and AR.
-        writes: Whether this process is the one that writes; the others only resume.
+        writes: Whether this process writes; the other processes only resume.
     """
 
     def __init__(self, folder: Path, learners: Sequence[Learner], *, writes: bool = True) -> None:
@@ -121,10 +121,10 @@ class JointState:
         self._last_save = -math.inf
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one; lines of the log from behind it are dropped.
+        """Continue from the checkpoint, if there is one. Log lines of later steps are dropped.
 
         Raises:
-            NlaEvalError: The checkpoint is of other models than these.
+            NlaEvalError: The checkpoint belongs to other models.
         """
         if not self.path.is_file():
             if self.writes:
@@ -138,7 +138,7 @@ class JointState:
         except (KeyError, RuntimeError, SafetensorError) as err:
             raise NlaEvalError(
                 f"{self.path.name} does not fit this configuration ({str(err).splitlines()[0]}); "
-                "move it away to begin the joint stage anew, or restore the configuration it was made with"
+                "move it away to restart the joint stage, or restore the configuration that made it"
             ) from err
         if not self.writes:
             return
@@ -147,7 +147,7 @@ class JointState:
         write_text("".join(line + "\n" for line in kept), self.log_path)
 
     def save(self, *, now: bool = False) -> None:
-        """Replace the checkpoint: at every step, a large one every four minutes, and always where `now` says so."""
+        """Replace the checkpoint. A large one is written at most every four minutes, unless `now`."""
         large = sum(t.numel() * t.element_size() for one in self.learners for t in one.tensors) > _LARGE
         if not self.writes or (large and not now and time.monotonic() - self._last_save < _SAVE_EVERY_SECONDS):
             return
@@ -159,7 +159,7 @@ class JointState:
         self._last_save = time.monotonic()
 
     def snapshot(self) -> None:
-        """Keep a copy of both models' weights."""
+        """Save a copy of both models' weights."""
         if not self.writes:
             return
         with whole_folder(self._snapshot, replace=True) as out:
@@ -169,7 +169,7 @@ class JointState:
 
     @property
     def has_snapshot(self) -> bool:
-        """Whether the weights after the present step are kept."""
+        """Whether a snapshot of the current step exists."""
         return self._snapshot.is_dir()
 
     @property
@@ -177,7 +177,7 @@ class JointState:
         return self.folder / "joint" / f"{self.step:05d}"
 
     def log(self, **values: Any) -> None:
-        """Append one line and print it."""
+        """Append one line to the log and print it."""
         if not self.writes:
             return
         line = json.dumps({"step": self.step, **values})
@@ -187,12 +187,13 @@ class JointState:
 
 
 def snapshots(folder: Path) -> list[Path]:
-    """The snapshots in run folder `folder` by step, which is their name: av.safetensors and ar.safetensors in each."""
+    """The snapshot folders in run folder `folder`, by step. Each is named by its step and holds av.safetensors and
+    ar.safetensors."""
     return sorted((folder / "joint").glob("[0-9]*"))
 
 
 def latest_weights(folder: Path) -> Path | None:
-    """The folder of the last snapshot in run folder `folder`; None without."""
+    """The folder of the last snapshot in run folder `folder`; None if there is none."""
     found = snapshots(folder)
     return found[-1] if found else None
 
@@ -202,7 +203,7 @@ def core_hours(folder: Path, until: int | None = None) -> float | None:
 
     Args:
         folder: The run folder.
-        until: The last step that counts; None counts all.
+        until: Last step to count; None: all.
     """
     log = folder / "joint.jsonl"
     if not log.is_file():

@@ -1,9 +1,8 @@
-"""Draws explanations from the AV while it is being trained, with vLLM in this process. In: an AV in training. Out:
-draws with their token ids. It knows no reward.
+"""Draws explanations from the AV during training, with vLLM in this process. In: an AV in training. Out: draws with
+their token ids. It knows no reward.
 
-At every `sync` the AV's weights, adapters merged, are written as a checkpoint into memory-backed storage where there is
-some, and vLLM's workers read them again in place (`reload_weights`); what they had cached of prompts is forgotten.
-Nothing travels pickled."""
+Each `sync` writes the AV's weights, with merged adapters, as a checkpoint to memory-backed storage if there is some.
+vLLM's workers load them in place (`reload_weights`) and drop their prefix cache. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -31,8 +30,8 @@ class VllmRollouts:
     Args:
         av: The AV in training; its weights are read at every `sync`.
         tokenizer: The target's tokenizer.
-        vllm: How vLLM runs.
-        cap: Tokens of the longest explanation that will be asked for.
+        vllm: vLLM's configuration.
+        cap: Maximum tokens of any explanation requested.
 
     Raises:
         MissingExtraError: vLLM is not installed.
@@ -48,7 +47,7 @@ class VllmRollouts:
         self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def sync(self) -> None:
-        """Bring vLLM's weights up to date with the AV's. Call while nothing is being drawn."""
+        """Update vLLM's weights from the AV. Call it only while nothing is being drawn."""
         base = base_of(self._av.lm)
         base.save_pretrained(self._folder, state_dict=plain_weights(self._av), max_shard_size=SHARD)
         if self._llm is None:
@@ -57,10 +56,10 @@ class VllmRollouts:
             return
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(self._folder)})
         if not self._llm.reset_prefix_cache():
-            raise RuntimeError("vLLM kept its prefix cache, which belongs to the former weights")
+            raise RuntimeError("vLLM did not reset its prefix cache, which belongs to the old weights")
 
     def draw(self, requests: Sequence[VerbalizeRequest], sampling: Sampling) -> list[Draw]:
-        """One draw per request, in order: functions of key, seed and weights, but not the draws of `Rollouts`."""
+        """One draw per request, in order. A draw depends on key, seed and weights only; it differs from `Rollouts`."""
         from vllm import SamplingParams
 
         if self._llm is None:
@@ -75,7 +74,7 @@ class VllmRollouts:
         ]
 
     def release(self) -> None:
-        """Let go of vLLM and of the written weights."""
+        """Stop vLLM and delete the written weights."""
         self._llm, gone = None, self._llm
         stopped(gone)
         self._finalizer()

@@ -1,1 +1,1 @@
-"""AR and AV in training: losses, optimiser, passes and weights."""
+"""AR and AV during training: losses, optimiser, passes and weights."""

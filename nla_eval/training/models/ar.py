@@ -1,7 +1,7 @@
 """Trains the AR: explanation text to activation, by regression of L2-normalised vectors (loss = mse_nrm).
 
-The AR is blocks 0..K of the target with LoRA and a bias-free linear head that starts as the identity, read at the last
-token of a template that ends in a fixed suffix."""
+The AR is blocks 0..K of the target with LoRA, plus a bias-free linear head initialised to the identity. The prompt
+template ends in a fixed suffix; the vector is read at its last token."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ...models.pack_meta import PackMeta
 from ...models.prompts import ar_ids
 from ..config import OptimConfig
 from .loading import Loading
-from .optim import Stage, base_of, run_stage, trainable, with_lora
+from .optim import Optimisation, base_of, optimise, trainable, with_lora
 
 
 class Reconstructor(nn.Module):
-    """Trunk, LoRA and head. Token ids may be anywhere; what it gives is where they are.
+    """Trunk, LoRA and head. Token ids may be on any device; the output is on theirs.
 
     Args:
         path: The target's checkpoint.
         layer: K.
-        rank: Of LoRA; 0 trains every weight.
+        rank: LoRA rank; 0 trains every weight.
         loading: dtype and attention.
     """
 
@@ -50,7 +50,7 @@ class Reconstructor(nn.Module):
         return list(base_of(self.trunk).layers)
 
     def forward(self, ids: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """(B, T) right-padded ids and (B,) lengths to (B, d_model) vectors."""
+        """(B, d_model) vectors from (B, T) right-padded ids and (B,) lengths."""
         device = self.head.weight.device
         with self.loading.arithmetic(self.rank, device):
             hidden = self.trunk(input_ids=ids.to(device), use_cache=False).last_hidden_state
@@ -61,7 +61,7 @@ class Reconstructor(nn.Module):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Explanations and the activations they belong to, row by row."""
+    """Explanations and their activations, row by row."""
 
     texts: Sequence[str]
     activations: torch.Tensor
@@ -73,7 +73,7 @@ class Pairs:
 
 
 def encode(texts: Sequence[str], meta: PackMeta, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded AR prompt ids (B, T) and their lengths (B,). Special tokens as the tokenizer adds them."""
+    """Right-padded AR prompt ids (B, T) and their lengths (B,). The tokenizer adds its usual special tokens."""
     ids = [torch.tensor(ar_ids(meta, tokenizer, text)) for text in texts]
     lengths = torch.tensor([len(i) for i in ids])
     return nn.utils.rnn.pad_sequence(ids, batch_first=True), lengths
@@ -87,7 +87,7 @@ def mse_nrm(predicted: torch.Tensor, actual: torch.Tensor) -> torch.Tensor:
 def predict(
     model: Reconstructor, texts: Sequence[str], meta: PackMeta, tokenizer: Any, batch: int = 64
 ) -> torch.Tensor:
-    """(n, d_model) reconstructions, without gradient."""
+    """(n, d_model) reconstructions of `texts`, without gradient."""
     out = []
     with torch.inference_mode():
         for start in range(0, len(texts), batch):
@@ -99,8 +99,8 @@ def train_ar(
     model: Reconstructor, train: Pairs, held_out: Pairs, *, meta: PackMeta, tokenizer: Any, config: OptimConfig,
     folder: Path, name: str = "ar",
 ) -> None:  # fmt: skip
-    """Regress `train.activations` from `train.texts`; logs held-out fve_nrm."""
-    stage = Stage(name, folder, trainable(model), config)
+    """Regress `train.activations` from `train.texts`. Logs held-out fve_nrm."""
+    stage = Optimisation(name, folder, trainable(model), config)
 
     def loss_of(batch: list[int]) -> torch.Tensor:
         predicted = model(*encode([train.texts[i] for i in batch], meta, tokenizer))
@@ -111,4 +111,4 @@ def train_ar(
         error = float(mse_nrm(predicted, held_out.activations).mean())
         return {"held_out_mse_nrm": error, "held_out_fve_nrm": 1.0 - error / float(meta.baseline_variance or 1.0)}
 
-    run_stage(stage, [len(t) for t in train.texts], loss_of, report, report_every=960)
+    optimise(stage, [len(t) for t in train.texts], loss_of, report, report_every=960)

@@ -1,7 +1,7 @@
 """Trains the AV: activation to explanation, by next-token loss with the vector injected at one prompt position.
 
-The prompt before the slot is the same for every sample, so it runs once per batch with gradient and its KV is expanded:
-only the slot, the rest of the prompt and the explanation run per sample."""
+The prompt before the slot is the same for every sample. It runs once per batch, with gradient, and its keys and values
+are expanded. The slot, the rest of the prompt and the explanation run per sample."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ...models.prompts import AVPrompt
 from ..config import OptimConfig
 from .ar import Pairs
 from .loading import Loading
-from .optim import Stage, base_of, run_stage, trainable, with_lora
+from .optim import Optimisation, base_of, optimise, trainable, with_lora
 
 IGNORE = -100
 
 Prefix = list[tuple[torch.Tensor, torch.Tensor]]
-"""Keys and values (1, G, P, d) of every layer."""
+"""Keys and values (1, G, P, d) of every layer, for G key-value heads and P prompt tokens."""
 
 
 class Verbalizer(nn.Module):
-    """The target LM with LoRA, fed a vector in the injection slot. What it is given may be on any device.
+    """The target LM with LoRA and a vector in the injection slot. Inputs may be on any device.
 
     Args:
         path: The target's checkpoint.
-        prompt: Ids before the slot and from the slot on.
+        prompt: Token ids before the slot, and from the slot on.
         scale: L2 norm of the injected vector.
-        rank: Of LoRA; 0 trains every weight.
+        rank: LoRA rank; 0 trains every weight.
         loading: dtype and attention.
     """
 
@@ -52,17 +52,17 @@ class Verbalizer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return torch.as_tensor(self.lm.get_input_embeddings().weight).device
 
     def injected(self, ids: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Embeddings (B, T, d) of `ids`, whose first token is the slot, with the rescaled vectors in it."""
+        """Embeddings (B, T, d) of `ids`, with the rescaled vectors in the slot, their first token."""
         embeddings = self.lm.get_input_embeddings()(ids)
         slot = vectors.float() * (self.scale / vectors.float().norm(dim=-1, keepdim=True).clamp_min(1e-12))
         return torch.cat([slot.to(embeddings.dtype)[:, None], embeddings[:, 1:]], dim=1)
 
     def prefix(self) -> Prefix:
-        """Keys and values of the prompt before the slot, which every sample shares; with gradient."""
+        """Keys and values of the prompt before the slot, with gradient. All samples share them."""
         base = base_of(self.lm)
         cache = DynamicCache(config=base.config)
         ids = torch.tensor([self.prompt.prefix], device=self.device)
@@ -78,9 +78,9 @@ class Verbalizer(nn.Module):
 
         Args:
             ids: (B, T) prompt suffix from the slot on, then the explanation, right-padded.
-            labels: (B, T) the token to be predicted AT each place, IGNORE elsewhere.
+            labels: (B, T) the token to predict at each place; IGNORE if there is none.
             vectors: (B, d_model) raw activations.
-            prefix: What `prefix` gave, where it serves several batches.
+            prefix: Output of `prefix`, to share it among several batches; None computes it.
         """
         base, device = base_of(self.lm), self.device
         ids, labels, vectors = ids.to(device), labels.to(device), vectors.to(device)
@@ -95,13 +95,13 @@ class Verbalizer(nn.Module):
         return self._chosen(hidden, labels)
 
     def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Mean next-token loss over labels that are not IGNORE; arguments as in `log_probs`."""
+        """Mean next-token loss over labels that are not IGNORE. Arguments as in `log_probs`."""
         found = self._of_whole_sequences if isinstance(self, FSDPModule) else self.log_probs
         return -found(ids, labels, vectors).mean()
 
     def _of_whole_sequences(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """`log_probs` without a shared prefix. FSDP gathers a block's weights for the backward pass when a gradient
-        arrives at its output; those of a prefix arrive at its keys and values, which it does not see."""
+        """`log_probs` without a shared prefix, for FSDP. FSDP gathers a block's weights for the backward pass when a
+        gradient arrives at the block's output. Gradients of a shared prefix arrive at its keys and values instead."""
         base, device = base_of(self.lm), self.device
         ids, labels, vectors = ids.to(device), labels.to(device), vectors.to(device)
         before = torch.tensor([self.prompt.prefix], device=device).expand(len(ids), -1)
@@ -119,7 +119,7 @@ class Verbalizer(nn.Module):
 
 
 def teacher_forced(answers: Sequence[Sequence[int]], prompt: AVPrompt) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, labels), both (B, T) right-padded: the suffix, then each answer's tokens, which are the labels."""
+    """(ids, labels), both (B, T) right-padded: the prompt suffix, then the answer's tokens. The answer is the label."""
     ids, labels = [], []
     for answer in answers:
         whole = [*prompt.suffix, *answer]
@@ -131,18 +131,18 @@ def teacher_forced(answers: Sequence[Sequence[int]], prompt: AVPrompt) -> tuple[
 
 
 def answer_ids(text: str, tokenizer: Any) -> list[int]:
-    """The tokens an AV writes to give `text`: `<explanation>` text `</explanation>`."""
+    """Token ids of `text` as the AV writes it: `<explanation>` text `</explanation>`."""
     ids: list[int] = tokenizer(f"<explanation>\n{text}\n</explanation>", add_special_tokens=False)["input_ids"]
     return ids
 
 
 def encode_targets(texts: Sequence[str], prompt: AVPrompt, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """(ids, labels), both (B, T) right-padded: the suffix, then `<explanation>` text `</explanation>`."""
+    """(ids, labels), both (B, T) right-padded: the prompt suffix, then `<explanation>` text `</explanation>`."""
     return teacher_forced([answer_ids(text, tokenizer) for text in texts], prompt)
 
 
 def held_out_loss(model: Verbalizer, pairs: Pairs, tokenizer: Any, shift: int = 0, batch: int = 32) -> float:
-    """Mean token loss on `pairs`, each text with the activation `shift` rows further (0: its own)."""
+    """Mean token loss on `pairs`. Each text is paired with the activation `shift` rows before its own (0: its own)."""
     total, count = 0.0, 0
     vectors = pairs.activations.roll(shift, dims=0)
     with torch.no_grad():
@@ -157,8 +157,8 @@ def held_out_loss(model: Verbalizer, pairs: Pairs, tokenizer: Any, shift: int = 
 def train_av(
     model: Verbalizer, train: Pairs, held_out: Pairs, *, tokenizer: Any, config: OptimConfig, folder: Path
 ) -> None:
-    """Teach the AV the reference explanations; logs held-out loss with the right and with another activation."""
-    stage = Stage("av", folder, trainable(model), config)
+    """Train the AV on reference explanations. Logs held-out loss with each text's own and with another activation."""
+    stage = Optimisation("av", folder, trainable(model), config)
 
     def loss_of(batch: list[int]) -> torch.Tensor:
         ids, labels = encode_targets([train.texts[i] for i in batch], model.prompt, tokenizer)
@@ -171,4 +171,4 @@ def train_av(
         return {"held_out_nll": own, "held_out_nll_shuffled": other}
 
     tokens = [len(answer_ids(text, tokenizer)) for text in train.texts]
-    run_stage(stage, tokens, loss_of, report, report_every=960, weight_of=lambda rows: sum(tokens[i] for i in rows))
+    optimise(stage, tokens, loss_of, report, report_every=960, weight_of=lambda rows: sum(tokens[i] for i in rows))

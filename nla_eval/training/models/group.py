@@ -1,5 +1,6 @@
-"""The processes that train one model together: each takes a share of every batch, and gradients are summed over all.
-With FSDP each also holds only a part of every weight. In: what `torchrun` sets up. One process needs none of it."""
+"""The processes that train one model together. Each takes a share of every batch; gradients are summed over all
+processes. With FSDP each process holds only a part of every weight. In: the environment that `torchrun` sets. A single
+process works without `torchrun`."""
 
 from __future__ import annotations
 
@@ -26,14 +27,14 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Group:
-    """This process among all."""
+    """This process's place among all processes."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def joined(cls) -> Group:
-        """The group that the launcher's environment describes; alone without a launcher."""
+        """The group described by the launcher's environment; this process alone without a launcher."""
         if launched() == 1:
             return cls()
         if not dist.is_initialized():
@@ -43,11 +44,11 @@ class Group:
         return cls(dist.get_rank(), dist.get_world_size())
 
     def share(self, rows: Sequence[T]) -> list[T]:
-        """Every `size`-th of `rows`: this process's part."""
+        """This process's share of `rows`: every `size`-th one."""
         return list(rows[self.rank :: self.size])
 
     def gathered(self, rows: Sequence[T]) -> list[T]:
-        """What `share` dealt out, or its image under a map, from all processes in the original order."""
+        """The inverse of `share`: the results of all processes, in the original order of the rows."""
         if self.size == 1:
             return list(rows)
         parts: list[Any] = [None] * self.size
@@ -55,7 +56,7 @@ class Group:
         return [part[i] for i in range(len(parts[0])) for part in parts if i < len(part)]
 
     def agreed(self, mine: bool) -> bool:
-        """What the first process says."""
+        """The first process's value of `mine`."""
         return bool(self.total(float(mine and self.rank == 0)))
 
     def total(self, value: float) -> float:
@@ -63,7 +64,7 @@ class Group:
         return float(self.summed([torch.tensor(value, dtype=torch.float64)])[0])
 
     def summed(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Each tensor summed over all processes, in one message. All are of one dtype and on one device."""
+        """Each tensor summed over all processes, in one message. All tensors must share dtype and device."""
         if self.size == 1:
             return list(tensors)
         flat = torch.cat([t.reshape(-1) for t in tensors])
@@ -73,7 +74,7 @@ class Group:
         return [part.view_as(t) for part, t in zip(parts, tensors, strict=True)]
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Sum gradients over all processes. FSDP has averaged those of sharded weights already."""
+        """Sum gradients over all processes. FSDP has already averaged the gradients of sharded weights."""
         if self.size == 1:
             return
         for parameter in parameters:
@@ -84,22 +85,22 @@ class Group:
 
 
 def launched() -> int:
-    """How many processes `torchrun` has started; 1 without it."""
+    """Number of processes that `torchrun` started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def reads_weights(hardware: HardwareConfig) -> bool:
-    """Whether this process reads checkpoints. Where weights are sharded the first one does, and sends the others their
-    parts: the node then holds one copy of the weights in memory, not one for each process."""
+    """Whether this process reads checkpoints. With sharded weights only the first process reads them and sends the
+    others their parts, so the node holds one copy in memory instead of one per process."""
     return hardware.sharding != "fsdp" or launched() == 1 or Group.joined().rank == 0
 
 
 def placed(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConfig) -> None:
-    """Put a model where it is trained, in place.
+    """Move a model to its training device or devices, in place.
 
     Args:
-        model: AR or AV; its weights on the CPU, or on the meta device where `reads_weights` says no.
-        blocks: Its transformer blocks: what FSDP shards and gathers one by one.
+        model: AR or AV. Its weights are on the CPU, or on the meta device if `reads_weights` is False.
+        blocks: Its transformer blocks, which FSDP shards and gathers one by one.
         hardware: Device, dtype and sharding.
 
     Raises:
@@ -116,7 +117,7 @@ def placed(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConf
 
 
 def _shard(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConfig) -> None:
-    """Shard with FSDP 2: on the meta device first, then each weight is sent by the first process, one by one."""
+    """Shard with FSDP 2: first on the meta device, then the first process sends the weights one by one."""
     first = Group.joined().rank == 0
     weights: dict[str, Any] = model.state_dict() if first else {}
     buffers = dict(model.named_buffers())
@@ -139,7 +140,7 @@ def _shard(model: nn.Module, blocks: Sequence[nn.Module], hardware: HardwareConf
 
 
 def _tie(model: nn.Module) -> None:
-    """Make output and input embeddings one parameter again where they were: moving to the meta device parts them."""
+    """Tie output and input embeddings again if they were tied: moving to the meta device separates them."""
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
             module.tie_weights()
@@ -150,13 +151,13 @@ def _device(hardware: HardwareConfig) -> torch.device:
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """All of a tensor on the CPU, gathered from all processes where it is sharded: every process has to ask."""
+    """The whole tensor on the CPU, gathered from all processes if it is sharded. Every process must call this."""
     full: Any = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     return torch.as_tensor(full.detach().cpu().contiguous())
 
 
 def part_of(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """What this process holds of `tensor`, where `like` is."""
+    """This process's part of `tensor`, sharded as `like` and on its device."""
     if isinstance(like, DTensor):
         return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
     return tensor.to(like.device)

@@ -1,5 +1,5 @@
-"""The formulas of group-relative policy optimisation: rewards to advantages, the clipped surrogate, the KL estimator.
-Pure functions; they know no model and no text.
+"""Formulas of group-relative policy optimisation: advantages, the clipped surrogate, the KL estimator. Pure functions;
+they know no model and no text.
 
 Sources: DeepSeekMath (arXiv 2402.03300), sections 4.1 and 2.2 of its appendix, for the group baseline; Schulman et al.
 (arXiv 1707.06347), equation 7, for the clip; J. Schulman, "Approximating KL divergence" (2020), for k3."""
@@ -15,16 +15,16 @@ from ..joint_config import AdvantageScale
 Floats = NDArray[np.float64]
 Kept = NDArray[np.bool_]
 _EQUAL = 1e-6
-"""Rewards that spread less than this, as a standard deviation, count as equal: the rest is float32 rounding."""
+"""Rewards with a smaller standard deviation count as equal: the difference is float32 rounding."""
 
 
 def advantages(rewards: Floats, scale: AdvantageScale, kept: Kept | None = None) -> Floats:
-    """(groups, samples) rewards less their group's mean, scaled; zero in a group whose rewards are all equal.
+    """(groups, samples) rewards minus their group's mean, scaled. 0 in a group whose rewards are all equal.
 
     Args:
         rewards: (groups, samples), finite.
         scale: What to divide by; see `JointConfig.advantage_scale`.
-        kept: The rollouts that are learnt from, equally many of each group; the others get zero and count for nothing.
+        kept: The rollouts to learn from, equally many per group. The others get 0 and do not enter mean or scale.
     """
     if kept is not None:
         found = np.zeros(rewards.shape)
@@ -40,8 +40,8 @@ def advantages(rewards: Floats, scale: AdvantageScale, kept: Kept | None = None)
 
 
 def widest(rewards: Floats, count: int) -> Kept:
-    """(groups, samples) bool: of each group the `count` rollouts whose rewards vary most, its worst and its best.
-    Drawing is cheaper than learning, and those in the middle teach least (Xu et al., arXiv 2504.13818).
+    """(groups, samples) bool: of each group the `count` rollouts with the largest reward variance, its worst and best.
+    Drawing is cheaper than learning, and rollouts near the mean teach least (Xu et al., arXiv 2504.13818).
 
     Args:
         rewards: (groups, samples), finite.
@@ -59,21 +59,21 @@ def widest(rewards: Floats, count: int) -> Kept:
 
 
 def clipped_surrogate(new: torch.Tensor, old: torch.Tensor, advantage: float, clip: float) -> torch.Tensor:
-    """(T,) the objective of each token, to be raised: min(r A, clip(r, 1 - clip, 1 + clip) A) with r = exp(new - old).
+    """(T,) objective of each token, to maximise: min(r A, clip(r, 1 - clip, 1 + clip) A) with r = exp(new - old).
 
-    Where `new` equals `old`, its gradient is A times that of `new`: plain policy gradient.
+    If `new` equals `old`, the gradient is A times the gradient of `new`: plain policy gradient.
 
     Args:
         new: (T,) log-probabilities, with gradient.
-        old: (T,) those of the policy that drew, without.
-        advantage: Of the whole explanation.
-        clip: Half-width of the interval of r that still pays.
+        old: (T,) log-probabilities under the policy that drew, without gradient.
+        advantage: A, the same for the whole explanation.
+        clip: Half-width of the interval around 1 to which r is clipped.
     """
     ratio = (new - old).exp()
     return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
 
 
 def k3(log_probs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """(T,) unbiased, non-negative estimates of KL(policy, reference) from tokens that the policy drew."""
+    """(T,) unbiased, non-negative estimates of KL(policy, reference), from tokens drawn by the policy."""
     difference = reference - log_probs
     return difference.exp() - difference - 1.0

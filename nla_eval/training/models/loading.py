@@ -1,5 +1,5 @@
-"""How a model in training is loaded and computed with: what its frozen weights and its arithmetic are in, what stays
-float32, and whether this process reads weights at all. Loads nothing itself."""
+"""Loading options of a model in training: dtype of frozen weights and arithmetic, attention, and whether this process
+reads weights. Trained weights stay float32. Loads nothing itself."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from ..config import HardwareConfig
 
 
 def dtype_of(hardware: HardwareConfig) -> torch.dtype:
-    """What frozen weights and arithmetic are in; "auto" is settled for the processor at hand."""
+    """dtype of frozen weights and arithmetic. "auto" is resolved for the device."""
     return torch_dtype(hardware.dtype, hardware.device)
 
 
 @dataclass(frozen=True)
 class Loading:
-    """Of one model."""
+    """Loading options of one model."""
 
     dtype: torch.dtype = torch.float32
-    """Of frozen weights and of arithmetic."""
+    """dtype of frozen weights and arithmetic."""
     attention: str = "eager"
     trust: bool = False
     """Run code that comes with the checkpoint."""
     empty: bool = False
-    """Without weights, on torch's meta device: another process sends them (`group.placed`)."""
+    """Build without weights, on torch's meta device; another process sends them (`group.placed`)."""
 
     def weights(self, rank: int) -> torch.dtype:
-        """What the target's weights are loaded in. Trained ones are float32: an update of AdamW at the rates of full
-        fine-tuning is smaller than what bf16 rounds away."""
+        """dtype of the target's weights. Trained weights are float32: at the learning rates of full fine-tuning, an
+        AdamW update is smaller than bf16 rounding."""
         return self.dtype if rank else torch.float32
 
     def arithmetic(self, rank: int, device: torch.device) -> AbstractContextManager[object]:
-        """Within it float32 weights are multiplied in `dtype`. With adapters nothing is to be done: frozen weights are
-        in `dtype` already, and PEFT computes adapters in float32."""
+        """Context manager in which float32 weights are multiplied in `dtype`. With adapters it does nothing: frozen
+        weights are already in `dtype`, and PEFT computes adapters in float32."""
         return torch.autocast(device.type, self.dtype, enabled=not rank and self.dtype is not torch.float32)

@@ -1,5 +1,6 @@
-"""The injection character of a new pack: one that the target's tokenizer makes a single token of, in the AV's prompt
-too. In: the tokenizer and the AV's template. Out: the character, its id and its neighbours'. It loads no weights."""
+"""Chooses the injection character of a new pack: one that is a single token for the target's tokenizer, also inside the
+AV's prompt. In: the tokenizer and the AV's template. Out: the character, its id and its neighbours' ids. Loads no
+weights."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from typing import Any
 from ...errors import InputError
 
 CANDIDATES = ("─", "㈜", "㈎", "㈠", "※", "§", "¤", "†", "◆", "█", "¶", "~", "^")
-"""Tried in this order: rare in text, yet in most vocabularies. The released pairs use enclosed CJK characters."""
+"""Candidates in order of preference: rare in text, but in most vocabularies. The released pairs use enclosed CJK
+characters."""
 
 
 @dataclass(frozen=True)
 class Marker:
-    """An injection character in its place."""
+    """An injection character and its place in the prompt."""
 
     char: str
     token_id: int
@@ -24,10 +26,10 @@ class Marker:
 
 
 def injection_marker(tokenizer: Any, template: str, candidates: tuple[str, ...] = CANDIDATES) -> Marker:
-    """The first candidate that stays one token, alone and in the chat prompt, where it occurs once and inside.
+    """The first candidate that is one token alone and in the chat prompt, and occurs there once and not at an end.
 
     Raises:
-        InputError: None does; names what each becomes.
+        InputError: No candidate works; the message gives the reason for each.
     """
     split = []
     for char in candidates:
@@ -44,5 +46,5 @@ def injection_marker(tokenizer: Any, template: str, candidates: tuple[str, ...] 
             return Marker(char, ids[0], prompt[at[0] - 1], prompt[at[0] + 1])
         split.append(f"'{char}' occurs {len(at)} times in the prompt")
     raise InputError(
-        f"no injection character works with this tokenizer: {', '.join(split)}; give another in CANDIDATES"
+        f"no injection character works with this tokenizer: {', '.join(split)}; add one to marker.CANDIDATES"
     )

@@ -1,5 +1,5 @@
-"""The AV's weights as those of a plain causal LM, under the names its own checkpoint has: adapters merged, everything
-else as it is. In: an AV in training. Out: tensors by name. Writes nothing."""
+"""The AV's weights as a plain causal LM: adapters merged, tensors named as in the target's checkpoint. In: an AV in
+training. Out: tensors by name. Writes nothing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .av import Verbalizer
 from .optim import base_of
 
 Present = Callable[[], torch.Tensor]
-"""Gives a weight as it is now."""
+"""Returns the current value of a weight."""
 
 
 def changing(av: Verbalizer) -> dict[str, Present]:
-    """The weights that training changes: every one, or with adapters the linears that have one."""
+    """The weights that training changes: all of them, or, with LoRA, the linears that have an adapter."""
     base = base_of(av.lm)
     if not av.rank:
         return {name: partial(torch.Tensor.detach, weight) for name, weight in base.named_parameters()}
@@ -28,7 +28,7 @@ def changing(av: Verbalizer) -> dict[str, Present]:
 
 @torch.no_grad()
 def plain_weights(av: Verbalizer) -> dict[str, torch.Tensor]:
-    """All weights, those that do not change among them, in the dtype that frozen weights have."""
+    """All weights, trained or not, in the dtype of frozen weights."""
     state = base_of(av.lm).state_dict()
     names = {name: name.replace(".base_layer.", ".") for name in state if ".lora_" not in name}
     found = {plain: state[name] for name, plain in names.items()}
@@ -37,7 +37,7 @@ def plain_weights(av: Verbalizer) -> dict[str, torch.Tensor]:
 
 
 def _merged(layer: Any) -> torch.Tensor:
-    """A linear's weight with its adapters', float32."""
+    """A linear's weight plus its adapters, in float32."""
     weight: torch.Tensor = layer.get_base_layer().weight.float()
     for adapter in layer.active_adapters:
         weight = weight + layer.get_delta_weight(adapter)

@@ -1,5 +1,5 @@
-"""What the AR and AV stages share: LoRA adapters, the learning-rate schedule, and checkpoints that a stopped run
-resumes from. Checkpoints are safetensors (adapter, AdamW moments, step): no pickle anywhere."""
+"""LoRA adapters, learning-rate schedule, and resumable optimisation, for the AR and AV stages. Checkpoints are
+safetensors (adapter, AdamW moments, step), never pickle."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _BUCKET = 8
 
 
 def with_lora(model: Any, rank: int) -> Any:
-    """`model` wrapped by peft with LoRA of `rank` on every linear of every block; alpha = rank.
+    """`model` with LoRA (peft) of `rank` on every linear of every block; alpha = rank.
 
-    Rank 0 is full fine-tuning: `model` itself, all of it trainable."""
+    Rank 0 is full fine-tuning: returns `model` itself, with all weights trainable."""
     if rank == 0:
         return model.requires_grad_(True)
     return get_peft_model(model, LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LINEARS)))
 
 
 def base_of(model: Any) -> Any:
-    """The transformers model inside what `with_lora` gave."""
+    """The transformers model inside the output of `with_lora`."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def learning_rate(config: OptimConfig, seen: int) -> float:
-    """3 % linear warm-up, then cosine from the peak to 10 % of it."""
+    """Learning rate after `seen` samples: 3 % linear warm-up, then cosine from the peak to 10 % of it."""
     warm = max(1, int(0.03 * config.samples))
     if seen < warm:
         return config.lr * (seen + 1) / warm
@@ -51,9 +51,9 @@ def learning_rate(config: OptimConfig, seen: int) -> float:
 
 
 def batches(lengths: Sequence[int], config: OptimConfig) -> Iterator[list[int]]:
-    """Batches of indices without end, of similar length so that little is padding.
+    """Endless batches of indices. Samples of a batch have similar lengths, to reduce padding.
 
-    Each epoch has a new seeded order. Runs of `_BUCKET` batches are sorted by length and dealt out in seeded order.
+    Each epoch has a new seeded order. Every `_BUCKET` batches are sorted by length, then shuffled with the seed.
 
     Args:
         lengths: Length of each sample, in any unit.
@@ -71,7 +71,7 @@ def batches(lengths: Sequence[int], config: OptimConfig) -> Iterator[list[int]]:
         epoch += 1
 
 
-class Stage:
+class Optimisation:
     """One resumable optimisation: parameters, AdamW, schedule, log and checkpoint.
 
     Args:
@@ -111,11 +111,11 @@ class Stage:
                     }
 
     def step(self, losses: Iterable[torch.Tensor], batch: int, clip: float = 1.0) -> float:
-        """Backward through this process's parts of the batch's loss, sum over processes, clip, update.
+        """One update: backward through this process's parts of the loss, sum over processes, clip, AdamW.
 
         Args:
-            losses: Scalars whose sum over all processes is the loss of the batch; each is let go before the next is
-                made.
+            losses: Scalars whose sum over all processes is the loss of the batch. Each is freed before the next is
+                computed.
             batch: Samples of the batch, over all processes.
             clip: Gradients are scaled down to this L2 norm.
 
@@ -123,7 +123,7 @@ class Stage:
             The loss of the batch.
 
         Raises:
-            NlaEvalError: It is not finite; no weight has been touched.
+            NlaEvalError: The loss is not finite; no weight has changed.
         """
         mine = 0.0
         for loss in losses:
@@ -144,7 +144,7 @@ class Stage:
         return value
 
     def save(self) -> None:
-        """Write the checkpoint atomically. The first process gathers all of it; the others hold a tensor at a time."""
+        """Write the checkpoint atomically. The first process gathers all tensors; the others hold one at a time."""
         blob: dict[str, torch.Tensor] = {"seen": torch.tensor(self.seen)}
         for name, tensor in self._tensors():
             gathered = whole(tensor)
@@ -156,7 +156,7 @@ class Stage:
         self._last_save = time.monotonic()
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Weights and moments by their names in the checkpoint, in the same order in every process."""
+        """(name in the checkpoint, tensor) of weights and moments, in the same order in every process."""
         for name, parameter in self.parameters.items():
             yield f"param.{name}", parameter.detach()
             if state := self.optimizer.state.get(parameter):
@@ -165,7 +165,7 @@ class Stage:
                 yield f"v.{name}", state["exp_avg_sq"]
 
     def log(self, **values: float) -> None:
-        """Append one line to the stage's log and print it; `cpu_s` is of all processes, which all call this."""
+        """Append one line to the log and print it. `cpu_s` is the sum over processes, so every process must call it."""
         spent = self.group.total(time.process_time() - self._started)
         if self.group.rank:
             return
@@ -180,20 +180,20 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def run_stage(
-    stage: Stage, lengths: Sequence[int], loss_of: Callable[[list[int]], torch.Tensor],
+def optimise(
+    stage: Optimisation, lengths: Sequence[int], loss_of: Callable[[list[int]], torch.Tensor],
     report: Callable[[], dict[str, float]], report_every: int, weight_of: Callable[[list[int]], float] = len,
 ) -> None:  # fmt: skip
-    """Run `stage` to its end over samples of these lengths.
+    """Run `stage` to its end.
 
     Args:
         stage: Parameters, checkpoint and log.
-        lengths: Of each sample, in any unit.
-        loss_of: The mean loss of some samples.
-        report: Held-out figures for the log, every `report_every` samples.
-        report_every: See `report`.
-        weight_of: What `loss_of` is a mean over: how many terms some samples have. With it, the loss of a batch does
-            not depend on how it is divided among processes and micro-batches.
+        lengths: Length of each sample, in any unit.
+        loss_of: Mean loss of the samples with these indices.
+        report: Held-out figures for the log.
+        report_every: Samples between two reports.
+        weight_of: Number of terms in the mean of `loss_of`, for the samples with these indices. It makes the loss of a
+            batch independent of its division into processes and micro-batches.
     """
     stage.resume()
     if not stage.path.is_file() and stage.finished:
@@ -213,17 +213,17 @@ def run_stage(
 
 
 def _parts(
-    stage: Stage,
+    stage: Optimisation,
     batch: list[int],
     loss_of: Callable[[list[int]], torch.Tensor],
     weight_of: Callable[[list[int]], float],
 ) -> Iterator[torch.Tensor]:
-    """The parts of a batch's mean loss that this process computes, one micro-batch at a time."""
+    """This process's parts of a batch's mean loss, one micro-batch at a time."""
     total, mine, size = weight_of(batch), stage.group.share(batch), stage.config.micro_batch
     for part in range(math.ceil(math.ceil(len(batch) / stage.group.size) / size)):
         if some := mine[part * size : (part + 1) * size]:
             yield loss_of(some) * (weight_of(some) / total)
-        else:  # with FSDP all processes have to run every layer equally often
+        else:  # with FSDP every process must run every layer equally often
             yield loss_of(batch[:1]) * 0.0
 
 

@@ -1,5 +1,6 @@
-"""One pass of AV or AR over a step's texts with gradient: in micro-batches that bound memory, dealt to workers side by
-side. In: texts and what they count. Out: the summed loss, its gradients, and each text's own value. Updates nothing."""
+"""One forward and backward pass of AV or AR over a step's texts, in micro-batches that bound memory, in parallel
+workers. In: texts and their weights in the loss. Out: the summed loss, its gradients, and a value per text. Updates
+nothing."""
 
 from __future__ import annotations
 
@@ -23,14 +24,14 @@ Tensors = list[torch.Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pass is cut up. What is found depends on it by rounding only."""
+    """How a pass is divided. It affects the result by rounding only."""
 
     split: Split
     micro_tokens: int
     """Padded tokens of one micro-batch."""
 
     def jobs(self, sizes: Sequence[int]) -> list[list[list[int]]]:
-        """Micro-batches of row numbers, longest rows first, dealt to the workers."""
+        """Micro-batches of row numbers for each worker, longest rows first."""
         order = sorted(range(len(sizes)), key=lambda row: -sizes[row])
         batches = [order[s] for s in slices([sizes[row] for row in order], self.micro_tokens, padded=True)]
         return [batches[w :: self.split.workers] for w in range(min(self.split.workers, len(batches)))]
@@ -38,13 +39,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class Passed:
-    """What a pass found."""
+    """Result of a pass."""
 
     loss: float
     gradients: Tensors
-    """Of the loss, in the order of the parameters; empty without gradient."""
+    """Gradients of the loss, in the order of the parameters; empty without gradient."""
     values: Tensors
-    """Of each row, without gradient."""
+    """Value of each row, without gradient."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +53,30 @@ class Answer:
     """One text of the AV: a rollout, or a reference explanation."""
 
     ids: tuple[int, ...]
-    """As written, tags included."""
+    """Token ids, tags included."""
     vector: torch.Tensor
     """(d_model,) raw activation."""
     advantage: float | None = None
-    """Of a rollout; None for a reference, which is learned by next-token loss."""
+    """Advantage of a rollout; None for a reference, which is learned by next-token loss."""
     old: torch.Tensor | None = None
-    """(len(ids),) log-probabilities under the policy that drew it; None while that is the present one."""
+    """(len(ids),) log-probabilities under the policy that drew it; None if that is the current policy."""
     reference: torch.Tensor | None = None
-    """(len(ids),) those under the AV at the start of the stage; None without KL."""
+    """(len(ids),) log-probabilities under the AV at the start of the stage; None without KL."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What the AV minimises, summed over a step's answers of all processes."""
+    """The AV's loss, summed over a step's answers of all processes."""
 
     rollout_tokens: float
-    """Every token of a rollout counts alike."""
+    """Number of rollout tokens. The loss is a mean over them, so all tokens weigh the same."""
     reference_tokens: float
     clip_ratio: float = 0.2
     kl: float = 0.0
     reference_mix: float = 0.0
 
     def loss(self, log_probs: torch.Tensor, answer: Answer) -> torch.Tensor:
-        """The share of one answer, from its (len(ids),) log-probabilities."""
+        """One answer's part of the loss, from its (len(ids),) log-probabilities."""
         if answer.advantage is None:
             return -self.reference_mix * log_probs.sum() / self.reference_tokens
         old = log_probs.detach() if answer.old is None else answer.old
@@ -89,11 +90,11 @@ def answers_pass(
     model: Verbalizer, parameters: Sequence[torch.Tensor], answers: Sequence[Answer], objective: Objective,
     layout: Layout,
 ) -> Passed:  # fmt: skip
-    """The objective over `answers` and its gradients; the value of a row is its log-probabilities (len(ids),). Without
+    """The objective over `answers` and its gradients. The value of a row is its log-probabilities (len(ids),). Without
     parameters no gradient is computed.
 
-    The prompt before the slot runs once in each worker: gradients arrive at its keys and values from every micro-batch
-    and pass through it at the end.
+    The prompt before the slot runs once per worker. Every micro-batch adds gradients at its keys and values; one
+    backward pass through the prompt follows at the end.
     """
 
     @torch.set_grad_enabled(bool(parameters))
@@ -113,8 +114,8 @@ def answers_pass(
 
 
 def texts_pass(model: Reconstructor, parameters: Sequence[torch.Tensor], scored: Scored, layout: Layout) -> Passed:
-    """The AR's loss over all texts and its gradients; the value of a row is its mse_nrm, a scalar. The reward of a
-    rollout is then read off the forward pass that the AR learns from."""
+    """The AR's loss over all texts and its gradients. The value of a row is its mse_nrm, a scalar. One forward pass
+    thus gives both the reward of a rollout and the AR's gradient."""
     encoded, lengths = encode(scored.texts, scored.meta, scored.tokenizer)
     sizes = [int(n) for n in lengths]
 
@@ -134,13 +135,13 @@ def texts_pass(model: Reconstructor, parameters: Sequence[torch.Tensor], scored:
 
 @dataclass(frozen=True)
 class Scored:
-    """Texts as the AR is to read them."""
+    """Texts for the AR."""
 
     texts: Sequence[str]
     vectors: torch.Tensor
     """(n, d_model) raw activations."""
     weights: torch.Tensor
-    """(n,) factor of each text's error in the loss; 0 where it is only scored."""
+    """(n,) weight of each text's error in the loss; 0 if it is only scored."""
     meta: PackMeta
     tokenizer: Any
 
@@ -156,7 +157,7 @@ def _log_probs(model: Verbalizer, batch: Sequence[Answer], prefix: Prefix) -> Se
 
 
 class _Sum:
-    """What one worker has found so far."""
+    """Running sums of one worker."""
 
     def __init__(self, count: int) -> None:
         self.loss = 0.0
@@ -164,13 +165,14 @@ class _Sum:
         self.values: dict[int, torch.Tensor] = {}
 
     def add(self, loss: torch.Tensor, inputs: Sequence[torch.Tensor], values: dict[int, torch.Tensor]) -> None:
-        """Add a micro-batch: its loss, that loss's gradients, and the rows' own values."""
+        """Add a micro-batch: its loss, the gradients of the loss, and the rows' values."""
         self.loss += float(loss.detach())
         self.values.update((row, value.detach()) for row, value in values.items())
         self._accumulate(torch.autograd.grad(loss, inputs, allow_unused=True) if loss.requires_grad else ())
 
     def through(self, outputs: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> _Sum:
-        """Pass what has arrived at `outputs`, whose gradients stand behind those of the parameters, on to these."""
+        """Backpropagate the gradients accumulated at `outputs` to `parameters`. In the sums, the gradients of `outputs`
+        follow those of the parameters."""
         arrived = self.gradients[len(parameters) :]
         self.gradients = self.gradients[: len(parameters)]
         pairs = [(out, got) for out, got in zip(outputs, arrived, strict=True) if got is not None and out.requires_grad]
@@ -183,12 +185,12 @@ class _Sum:
     def _accumulate(self, new: Sequence[torch.Tensor | None]) -> None:
         for place, gradient in enumerate(new):
             if gradient is not None:
-                held, new_part = self.gradients[place], gradient.float()  # sums of many bf16 parts lose the small ones
+                held, new_part = self.gradients[place], gradient.float()  # a bf16 sum loses small terms
                 self.gradients[place] = new_part if held is None else held.add_(new_part)
 
 
 def _together(jobs: list[Callable[[], _Sum]], layout: Layout, parameters: Sequence[torch.Tensor]) -> Passed:
-    """The workers' sums, added in their order: the same on every run."""
+    """The workers' sums, added in a fixed order so that every run gives the same result."""
     whole = _Sum(len(parameters))
     for part in in_order(jobs, layout.split):
         whole.loss += part.loss

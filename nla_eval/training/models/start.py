@@ -1,6 +1,5 @@
-"""Begins a run with the weights of a pack: a run whose checkpoints are gone goes on from the last pack that was kept,
-and another corpus or explanation can be tried from there. In: a pack of adapters or of whole weights. Out: weights in a
-fresh AV or AR."""
+"""Starts a run from the weights of a pack: to continue training without the old checkpoints, or to try another corpus
+or explanation format. In: a pack of adapters or of whole weights. Out: weights in a new AV or AR."""
 
 from __future__ import annotations
 
@@ -24,27 +23,29 @@ from .av import Verbalizer
 
 @dataclass(frozen=True)
 class Start:
-    """A pack to begin with."""
+    """A pack to start from."""
 
     pack: Pack
     target: Target
 
     @classmethod
     def of(cls, name: str, target: Target, layer: int) -> Start:
-        """Find the pack and check that it fits. Raises PackError when it does not."""
+        """Load the pack and check target and layer. Raises PackError if they do not match."""
         pack = load_pack(name)
         pack.check_target(target)
         if pack.layer != layer:
-            raise PackError(f"start_from: pack '{name}' reads block {pack.layer}, the configuration block {layer}")
+            raise PackError(
+                f"start_from: pack '{name}' reads block {pack.layer}, but layer is {layer}; make them equal"
+            )
         return cls(pack, target)
 
     def meta(self, role: str) -> PackMeta:
-        """The pack's own sidecar: marker, injection scale and baseline stay as they were."""
+        """The pack's own sidecar: marker, injection scale and baseline stay the same."""
         return self.pack.av if role == "av" else self.pack.ar
 
     def check_rank(self, role: str, rank: int) -> None:
-        """Whether "av" or "ar" of the pack can begin a model of that LoRA rank. All weights can begin with either kind
-        of pack; adapters with adapters of their own rank. Raises PackError."""
+        """Check that "av" or "ar" of the pack can start a model of LoRA rank `rank`. Rank 0 can start from any pack;
+        an adapter needs an adapter of the same rank. Raises PackError."""
         folder = self.pack.av_path if role == "av" else self.pack.ar_path
         if not rank:
             return
@@ -59,7 +60,7 @@ class Start:
             )
 
     def put_av(self, model: Verbalizer) -> None:
-        """The AV's adapter, or all its weights. Raises PackError when its rank is another."""
+        """Load the AV's adapter or whole weights into `model`. Raises PackError if the ranks differ."""
         self.check_rank("av", model.rank)
         if model.rank:
             _put(model.lm, self.pack.av_path)
@@ -67,7 +68,7 @@ class Start:
             model.lm.load_state_dict(load_av(self.target.path, self.pack.av_path, torch.float32).state_dict())
 
     def put_ar(self, model: Reconstructor) -> None:
-        """The AR's adapter, or all its weights, and its head. Raises PackError when its rank is another."""
+        """Load the AR's adapter or whole weights, and its head, into `model`. Raises PackError if the ranks differ."""
         self.check_rank("ar", model.rank)
         if model.rank:
             _put(model.trunk, self.pack.ar_path)
@@ -80,7 +81,7 @@ class Start:
 
 
 def adapter_rank(folder: Path) -> int:
-    """The rank of the LoRA adapter in a pack's `av` or `ar`; 0 where its configuration names none."""
+    """Rank of the LoRA adapter in a pack's `av` or `ar` folder; 0 if its configuration names none."""
     return int(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")).get("r") or 0)
 
 

@@ -1,1 +1,1 @@
-"""From a run's checkpoints to a pack, and to checkpoints in the public format."""
+"""Writes a run's checkpoints as a pack, and packs in the public NLA format."""

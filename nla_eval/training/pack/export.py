@@ -1,6 +1,6 @@
 """Writes a pack: adapters or whole weights in bf16, head, sidecars, self-test vectors, hashes of the training
-conversations, checksums, and the card with everything measured. The folder appears whole, so that a half-written pack
-is never seen."""
+conversations, checksums, and the measured card. The folder is written atomically: no half-written pack is ever
+visible."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ _WRITING = Writing(torch.bfloat16)
 
 @dataclass(frozen=True)
 class Weights:
-    """Which states of a run make a pack or a checkpoint."""
+    """The weight files of a run that make a pack or a checkpoint."""
 
     av: Path
     ar: Path
 
     @classmethod
     def final(cls, run: Run) -> Weights:
-        """What the last of the finished stages left."""
+        """The weights of the last finished stage."""
         return cls(run.weights("av"), run.weights("ar"))
 
 
@@ -72,9 +72,9 @@ def write_pack(run: Run, packs: Path | None = None) -> Path:
     """Export the run's AV and AR and measure them. Returns the pack's folder.
 
     Args:
-        run: Its stages before the pack are done.
-        packs: Where the pack's folder is made; by default among the shipped packs, and below the run folder where
-            weights are whole: such a pack is too large for a repository.
+        run: A run whose stages before `pack` are done.
+        packs: Folder in which the pack is written. Default: the shipped packs; for whole weights, which are too large
+            for a repository, the run folder.
     """
     large = whole_bytes(run.config, run.target)
     final = (packs or (run.folder / "packs" if large else PACKS)) / run.config.name
@@ -94,21 +94,21 @@ def write_pack(run: Run, packs: Path | None = None) -> Path:
 
 
 def write_checkpoint(run: Run, weights: Weights, out: Path) -> Pack:
-    """A pack without card or checksums from any states of a run, to be measured; it replaces one of the same name."""
+    """Write a pack without card and checksums, for measurement. Replaces a folder of the same name."""
     with whole_folder(out, replace=True) as folder:
         write_weights(run, weights, folder)
     return load_pack(str(out))
 
 
 def engine_of(run: Run, pack: Pack) -> TransformersEngine:
-    """An engine with a pack of the run, on the run's device and in its dtype."""
+    """An engine for a pack of the run, on the run's device and in its dtype."""
     hardware = run.config.hardware
     how = EngineConfig(dtype=dtype_of(hardware), device=hardware.device)
     return TransformersEngine(run.target, pack, how)
 
 
 def write_weights(run: Run, weights: Weights, out: Path) -> None:
-    """The AV's and AR's adapters or whole weights, head and sidecars into `out/av` and `out/ar`."""
+    """Write the AV's and AR's adapters or whole weights, the head and the sidecars to `out/av` and `out/ar`."""
     train = run.pairs()[0].activations
     meta = {role: run.meta(role, train) for role in ("av", "ar")}
     _write_av(run, meta["av"], weights.av, out / "av")
@@ -143,7 +143,7 @@ def _write_ar(run: Run, weights: Path, out: Path) -> None:
 
 
 def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
-    """PEFT's own format in bf16; the base is named, never a path of this machine."""
+    """Write an adapter in PEFT's format, in bf16. The base model is given by name, never by a local path."""
     out.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in get_peft_model_state_dict(wrapped).items()}
     save_file(tensors, out / ADAPTER, metadata={"format": "pt"})
@@ -154,8 +154,8 @@ def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
 
 
 def _write_hashes(run: Run, corpus: pl.DataFrame, out: Path) -> None:
-    """First 16 hex digits of sha256 of each training family, and of each training transcript's content; also those that
-    the pack had been trained on which the run began from."""
+    """Write the first 16 hex digits of the sha256 of each training family and of each training transcript's content. A
+    run that started from a pack adds that pack's hashes."""
     train = corpus.filter(pl.col("split") == "train").select("family", "digest")
     start = run.start()
     before = trained_on(start.pack.path) if start else frozenset[str]()
@@ -164,7 +164,8 @@ def _write_hashes(run: Run, corpus: pl.DataFrame, out: Path) -> None:
 
 
 def _write_self_test(run: Run, engine: TransformersEngine, out: Path) -> None:
-    """Vectors of our own sentences (the told pairs' untold side), so that no user's text is shipped."""
+    """Write self-test vectors. Their texts are our own (the untold side of the told pairs): no user's text is
+    shipped."""
     ids: list[NDArray[np.int32]] = []
     positions: list[int] = []
     pairs = told_pairs()
@@ -184,8 +185,8 @@ def _write_self_test(run: Run, engine: TransformersEngine, out: Path) -> None:
 def held_out(
     run: Run, corpus: pl.DataFrame, engine: TransformersEngine | None = None, rows: int = CARD_POSITIONS
 ) -> HeldOut:
-    """At most `rows` held-out positions that were not looked at during training; with an engine, windows of neighbours
-    too."""
+    """At most `rows` held-out positions that training did not evaluate. With an engine, also windows of consecutive
+    positions."""
     frame, vectors = run.explained()
     held = of_run(frame, corpus, vectors.float().numpy(), monitor=MONITOR, rows=rows)
     if engine is None:
@@ -194,7 +195,7 @@ def held_out(
 
 
 def make_card(run: Run, engine: TransformersEngine, corpus: pl.DataFrame) -> dict[str, Any]:
-    """Everything measured, as card.json."""
+    """Measure the pack and return the contents of card.json."""
     known = facts_of_run(run, corpus)
     held = held_out(run, corpus, engine)
     found = measure(subject_of(engine), held)
@@ -216,7 +217,7 @@ def make_card(run: Run, engine: TransformersEngine, corpus: pl.DataFrame) -> dic
 
 
 def facts_of_run(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
-    """What the card says of the run; found before anything is measured, which takes minutes."""
+    """The card's facts about the run. Collected before measuring, which takes minutes, so that errors come early."""
     return {
         "data": _data(run, corpus),
         "hours": {**warm_start_hours(run.folder), "joint": core_hours(run.folder)},
@@ -241,13 +242,13 @@ def _data(run: Run, corpus: pl.DataFrame) -> dict[str, Any]:
 
 
 def warm_start_hours(folder: Path) -> dict[str, float | None]:
-    """Core-hours of each stage before the joint one in run folder `folder`; see `_cpu_hours`."""
+    """Core-hours of each stage before the joint stage in run folder `folder`; see `_cpu_hours`."""
     return {name: _cpu_hours(folder / f"{name}.jsonl") for name in ("ar", "av", "ar_on_samples")}
 
 
 def _cpu_hours(log: Path) -> float | None:
-    """Core-hours of a stage; its clock starts again at every resumption. None for a log without one, and for a stage
-    that is left out."""
+    """Core-hours of a stage from its log, whose clock restarts at every resumption. None if the stage was left out or
+    its log has no CPU time."""
     if not log.is_file():
         return None
     total, last = 0.0, 0.0

@@ -1,10 +1,10 @@
-"""Packs as plain weights: `merge` folds the adapters into whole checkpoints, `export` writes those in the public NLA
-format, `import` takes such a folder in as a pack.
+"""Packs as whole checkpoints: `merge` folds the adapters into the weights, `export` writes a pack in the public NLA
+format, `import_` makes a pack from a folder in that format.
 
-The public format (github.com/kitft/natural_language_autoencoders, `nla_inference.py`): two transformers checkpoints in
-safetensors, each with its tokenizer and `nla_meta.yaml`; the AR's config states K + 1 layers and its head lies beside
-it in `value_head.safetensors`. Its reader fills templates with `str.format` and refuses an AR whose tokenizer names a
-BOS token without prepending it. Folders appear whole or not at all."""
+The public format (github.com/kitft/natural_language_autoencoders, `nla_inference.py`) is two transformers checkpoints
+in safetensors, each with its tokenizer and `nla_meta.yaml`. The AR's config states K + 1 layers; its head is in
+`value_head.safetensors` beside it. The public client fills templates with `str.format` and refuses an AR whose
+tokenizer names a BOS token without prepending it. Folders are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ from ...models.trained_on import HASHES
 from ..models.whole_weights import Writing, check_read_back, write_lm, write_reconstructor, write_tokenizer
 
 _BESIDE = (SELF_TEST, HASHES)
-"""What a pack of the same vectors may keep; its card may not, for the weights' hash is another."""
+"""Files that a converted pack keeps, because its vectors are the same. The card is dropped: the weights' hash
+changes."""
 
 
 def merge(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> Pack:
-    """The same pack with its adapters folded into whole checkpoints, in a new folder `out`.
+    """Write the pack with its adapters merged into whole checkpoints, to a new folder `out`.
 
     Raises:
         InputError: `out` exists.
@@ -43,37 +44,37 @@ def merge(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> 
 
 
 def export(pack: Pack, target: Target, out: Path, how: Writing | None = None) -> Pack:
-    """The pack in the public format: `out/av` and `out/ar`, readable by the public client and by this package.
+    """Write the pack in the public format, to `out/av` and `out/ar`. The public client and this package can read it.
 
     Raises:
         InputError: `out` exists.
-        PackError: The pack does not belong to the target, or its templates or tokenizer cannot be read by the client.
+        PackError: The pack does not belong to the target, or the client cannot read its templates or tokenizer.
     """
     _check_templates(pack)
     return _written(pack, target, out, how or Writing(), public=True)
 
 
 def import_(source: str, target: Target, out: Path, baseline_variance: float | None = None) -> Pack:
-    """Take a pair in the public format in as a pack: checked against the target, its sidecars in the union of spellings
-    with target and baseline, checksums beside it. Weights are copied, never converted.
+    """Make a pack from a pair in the public format. The pair is checked against the target. Sidecars are rewritten with
+    target and baseline, and checksums are added. Weights are copied, never converted.
 
     Args:
         source: A folder with `av/` and `ar/`, or "AV,AR".
         target: The model it belongs to.
         out: The pack's folder, which must not exist.
-        baseline_variance: Variance of normalised training activations, where the sidecars do not say.
+        baseline_variance: Variance of L2-normalised training activations; used if the sidecars give none.
 
     Raises:
         InputError: `out` exists, or no baseline is known.
-        PackError: Not a pair, or not this target's.
+        PackError: `source` is not a pair, or belongs to another target.
     """
     pack = load_pack(source)
     pack.check_target(target)
     variance = pack.ar.baseline_variance or pack.av.baseline_variance or baseline_variance
     if variance is None:
         raise InputError(
-            f"'{source}' states no baseline variance; give --baseline-variance, the variance of L2-normalised training "
-            "activations, without which FVE means nothing"
+            f"'{source}' states no baseline variance, which FVE needs; give --baseline-variance, the variance of "
+            "L2-normalised training activations"
         )
     with whole_folder(out) as folder:
         for role, path, meta in (("av", pack.av_path, pack.av), ("ar", pack.ar_path, pack.ar)):
@@ -121,10 +122,10 @@ def _keep_beside(pack: Pack, folder: Path) -> None:
 
 
 def _check_templates(pack: Pack) -> None:
-    """The public client fills templates with `str.format`: any other brace would be taken for a field."""
+    """Refuse templates with other braces: the public client uses `str.format`, which takes them for fields."""
     for name, template, slot in (
         ("av", pack.av.av_template, "{injection_char}"),
         ("ar", pack.ar.ar_template, "{explanation}"),
     ):
         if "{" in (rest := template.replace(slot, "")) or "}" in rest:
-            raise PackError(f"the {name} template holds braces beside {slot}; the public client cannot fill it")
+            raise PackError(f"the {name} template has braces other than {slot}; the public client cannot fill it")

@@ -1,5 +1,5 @@
-"""The protocol of a writer: positions in, one explanation each out, in order, and what it will cost before it
-starts."""
+"""The protocol of a writer. In: positions. Out: one explanation per position, in order. A writer states its cost before
+it starts."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ class Request:
     """One position to be explained."""
 
     row: int
-    """Of the corpus frame."""
+    """Row number in the corpus frame."""
     position: int
     moment: Moment
 
 
 @dataclass(frozen=True)
 class Written:
-    """An explanation, or why there is none."""
+    """An explanation, or the reason why there is none."""
 
     text: str | None
     reason: str = ""
-    """One short phrase where `text` is None: positions are dropped and counted by it."""
+    """If `text` is None: a short phrase. Dropped positions are counted by reason."""
 
 
 @dataclass(frozen=True)
 class WriterContext:
-    """What a writer may use beside the positions."""
+    """What a writer may use in addition to the positions."""
 
     config: TrainConfig
     vocabulary: Callable[[], Vocabulary]
-    """Made on first use."""
+    """Built on first use."""
     cache: Path
-    """Folder of the run for answers worth keeping."""
+    """Folder of the run for cached answers."""
 
 
 class Writer(Protocol):
-    """Writes explanations. It sees the text up to each position and the target's own predictions, nothing behind it."""
+    """Writes explanations. It sees the text up to each position and the target's predictions there, no later text."""
 
     def cost(self, requests: Sequence[Request]) -> str:
-        """One line: what writing these will take, shown before it starts."""
+        """One line on the cost of these requests, shown before writing starts."""
         ...
 
     def write(self, requests: Sequence[Request]) -> list[Written]:
-        """One per request, in order. Raises NlaEvalError where nothing can be written at all."""
+        """One result per request, in order. Raises NlaEvalError if nothing can be written."""
         ...
 
 

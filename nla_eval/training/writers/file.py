@@ -1,6 +1,6 @@
-"""Explanations written elsewhere: a parquet or JSON-lines file with the columns row, position and text.
+"""The writer that reads explanations from a Parquet or JSON-lines file with the columns row, position and text.
 
-Every position must have exactly one: missing and duplicate ones are counted and named."""
+A missing explanation leaves its position out; an error names positions with more than one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMED = 5
 
 @WRITERS.register("file")
 class FileWriter:
-    """Looks explanations up in `writer.path`."""
+    """Looks up explanations in `writer.path`."""
 
     def __init__(self, context: WriterContext) -> None:
         given = context.config.writer.path
@@ -28,11 +28,11 @@ class FileWriter:
         self._path = Path(given)
 
     def cost(self, requests: Sequence[Request]) -> str:
-        """Nothing is written."""
+        """The number of explanations to look up; nothing is generated."""
         return f"{len(requests)} explanations are looked up in {self._path.name}"
 
     def write(self, requests: Sequence[Request]) -> list[Written]:
-        """One each. Raises InputError naming duplicate rows, or when not one row fits."""
+        """One result per request. Raises InputError if a position is explained twice, or if none is explained."""
         found = self._read()
         twice = found.filter(pl.struct("row", "position").is_duplicated()).select("row", "position").unique()
         if len(twice):
@@ -46,13 +46,15 @@ class FileWriter:
         if extra := len(texts.keys() - set(wanted)):
             print(f"writer file: {extra} rows of {self._path.name} belong to no position of this corpus", flush=True)
         if len(missing) == len(wanted):
-            raise InputError(f"{self._path.name} explains none of the {len(wanted)} positions; it is of another corpus")
+            raise InputError(
+                f"{self._path.name} explains none of the {len(wanted)} positions; give a file made for this corpus"
+            )
         return [Written(texts[key]) if texts.get(key) else Written(None, "not in the file") for key in wanted]
 
     def _read(self) -> pl.DataFrame:
         name = self._path.name
         if not self._path.is_file():
-            raise InputError(f"writer 'file': no file '{name}'")
+            raise InputError(f"writer 'file': no file '{name}'; correct writer.path")
         try:
             frame = (pl.read_parquet if self._path.suffix == ".parquet" else pl.read_ndjson)(self._path)
         except PolarsError as err:
@@ -64,7 +66,7 @@ class FileWriter:
             return frame.select(pl.col("row", "position").cast(pl.Int64), pl.col("text").cast(pl.String))
         except PolarsError as err:
             raise InputError(
-                f"{name}: row and position are numbers, text is a string: {str(err).splitlines()[0]}"
+                f"{name}: row and position must be numbers and text a string: {str(err).splitlines()[0]}"
             ) from err
 
 
