@@ -1,4 +1,4 @@
-"""Estimators, one per file: pure functions on plain values, each with its source. No torch, no Inspect, no files."""
+"""Estimators, one per file: pure functions on plain values, each with its source. No torch, Inspect or file access."""
 
 from .abbott import abbott, abbott_paired
 from .anyk import KPoint, any_of_k, implied_any_of_k, k_curve

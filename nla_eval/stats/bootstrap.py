@@ -1,9 +1,13 @@
-"""Cluster intervals: the family is the independent unit, a transcript only a member of it, a token never a unit.
+"""Cluster intervals. The independent unit is the family, not the transcript and not the token.
 
-One rule for every statistic that can be written as a function of how often each family is counted (`weights`):
-bootstrap over whole families from 20 families on, delete-one-family jackknife with t(G - 1) from 8 to 19, withheld
-below 8. Families are resampled with all their transcripts: resampling the transcripts inside a drawn family once more
-counts the within-family variance twice (Davison and Hinkley 1997, 3.8)."""
+One rule covers every statistic that is a function of family weights (how often each family is counted):
+
+- 20 families or more: bootstrap over whole families.
+- 8 to 19: delete-one-family jackknife with t(G - 1).
+- Fewer than 8: the interval is withheld.
+
+A family is resampled with all its transcripts. Resampling transcripts within a drawn family as well would count the
+within-family variance twice (Davison and Hinkley 1997, 3.8)."""
 
 from __future__ import annotations
 
@@ -19,14 +23,14 @@ from .zero import upper_bound
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
-"""Maps family weights, (B, G), to one value per row, (B,). G runs over the strata in order."""
+"""Maps family weights (B, G) to one value per row (B,). The G families are ordered by stratum."""
 
 MIN_CLUSTERS = 8
-"""Below this no interval is given: a percentile cluster bootstrap with 8 families covers 56-87 % in simulation."""
+"""With fewer families no interval is given. In simulation a percentile cluster bootstrap of 8 covers 56-87 %."""
 BOOTSTRAP_CLUSTERS = 20
-"""From here on the bootstrap; below it t(G - 1) around a cluster jackknife (Cameron, Gelbach and Miller 2008)."""
+"""With this many families, bootstrap; with fewer, cluster jackknife and t(G - 1) (Cameron, Gelbach, Miller 2008)."""
 MAX_UNDEFINED = 0.05
-"""Share of resamples in which the statistic may be undefined before the interval is withheld."""
+"""The interval is withheld if the statistic is undefined in more than this share of resamples."""
 NO_VARIATION = "no variation between families: a resampling interval would have zero width"
 
 
@@ -35,16 +39,18 @@ def cluster_interval(
 ) -> Estimate:
     """A statistic of families with its cluster interval.
 
-    From 20 families on: bias-corrected and accelerated bootstrap (Efron 1987) with quantiles widened for G - 1 degrees
-    of freedom (Hesterberg 2015). Observed coverage of a nominal 95 % with families of 1 to 5 transcripts, rate 0.1 and
-    intra-family correlation 0.2 (1,500 replications): 0.942 with 20 families and 0.939 with 50, where the plain
-    percentile interval covers 0.888 and 0.916. From 8 to 19: t(G - 1), on the logit scale for statistics in [0, 1]
-    (0.92-0.97 with 12 families, against 0.84-0.91 on the plain scale).
+    20 families or more: bias-corrected and accelerated bootstrap (Efron 1987) with quantiles widened for G - 1 degrees
+    of freedom (Hesterberg 2015). Observed coverage at nominal 95 % is 0.942 with 20 families and 0.939 with 50; the
+    plain percentile interval has 0.888 and 0.916 (families of 1 to 5 transcripts, rate 0.1, intra-family correlation
+    0.2, 1,500 replications).
+
+    8 to 19 families: t(G - 1), on the logit scale for statistics in [0, 1]. With 12 families it covers 0.92-0.97,
+    against 0.84-0.91 on the plain scale.
 
     Args:
         statistic: See `Statistic`.
-        strata: Families in each independently drawn group (one for a single arm, two for a comparison of arms).
-            The smallest decides which interval is given.
+        strata: Number of families in each independently drawn group: one group for a single arm, two for a comparison
+            of arms. The smallest decides which interval is given.
         how: Resamples, seed and level.
         limits: The statistic's range; interval ends are clipped to it.
     """
@@ -69,7 +75,7 @@ def cluster_interval(
 
 
 def _deviations(left_out: Floats, strata: Sequence[int]) -> Floats:
-    """(G,) mean of the leave-one-out values minus each of them, within its stratum."""
+    """(G,) mean of a stratum's leave-one-out values minus each of them."""
     parts = np.split(left_out, np.cumsum(strata)[:-1])
     return np.concatenate([part.mean() - part for part in parts])
 
@@ -119,7 +125,7 @@ def _clip(x: float, limits: tuple[float, float]) -> float:
 
 
 def totals(clusters: Sequence[Hashable], *columns: Sequence[float]) -> Floats:
-    """Column sums per cluster, (G, len(columns)), clusters in order of first appearance."""
+    """Column sums per cluster, (G, len(columns)). Clusters are in order of first appearance."""
     order = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
     out = np.zeros((len(order), len(columns)))
     for j, column in enumerate(columns):
@@ -129,22 +135,22 @@ def totals(clusters: Sequence[Hashable], *columns: Sequence[float]) -> Floats:
 
 
 def ratio(tops: Floats, bottoms: Floats) -> Floats:
-    """Elementwise tops / bottoms, NaN where the bottom is zero."""
+    """Elementwise tops / bottoms; NaN for a zero bottom."""
     return np.divide(tops, bottoms, out=np.full_like(tops, np.nan), where=bottoms != 0)
 
 
 def cluster_ratio(
     numerators: Sequence[float], denominators: Sequence[float], clusters: Sequence[Hashable], how: Resampling
 ) -> Estimate:
-    """`sum(numerators) / sum(denominators)` in [0, 1] with its cluster interval; denominators of 1 give a mean.
+    """`sum(numerators) / sum(denominators)` in [0, 1] with its cluster interval. Denominators of 1 give a mean.
 
-    When every numerator is zero no resampling can see past zero, and the upper end is the exact one-sided bound on the
-    share of families with any event, which bounds the ratio too when families are of similar size.
+    If every numerator is zero, resampling gives only zeros. The upper end is then the exact one-sided bound on the
+    share of families with any event. It also bounds the ratio if families are of similar size.
 
     Args:
         numerators: (n,) per transcript, each at most its denominator.
         denominators: (n,) positive.
-        clusters: (n,) the family of each transcript.
+        clusters: (n,) family of each transcript.
     """
     if not clusters:
         return withheld(None, 0, "cluster", "no transcript")
@@ -177,7 +183,7 @@ def arm_difference(
     clusters_b: Sequence[Hashable],
     how: Resampling,
 ) -> Estimate:
-    """mean(a) - mean(b) for two separately drawn arms (values in [0, 1]); families are resampled within each arm."""
+    """mean(a) - mean(b) of two independent arms (values in [0, 1]). Families are resampled within each arm."""
     if not clusters_a or not clusters_b:
         return withheld(None, 0, "cluster", "one of the arms has no transcript")
     left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
