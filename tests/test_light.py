@@ -1,4 +1,4 @@
-"""Light at the door: help, lists and every mistake come before anything heavy is imported."""
+"""Help, lists and user errors are fast: they appear before anything slow is imported."""
 
 from __future__ import annotations
 

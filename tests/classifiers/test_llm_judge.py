@@ -1,4 +1,4 @@
-"""The LLM judge over a mock model: strict parsing, located evidence, blindness, and failures that stay rows."""
+"""The LLM judge over a mock model: strict parsing, located evidence, a blind judge, and failures recorded as rows."""
 
 from __future__ import annotations
 

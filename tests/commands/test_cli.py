@@ -1,4 +1,4 @@
-"""The command reads files into a store and says what a user did wrong in one line; it starts without heavy imports."""
+"""The command reads files into a store, reports a user error in one line, and starts without slow imports."""
 
 from __future__ import annotations
 

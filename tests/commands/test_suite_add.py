@@ -1,4 +1,4 @@
-"""One command makes a suite of data somebody has: a card that pins it, and a task that Inspect runs."""
+"""One command makes a suite from a user's data: a card that pins it, and a task that Inspect runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On Ray, two workers make the store that one process makes, and a killed worker costs only the unit it was at."""
+"""On Ray, two workers make the same store as one process, and a killed worker costs only its current unit."""
 
 from __future__ import annotations
 
