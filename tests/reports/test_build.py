@@ -147,7 +147,8 @@ def test_the_report_leads_with_the_finding_its_limits_and_the_imbalance(page: st
     text = Page(page).text
     order = [
         "of the positions as awareness of an evaluation", "This report does not show",
-        "1. How the arms differ", "not matched", "2. Rates", "3. Controls", "4. Three definitions", "5. Pairs", "6. How the rate grows",
+        "1. How the arms differ", "not matched", "2. Rates", "3. Controls", "4. Three definitions", "5. Pairs",
+        "6. How the rate grows",
         "7. Reconstruction", "8. Outcomes of all judgements", "9. Explanations in context", "10. The pack",
         "11. Provenance", "12. What this report does not show",
     ]  # fmt: skip
