@@ -54,16 +54,16 @@ def read(
     ] = "new",
     match: Annotated[
         str,
-        typer.Option(
-            help="Read only deployment transcripts matched to the evaluation arm in length,turns,tools,language."
-        ),
+        typer.Option(help="Match the deployment arm to the evaluation arm in any of length,turns,tools,language."),
     ] = "",
     plan_only: Annotated[
         bool, typer.Option("--plan", help="Print the plan and its cost, then exit. Loads no weights.")
     ] = False,
     ray: Annotated[
         str | None,
-        typer.Option(help="Ray workers, in total or by stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."),
+        typer.Option(
+            help="Run on a Ray cluster: workers of every stage (4), or by stage: capture=1,verbalize=4,verbalize.gpus=1."
+        ),
     ] = None,
     model_role: Annotated[
         str | None,
