@@ -62,7 +62,7 @@ def read(
     ray: Annotated[
         str | None,
         typer.Option(
-            help="Run on a Ray cluster: workers of every stage (4), or by stage: capture=1,verbalize=4,verbalize.gpus=1."
+            help="Run on a Ray cluster, with workers per stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."
         ),
     ] = None,
     model_role: Annotated[
