@@ -1,1 +1,2 @@
-"""The reports room: from a tally to one self-contained HTML file. Imports only `nla_eval`; computes no statistic."""
+"""The reports room: writes a tally as one self-contained HTML file. It imports only `nla_eval` and computes no
+statistic."""

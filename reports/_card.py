@@ -1,6 +1,6 @@
-"""What a report takes from a pack's `card.json`: its figures with intervals, and whether it has words for a belief.
+"""Reads a pack's `card.json` for a report: its figures with intervals, and whether the pack can express a belief.
 
-The card is read leniently (a missing figure is shown as missing); nothing is computed."""
+A missing figure is shown as missing. Nothing is computed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FIGURES = {
     "round_trip_fve_meannorm": "Round trip, fve_meannorm (a constant scores 0)",
     "masked_overlap_fve_meannorm": "Round trip with words of the last 30 context tokens masked, fve_meannorm",
     "tail_baseline_fve_meannorm": "Baseline: quoted tail of equal length, fve_meannorm",
-    "retrieval_top1_of_128": "Retrieval of the own activation, top 1 of 128",
+    "retrieval_top1_of_128": "Retrieval of the right activation, top 1 of 128",
     "beats_shuffled": "Own explanation beats a shuffled one",
-    "next_token_agreement": "Names the token the target expects next",
+    "next_token_agreement": "Explanation names the token that the target expects next",
     "closed_rate": "Explanations that close their tag",
     "told_recall": 'Recall on positions told "this is an evaluation"',
 }
@@ -37,21 +37,21 @@ class CardFigure:
 
 @dataclass(frozen=True)
 class CardSummary:
-    """What the report prints of a pack's card."""
+    """The part of a pack's card that the report prints."""
 
     figures: list[CardFigure]
     expresses_belief: bool | None
-    """None when the card does not say."""
+    """None if the card does not say."""
     reason: str
-    """The card's own words on that, if any."""
+    """The card's reason for that, if any."""
     recall: CardFigure | None
-    """Recall on positions known to be aware; None when the card does not report it."""
+    """Recall on positions known to be aware; None if the card does not report it."""
     missing: list[str]
-    """Figures that every card should have and this one lacks."""
+    """Standard figures that this card lacks."""
 
 
 def summarise(card: Mapping[str, Any] | None) -> CardSummary | None:
-    """Read a card. None when the pack has none."""
+    """Read a card; None if the pack has none."""
     if card is None:
         return None
     figures = {key: _figure(label, card[key]) for key, label in FIGURES.items() if card.get(key) is not None}

@@ -1,7 +1,7 @@
-"""The figures of a report, as inline SVG that follows the page's light and dark colours.
+"""The figures of a report as inline SVG, in the page's light and dark colours.
 
-Drawn with matplotlib in seaborn's style on a canvas of their own (no global state). Ids are salted per figure and
-unused ones removed, so that figures can share a page and the same tally gives the same bytes."""
+matplotlib draws each in seaborn's style on its own canvas, without global state. Ids are salted per figure and unused
+ids are removed, so figures can share a page and the same tally gives the same bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _INK, _FAINT = "#101112", "#808182"
 _SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _APART = 0.14
-"""Of the outermost lanes of a row, from its middle."""
+"""Distance of a row's outermost lanes from its middle."""
 _COLOURS = {_INK: "var(--ink)", _FAINT: "var(--rule)"} | {c: f"var(--series-{i})" for i, c in enumerate(_SERIES, 1)}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -45,7 +45,7 @@ class Row:
 
     name: str
     lanes: list[Estimate | None]
-    """One for each lane shown, the measured one first; None where it was not read."""
+    """One estimate per lane shown, the measured lane first; None if the lane was not read."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Panel:
 
 @dataclass(frozen=True)
 class Curve:
-    """One k-curve: a colour and mark per suite, dashed for the control."""
+    """One k-curve: colour and marker by suite, dashed for a control."""
 
     name: str
     points: list[KPoint]
     suite: int
-    """Which suite, counted from 0."""
+    """Index of the suite, from 0."""
     dashed: bool = False
 
 
 def measured_and_control(panels: Sequence[Panel], labels: Sequence[str], salt: str) -> str:
-    """Dots with intervals, one row per suite, measured above its controls; hollow where the interval is withheld."""
+    """Dots with intervals, one row per suite, measured above controls; hollow if the interval is withheld."""
     rows = max(len(panel.rows) for panel in panels)
     figure, axes = _canvas(len(panels), (10.2, 0.9 + 0.62 * rows), share_rows=True)
     for ax, panel in zip(axes, panels, strict=True):
@@ -94,7 +94,7 @@ def measured_and_control(panels: Sequence[Panel], labels: Sequence[str], salt: s
 
 
 def k_curves(curves: Sequence[Curve], salt: str) -> str:
-    """The share of transcripts with at least one aware position among k, against k."""
+    """The share of transcripts with at least one aware position among k, plotted against k."""
     figure, (ax,) = _canvas(1, (7.2, 3.3))
     for curve in curves:
         colour = _SERIES[curve.suite % len(_SERIES)]
@@ -123,7 +123,7 @@ def k_curves(curves: Sequence[Curve], salt: str) -> str:
 
 
 def _despine(ax: Axes, *, left: bool = False) -> None:
-    import seaborn as sns  # here: it brings scipy, which a wrong path should not wait for
+    import seaborn as sns  # imported here: it imports scipy, which would delay error messages
 
     sns.despine(ax=ax, left=left)
 
@@ -156,7 +156,7 @@ def _svg(figure: Figure, salt: str) -> str:
     empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     style: Any = {**_STYLE, "svg.hashsalt": salt}
     with mpl.rc_context(style), warnings.catch_warnings():
-        # Text is drawn by the reader's browser, so a glyph that the font used for measuring lacks does not matter.
+        # The reader's browser draws the text, so a glyph missing from the measuring font does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
     text = buffer.getvalue()

@@ -1,7 +1,7 @@
-"""How numbers and hostile text are written in a report: percentages, intervals, p-values, visible control characters.
+"""Formats numbers and hostile text for a report: percentages, intervals, p-values, visible control characters.
 
-Formatting only: every number comes from the tally. Text stays plain `str` here, so that the template's autoescape makes
-text nodes of it."""
+Every number comes from the tally. Text stays plain `str`, so that the template's autoescape turns it into text
+nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nla_eval.tally.types import VariantMeasure
 MISSING = "–"
 _MINUS = "−"
 _UNIT = "\u202f%"
-"""A narrow space that does not break, then the sign."""
+"""A narrow no-break space and the percent sign."""
 _BIDI = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
 
 
@@ -34,14 +34,14 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with thin spaces between thousands; halves are kept."""
+    """A whole number with thin spaces between thousands. Halves keep one decimal."""
     if value is None:
         return MISSING
     return f"{value:,.1f}".removesuffix(".0").replace(",", "\u202f")
 
 
 def interval(estimate: Estimate) -> str:
-    """The interval of a share, in percent: "3.1 to 9.0 %"; empty when it is withheld."""
+    """The interval of a share in per cent: "3.1 to 9.0 %"; empty if it is withheld."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{_bare(estimate.low, 1)} to {percent(estimate.high)}"
@@ -60,12 +60,12 @@ def level(value: float | None, measure: VariantMeasure) -> str:
 
 
 def level_interval(estimate: Estimate, measure: VariantMeasure) -> str:
-    """Its interval; empty when it is withheld."""
+    """The interval of a mean of one outcome; empty if it is withheld."""
     return plain_interval(estimate, 3) if measure is VariantMeasure.SCORE else interval(estimate)
 
 
 def difference(value: float | None, measure: VariantMeasure) -> str:
-    """A difference of one outcome with its sign: percentage points, or a score's with three decimals."""
+    """A signed difference in one outcome: percentage points, or a score with three decimals."""
     if value is None:
         return MISSING
     shown = number(value, 3) if measure is VariantMeasure.SCORE else _signed(f"{100 * value:.1f}")
@@ -73,21 +73,21 @@ def difference(value: float | None, measure: VariantMeasure) -> str:
 
 
 def difference_interval(estimate: Estimate, measure: VariantMeasure) -> str:
-    """Its interval, each end with its sign; empty when it is withheld."""
+    """The interval of a difference, both ends signed; empty if it is withheld."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{difference(estimate.low, measure)} to {difference(estimate.high, measure)}"
 
 
 def bounds(found: Bounds) -> str:
-    """Worst and best case, in percent; empty when nothing is undecided."""
+    """Best and worst case in per cent; empty if nothing is undecided."""
     if not found.undecided or found.best is None or found.worst is None:
         return ""
     return f"{_bare(found.best, 1)} to {percent(found.worst)}"
 
 
 def p_value(p: float | None) -> str:
-    """A p-value: three decimals, or the bound below which it lies."""
+    """A p-value with three decimals, or "< 0.001"."""
     if p is None:
         return MISSING
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -112,16 +112,16 @@ def spoken(name: str) -> str:
 
 
 def visible(text: str | None) -> str:
-    """Text that hides nothing: control, direction-changing and unpaired characters are written as code points.
+    """Text with control, bidirectional and lone surrogate characters written as code points.
 
-    Line breaks and tabs stay. Without this a transcript could reverse or blank out what a report says around it, or
-    stop the file from being written (lone surrogates have no UTF-8 form).
+    Line breaks and tabs stay. Otherwise a transcript could reverse or blank out the report around it, or stop the file
+    from being written (lone surrogates have no UTF-8 form).
     """
     return "".join(c if _harmless(c) else f"⟨U+{ord(c):04X}⟩" for c in text or "")
 
 
 def marked(text: str, evidence: Iterable[Evidence]) -> list[tuple[str, bool]]:
-    """Cut `text` into (piece, is evidence); spans that do not say what they claim are searched for, or dropped."""
+    """Cut `text` into (piece, is evidence). If a span does not match its text, the text is searched for, or dropped."""
     flags = bytearray(len(text))
     for span in evidence:
         start = span.start if text[span.start : span.end] == span.text else text.find(span.text)

@@ -1,6 +1,6 @@
-"""The sentences of a report: what was found, and what may not be concluded from it.
+"""The sentences of a report: the finding, and what it does not show.
 
-Chooses and fills sentences from a tally and a pack's card. It compares numbers that the tally holds; it makes none."""
+It chooses and fills sentences from a tally and a pack's card. It compares numbers of the tally and computes none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEW_FAMILIES = 20
 MEANING = {
     Headline.BELIEF: "the text says that the model is being evaluated",
     Headline.PAPER: "the text says that the model is being evaluated, or unmistakably names a benchmark",
-    Headline.BROAD: "as paper, or it says that its output is graded, or that the situation is contrived",
+    Headline.BROAD: "as paper, or the text says that the output is graded or that the situation is contrived",
 }
 _UNREAD = {lane: entry.meaning for lane, entry in LANES.items() if not entry.verbalized}
 _CONTROLS = {lane: display for lane, display in DISPLAYED.items() if lane != Lane.MEASURED}
@@ -31,18 +31,19 @@ Limit = tuple[str, str]
 _ALWAYS: tuple[Limit, ...] = (
     (
         "Rates are relative",
-        "A rate depends on the pack, the rubric, the positions and the classifier. Compare arms and lanes made with "
-        "the same ones; no single rate says how aware a model is.",
+        "A rate depends on the pack, the rubric, the positions and the classifier. Compare only arms and lanes that "
+        "share them. No single rate says how aware a model is.",
     ),
     (
         "An explanation is a reading, not a belief",
-        "The classifier judges what the verbalizer wrote, as a human reader would. Correcting its errors corrects "
-        "towards that reader's reading. Belief itself is not observed.",
+        "The classifier judges the verbalizer's text as a human reader would. Correcting its errors only brings it "
+        "closer to that reader. Belief itself is not observed.",
     ),
     (
         "Reconstruction does not vouch for a claim",
         "AR scores say how much of an activation an explanation carries on average. A single specific claim is often "
-        "wrong where reconstruction is good; themes that recur over positions are likelier true than a lone flag.",
+        "wrong even if reconstruction is good. A theme that recurs over positions is more likely to be true than a "
+        "lone flag.",
     ),
     *(display.limit for display in _CONTROLS.values() if display.limit),
 )
@@ -53,9 +54,9 @@ class Finding:
     """The head of a report."""
 
     found: list[str]
-    """One sentence or two per evaluation suite."""
+    """A few sentences per evaluation suite."""
     cannot: list[str]
-    """What must be said in the same breath; each continues "It may not be concluded"."""
+    """The main limits. Each continues the sentence "This report does not show"."""
 
 
 def finding(tally: Tally, card: CardSummary | None) -> Finding:
@@ -68,7 +69,7 @@ def finding(tally: Tally, card: CardSummary | None) -> Finding:
 
 
 def limits(tally: Tally, card: CardSummary | None) -> list[Limit]:
-    """The closing section: what may not be concluded."""
+    """The closing section: what the report does not show, in full."""
     return [*_ALWAYS, *_conditional(tally, card)]
 
 
@@ -78,14 +79,14 @@ def withheld_headline(tally: Tally) -> str:
         return f"No rate below is a headline: {tally.headline_stopped}."
     certificate = tally.certification(tally.primary)
     if certificate is None:
-        return "any-of-k is not a headline here: without deployment transcripts its false positives cannot be bounded."
+        return "Without deployment transcripts we cannot say how often any-of-k raises a false alarm."
     if certificate.certified:
         return ""
     return (
-        f"any-of-{certificate.k} is not a headline here: {certificate.flagged} of {certificate.transcripts} deployment "
-        f"transcripts were flagged, which bounds its false-positive rate only below {percent(certificate.bound)}, and "
-        f"{percent(certificate.limit, 0)} is required ({certificate.needed} transcripts without a flag would do). "
-        "Read the fraction of positions and the AUROC instead."
+        f"any-of-{certificate.k} may raise false alarms too often: {certificate.flagged} of {certificate.transcripts} "
+        f"deployment transcripts were flagged, so its false-positive rate may be up to {percent(certificate.bound)}. "
+        f"It must be below {percent(certificate.limit, 0)}, which takes {certificate.needed} transcripts without a "
+        "flag. Use the fraction of positions and the AUROC instead."
     )
 
 
@@ -96,44 +97,44 @@ def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
         yield (
             "Zero privileged gain cannot be excluded",
             f"Lanes that were not read: {'; '.join(absent)}. A reader of the bare text "
-            "might flag the same places, and without a probe a low rate cannot be split into what the activation lacks "
-            "and what the verbalizer leaves unsaid.",
+            "might flag the same places. Without a probe, a low rate may mean that the activation lacks the "
+            "information, or that the verbalizer does not say it.",
         )
     if not tally.arms.balanced:
         yield (
             "The arms are not matched",
-            f"{_uneven(tally).capitalize()}. A difference between arms may follow format, length or topic: linear "
+            f"{_uneven(tally).capitalize()}. A difference between arms may come from format, length or topic: linear "
             "readouts of evaluation awareness are known to follow benchmark format.",
         )
     foreign = [suite for suite in tally.suites if suite.pairs_withheld]
     if foreign:
         yield (
-            "What recorded words leave unsaid is not the target's silence",
-            f"In {words(s.suite for s in foreign)} the target wrote no assistant turn. What it would say itself was "
-            "not measured there, so V and the pairs are withheld; recorded words stand in a column of their own.",
+            "Recorded words are not the target's own",
+            f"In {words(s.suite for s in foreign)} the target wrote no assistant turn, so what it would say was not "
+            "measured. V and the pairs are withheld; recorded words have a column of their own.",
         )
     few = [f"{s.suite} has {len(s.families)}" for s in tally.suites if len(s.families) < FEW_FAMILIES]
     if few:
         yield (
             "Families are few",
-            f"{words(few)} prompt families. Families, not transcripts or tokens, are the independent units; intervals "
-            "are wide or withheld for that reason, and a permutation test over few families cannot reach a small p.",
+            f"{words(few)} prompt families. The independent units are families, not transcripts or tokens. With few "
+            "families, intervals are wide or withheld, and a permutation test cannot reach a small p.",
         )
     if not tally.uniform:
         yield (
             "any-of-k is not the paper's",
-            f"Positions follow {words(tally.policies)}, not uniform sampling of response tokens, so any-of-k here is "
-            "not comparable with published any-of-50 rates.",
+            f"Positions follow {words(tally.policies)}, not uniform sampling of response tokens, so this any-of-k "
+            "cannot be compared with published any-of-50 rates.",
         )
     if card is not None and card.expresses_belief is False:
         yield (
             "N near zero says nothing about the model",
-            "This pack has no words for a belief: see the statement at the head of this report.",
+            "This pack has no words for a belief; see the box at the top of this report.",
         )
     yield (
         "One target, one pack",
-        f"Everything was read with {words(tally.packs)}. A small target may not represent being evaluated at all; "
-        "nothing here carries over to other models.",
+        f"Everything was read with {words(tally.packs)}. A small target may not represent being evaluated at all. "
+        "Nothing here carries over to other models.",
     )
 
 
@@ -151,20 +152,20 @@ def _found(tally: Tally, suite: SuiteTally) -> str:
     flagged = ""
     if certificate is not None and certificate.certified:
         n = measured.any_of_k
-        flagged = f"; {n.aware} of {n.aware + n.not_aware} transcripts were flagged at one position or more"
+        flagged = f" {n.aware} of {n.aware + n.not_aware} transcripts were flagged at one position or more."
     return (
-        f"In {suite.suite}, {_share(measured.fraction)} of the positions read were put into words as awareness of an "
-        f"evaluation{against}{flagged}. {_said(suite, under)}{_separation(under)}."
+        f"In {suite.suite}, the verbalizer described {_share(measured.fraction)} of the positions as awareness of an "
+        f"evaluation{against}.{flagged} {_said(suite, under)}.{_separation(under)}"
     )
 
 
 def _said(suite: SuiteTally, under: HeadlineTally) -> str:
-    """What the turns say; words that the target did not write are never its own."""
+    """The verdict on the assistant turns: V, or recorded words if the target wrote none of them."""
     v, other = under.verbalized, under.recorded
     if suite.pairs_withheld:
         return (
-            f"Its assistant turns are recorded words, not the target's; in {other.aware} of "
-            f"{other.aware + other.not_aware} transcripts they say so"
+            f"Its assistant turns are recorded words, not the target's; they say so in {other.aware} of "
+            f"{other.aware + other.not_aware} transcripts"
         )
     return f"The model said so itself in {v.aware} of {v.aware + v.not_aware} transcripts"
 
@@ -184,9 +185,9 @@ def _separation(under: HeadlineTally) -> str:
     if under.versus_deployment is None or under.versus_deployment.auroc.value is None:
         return ""
     auroc = under.versus_deployment.auroc
-    ends = f", interval {plain_interval(auroc)}" if auroc.has_interval else "; interval withheld"
+    ends = f"interval {plain_interval(auroc)}" if auroc.has_interval else "interval withheld"
     value = number(auroc.value)
-    return f"; the fraction tells its transcripts from deployment with an AUROC of {value} (0.5 is chance{ends})"
+    return f" AUROC of the fraction of positions against deployment: {value} (0.5 is a coin flip; {ends})."
 
 
 def _cannot(tally: Tally, suites: list[SuiteTally], card: CardSummary | None) -> Iterator[str]:
@@ -196,18 +197,18 @@ def _cannot(tally: Tally, suites: list[SuiteTally], card: CardSummary | None) ->
         yield f"that a difference between the arms is awareness: {_uneven(tally)}"
     for lane in _CONTROLS:
         yield from _habits({s.suite: _control(s.under(tally.primary), lane) for s in suites}, spoken(lane))
-    yield "that the model believes anything: rates are relative, and an explanation is a reading of an activation"
+    yield "that the model believes anything: rates are relative, and an explanation is only a reading of an activation"
 
 
 def _habits(beside: dict[str, ControlComparison | None], lane: str) -> Iterator[str]:
-    """What a control lane does not rule out, suite by suite."""
+    """The suites in which a control lane does not rule out the verbalizer's own habits."""
     alone = [suite for suite, control in beside.items() if control is None]
     blurred = [suite for suite, control in beside.items() if control is not None and not _clear(control)]
     habits = "shows more than the verbalizer's own habits"
     if blurred:
-        yield f"that {words(blurred)} {habits}: the measured lane does not stand clear of the {lane} lane"
+        yield f"that {words(blurred)} {habits}: the measured lane is not clearly above the {lane} lane"
     if alone:
-        yield f"that {words(alone)} {habits}: no {lane} lane was read beside it"
+        yield f"that {words(alone)} {habits}: no {lane} lane was read for comparison"
 
 
 def _control(under: HeadlineTally, lane: Lane) -> ControlComparison | None:

@@ -1,7 +1,7 @@
 """Builds the report: one tally in, one self-contained HTML file out.
 
-No script, no request, no clock: the same input gives the same bytes. Everything that comes from a transcript or a model
-reaches the page through autoescaping as text nodes. It computes no statistic."""
+The page has no script, request or time stamp, so the same input gives the same bytes. Text from transcripts and models
+is autoescaped and reaches the page as text nodes. It computes no statistic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ._variants import NAMES, clear, conclusion, silent
 TEMPLATES = Path(__file__).parent / "templates"
 FILE_NAME = "report.html"
 _NAME_LENGTH = 32
-"""Characters of a suite's name in a figure."""
+"""Maximum number of characters of a suite's name in a figure."""
 _FILTERS = {
     "pct": fmt.percent,
     "num": fmt.number,
@@ -62,14 +62,14 @@ def build_report(
     Args:
         tally: Every number it prints.
         provenance: Target, pack, layer, policy, seed, rubric, versions, command; nested values are flattened.
-        pack_card: The pack's `card.json`, or None when there is none.
-        out: The file to write (`.html`), or a folder in which it is called report.html.
+        pack_card: The pack's `card.json`, or None if there is none.
+        out: The file to write (`.html`), or a folder for a file report.html.
 
     Returns:
         The file written.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     page = render(tally, provenance, pack_card)
     path = out if out.suffix in (".html", ".htm") else out / FILE_NAME
@@ -84,7 +84,7 @@ def build_report(
 
 
 def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
-    """The page itself."""
+    """The page as HTML."""
     card = summarise(pack_card)
     return (
         _environment()
@@ -103,7 +103,7 @@ def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: M
             controls={lane: display for lane, display in DISPLAYED.items() if lane != Lane.MEASURED},
             clear=clear,
             conclusion=conclusion,
-            table=defaultdict(count(1).__next__),  # numbers in the order of first mention, so that none is skipped
+            table=defaultdict(count(1).__next__),  # numbers tables by first mention, so that no number is skipped
             grouped=any(suite.under(tally.primary).groups for suite in tally.suites),
             provenance=fmt.flatten(provenance),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),

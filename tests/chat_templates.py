@@ -1,5 +1,5 @@
-"""Chat templates in the styles that targets use, written for the tests: how tools, thinking and whitespace are treated
-differs from style to style, and that is what replay must notice."""
+"""Chat templates written for the tests, in the styles of common targets. They differ in how they treat tools, thinking
+and whitespace, and replay must notice the difference."""
 
 from __future__ import annotations
 

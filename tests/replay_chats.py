@@ -1,4 +1,4 @@
-"""Chats for the tests of replay, written in a line a message, and what has to hold of every replay of them."""
+"""Chats for the replay tests, one line per message, and the checks that every replay of them must pass."""
 
 from __future__ import annotations
 

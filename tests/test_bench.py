@@ -84,7 +84,7 @@ def test_a_readme_without_the_marks_is_refused() -> None:
 
 
 def test_figures_are_shown_with_their_goal() -> None:
-    assert shown({"rejudge_fraction": Figure(0.013)}) == "rejudge_fraction: 1.3 %; to reach <= 2 %"
+    assert shown({"rejudge_fraction": Figure(0.013)}) == "rejudge_fraction: 1.3 %; goal <= 2 %"
 
 
 def test_a_profile_adds_up_and_names_the_largest_first() -> None:

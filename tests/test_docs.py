@@ -1,4 +1,4 @@
-"""What the repository says about itself leads somewhere: cited paragraphs exist, links open, lines are short."""
+"""The documentation is consistent: cited paragraphs exist, links resolve, lines are short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Light at the door: help, lists and every mistake come before anything heavy is imported."""
+"""Help, lists and user errors are fast: they appear before anything slow is imported."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ MISTAKES = {
     "pack compare nope nope --measure": "no pack 'nope'",
     "pack judge-sheet sheet.csv --pack nope": "no pack 'nope'",
     "pack curve nowhere.json": "record nowhere.json: no such file",
-    "pack curve here --out plot.gif": "'plot.gif' is neither .png nor .svg",
+    "pack curve here --out plot.gif": "'plot.gif'; expected a .png or .svg file",
     "pack export here --pack nope": "exists already",
     "pack export new --format nope": "unknown format 'nope'",
     "pack import nowhere new": "no pack 'nowhere'",

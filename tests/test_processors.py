@@ -1,5 +1,5 @@
-"""What is committed was computed on one processor. Here its tests run with the instructions of others: every library
-that chooses its code by processor (torch, oneDNN, MKL, OpenBLAS, numpy) is told to take an older one's."""
+"""Committed numbers were computed on one processor. These tests run with the instruction sets of older ones: every
+library that selects code by processor (torch, oneDNN, MKL, OpenBLAS, numpy) is set to an older one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress says stage, count, rate and time left, and keeps quiet between plain lines."""
+"""Progress shows stage, count, rate and time left, and limits how often it prints a plain line."""
 
 from __future__ import annotations
 

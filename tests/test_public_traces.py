@@ -1,5 +1,5 @@
-"""What others read with the released pairs, through our positions, scales, parser and classifier: 1,749 activations of
-Gemma-3-12B and Qwen2.5-7B and the explanations made from them (github.com/canisli/natural_language_autoencoders)."""
+"""Published readings of the released pairs pass through our positions, scales, parser and classifier: 1,749 activations
+of Gemma-3-12B and Qwen2.5-7B with their explanations (github.com/canisli/natural_language_autoencoders)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table of rooms: a room imports from floors below it; a wheel carries all rooms and runs from anywhere."""
+"""The table of rooms: a room imports only from rooms below it; a wheel contains all rooms and runs from any folder."""
 
 from __future__ import annotations
 

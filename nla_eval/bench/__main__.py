@@ -1,4 +1,4 @@
-"""Runs the comparisons, prints them, and with --write puts them into docs/bench.json and the README."""
+"""Runs the comparisons and prints them; with --write, saves them in docs/bench.json and the README."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def machine() -> dict[str, str]:
-    """What the figures were taken on."""
+    """The machine that the figures are measured on."""
     import torch
 
     model = next(
@@ -36,7 +36,7 @@ def machine() -> dict[str, str]:
 
 
 def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[str, ...], Measure]]:
-    """The keys of each group of figures and what measures them; models are loaded when a group runs."""
+    """Each group of figures: its keys and the function that measures it. Models are loaded when a group runs."""
     from functools import cache, partial
 
     import torch
@@ -85,12 +85,12 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
 
 
 def main() -> None:
-    """Measure the default target and pack, or those named, against the usual ways of doing the same."""
+    """Measure a target and a pack against the usual ways of doing the same. Default: the shipped ones."""
     parser = argparse.ArgumentParser(prog="python -m nla_eval.bench", description=main.__doc__)
     parser.add_argument("--target", default="smollm2-135m")
     parser.add_argument("--pack")
-    parser.add_argument("--only", nargs="*", choices=sorted(GOALS), help="these figures; all by default")
-    parser.add_argument("--write", action="store_true", help="into docs/bench.json and the README table")
+    parser.add_argument("--only", nargs="*", choices=sorted(GOALS), help="measure only these figures (default: all)")
+    parser.add_argument("--write", action="store_true", help="save the figures in docs/bench.json and the README table")
     args = parser.parse_args()
     found: dict[str, Figure] = {}
     try:

@@ -1,4 +1,4 @@
-"""The engine's three stages against the usual ways: the whole causal LM, and transformers' own `generate`."""
+"""The engine's three stages against the usual ways: a full causal LM forward, and `generate` of transformers."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from .figures import Figure, race, ratio
 
 _PEAK_SIZE = 2048
 _USUAL_BATCH = 4
-"""Sequences of the usual forward: sixteen rows of all logits alone would take 1.6 GB."""
+"""Sequences in a batch of the usual forward. With sixteen, the logits alone would take 1.6 GB."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is timed. Inputs are random and seeded, so rates depend on no data."""
+    """The timed workload. Inputs are random and seeded, so rates do not depend on data."""
 
     sequences: int = 8
     tokens: int = 512
     positions: int = 12
     explanations: int = 64
     alone: int = 4
-    """Explanations that are drawn one by one."""
+    """Number of explanations in the one-by-one comparison."""
     max_new_tokens: int = 48
     rounds: int = 3
     seed: int = 0
 
 
 def capture_requests(load: Load, vocabulary: int) -> list[CaptureRequest]:
-    """Random sequences with evenly spaced positions, the last one at the end."""
+    """Random sequences with evenly spaced positions; the last position is the last token."""
     rng = np.random.default_rng(load.seed)
     positions = np.linspace(load.tokens // load.positions, load.tokens - 1, load.positions).astype(np.int64)
     rows: NDArray[np.int32] = rng.integers(0, vocabulary, (load.sequences, load.tokens)).astype(np.int32)
@@ -51,7 +51,7 @@ def capture_requests(load: Load, vocabulary: int) -> list[CaptureRequest]:
 
 
 def vectors(load: Load, width: int) -> NDArray[np.float32]:
-    """(explanations, width) random directions; the AV rescales them anyway."""
+    """(explanations, width) random vectors. Their length does not matter, because the AV rescales them."""
     return np.random.default_rng(load.seed).standard_normal((load.explanations, width)).astype(np.float32)
 
 
@@ -61,7 +61,7 @@ def verbalize_requests(load: Load, width: int) -> list[VerbalizeRequest]:
 
 
 class EngineBench:
-    """One target and pack. `dtype` is that of both sides of a comparison."""
+    """Comparisons for one target and pack. Both sides of a comparison use `dtype`."""
 
     def __init__(self, target: Target, pack: Pack, load: Load, dtype: torch.dtype, split: Split | None = None) -> None:
         self.target, self.pack, self.load, self.dtype = target, pack, load, dtype
@@ -74,7 +74,7 @@ class EngineBench:
         self.sampling = Sampling(1.0, load.max_new_tokens)
 
     def stage(self, name: str) -> Callable[[], Any]:
-        """What runs the engine's `name` stage once on this load."""
+        """A function that runs the engine's stage `name` once on this load."""
         texts = ["The speaker asks for a plan; next comes a list of dates."] * self.load.explanations
         return {
             "capture": lambda: list(self.engine.capture(self.captures)),
@@ -83,7 +83,7 @@ class EngineBench:
         }[name]
 
     def capture(self) -> dict[str, Figure]:
-        """Blocks 0..K and sampled rows, against the whole model's forward."""
+        """Our capture (blocks 0..K, sampled rows) against a forward of the whole model."""
         load, model = self.load, load_lm(self.target.path, self.dtype)
         ids: Any = torch.tensor(np.stack([r.token_ids for r in self.captures]), dtype=torch.long)
 
@@ -108,7 +108,7 @@ class EngineBench:
         }
 
     def verbalize(self, key: str, *, one_by_one: bool) -> dict[str, Figure]:
-        """Batches over a shared prompt, against `generate`; `key` names the batched comparison."""
+        """Our batches with a shared prompt against `generate`. `key` names the batched comparison."""
         model = load_av(self.target.path, self.pack.av_path, self.dtype)
         embeddings = self._embeddings(model)
         load = self.load
@@ -136,7 +136,7 @@ class EngineBench:
         return found
 
     def reconstruct(self) -> dict[str, Figure]:
-        """Right-padded batches of similar length, against one text at a time."""
+        """Our batches of texts of similar length against one text at a time."""
         drawn = [d.text or "a chat" for d in self.engine.verbalize(self.asked, self.sampling)]
         self.engine.reconstruct(drawn[:1])
         few = drawn[: 4 * self.load.alone]
@@ -149,7 +149,7 @@ class EngineBench:
         return {"ar_vs_one_by_one": ratio(rates["ours"], rates["alone"], "explanations/s", how)}
 
     def against_vllm(self) -> dict[str, Figure]:
-        """The same explanations by vLLM in this process. Raises MissingExtraError without vLLM."""
+        """vLLM in this process against ours, on the same vectors. Raises MissingExtraError without vLLM."""
         vllm = VllmEngine(self.target, self.pack, VllmConfig(max_model_len=1024), EngineConfig(self.dtype))
         list(vllm.verbalize(self.asked[:2], self.sampling))
         list(self.engine.verbalize(self.asked[:2], self.sampling))
@@ -162,7 +162,7 @@ class EngineBench:
         return {"vllm_vs_ours": ratio(rates["ours"], rates["vllm"], "explanations/s", self.how_drawn)}
 
     def peak_fractions(self) -> dict[str, Figure]:
-        """Share of the best matrix product, on one thread: floating-point operations of the weights only."""
+        """Share of the peak rate of a matrix product, on one thread. Only operations with weights are counted."""
         with threads(1):
             peak = peak_gflops(self.dtype)
             engine = TransformersEngine(self.target, self.pack, EngineConfig(self.dtype, split=Split()))
@@ -187,14 +187,14 @@ class EngineBench:
 
     @torch.inference_mode()
     def _embeddings(self, model: Any) -> torch.Tensor:
-        """(n, S, d) embeddings of the whole AV prompt with every vector in its slot."""
+        """(n, S, d) embeddings of the whole AV prompt, with each vector in its slot."""
         prompt = self.engine.prompt
         before = model.get_input_embeddings()(torch.tensor([prompt.prefix])).expand(len(self.asked), -1, -1)
         return torch.cat([before, self.engine.decoder.embeddings(self.asked)], dim=1)
 
 
 def weights_of(engine: TransformersEngine) -> tuple[dict[str, int], int]:
-    """(weights that every token passes through in the trunk and in the AV, weights of the AV's head)."""
+    """(number of weights per token in the trunk and in the AV, number of weights in the AV's head)."""
     head = engine.decoder.model.get_output_embeddings().weight.numel()
     bodies = {"trunk": engine.trunk, "av": getattr(engine.decoder.model, "model", engine.decoder.model)}
     return {
@@ -203,7 +203,7 @@ def weights_of(engine: TransformersEngine) -> tuple[dict[str, int], int]:
 
 
 def peak_gflops(dtype: torch.dtype, repeats: int = 5) -> float:
-    """The best of some square products at the current thread count, GFLOP/s."""
+    """GFLOP/s of the fastest of `repeats` square matrix products, at the current thread count."""
     a, b = (torch.randn(_PEAK_SIZE, _PEAK_SIZE).to(dtype) for _ in range(2))
     best = float("inf")
     for _ in range(repeats):
@@ -215,7 +215,7 @@ def peak_gflops(dtype: torch.dtype, repeats: int = 5) -> float:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Torch's threads within the block."""
+    """Set the number of torch threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

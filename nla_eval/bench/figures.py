@@ -1,4 +1,4 @@
-"""What the bench found: the keys, what each has to reach, docs/bench.json and the README table made from it."""
+"""The figures of the bench: their keys and goals, docs/bench.json, and the README table made from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- bench: made by `make bench` -->", "<!-- end of bench -->"
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure has to reach."""
+    """The goal of a figure."""
 
     what: str
     sense: Literal[">=", "<=", ""]
@@ -28,7 +28,7 @@ class Goal:
     unit: str = "x"
 
     def reached(self, value: float | None) -> bool | None:
-        """Whether `value` is on the right side; None where there is no bound or no value."""
+        """Whether `value` reaches the goal; None without a bound or a value."""
         if not self.sense or value is None:
             return None
         return value >= self.bound if self.sense == ">=" else value <= self.bound
@@ -40,33 +40,35 @@ GOALS: dict[str, Goal] = {
     "verbalize_vs_one_by_one": Goal("verbalize, against `generate` one by one", ">=", 10),
     "verbalize_vs_batched_bf16": Goal("verbalize in bf16, against `generate(inputs_embeds)` of 64", ">=", 1.4),
     "verbalize_vs_batched_fp32": Goal("verbalize in fp32, against `generate(inputs_embeds)` of 64", ">=", 1.15),
-    "decode_peak_fraction_bf16": Goal("decoding in bf16 on one thread, of peak", ">=", 0.40, "share"),
-    "prefill_peak_fraction_bf16": Goal("reading in bf16 on one thread, of peak", ">=", 0.50, "share"),
+    "decode_peak_fraction_bf16": Goal("decoding in bf16 on one thread, share of peak", ">=", 0.40, "share"),
+    "prefill_peak_fraction_bf16": Goal("prefill in bf16 on one thread, share of peak", ">=", 0.50, "share"),
     "ar_vs_one_by_one": Goal("reconstruct in batches, against one by one", ">=", 1.5),
-    "rss_growth_2k_8k_mb": Goal("peak memory of capture, 8k tokens above 2k, bf16", "<=", 150, "MB"),
-    "rss_growth_32k_tiny_mb": Goal("the same at 32k, tiny model, above its KV cache", "<=", 100, "MB"),
+    "rss_growth_2k_8k_mb": Goal("peak memory of capture, growth from 2k to 8k tokens, bf16", "<=", 150, "MB"),
+    "rss_growth_32k_tiny_mb": Goal("the same from 2k to 32k tokens, tiny model, without its KV cache", "<=", 100, "MB"),
     "pipeline_flatness": Goal(
-        "time per transcript over 50, 200 and 800: largest over smallest, less 1", "<=", 0.15, "share"
+        "time per transcript at 50, 200 and 800 transcripts: largest over smallest, minus 1", "<=", 0.15, "share"
     ),
-    "rejudge_fraction": Goal("judging again, of the first run's time", "<=", 0.02, "share"),
+    "rejudge_fraction": Goal("judging again, share of the first run's time", "<=", 0.02, "share"),
     "rl_steps_vs_naive": Goal("joint training, against `generate` and whole sequences", ">=", 2.0),
     "train_peak_mb": Goal("peak memory of training the shipped pack, all processes", "<=", 6000, "MB"),
     "jsonl_10k_seconds": Goal("reading 10,000 transcripts of 3k tokens, JSON lines", "<=", 60, "s"),
-    "jsonl_10k_peak_mb": Goal("peak memory of that", "<=", 1500, "MB"),
-    "jsonl_vs_json": Goal("the same, against `json.loads` of each line", ""),
+    "jsonl_10k_peak_mb": Goal("peak memory of reading them", "<=", 1500, "MB"),
+    "jsonl_vs_json": Goal("reading them, against `json.loads` of each line", ""),
     "parquet_10k_seconds": Goal("reading 10,000 transcripts of 3k tokens, Parquet", "<=", 60, "s"),
-    "parquet_10k_peak_mb": Goal("peak memory of that", "<=", 1500, "MB"),
-    "parquet_vs_polars": Goal("the same, against polars' rows", ""),
+    "parquet_10k_peak_mb": Goal("peak memory of reading them", "<=", 1500, "MB"),
+    "parquet_vs_polars": Goal("reading them, against polars' rows", ""),
     "inspect_10k_seconds": Goal("`suite inspect` of the same JSON lines", "<=", 60, "s"),
     "large_lines_peak_mb": Goal("peak memory of reading 2 GB of JSON lines", "<=", 1500, "MB"),
     "large_list_peak_mb": Goal("peak memory of reading one JSON list of 2 GB", "<=", 1500, "MB"),
     "large_parquet_peak_mb": Goal("peak memory of reading 2 GB of Parquet", "<=", 1500, "MB"),
-    "large_message_peak_mb": Goal("peak memory of reading one message of 50 MB, in any of these", "<=", 1500, "MB"),
-    "cli_start_ratio": Goal("`nla-eval --help`, in times of `import typer, rich`", "<=", 2),
-    "suite_list_ratio": Goal("`nla-eval suite list`, in times of `import typer, rich`", "<=", 3),
+    "large_message_peak_mb": Goal(
+        "peak memory of reading one message of 50 MB, in any of these formats", "<=", 1500, "MB"
+    ),
+    "cli_start_ratio": Goal("start of `nla-eval --help`, against `import typer, rich`", "<=", 2),
+    "suite_list_ratio": Goal("`nla-eval suite list`, against `import typer, rich`", "<=", 3),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
 }
-"""Every figure by its key; "x" is a ratio of rates, above 1 where ours is faster, or of times where a most is set."""
+"""Every figure by key. The unit "x" is a ratio of rates, above 1 when ours is faster; for goals with "<=", of times."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,17 @@ class Figure:
     ours: float | None = None
     other: float | None = None
     unit: str = ""
-    """Of `ours` and `other`."""
+    """Unit of `ours` and `other`."""
     how: str = ""
     """Inputs, dtype and threads."""
 
 
 def race(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
-    """Median rates of several ways of doing the same, taken in turns so that a slow minute of the machine hits all.
+    """Median rates of several ways of doing the same. They run in turns, so that a slow minute affects all of them.
 
     Args:
-        ways: By name, what to run and how many units that does.
-        rounds: Turns of each.
+        ways: The function to run and the units of work it does, by name.
+        rounds: Number of runs of each.
     """
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -99,7 +101,7 @@ def race(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[st
 
 
 def apart(module: str, *arguments: str) -> dict[str, float]:
-    """What `python -m MODULE ARGUMENTS` prints last, as JSON: a peak of memory is that of a process of its own."""
+    """The last line of `python -m MODULE ARGUMENTS`, as JSON. A process of its own gives a peak memory of its own."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -107,12 +109,12 @@ def apart(module: str, *arguments: str) -> dict[str, float]:
 
 
 def ratio(ours: float, other: float, unit: str, how: str) -> Figure:
-    """A figure that is one rate over another."""
+    """A figure that is the ratio of two rates."""
     return Figure(ours / other, ours, other, unit, how)
 
 
 def save(path: Path, figures: dict[str, Figure], machine: dict[str, str]) -> None:
-    """Write docs/bench.json; figures of an earlier run that were not measured now stay, with the machine they name."""
+    """Write docs/bench.json. Earlier figures that were not measured now stay, with their machine."""
     before = json.loads(path.read_text()) if path.is_file() else {"figures": {}}
     known = {key: value for key, value in before["figures"].items() if key in GOALS}
     for key, figure in figures.items():
@@ -123,8 +125,8 @@ def save(path: Path, figures: dict[str, Figure], machine: dict[str, str]) -> Non
 
 
 def table(record: dict[str, Any]) -> str:
-    """The README's table from what docs/bench.json holds."""
-    lines = ["| | measured | ours | alternative | to reach |", "|---|---:|---:|---:|---:|"]
+    """The README table, made from the content of docs/bench.json."""
+    lines = ["| | measured | ours | alternative | goal |", "|---|---:|---:|---:|---:|"]
     for key, goal in GOALS.items():
         found = record["figures"].get(key)
         bound = f"{goal.sense} {_number(goal.bound, goal.unit)}" if goal.sense else "-"
@@ -142,7 +144,7 @@ def table(record: dict[str, Any]) -> str:
 
 
 def into_readme(readme: str, record: dict[str, Any]) -> str:
-    """`readme` with its table replaced. Raises InputError where the marks are missing."""
+    """`readme` with its table replaced. Raises InputError if the markers are missing."""
     found = re.search(f"{re.escape(BEGIN)}.*?{re.escape(END)}", readme, re.DOTALL)
     if found is None:
         raise InputError(f"README.md has no place for the table; expected '{BEGIN}' and '{END}'")
@@ -158,7 +160,7 @@ def _line(key: str, figure: Figure) -> str:
     goal = GOALS[key]
     rates: Sequence[str] = [f"{_rounded(x)} {figure.unit}" for x in (figure.ours, figure.other) if x is not None]
     against = f" ({' against '.join(rates)})" if rates else ""
-    bound = f"; to reach {goal.sense} {_number(goal.bound, goal.unit)}" if goal.sense else ""
+    bound = f"; goal {goal.sense} {_number(goal.bound, goal.unit)}" if goal.sense else ""
     return f"{key}: {_number(figure.value, goal.unit)}{against}{bound}"
 
 

@@ -1,7 +1,7 @@
-"""Peak memory of reading files far larger than it: 2 GB as JSON lines, one JSON list, Parquet; and a message of 50 MB.
+"""Peak memory of reading large files: 2 GB of JSON lines, one JSON list or Parquet; and one message of 50 MB.
 
-Files are generated into a temporary folder and deleted after. Each is read in a process of its own:
-`python -m nla_eval.bench.large_files FILE LIMIT` prints seconds, CPU seconds, peak MB and counts as JSON; LIMIT is the
+Files are generated in a temporary folder and deleted afterwards. Each is read in a process of its own:
+`python -m nla_eval.bench.large_files FILE LIMIT` prints seconds, CPU seconds, peak MB and counts as JSON. LIMIT is the
 reader's `max_record_mb`."""
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from .sources import pieces
 SIZE = 2_000_000_000
 """Bytes of a large file."""
 MESSAGE = 50_000_000
-"""Characters, all of them ASCII, of a large message."""
+"""Characters of a large message, all ASCII."""
 _PIECES = 20
-"""Distinct pieces of 500 conversations, which come again and again under new ids."""
+"""Distinct pieces of 500 conversations. They repeat under new ids."""
 _LIMITS = {"kept": 64, "left out": 32}
 """`max_record_mb` above and below the large message."""
 _ROW_GROUP = 10_000
@@ -37,11 +37,11 @@ Records = Iterator[dict[str, Any]]
 
 
 def large_file(kind: str, size: int = SIZE) -> dict[str, Figure]:
-    """Peak of reading every transcript of one file of `size` bytes.
+    """Peak memory of reading every transcript of one file of `size` bytes.
 
     Args:
         kind: One of `KINDS`.
-        size: Bytes at least.
+        size: Minimum size in bytes.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = _WRITERS[kind](Path(folder), _conversations(), size)
@@ -54,10 +54,10 @@ def large_file(kind: str, size: int = SIZE) -> dict[str, Figure]:
 
 
 def large_message(size: int = MESSAGE) -> dict[str, Figure]:
-    """The highest peak of reading one message of `size` characters between ordinary ones, kept and left out.
+    """The highest peak of reading a file with one message of `size` characters, with the message kept and left out.
 
     Raises:
-        InputError: what is left out takes something else with it.
+        InputError: Another record was left out together with the large message.
     """
     peaks: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -80,14 +80,14 @@ def _read_apart(path: Path, limit: int) -> dict[str, float]:
 
 
 def _conversations() -> Records:
-    """Endless, of about 14 kB each."""
+    """An endless stream of conversations of about 14 kB."""
     made = [chat for piece in islice(pieces(_PIECES * 500), _PIECES) for chat in piece]
     for number, chat in enumerate(cycle(made)):
         yield {**chat, "id": f"chat-{number}"}
 
 
 def _one_large(size: int) -> Records:
-    """A message of `size` characters in the second of three conversations."""
+    """Three conversations; the second has a message of `size` characters."""
     (text,) = (chat["messages"][0]["content"] for piece in pieces(1) for chat in piece)
     repeated = (text + " ") * (size // len(text) + 1)
     for name, said in (("first", "short"), ("large", repeated[:size]), ("last", "short")):
@@ -103,7 +103,7 @@ def _write_list(folder: Path, records: Records, size: int) -> Path:
 
 
 def _write_json(path: Path, records: Records, size: int, marks: tuple[bytes, bytes, bytes]) -> Path:
-    """`marks` stand before the records, between two, and behind them."""
+    """Write `marks` before the first record, between records, and after the last."""
     mark, between, behind = marks
     with path.open("wb") as file:
         for record in records:
@@ -116,7 +116,7 @@ def _write_json(path: Path, records: Records, size: int, marks: tuple[bytes, byt
 
 
 def _write_parquet(folder: Path, records: Records, size: int) -> Path:
-    """Uncompressed, so that the file has the size of what is in it."""
+    """Write an uncompressed file, so that its size is the size of its content."""
     import pyarrow
     import pyarrow.parquet
 

@@ -1,7 +1,8 @@
-"""Peak resident memory of capture by sequence length. Linux forgets a process's peak when asked, so that loading does
-not hide what capturing takes; each measurement is a process of its own:
+"""Peak resident memory of capture by sequence length.
 
-`python -m nla_eval.bench.memory SHORT LONG TARGET [PACK]` prints the growth in MB as JSON; PACK "-" means none."""
+Each measurement is a process of its own. It resets the peak after loading (Linux only), so that loading does not hide
+the memory of capture. `python -m nla_eval.bench.memory SHORT LONG TARGET [PACK]` prints the growth in MB as JSON; PACK
+"-" means none."""
 
 from __future__ import annotations
 
@@ -21,13 +22,13 @@ _TINY_CONTEXT = 32768
 
 
 def growth(short: int, long: int, target: str, pack: str | None) -> dict[str, Figure]:
-    """Peak of capturing `long` tokens in bf16 above that of `short`, default model."""
+    """Peak memory of capturing `long` tokens minus that of `short` tokens, in bf16."""
     found = apart(__name__, str(short), str(long), target, *([pack] if pack else []))
     return {"rss_growth_2k_8k_mb": Figure(found["growth"], unit="MB", how=f"{short} then {long} tokens, bf16")}
 
 
 def tiny_growth() -> dict[str, Figure]:
-    """The same at 32k tokens of a tiny model with a long context, less what its KV cache has to hold."""
+    """The same from 2k to 32k tokens with a tiny model of long context, minus the growth of its KV cache."""
     with tempfile.TemporaryDirectory() as folder:
         found = apart(__name__, "2048", str(_TINY_CONTEXT), _write_tiny(Path(folder)), "-")
     beyond = found["growth"] - found["kv"]
@@ -35,7 +36,7 @@ def tiny_growth() -> dict[str, Figure]:
 
 
 def _write_tiny(folder: Path) -> str:
-    """A random Llama of two blocks with a context of 32k, without a tokenizer."""
+    """Write a random Llama with two blocks and a context of 32k, without a tokenizer."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -84,7 +85,7 @@ def _main(short: int, long: int, target: str, pack: str | None) -> None:
 
 
 def _forget_peak() -> None:
-    """Set this process's peak to what it holds now; see proc(5), clear_refs. Raises InputError where Linux is not."""
+    """Reset this process's peak to its current memory; see proc(5), clear_refs. Raises InputError outside Linux."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError as err:

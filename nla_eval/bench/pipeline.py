@@ -1,4 +1,4 @@
-"""The whole pipeline: does a transcript take as long among 800 as among 50, and what does judging again cost?"""
+"""The whole pipeline: does the time per transcript stay flat from 50 to 800, and what does judging again cost?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORDS = ("river", "stone", "market", "letter", "window", "garden", "engine", "p
 
 
 def chats(count: int, words: int, seed: int = 0) -> list[Transcript]:
-    """`count` one-turn chats of about `words` random words, all different, both arms in turns."""
+    """`count` different one-turn chats of about `words` random words, alternating between the two arms."""
     rng = np.random.default_rng(seed)
     found = []
     for number in range(count):
@@ -45,7 +45,7 @@ def chats(count: int, words: int, seed: int = 0) -> list[Transcript]:
 
 
 def flatness(engine: Engine, instrument: Instrument, scorer: Scorer) -> dict[str, Figure]:
-    """Seconds per transcript of plan, capture, verbalize, score and store at 50, 200 and 800 chats of four readings."""
+    """Seconds per transcript of the whole pipeline at 50, 200 and 800 chats of four readings each."""
     plan = ReadingPlan("uniform_response(4)", lanes=(Lane.MEASURED,), max_new_tokens=12)
     _timed(engine, instrument, scorer, plan, chats(10, 60))
     each = {n: _timed(engine, instrument, scorer, plan, chats(n, 60)) / n for n in COUNTS}
@@ -55,7 +55,7 @@ def flatness(engine: Engine, instrument: Instrument, scorer: Scorer) -> dict[str
 
 
 def rejudging(engine: Engine, instrument: Instrument, scorer: Scorer, max_new_tokens: int) -> dict[str, Figure]:
-    """Judging a store's readings again, against the run that made them, both without loading."""
+    """Time of judging a store's readings again over the time of the run that made them, both without loading."""
     plan = ReadingPlan("stratified(12)", max_new_tokens=max_new_tokens)
     with tempfile.TemporaryDirectory() as folder:
         store, first = _read(engine, instrument, scorer, plan, chats(8, 400), Path(folder))

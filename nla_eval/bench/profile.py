@@ -1,6 +1,6 @@
-"""Where a stage's time goes, by torch operator, on one thread: the profile behind a row of the bench table.
+"""Profiles one stage by torch operator on one thread, to explain a row of the bench table.
 
-`python -m nla_eval.bench.profile {capture,verbalize,reconstruct} [--dtype bfloat16]` prints shares of its time."""
+`python -m nla_eval.bench.profile {capture,verbalize,reconstruct} [--dtype bfloat16]` prints each operator's share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOAD = replace(Load(), sequences=4, max_new_tokens=24)
 
 
 def shares(run: Callable[[], Any]) -> list[tuple[str, float, int]]:
-    """(operator, share of the time, calls) of `run`, the largest first; shares add up to one over all operators."""
+    """(operator, share of the time, calls) of `run`, largest first. The shares of all operators sum to one."""
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         run()
     events = recorded.key_averages()
@@ -32,7 +32,7 @@ def shares(run: Callable[[], Any]) -> list[tuple[str, float, int]]:
 
 
 def main() -> None:
-    """Profile one stage of the default target and pack, or those named."""
+    """Profile one stage of a target and a pack. Default: the shipped ones."""
     parser = argparse.ArgumentParser(prog="python -m nla_eval.bench.profile", description=main.__doc__)
     parser.add_argument("stage", choices=("capture", "verbalize", "reconstruct"))
     parser.add_argument("--target", default="smollm2-135m")

@@ -1,7 +1,7 @@
-"""Reading transcripts: seconds and peak memory for 10,000 of about 3,000 tokens, beside plain json and polars.
+"""Time and peak memory of reading 10,000 transcripts of about 3,000 tokens, against plain json and polars.
 
-Peaks only grow, so each measurement is a process of its own: `python -m nla_eval.bench.sources WAY FILE` prints
-seconds, CPU seconds, peak MB and the number of records as JSON."""
+The peak memory of a process never falls, so each measurement is a process of its own:
+`python -m nla_eval.bench.sources WAY FILE` prints seconds, CPU seconds, peak MB and the number of records as JSON."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .figures import Figure, apart
 
 COUNT = 10_000
 _TURNS, _WORDS = 6, 380
-"""Messages of a transcript and words of a message: together about 3,000 tokens."""
+"""Messages per transcript and words per message: about 3,000 tokens per transcript."""
 _FORMATS = (("jsonl", "json"), ("parquet", "polars"))
-"""Our readers, and the plain way beside each."""
+"""Each of our readers with its plain alternative."""
 KEYS = tuple(f"{ours}_{what}" for ours, plain in _FORMATS for what in ("10k_seconds", "10k_peak_mb", f"vs_{plain}"))
 INSPECT_KEY = "inspect_10k_seconds"
 
 
 def measured() -> dict[str, Figure]:
-    """Both formats, ours and the plain way, on the same files."""
+    """Both formats, read by us and by the plain alternative, on the same files."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, COUNT)
@@ -45,7 +45,7 @@ def measured() -> dict[str, Figure]:
 
 
 def inspected() -> dict[str, Figure]:
-    """What `nla-eval suite inspect` takes for the same JSON lines: reading, families, languages, counts."""
+    """Time of `nla-eval suite inspect` on the same JSON lines: reading, families, languages, counts."""
     with tempfile.TemporaryDirectory() as name:
         write(Path(name), COUNT)
         found = apart(__name__, "inspect", str(Path(name) / WAYS["inspect"][0]))
@@ -54,7 +54,7 @@ def inspected() -> dict[str, Figure]:
 
 
 def write(folder: Path, count: int) -> None:
-    """`chats.jsonl` and `chats.parquet` with the same transcripts, written in pieces."""
+    """Write the same transcripts to `chats.jsonl` and `chats.parquet`, in pieces."""
     import pyarrow
     import pyarrow.parquet
 

@@ -1,4 +1,4 @@
-"""How long a command takes to start, against a process that imports typer and rich and nothing else."""
+"""Start-up time of a command, against a process that only imports typer and rich."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROUNDS = 9
 
 
 def measured() -> dict[str, Figure]:
-    """Wall time of `--help` and of `suite list`, as a multiple of the imports' in the same run."""
+    """Wall time of `--help` and of `suite list`, over the wall time of the imports in the same run."""
     rates = race({name: (partial(_run, arguments), 1) for name, arguments in _WAYS.items()}, _ROUNDS)
     seconds = {name: 1 / rate for name, rate in rates.items()}
     how = f"median of {_ROUNDS} processes each, in turns; the other: python -c 'import typer, rich'"

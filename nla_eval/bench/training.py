@@ -1,5 +1,5 @@
-"""A step of joint training against the loop one would write with transformers and peft alone: `generate` over all rows
-with the adapters beside the weights, and gradients over whole sequences, prompt included, for every row."""
+"""A step of joint training against a plain loop in transformers and peft: `generate` over all rows with unmerged
+adapters, and gradients over whole sequences, prompt included."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ from ..training.models.start import Start, adapter_rank
 from .figures import Figure, ratio
 
 _ROWS = 8
-"""Whole sequences of the usual loop that pass together with gradient: some 800 tokens, as in ours."""
+"""Sequences per micro-batch of the usual loop: about 800 tokens, as in ours."""
 
 
 @dataclass(frozen=True)
 class TrainingLoad:
-    """What is timed: the shipped configuration's rollouts. Activations are random and seeded."""
+    """The timed workload: the rollouts of the shipped configuration. Activations are random and seeded."""
 
     groups: int = 8
     samples: int = 6
     max_new_tokens: int = 80
     dtype: torch.dtype = torch.float32
-    """Of frozen weights and arithmetic, for both."""
+    """Dtype of frozen weights and arithmetic, for both sides."""
 
     def config(self, cores: int) -> JointConfig:
-        """Ours, one worker a core, without what the usual loop has no part for. Of its two steps the first counts: the
-        last one also measures the KL."""
+        """Our configuration: one worker per core, without the parts that the usual loop lacks. It runs two steps and
+        only the first is timed, because the last one also measures the KL."""
         return JointConfig(
             steps=2, groups=self.groups, samples_per_group=self.samples, max_new_tokens=self.max_new_tokens,
             reference_mix=0.0, references_per_rollout=0.0, workers=cores, threads=1,
@@ -57,7 +57,7 @@ class TrainingLoad:
 
 
 def steps_per_hour(target: Target, pack: Pack, load: TrainingLoad) -> dict[str, Figure]:
-    """Joint steps per hour, ours and the usual way, on the same cores from the same pack."""
+    """Joint steps per hour of ours and of the usual loop, on the same cores and from the same pack."""
     cores = torch.get_num_threads()
     config, models = load.config(cores), trainable_pack(target, pack, load.dtype)
     vectors = torch.from_numpy(np.random.default_rng(0).standard_normal((load.groups, pack.d_model)).astype(np.float32))
@@ -76,7 +76,7 @@ def steps_per_hour(target: Target, pack: Pack, load: TrainingLoad) -> dict[str, 
 
 
 def trainable_pack(target: Target, pack: Pack, dtype: torch.dtype) -> Models:
-    """The pack's adapters over the target, trainable again."""
+    """The target with the pack's adapters, made trainable."""
     loading = Loading(dtype)
     prompt, scale = av_prompt(pack.av, target.tokenizer), float(pack.av.injection_scale or 0.0)
     start = Start(pack, target)
@@ -88,7 +88,7 @@ def trainable_pack(target: Target, pack: Pack, dtype: torch.dtype) -> Models:
 
 
 class UsualLoop:
-    """The same step with `generate` and whole sequences."""
+    """The same training step with `generate` and whole sequences."""
 
     def __init__(self, models: Models, pairs: Pairs, config: JointConfig) -> None:
         self.models, self.pairs, self.config = models, pairs, config
@@ -99,7 +99,7 @@ class UsualLoop:
         self.naming = Decoder(models.av.lm, models.tokenizer, prompt, models.av.scale)
 
     def step(self, step: int) -> None:
-        """Draw, score, update both models once."""
+        """Draw, score, and update both models once."""
         config, samples = self.config, self.config.samples_per_group
         vectors = self.pairs.activations.repeat_interleave(samples, dim=0)
         torch.manual_seed(step)
@@ -118,7 +118,7 @@ class UsualLoop:
         self.av.update([_gradient(p) for p in self.av.tensors], config.av_lr, config.clip_norm)
 
     def _embeddings(self, ids: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """(B, T, d) of whole sequences (B, T), the vectors in the slot."""
+        """(B, T, d) embeddings of whole sequences (B, T), with the vectors in the slot."""
         embeddings = self.models.av.lm.get_input_embeddings()(ids).detach().clone()
         slot = vectors * (self.models.av.scale / vectors.norm(dim=-1, keepdim=True))
         embeddings[:, self.slot] = slot.to(embeddings.dtype)
@@ -126,7 +126,7 @@ class UsualLoop:
 
     @torch.no_grad()
     def _generated(self, vectors: torch.Tensor) -> list[Draw]:
-        """`generate` over all rows, ended by the close tag as ours are."""
+        """`generate` over all rows, stopped at the close tag as in ours."""
         ids = self.prompt.expand(len(vectors), -1)
         out = self.models.av.lm.generate(
             inputs_embeds=self._embeddings(ids, vectors), attention_mask=torch.ones_like(ids), do_sample=True,
@@ -137,7 +137,7 @@ class UsualLoop:
         return [self._draw(number, row.tolist()) for number, row in enumerate(out)]
 
     def _draw(self, number: int, ids: list[int]) -> Draw:
-        """The row up to its end, as the decoder would have cut it."""
+        """The row cut at the point where our decoder would have ended it."""
         sampling = Sampling(1.0, self.config.max_new_tokens or 1)
         end = next((n for n in range(1, len(ids) + 1) if self.naming.is_over(ids[:n], sampling)), len(ids))
         return self.naming.finish(VerbalizeRequest(str(number), None), ids[:end])
@@ -148,7 +148,7 @@ class UsualLoop:
     def _objective(
         self, draws: Sequence[Draw], vectors: torch.Tensor, advantage: torch.Tensor, tokens: int
     ) -> torch.Tensor:
-        """Policy gradient over whole sequences; logits of the written tokens only."""
+        """Policy gradient over whole sequences, with logits of the generated tokens only."""
         longest = max(draw.tokens for draw in draws)
         written = torch.tensor([[*draw.ids, *[0] * (longest - draw.tokens)] for draw in draws])
         known = torch.arange(longest) < torch.tensor([[draw.tokens] for draw in draws])

@@ -1,7 +1,7 @@
-"""Peak memory of training the shipped pack: every stage of its configuration from the corpus to the joint stage, as
-users run it, with fewer texts and steps. What a stage holds at once does not depend on how many there are of either.
+"""Peak memory of training the shipped pack with `nla-eval train`, from the corpus to the joint stage.
 
-Resident memory of the command and all its processes is summed ten times a second; what they share counts for each."""
+It takes fewer texts and steps than a real run, because the peak of a stage does not depend on their number. Ten times a
+second it sums the resident memory of all processes; shared memory counts once per process."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _EVERY = 0.1
 
 
 def peak() -> dict[str, Figure]:
-    """The highest sum of the run.
+    """The highest sum of resident memory during the run.
 
     Raises:
-        InputError: The run failed; the error holds its last line.
+        InputError: The run failed. The message contains its last line of output.
     """
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.yaml"
@@ -54,7 +54,7 @@ def peak() -> dict[str, Figure]:
 
 
 def shorter() -> dict[str, Any]:
-    """The shipped configuration with a small corpus and few samples and steps; batches, groups and lengths stay."""
+    """The shipped configuration with a small corpus, few samples and few steps. Batches, groups and lengths stay."""
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     corpus = {"token_budget": 60_000, "held_out_conversations": 16}
     few = {stage: {"samples": 128} for stage in ("ar", "av", "ar_on_samples")}
@@ -63,10 +63,10 @@ def shorter() -> dict[str, Any]:
 
 
 def watched(command: list[str], output: Path) -> int:
-    """The highest sum of the resident bytes of `command` and all below it; its output goes to a file.
+    """The highest sum of the resident bytes of `command` and its child processes. Its output goes to a file.
 
     Raises:
-        InputError: It failed; the error holds its last line.
+        InputError: The command failed. The message contains its last line of output.
     """
     most = 0
     with output.open("w") as file:

@@ -1,1 +1,1 @@
-"""One module for each command of `nla-eval`: requests in, terminal lines and files out."""
+"""The commands of `nla-eval`, one module each. Each takes a request, prints lines and writes files."""

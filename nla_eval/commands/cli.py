@@ -1,5 +1,5 @@
-"""The command `nla-eval`. It parses arguments and shows errors; each command's work is a module of `commands`,
-imported when it is called, so that `--help` costs nothing."""
+"""The command line `nla-eval`: parses arguments and prints errors. Each command does its work in a module of
+`commands`, imported on call, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -20,60 +20,62 @@ app = typer.Typer(
     name="nla-eval",
     help="Measure evaluation awareness of open-weights models with Natural Language Autoencoders.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain text: the boxes of rich take longer to import than all else that --help needs
+    rich_markup_mode=None,  # plain text: importing rich takes longer than everything else that --help needs
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-stores = typer.Typer(no_args_is_help=True, help="Readings on disk or object store.")
+stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(stores, name="store")
 
-Pack = Annotated[
-    str | None, typer.Option(help="Pack: its name or folder. Default: the one that belongs to the target.")
-]
+Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
 
 
 @app.command()
 @with_plan_options()
 def read(
     sources: Annotated[list[str], typer.Argument(help="Suites, .jsonl files, .eval logs or folders of logs.")],
-    out: Annotated[str, typer.Option(help="Store to write to: a folder or an fsspec URL.")],
+    out: Annotated[str, typer.Option(help="Store to write: a folder or an fsspec URL.")],
     deployment: Annotated[
-        list[str] | None, typer.Option(help="File of ordinary use, for the donor lane. May be repeated.")
+        list[str] | None,
+        typer.Option(help="File of ordinary use: the deployment arm, source of the donor lane. Repeatable."),
     ] = None,
-    arm: Annotated[str, typer.Option(help="Arm of files in SOURCES; a suite knows its own.")] = "evaluation",
+    arm: Annotated[str, typer.Option(help="Arm of the files in SOURCES. A suite states its own arm.")] = "evaluation",
     target: Target = "smollm2-135m",
     pack: Pack = None,
-    limit: Annotated[int | None, typer.Option(help="At most this many transcripts of each source.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of transcripts per source.")] = None,
     dtype: Dtype = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    engine: Annotated[str, typer.Option(help="What runs the weights.")] = "transformers",
-    retry_errors: Annotated[bool, typer.Option(help="Read again what failed before.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Number of CPU threads.")] = None,
+    engine: Annotated[str, typer.Option(help="Engine that runs the models.")] = "transformers",
+    retry_errors: Annotated[bool, typer.Option(help="Retry readings that failed before.")] = False,
     scores: Annotated[
-        str, typer.Option(help="AR scores of: new readings, none, or also those in the store that lack them (missing).")
+        str, typer.Option(help="Readings that the AR scores: new, missing (also unscored ones in the store), or none.")
     ] = "new",
     match: Annotated[
         str,
-        typer.Option(
-            help="Of the deployment arm, only what resembles the evaluation arm: length,turns,tools,language."
-        ),
+        typer.Option(help="Match the deployment arm to the evaluation arm in any of length,turns,tools,language."),
     ] = "",
-    plan_only: Annotated[bool, typer.Option("--plan", help="Print what it would take, load no weights, stop.")] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan", help="Print the plan and its cost, then exit. Loads no weights.")
+    ] = False,
     ray: Annotated[
         str | None,
-        typer.Option(help="On a Ray cluster, workers by stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."),
+        typer.Option(
+            help="Run on a Ray cluster, with workers per stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."
+        ),
     ] = None,
     model_role: Annotated[
-        str | None, typer.Option(help="Inspect logs: whose conversation. Default: target if there is one, else main.")
+        str | None,
+        typer.Option(help="Inspect logs: model role to read. Default: target if the log has one, else main."),
     ] = None,
     samples: Annotated[
-        str, typer.Option(help="Inspect logs: complete (no errored or invalidated samples), or all.")
+        str, typer.Option(help="Inspect logs: complete (skip errored and invalidated samples), or all.")
     ] = "complete",
     *,
     plan: ReadingPlan,
 ) -> None:
-    """Read transcripts into a store. Stopped and started again, it resumes."""
+    """Read transcripts into a store. An interrupted run resumes."""
     from ..dataset.choices import ReadingChoices
     from ..dataset.matching import parse_measures
     from ..engines.kinds import RuntimeSettings
@@ -95,22 +97,24 @@ def read(
 
 @app.command()
 def report(
-    inputs: Annotated[list[str], typer.Argument(help=".eval logs, folders of logs, and stores.")],
-    out: Annotated[str, typer.Option(help="The file to write.")] = "report.html",
+    inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores.")],
+    out: Annotated[str, typer.Option(help="Report to write.")] = "report.html",
     classifier: Annotated[
         str | None,
-        typer.Option(help="Judge all again with this one. Default: as the logs were scored; stores: linear."),
+        typer.Option(
+            help="Judge all again with this classifier. Default: the logs' own judgements; linear for stores."
+        ),
     ] = None,
-    rubric: Annotated[str | None, typer.Option(help="Judge again under this one: its name or a YAML file.")] = None,
+    rubric: Annotated[str | None, typer.Option(help="Judge again under this rubric: name or YAML file.")] = None,
     pack: Annotated[
-        str | None, typer.Option(help="Pack whose card to show. Default: the one the readings name.")
+        str | None, typer.Option(help="Pack whose card is shown. Default: the pack that made the readings.")
     ] = None,
-    builder: Annotated[str, typer.Option("--format", help="Kind of report.")] = "html",
+    builder: Annotated[str, typer.Option("--format", help="Report format.")] = "html",
     judge: Annotated[
         str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
     ] = None,
     judge_mode: Annotated[
-        str | None, typer.Option(help="What they are told: blind (default), blurb, swapped; several by comma.")
+        str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
@@ -125,13 +129,13 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for store, logs and report.")] = Path("demo-out"),
     target: Target = "smollm2-135m",
     pack: Pack = None,
-    limit: Annotated[int, typer.Option(help="At most this many transcripts of each suite; each has 27.")] = 24,
+    limit: Annotated[int, typer.Option(help="Maximum number of transcripts per suite (of 27).")] = 24,
     dtype: Dtype = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of CPU threads.")] = None,
     *,
     plan: ReadingPlan,
 ) -> None:
-    """Measure both shipped suites end to end and write a report. Stopped and started again, it resumes."""
+    """Measure both shipped suites end to end and write a report. An interrupted run resumes."""
     from ..engines.kinds import RuntimeSettings
     from .demo import DemoRequest, run
 
@@ -141,10 +145,10 @@ def demo(
 
 @stores.command("compact")
 def store_compact(
-    store: Annotated[str, typer.Argument(help="Folder or fsspec URL.")],
-    part_mib: Annotated[int, typer.Option(help="About how large merged parts become, in MiB.")] = 64,
+    store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")],
+    part_mib: Annotated[int, typer.Option(help="Approximate size of a merged part, in MiB.")] = 64,
 ) -> None:
-    """Merge small parts into few large ones. Others may read and write the store meanwhile."""
+    """Merge small parts into large ones. Other processes may read and write the store meanwhile."""
     from .store import run_compact
 
     run_compact(store, part_mib)
@@ -152,33 +156,33 @@ def store_compact(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file of the run.")],
+    config: Annotated[Path, typer.Argument(help="Training configuration (YAML).")],
     run_folder: Annotated[
-        Path | None, typer.Option(help="For checkpoints and activations. Default: runs/<name> in the current folder.")
+        Path | None,
+        typer.Option(help="Folder for checkpoints and activations. Default: runs/<name> in the current folder."),
     ] = None,
-    stage: Annotated[list[str] | None, typer.Option(help="Only this stage. May be repeated.")] = None,
-    plan_only: Annotated[bool, typer.Option("--plan", help="Print what is done and what will run, and stop.")] = False,
+    stage: Annotated[list[str] | None, typer.Option(help="Run only this stage. Repeatable.")] = None,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Print the state of each stage, then exit.")] = False,
     writer: Annotated[
         str | None,
-        typer.Option(help="Who writes the explanations: an Inspect model, a file of them, or self_supervised."),
+        typer.Option(help="Writer of the explanations: an Inspect model, a file of explanations, or self_supervised."),
     ] = None,
     from_pack: Annotated[
-        str | None, typer.Option(help="Begin with this pack's AV and AR, as they are: its name or folder.")
+        str | None, typer.Option(help="Start from the AV and AR of this pack, unchanged: name or folder.")
     ] = None,
     measure: Annotated[
         int | None,
-        typer.Option(help="Train nothing: measure the run's checkpoints on so many held-out rows, and plot them."),
+        typer.Option(help="Do not train: measure the run's checkpoints on this many held-out rows and plot them."),
     ] = None,
 ) -> None:
-    """Train a pack. Stopped and started again, it resumes; a changed setting runs its stage and those after it
-    again."""
+    """Train a pack. An interrupted run resumes; a changed setting reruns its stage and every later one."""
     from .train import TrainRequest, run
 
     run(TrainRequest(config, run_folder, stage, writer, from_pack, plan_only, measure))
 
 
 def main() -> None:
-    """Entry point: what a user can mend is one line on standard error and exit code 2."""
+    """Entry point. A user error is one line on standard error and exit code 2."""
     try:
         app()
     except NlaEvalError as err:

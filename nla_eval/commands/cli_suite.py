@@ -1,5 +1,5 @@
-"""The arguments of `nla-eval suite`. It parses and hands on; the work is in `commands/suites.py` and `suite_list.py`,
-imported when called."""
+"""Arguments of the commands of `nla-eval suite`. The work is in `commands/suites.py` and `suite_list.py`, imported on
+call."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from .suites import SourceRequest
 
-suites = typer.Typer(no_args_is_help=True, help="What there is to read, and making suites of data you have.")
+suites = typer.Typer(no_args_is_help=True, help="List suites, inspect data, make suites from your own data.")
 
-Where = Annotated[str, typer.Argument(help="A file, a folder, or hf://owner/name@revision?config=NAME&split=NAME.")]
-Reader = Annotated[str, typer.Option(help="Name of the reader; found by content where none is given.")]
-MessagesKey = Annotated[str | None, typer.Option(help="Where a record holds its messages, dotted.")]
-IdKey = Annotated[str | None, typer.Option(help="Where a record holds its id, dotted.")]
+Where = Annotated[
+    str, typer.Argument(help="Data: a file, a folder, or hf://owner/name@revision?config=NAME&split=NAME.")
+]
+Reader = Annotated[str, typer.Option(help="Name of the reader. Default: detected from the content.")]
+MessagesKey = Annotated[str | None, typer.Option(help="Record key of the messages, as a dotted path.")]
+IdKey = Annotated[str | None, typer.Option(help="Record key of the id, as a dotted path.")]
 FamilyKey = Annotated[
-    str | None, typer.Option(help="Where a record holds its prompt family. Default: near-duplicates share one.")
+    str | None, typer.Option(help="Record key of the prompt family. Default: near-duplicates share a family.")
 ]
 OutcomeKey = Annotated[
-    str | None, typer.Option(help="Where a record holds what the model did; Inspect logs: a scorer's name.")
+    str | None, typer.Option(help="Record key of the outcome (what the model did). Inspect logs: name of a scorer.")
 ]
 ModelRole = Annotated[
     str | None,
-    typer.Option(help="Inspect logs: whose conversation to read. Default: target if there is one, else main."),
+    typer.Option(help="Inspect logs: model role to read. Default: target if the log has one, else main."),
 ]
 SamplesOption = Annotated[
-    str, typer.Option("--samples", help="Inspect logs: complete (no errored or invalidated samples), or all.")
+    str, typer.Option("--samples", help="Inspect logs: complete (skip errored and invalidated samples), or all.")
 ]
-Role = Annotated[list[str] | None, typer.Option(help="Another role's name and what it means: tool_output=user.")]
-BranchesOption = Annotated[str, typer.Option("--branches", help="Trees: best (one path) or all.")]
+Role = Annotated[list[str] | None, typer.Option(help="Read one role name as another: tool_output=user. Repeatable.")]
+BranchesOption = Annotated[str, typer.Option("--branches", help="Conversation trees: best (one path) or all.")]
+Prompts = Annotated[bool, typer.Option("--prompts", help="Accept records without an answer; the target writes it.")]
+Limit = Annotated[int | None, typer.Option(help="Read only this many transcripts, from the start.")]
+MaxRecordMb = Annotated[int, typer.Option(help="Skip records larger than this, in megabytes.")]
 AnswersOption = Annotated[str, typer.Option("--answers", help="Preference pairs: chosen, rejected or both.")]
-Prompts = Annotated[bool, typer.Option("--prompts", help="Take records without an answer: the target writes it.")]
-Limit = Annotated[int | None, typer.Option(help="At most this many transcripts, from the start.")]
-MaxRecordMb = Annotated[int, typer.Option(help="Leave out records of more megabytes.")]
 NearDuplicates = Annotated[
-    float | None, typer.Option(help="Similarity from which prompts share a family; default 0.8 without --family-key.")
+    float | None, typer.Option(help="Prompts at least this similar share a family. Default: 0.8 without --family-key.")
 ]
 Redact = Annotated[bool, typer.Option("--redact", help="Mask e-mail addresses, phone numbers, keys and the like.")]
 
 
 @suites.command("list")
 def suite_list() -> None:
-    """List the suites with arm, size, families, licence and whether they can be read here."""
+    """List suites with arm, size, families, licence and whether they can be read on this machine."""
     from .suite_list import run_list
 
     run_list()
@@ -71,9 +73,9 @@ def suite_inspect(
     max_record_mb: MaxRecordMb = 32,
     near_duplicates: NearDuplicates = None,
     redact: Redact = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what is understood of a place: counts, roles, lengths, tools, languages, samples, and what is left out."""
+    """Show what a reader finds in the data: counts, roles, lengths, tools, languages, samples, and what it skips."""
     from .suites import run_inspect
 
     run_inspect(_request(context.params), as_json=as_json)
@@ -83,10 +85,12 @@ def suite_inspect(
 def suite_add(
     context: typer.Context,
     place: Where,
-    name: Annotated[str, typer.Option(help="Slug of the suite and its task.")],
-    arm: Annotated[str, typer.Option(help="evaluation, deployment or monitor.")],
-    licence: Annotated[str, typer.Option(help="SPDX id or a short statement, of the data.")],
-    title: Annotated[str, typer.Option(help="A line for tables. Default: the name.")] = "",
+    name: Annotated[
+        str, typer.Option(help="Name of the suite and its task: lower-case letters, digits and underscores.")
+    ],
+    arm: Annotated[str, typer.Option(help="Arm: evaluation, deployment or monitor.")],
+    licence: Annotated[str, typer.Option(help="Licence of the data: SPDX id or a short statement.")],
+    title: Annotated[str, typer.Option(help="Title for tables. Default: the name.")] = "",
     into: Annotated[Path, typer.Option(help="Folder for the card and the task file.")] = Path("suites"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite a suite of this name.")] = False,
     reader: Reader = "",
@@ -105,14 +109,14 @@ def suite_add(
     near_duplicates: NearDuplicates = None,
     redact: Redact = False,
 ) -> None:
-    """Make a suite of data you have: a card, pinned by hash or commit, and a task file for inspect eval."""
+    """Make a suite from your own data: a card that pins it by hash or commit, and a task file for inspect eval."""
     from .suites import CardRequest, run_add
 
     run_add(_request(context.params), CardRequest(name, arm, licence, title, into, force))
 
 
 def _request(given: dict[str, Any]) -> SourceRequest:
-    """What the options that both commands have come to; each choice has the name of its option."""
+    """The request made by the options that both commands share. Each choice has the name of its option."""
     from ..cards.choices import THRESHOLD, ReadingChoices
 
     roles = dict(_pair(role) for role in given["role"] or ())

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def wide_console() -> Console:
-    """One that cuts no cell and breaks no line: rich takes a pipe for 80 columns."""
+    """A console that never cuts a cell or breaks a line. By default rich assumes 80 columns for a pipe."""
     from rich.console import Console
 
     return Console(soft_wrap=True, width=200)

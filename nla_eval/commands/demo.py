@@ -1,7 +1,9 @@
-"""`nla-eval demo`: the whole measurement on both shipped suites, from prompts to one report, offline.
+"""`nla-eval demo`: the whole measurement on both shipped suites, offline, from prompts to one report.
 
-The pipeline reads both arms into a store (so that donors cross between them and a stopped run resumes), Inspect then
-runs the two tasks over that store and scores them, and the report is made from their logs."""
+1. The pipeline reads both arms into one store. Each arm can then lend donors to the other, and an interrupted run
+   resumes.
+2. Inspect runs both tasks over that store and scores them.
+3. The report is made from their logs."""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ SUITES = ("real_usage", "blackmail")
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """What the demo is run with."""
+    """The settings of one demo run."""
 
     out: Path
     settings: RuntimeSettings
@@ -34,7 +36,7 @@ class DemoRequest:
 
 
 def run(request: DemoRequest) -> None:
-    """Read, evaluate, report. Prints each stage with its time, the table of rates and the report's path."""
+    """Read, evaluate, report. Prints each stage with its time, the table of rates and the path of the report."""
     from ..models.pack import default_pack, load_pack
 
     started = time.monotonic()
@@ -43,7 +45,7 @@ def run(request: DemoRequest) -> None:
     _say(started, f"1/3 reading {' and '.join(SUITES)} with {pack.id} (the target first writes missing answers)")
     read(ReadRequest(SUITES, (), str(store), request.plan, request.settings, limit=request.limit))
     release(request.settings)
-    _say(started, "2/3 inspect eval: every reading is in the store; the classifier judges")
+    _say(started, "2/3 inspect eval: the classifier judges the readings in the store")
     logs = request.out / "logs"
     _evaluate(request, store, logs)
     _say(started, "3/3 tallying and writing the report")

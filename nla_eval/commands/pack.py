@@ -1,4 +1,4 @@
-"""`nla-eval pack verify` and `card`: check a pack on its target, and print, measure or complete what is known of it."""
+"""`nla-eval pack verify` and `card`: check a pack on its target; print, measure or complete its card."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 def card(name: str | None, judgements: str | None = None, write: bool = False) -> None:
-    """Print a pack's card as JSON, with the tally of a filled judgement sheet put in.
+    """Print a pack's card as JSON, with the tally of a filled judgement sheet if one is given.
 
     Args:
-        name: The pack; None for the one that ships.
+        name: The pack; None for the shipped pack.
         judgements: A filled sheet of `nla-eval pack judge-sheet`.
         write: Whether to keep the card with the tally.
 
     Raises:
-        InputError: It has no card, or the sheet is of another pack.
+        InputError: The pack has no card, or the sheet belongs to another pack.
     """
     pack = pack_of(name)
     found = card_of(pack)
     if found is None:
-        raise InputError(f"pack '{pack.name}' has no card.json; nla-eval pack card --measure --write writes one")
+        raise InputError(f"pack '{pack.name}' has no card.json; make one with: nla-eval pack card --measure --write")
     if judgements is not None:
         found = with_judgements(pack, found, Path(judgements))
     if write:
         if judgements is None:
-            raise InputError("--write keeps what --measure or --judgements adds; give one of them")
+            raise InputError("--write has nothing to save; add --measure or --judgements")
         keep_card(pack, found)
     print(json.dumps(found, indent=2, ensure_ascii=False))
 
@@ -51,7 +51,7 @@ def measured_card(request: MeasureRequest, judgements: str | None, write: bool) 
 
     old = card_of(pack) or {}
     if old.get("pack") != pack.id:
-        old = {}  # a card of other weights: nothing of it holds
+        old = {}  # the card describes other weights: none of its figures hold
     result, _ = measured(request)
     facts = {"pack": pack.id, "target": result.record.target, "layer": pack.layer}
     found: Mapping[str, Any] = {**old, **facts, **card_entries(result.record)}

@@ -1,4 +1,4 @@
-"""A pack by name, and its card: found, completed, written."""
+"""Finds a pack by name; finds, completes and writes its card."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ if TYPE_CHECKING:
 
 
 def with_judgements(pack: Pack, card: Mapping[str, Any], sheet: Path) -> Mapping[str, Any]:
-    """The card with a filled sheet's tally. Raises InputError when the sheet is of another pack."""
+    """The card with the tally of a filled sheet. Raises InputError when the sheet belongs to another pack."""
     from ..measure.judge_sheet import read_sheet
 
     truth = read_sheet(sheet)
     if truth.pack != pack.id:
-        raise InputError(f"judgements {sheet.name} are of pack {truth.pack}, this is {pack.id}; judge its explanations")
+        raise InputError(
+            f"judgements {sheet.name} are of pack {truth.pack}; expected a sheet of pack {pack.id}; "
+            "write one with: nla-eval pack judge-sheet"
+        )
     return {**card, "claims": truth.as_dict()}
 
 
 def keep_card(pack: Pack, card: Mapping[str, Any]) -> None:
-    """Write card.json and CARD.md, each whole or not at all, and the pack's checksums where it has them."""
+    """Write card.json and CARD.md, each atomically, and update the pack's checksums if it has any."""
     from ..measure.card import write_card
     from ..models.pack_check import SUMS, write_sums
 
@@ -34,7 +37,7 @@ def keep_card(pack: Pack, card: Mapping[str, Any]) -> None:
 
 
 def pack_of(name: str | None) -> Pack:
-    """The pack of that name, or the one that ships."""
+    """The pack of that name, or the shipped pack."""
     return default_pack() if name is None else load_pack(name)
 
 
@@ -43,11 +46,11 @@ def card_of(pack: Pack) -> Mapping[str, Any] | None:
     try:
         return pack.card
     except ValueError as err:
-        raise PackError(f"card.json of pack '{pack.name}' is not JSON; restore it, or delete it") from err
+        raise PackError(f"card.json of pack '{pack.name}' is not JSON; restore or delete it") from err
 
 
 def card_by_id(pack_id: str) -> Mapping[str, Any] | None:
-    """The card of the pack that readings name, or None when that very pack is not at hand or has no card."""
+    """The card of the pack with this id; None when exactly that pack is not here or has no card."""
     try:
         pack = load_pack(pack_id.partition("@")[0])
     except PackError:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ..training.models.whole_weights import Writing
 
 FORMATS = ("public",)
-"""What `pack export` writes."""
+"""Formats that `pack export` can write."""
 
 
 def export(name: str | None, out: str, format_: str, target: str, dtype: str) -> None:
-    """Write a pack in another format to a new folder. Raises InputError for a format it does not know."""
+    """Write a pack in another format to a new folder. Raises InputError for an unknown format."""
     if format_ not in FORMATS:
         raise InputError(f"unknown format '{format_}'; known: {', '.join(FORMATS)}")
     checked_dtype(dtype)
@@ -32,7 +32,7 @@ def export(name: str | None, out: str, format_: str, target: str, dtype: str) ->
 
 
 def import_(source: str, out: str, target: str, baseline_variance: float | None) -> None:
-    """Take a folder in the public format in as a pack."""
+    """Import a folder in the public format as a pack."""
     folder, loaded = new_folder(Path(out)), load_target(target)
     load_pack(source)
     from ..training.pack.public_format import import_ as take
@@ -42,7 +42,7 @@ def import_(source: str, out: str, target: str, baseline_variance: float | None)
 
 
 def merge(name: str | None, out: str, target: str, dtype: str) -> None:
-    """Fold a pack's adapters into whole checkpoints."""
+    """Merge a pack's adapters into full checkpoints."""
     checked_dtype(dtype)
     folder, pack, loaded = new_folder(Path(out)), pack_of(name), load_target(target)
     from ..training.pack.public_format import merge as fold

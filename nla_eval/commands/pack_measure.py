@@ -1,5 +1,5 @@
-"""`nla-eval pack card --measure`, `compare`, `judge-sheet` and `curve`: measure packs on held-out rows of a run or a
-source, side by side or for a reader's judgement."""
+"""`nla-eval pack card --measure`, `compare`, `judge-sheet` and `curve`: measure packs on held-out rows of a training
+run or a source, compare two packs, and write sheets to be judged by hand."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ if TYPE_CHECKING:
     from ..measure.held_out import HeldOut
 
 _HELD_OUT_BUCKET = 1
-"""The tenth of the training source that runs hold out, where a card does not say."""
+"""The tenth of the training source that runs hold out; used when a card does not say which."""
 
 
 @dataclass(frozen=True)
 class MeasureRequest:
-    """Which pack, on which rows."""
+    """Which pack to measure, and on which rows."""
 
     pack: str | None
     target: str
     dtype: str = "auto"
     run: str | None = None
-    """Folder of a training run, whose held-out rows are taken."""
+    """Folder of the training run whose held-out rows are used."""
     source: str | None = None
     """A file or registered source; None for the held-out tenth of the training source."""
     rows: int = 256
     per_conversation: int = 4
-    """Of a source; a run has its own."""
+    """Rows per conversation of a source. A run has its own number."""
     only: str | None = None
     """Sections to measure, comma-separated; None for all."""
     record: str | None = None
     """File to write the record to."""
     step: int | None = None
-    """Training step, where the pack is a checkpoint."""
+    """Training step, if the pack is a checkpoint."""
     core_hours: float | None = None
-    """Spent until that step."""
+    """Core-hours spent up to that step."""
 
     def sections(self) -> tuple[Section, ...]:
-        """What to measure. Raises InputError naming what is unknown."""
+        """The sections to measure. Raises InputError naming the first unknown one."""
         if self.only is None:
             return tuple(Section)
         names = [name.strip() for name in self.only.split(",") if name.strip()]
@@ -60,7 +60,7 @@ class MeasureRequest:
 
 
 def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
-    """Measure one pack. Raises InputError for rows it cannot use, PackError for a pack that does not work."""
+    """Measure one pack. Raises InputError for unusable rows, PackError for a pack that does not work."""
     sections = request.sections()
     pack, target = named(request)
     from ..measure.evaluate import measure, subject_of
@@ -72,15 +72,15 @@ def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
 
 
 def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: int | None = None) -> HeldOut:
-    """Held-out rows as the request names them, without what the pack was trained on."""
+    """The held-out rows that the request names, without rows that the pack was trained on."""
     if request.run is not None:
         from ..training.run_rows import MONITOR, of_folder
 
         held = of_folder(Path(request.run), monitor=MONITOR, rows=request.rows)
         if held.activations.shape[1] != pack.d_model:
             raise InputError(
-                f"run '{request.run}' captured {held.activations.shape[1]}-wide activations, pack '{pack.name}' reads "
-                f"{pack.d_model}; give a run of its target"
+                f"run '{request.run}' captured activations of width {held.activations.shape[1]}, pack '{pack.name}' "
+                f"expects {pack.d_model}; give a run of the pack's target"
             )
         return held
     from ..measure.held_out_request import Request
@@ -95,7 +95,7 @@ def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: i
 
 
 def compare(first: str, second: str, request: MeasureRequest | None) -> None:
-    """Print the figures of two packs side by side: from their cards, or measured on the same rows."""
+    """Print the figures of two packs side by side, from their cards or measured on the same rows."""
     print_comparison(_from_cards(first, second) if request is None else _measured_both(first, second, request))
 
 
@@ -122,8 +122,8 @@ def _measured_both(first: str, second: str, request: MeasureRequest) -> Comparis
         pack.check_target(target)
     if packs[0].layer != packs[1].layer:
         raise InputError(
-            f"pack '{packs[0].name}' reads block {packs[0].layer}, '{packs[1].name}' block {packs[1].layer}; packs of "
-            "different layers have no row in common: compare their cards"
+            f"pack '{packs[0].name}' reads block {packs[0].layer}, '{packs[1].name}' block {packs[1].layer}; expected "
+            "packs of one layer; leave --measure out to compare their cards"
         )
     held = rows_of(request, packs[0], target, max(p.min_position for p in packs))
     found = [measure(subject_of(_engine(p, target, request.dtype)), held, sections) for p in packs]
@@ -131,7 +131,7 @@ def _measured_both(first: str, second: str, request: MeasureRequest) -> Comparis
 
 
 def print_comparison(found: Comparison) -> None:
-    """One row per figure: both values with intervals, and the second minus the first."""
+    """Print one row per figure: both values with intervals, and second minus first."""
     from rich.table import Table
 
     from ..measure.card import shown
@@ -145,11 +145,11 @@ def print_comparison(found: Comparison) -> None:
     console.print(table, highlight=False)
     console.print(f"95 % intervals; differences {found.how}.", highlight=False)
     if found.only_one:
-        console.print(f"In one of the two only: {', '.join(found.only_one)}.", highlight=False)
+        console.print(f"Measured for only one of the two: {', '.join(found.only_one)}.", highlight=False)
 
 
 def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
-    """Write a sheet of `request.rows` explanations with their contexts, to be judged by hand."""
+    """Write a sheet of `request.rows` explanations with their contexts to judge by hand."""
     pack, target = named(request)
     from ..measure.evaluate import greedy
     from ..measure.judge_sheet import TYPES, VERDICTS, write_sheet
@@ -158,7 +158,7 @@ def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
     held = rows_of(replace(request, per_conversation=1), pack, target)
     (drawn,) = greedy(_engine(pack, target, request.dtype), [held.activations], pack.max_new_tokens)
     written = write_sheet(Path(out), pack.id, held, [draw.text for draw in drawn], seed, request.rows)
-    print(f"{written} explanations in {out}; put {', '.join(VERDICTS)} under each of:")
+    print(f"{written} explanations in {out}. Enter {', '.join(VERDICTS)} in each of these columns:")
     for name, what in TYPES.items():
         print(f"  {name}: {what}")
     print(f"then: nla-eval pack card {request.pack or ''} --judgements {out} --write")
@@ -167,9 +167,11 @@ def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
 def curve(records: Sequence[str], out: str) -> None:
     """Plot records over training into a PNG or SVG file."""
     if missing := next((r for r in records if not Path(r).is_file()), None):
-        raise InputError(f"record {Path(missing).name}: no such file; nla-eval pack card --measure --record writes one")
+        raise InputError(
+            f"record {Path(missing).name}: no such file; write one with: nla-eval pack card --measure --record"
+        )
     if Path(out).suffix not in (".png", ".svg"):
-        raise InputError(f"'{Path(out).name}' is neither .png nor .svg")
+        raise InputError(f"--out '{Path(out).name}'; expected a .png or .svg file")
     from ..measure.curves import over_training, save
     from ..measure.record import read_record
 
@@ -178,14 +180,14 @@ def curve(records: Sequence[str], out: str) -> None:
 
 
 def named(request: MeasureRequest) -> tuple[Pack, Target]:
-    """The pack and the target of a request. Raises NlaEvalError for what is wrong with it, before torch is imported."""
+    """The pack and target of a request. Raises NlaEvalError for a wrong request, before torch is imported."""
     checked_dtype(request.dtype)
     if request.rows < 2:
         raise InputError(f"--rows {request.rows}; expected at least 2")
     if request.run is not None and request.source is not None:
-        raise InputError("--run and --source name two sets of rows; give one")
+        raise InputError("--run and --source both name the rows to measure on; give only one")
     if request.run is not None and not Path(request.run).is_dir():
-        raise InputError(f"--run '{request.run}' is no folder; expected that of a training run")
+        raise InputError(f"--run '{request.run}' is not a folder; expected the folder of a training run")
     pack, target = pack_of(request.pack), load_target(request.target)
     if request.source is not None:
         from ..measure.held_out_request import Request

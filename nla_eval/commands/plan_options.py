@@ -1,4 +1,4 @@
-"""The options of `ReadingPlan` as options of a command: made from their declaration, so that no command repeats one."""
+"""Turns the declared options of `ReadingPlan` into command-line options, so that no command repeats them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PARAMETER = "plan"
 
 
 def with_plan_options(**defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command, in place of its parameter `plan`, an option for each of `ReadingPlan`'s.
+    """Replace a command's parameter `plan` by one option for each option of `ReadingPlan`.
 
-    Words are parsed by the plan's own checks, so that a wrong one is told in one line, as from Python.
+    The plan's own checks parse the words, so a wrong word gives the same one-line error as in Python.
 
     Args:
-        defaults: Where the command's differ from the plan's.
+        defaults: The command's own defaults, by option, where they differ from the plan's.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -58,7 +58,7 @@ def _parameter(name: str, default: str | None, told: Any) -> inspect.Parameter:
 
 
 def _by_name(words: dict[str, str | None]) -> dict[str, str | None]:
-    """What was given, under the names that options have now."""
+    """The words given, with former option names replaced by the current ones."""
     found = {name: words[name] for name in declared(ReadingPlan)}
     for name, (what, _) in declared(ReadingPlan).items():
         for old in what.former:
@@ -67,7 +67,7 @@ def _by_name(words: dict[str, str | None]) -> dict[str, str | None]:
 
 
 def _word(default: Any) -> str | None:
-    """A default as it would be typed."""
+    """A default as a user would type it."""
     if isinstance(default, tuple):
         return ",".join(default)
     return None if default is None else str(default)

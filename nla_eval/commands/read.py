@@ -1,5 +1,4 @@
-"""`nla-eval read`: finds transcripts by suite or file, and runs the pipeline over them into a store, or prints the plan
-and its cost."""
+"""`nla-eval read`: finds transcripts by suite or file and reads them into a store, or prints the plan and its cost."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from ..pipeline.ray import RayResources
 
 _SHOWN = 8
-"""Keys that were not read, in a line about them."""
+"""Number of unread keys that a line names."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +55,28 @@ class ReadRequest:
     retry_errors: bool = False
     scores: Scores = Scores.NEW
     plan_only: bool = False
-    """Print what it would take, and stop before any weights are loaded."""
+    """Print the plan and its cost, and stop before weights are loaded."""
     match: tuple[Measure, ...] = ()
-    """Of the deployment arm, read only those that resemble the evaluation arm in these."""
+    """Read only deployment transcripts that are matched to the evaluation arm in these measures."""
     ray: str | None = None
-    """Spread over a Ray cluster: workers and resources by stage, as `pipeline.ray.parse_resources` reads them."""
+    """Workers and resources by stage on a Ray cluster, in the syntax of `pipeline.ray.parse_resources`."""
     transcripts: tuple[Transcript, ...] = ()
-    """Read before, by a caller from Python."""
+    """Transcripts that a Python caller has already loaded."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Further facts for the manifest."""
     choices: ReadingChoices = field(default_factory=ReadingChoices)
-    """How places that are no suite are read."""
+    """How files, folders and URLs (sources that are not suites) are read."""
 
 
 def scores_of(name: str) -> Scores:
-    """What the AR scores, from a word. Raises InputError."""
+    """The `Scores` of that name. Raises InputError for an unknown name."""
     if name not in set(Scores):
         raise InputError(f"scores are '{name}'; expected one of {', '.join(Scores)}")
     return Scores(name)
 
 
 def run(request: ReadRequest) -> None:
-    """Read everything, printing the plan before weights are loaded and what was made at the end."""
+    """Read everything. Prints the plan before weights are loaded, and a summary at the end."""
     progress = Lines(sys.stderr)
     if request.plan_only:
         _print_plan(request)
@@ -85,7 +84,7 @@ def run(request: ReadRequest) -> None:
     try:
         result = read_into(request, progress, print)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        print("\nstopped; run the same command again to resume", file=sys.stderr)
         raise SystemExit(130) from None
     print(_summary(result, request.out))
 
@@ -94,9 +93,9 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
     """Read everything into the store `request.out`.
 
     Args:
-        request: What to read; `plan_only` is not looked at.
-        progress: Told how far each stage is.
-        say: Told the plan and what it will take, before weights are loaded.
+        request: What to read; `plan_only` is ignored.
+        progress: Receives the progress of each stage.
+        say: Receives the plan and its cost, before weights are loaded.
     """
     facts: list[Fact] = []
     transcripts = _transcripts(request, facts, {})
@@ -121,13 +120,15 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
 
 
 def _stages(request: ReadRequest) -> RayResources | None:
-    """Where the work goes; None for this process."""
+    """The Ray resources of each stage; None to work in this process."""
     if request.ray is None:
         return None
     from ..pipeline.ray import parse_resources
 
     if request.scores is not Scores.NEW:
-        raise InputError(f"--ray scores what it reads; run --scores {request.scores} without it")
+        raise InputError(
+            f"--scores {request.scores} does not work with --ray, which scores new readings; leave --ray out"
+        )
     return parse_resources(request.ray)
 
 
@@ -143,7 +144,7 @@ def _on_ray(request: ReadRequest, planned: PlannedRun, stages: RayResources, pro
 
 
 def _everywhere(name: str) -> str:
-    """A folder by its whole path: actors have working folders of their own."""
+    """A folder as an absolute path, because each actor has its own working folder."""
     return str(Path(name).resolve()) if Path(name).is_dir() else name
 
 
@@ -184,12 +185,13 @@ def _setting(runtime: Runtime) -> Setting:
 def _transcripts(
     request: ReadRequest, facts: list[Fact], unwritten: dict[str, int] | None = None
 ) -> Iterator[Transcript]:
-    """Checks every name at once, so that a typing mistake costs no reading; transcripts then come lazily.
+    """All transcripts, lazily. Every name is checked first, so that a typing mistake shows before any reading.
 
     Args:
         request: What the user asked for.
-        facts: Is given what is known of whole suites; of a matched arm, once its first transcript was taken.
-        unwritten: Is given, by suite, how many answers a plan does without because the target has not written them.
+        facts: Facts about whole suites are appended here; those of a matched arm when its first transcript is taken.
+        unwritten: The number of answers that the target has not written yet is added here, by suite. A plan leaves
+            them out.
     """
     unwritten = {} if unwritten is None else unwritten
     arm_of(request.arm)
@@ -207,7 +209,7 @@ def _transcripts(
 
 
 def expect_sources(names: Sequence[str], arm: str) -> None:
-    """Check every name, and the hub where one needs it. Raises InputError before anything slow is imported."""
+    """Check every name, and the hub if a name needs it. Raises InputError before anything slow is imported."""
     arm_of(arm)
     for name in names:
         suite = _suite(name)
@@ -219,7 +221,7 @@ def expect_sources(names: Sequence[str], arm: str) -> None:
 
 
 def _suite(name: str) -> Suite | None:
-    """The suite of that name or card; None where it is a place to read. Raises InputError where it is neither."""
+    """The suite of that name or card; None for a file, folder or URL. Raises InputError for anything else."""
     path = Path(name)
     if path.suffix == ".yaml" and path.is_file():
         return suite_of(path)
@@ -237,10 +239,10 @@ def _matched(
     facts: list[Fact],
     unwritten: dict[str, int],
 ) -> Iterator[Transcript]:
-    """All but the deployment arm as it is, and of that arm those drawn to resemble the evaluation arm.
+    """All transcripts of the other arms, and the deployment transcripts matched to the evaluation arm.
 
-    Prompts are matched before the target answers them, so that only those drawn are answered. The deployment arm is the
-    pool and read whole; the limit holds for the others.
+    Prompts are matched before the target answers them, so that the target answers only matched ones. The whole
+    deployment arm is the pool; the limit applies to the other arms.
     """
     whole = replace(request, limit=None)
     sources = [list(suite.load() if suite else _of_place(name, arm, whole)) for suite, name, arm in found]
@@ -299,7 +301,7 @@ def _answered(suite: Suite, request: ReadRequest) -> list[Transcript]:
 
 
 def _answered_before(suite: Suite, request: ReadRequest, unwritten: dict[str, int]) -> Iterator[Transcript]:
-    """Those whose last turn the target has written before: writing the others takes weights, and a plan loads none."""
+    """Transcripts that the target has already answered. Writing the others takes weights, and a plan loads none."""
     from ..inspect_ext.on_policy import AnswerSettings, answer_key, book_for, with_answer
 
     book, target_hash, missing = book_for(suite), runtime_for(request.settings).target.hash, 0
@@ -311,9 +313,7 @@ def _answered_before(suite: Suite, request: ReadRequest, unwritten: dict[str, in
             yield with_answer(transcript, answer)
     if missing:
         unwritten[suite.name] = missing
-        print(
-            f"{suite.name}: {missing} answers are still to be written by the target, not in this plan", file=sys.stderr
-        )
+        print(f"{suite.name}: not in this plan: {missing} answers that the target has not written yet", file=sys.stderr)
 
 
 def _provenance(request: ReadRequest) -> dict[str, str]:
@@ -324,7 +324,9 @@ def _summary(result: ReadResult, out: str) -> str:
     stops = ", ".join(f"{count} {stop}" for stop, count in sorted(result.stops.items())) or "nothing to do"
     levels = ", ".join(f"{count} {level}" for level, count in sorted(result.donor_levels.items()))
     donors = f"; donors matched: {levels}" if levels else ""
-    scored = f"; {result.rescored} of the store scored" if result.rescored else ""
-    left = f"; {result.unscorable} lack scores still, their stand-in is not what it was" if result.unscorable else ""
-    there = f"({result.present} were there before)"
+    scored = f"; {result.rescored} earlier readings scored" if result.rescored else ""
+    left = (
+        f"; {result.unscorable} still unscored, because their control activation changed" if result.unscorable else ""
+    )
+    there = f"({result.present} were already in the store)"
     return f"{stops} {there}{donors}{scored}{left}. Next: nla-eval report {shlex.quote(out)}"

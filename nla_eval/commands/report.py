@@ -35,9 +35,9 @@ class ReportRequest:
     inputs: tuple[str, ...]
     out: str
     classifier: str | None = None
-    """None: as the logs were scored, or "linear" where an input is not scored."""
+    """None: keep the logs' own judgements, or judge with "linear" if an input is not scored."""
     rubric: str | None = None
-    """None: the one the logs were scored under, or "strict"."""
+    """None: the rubric that the logs were scored under, or "strict"."""
     pack: str | None = None
     builder: str = "html"
     judge: str | None = None
@@ -64,7 +64,7 @@ def run(request: ReportRequest) -> None:
 
 
 def make_tally(request: ReportRequest) -> Tally:
-    """Judge what the inputs hold and count it; `out` and `builder` are not looked at.
+    """Judge and count the readings and turns of the inputs. `out` and `builder` are ignored.
 
     Raises:
         InputError: an input is no log and no store; an unknown classifier, rubric or pack is named; or the inputs are
@@ -116,13 +116,13 @@ def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
 
 
 def builder_of(name: str) -> ReportBuilder:
-    """A report builder by name. Raises InputError naming those there are."""
+    """A report builder by name. Raises InputError listing the known names."""
     load_room("reports")
     return REPORTS.get(name)
 
 
 def write_report(counted: Tally, out: Path, builder: str) -> Path:
-    """One report file from a tally; the file written."""
+    """Write one report file from a tally, and return its path."""
     return builder_of(builder)(counted, counted.provenance, counted.pack_card, out)
 
 
@@ -195,12 +195,12 @@ def _options(classifier: str) -> list[str]:
 
 
 def _same_rubric(reference: str) -> Rubric:
-    """The rubric that a log was scored under, if it is still the same."""
+    """The rubric that the logs were scored under. Raises InputError if it has changed since."""
     name = reference.partition("@")[0]
     rubric = load_rubric(name)
     if rubric_ref(rubric) != reference:
         raise InputError(
-            f"the logs were scored under rubric {reference}, here '{name}' is {rubric_ref(rubric)}; "
+            f"the logs were scored under rubric {reference}, but '{name}' is now {rubric_ref(rubric)}; "
             "judge them again with --classifier"
         )
     return rubric
@@ -221,7 +221,7 @@ def _provenance(gathered: Gathered, verdicts: _Judged, notes: Sequence[str]) -> 
 
 
 def _card(request: ReportRequest, gathered: Gathered) -> tuple[dict[str, Any] | None, str]:
-    """The card of the pack asked for, or of the one the readings were made with where it is at hand; else why not."""
+    """The card to show and a note: of the named pack, else of the pack that made the readings; None with the reason."""
     from ..models.pack import load_pack
     from .pack_cards import card_by_id, card_of
 
@@ -232,5 +232,5 @@ def _card(request: ReportRequest, gathered: Gathered) -> tuple[dict[str, Any] | 
         return dict(card), ""
     found = card_by_id(gathered.pack) if gathered.pack else None
     if found is None:
-        return None, f"no card of pack {gathered.pack or '(several)'} at hand; name one with --pack"
+        return None, f"found no card of pack {gathered.pack or '(several)'}; name the pack with --pack"
     return dict(found), ""

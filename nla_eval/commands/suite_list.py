@@ -1,4 +1,4 @@
-"""`nla-eval suite list`: the suites of the room, from their cards alone. It imports neither Inspect nor a suite."""
+"""`nla-eval suite list`: lists the suites from their cards alone. It imports neither Inspect nor a suite."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..printable import one_line
 
 
 def run_list() -> None:
-    """Print the suites: a line each, and its family rule below."""
+    """Print one line per suite, with its family rule below."""
     rows = [["suite", "arm", "transcripts", "last turn by", "available", "licence"]]
     rules = [""]
     for suite in listed():
@@ -27,9 +27,9 @@ def run_list() -> None:
 
 
 def available(suite: Listed) -> str:
-    """Whether a suite can be read here and now, and else what it takes."""
+    """Whether a suite can be read on this machine now; if not, what is missing."""
     if suite.data is not None and suite.needs is Needs.OFFLINE:
-        return "offline" if suite.data.exists() else f"no: its data '{suite.data.name}' is not there"
+        return "offline" if suite.data.exists() else f"no: its data '{suite.data.name}' is missing"
     if suite.needs is Needs.PACKAGE:
         wanted = re.search(r"([\w.-]+)==", suite.install)
         here = wanted is None or importlib.util.find_spec(wanted[1].replace("-", "_")) is not None

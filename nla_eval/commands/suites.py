@@ -1,5 +1,5 @@
-"""`nla-eval suite inspect` and `add`: what a reader understands of a place, and the two files that make a suite of it.
-Every text of a transcript is escaped before it reaches the terminal."""
+"""`nla-eval suite inspect` and `add`: shows what a reader finds in the data, and writes the two files of a suite.
+All transcript text is escaped before it is printed."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ _FEW = 8
 _AUTHORS = {
     Author.TARGET: "the target",
     Author.LOGGED: "the log's model (the target's where that is the target)",
-    Author.RECORDED: "nobody says (recorded words)",
-    Author.GIVEN: "nobody (prefill, few-shot, injected)",
+    Author.RECORDED: "unknown (recorded words)",
+    Author.GIVEN: "no model (prefill, few-shot, injected)",
     Author.AGENT: "another agent",
 }
 _MOST = 40
@@ -59,7 +59,7 @@ _MOST = 40
 
 @dataclass(frozen=True)
 class SourceRequest:
-    """A place and how to read it."""
+    """The data and how to read it."""
 
     place: str
     choices: ReadingChoices
@@ -70,7 +70,7 @@ class SourceRequest:
 
 @dataclass(frozen=True)
 class CardRequest:
-    """What a card says that the data does not."""
+    """What the user adds to a card: facts that the data does not contain."""
 
     name: str
     arm: str
@@ -81,7 +81,7 @@ class CardRequest:
 
 
 def run_inspect(request: SourceRequest, *, as_json: bool = False) -> None:
-    """Print what was understood of a place, as tables or as one JSON object."""
+    """Print what a reader finds in the data, as lines or as one JSON object."""
     reader, found = understood(request)
     if as_json:
         print(json.dumps({"place": request.place, "reader": reader, **asdict(found)}, indent=1, ensure_ascii=True))
@@ -95,7 +95,7 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
     """Write a suite's card and its task file.
 
     Raises:
-        InputError: the name is taken or no name; nothing to read; the card would be wrong.
+        InputError: The name is taken or not a slug; there is nothing to read; or the card would be invalid.
     """
     if not SLUG.fullmatch(card.name) or keyword.iskeyword(card.name):
         raise InputError(f"--name '{card.name}' is not a slug of lower-case letters, digits and underscores")
@@ -119,7 +119,7 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
 
 
 def understood(request: SourceRequest) -> tuple[str, Overview]:
-    """The reader that a place is for, and what it understands of it. Raises InputError."""
+    """The name of the reader for the data, and what it finds there. Raises InputError."""
     if request.place.startswith(SCHEME):
         expect_hub(f"'{HubPlace.parse(request.place).name}'")
     reader = request.reader or source_of(request.place, request.choices.messages_key).name
@@ -165,14 +165,14 @@ def _card(request: SourceRequest, card: CardRequest, reader: str, found: Overvie
 
 
 def _notes(found: Overview) -> Iterator[str]:
-    """What else a reader of the card must know: the reader's own counts, and keys that held text and were not read."""
+    """Notes of the card: counts that the reader reports, and keys with text that it did not read."""
     yield from (f"{one_line(what).capitalize()}: {count}" for what, count in found.counts.items())
     if found.unread:
         yield f"Keys not read: {SourceNotes(found.unread).unread_line(_MOST)}"
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """Relative where card and data lie in one tree, so that they can move together; else absolute."""
+    """Relative if card and data are in one tree, so that they can move together; else absolute."""
     try:
         near = os.path.relpath(path, folder)
     except ValueError:  # another drive
@@ -188,7 +188,7 @@ def _dumped(card: SuiteCard) -> str:
 
 
 def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
-    """The overview as lines, escaped."""
+    """The overview as escaped lines."""
     yield f"{one_line(place)}: {reader}"
     yield f"records {found.records}, transcripts {found.transcripts}, left out {found.records - found.transcripts}"
     for row in found.dropped:
@@ -202,21 +202,21 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
     tools = found.tools
     yield (
         f"tools: defined in {tools.defined}, called in {tools.calling} transcripts; {tools.calls} calls "
-        f"({tools.unanswered} without a result, {tools.unparsed} whose arguments are not a JSON object), "
-        f"{tools.results} results ({tools.uncalled} of no call)"
+        f"({tools.unanswered} without a result, {tools.unparsed} with arguments that are not a JSON object), "
+        f"{tools.results} results ({tools.uncalled} without a call)"
     )
     if found.other_content:
-        yield f"not text, which a text model does not see: {_counts(found.other_content)}"
+        yield f"content that is not text and is not read: {_counts(found.other_content)}"
     yield f"languages: {_counts(found.languages)}"
     yield f"models: {_counts(found.models)}"
     yield from _turn_lines(found.turns)
     named = set(found.outcomes) - {"not recorded"}
     yield f"outcomes: {_counts(found.outcomes)}" + (
-        "" if named else "; where records have them, name the key: --outcome-key"
+        "" if named else "; if records hold outcomes, name their key with --outcome-key"
     )
     yield (
         f"families {found.families}, by {_counts(found.family_rules) or 'no rule'}; "
-        f"prompts that are copies of another {found.exact_duplicates}, nearly so {found.near_duplicates}"
+        f"duplicate prompts: {found.exact_duplicates} exact, {found.near_duplicates} near"
     )
     for family in found.largest_families:
         yield f"  family of {family.transcripts}: {one_line(family.name)}: {one_line(family.opening)}"
@@ -231,9 +231,9 @@ def lines_of(place: str, reader: str, found: Overview) -> Iterable[str]:
 def _turn_lines(turns: TurnsRead) -> Iterable[str]:
     yield f"assistant turns by: {_counts({_AUTHORS[Author(name)]: count for name, count in turns.authors.items()})}"
     if turns.cut:
-        yield f'assistant turns cut off, which are never "not aware": {_counts(turns.cut)}'
+        yield f'assistant turns cut off (never judged "not aware"): {_counts(turns.cut)}'
     if turns.role:
-        others = "; another with --model-role ROLE" if len(turns.calls) > 1 else ""
+        others = "; choose another with --model-role ROLE" if len(turns.calls) > 1 else ""
         yield f"model role read: {', '.join(map(one_line, turns.role))}; calls by role: {_counts(turns.calls)}{others}"
     if turns.kept:
         yield f"samples read although they ended early or in error: {_counts(turns.kept)}"

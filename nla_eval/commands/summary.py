@@ -35,9 +35,9 @@ def show(tally: Tally) -> None:
     console = wide_console()
     console.print(table, highlight=False)
     console.print(
-        f"Per cent of n transcripts, Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "
-        "V: an assistant turn that the target wrote says so. Recorded words: one that it did not write says so. "
-        f"N: at least one position is read so. {_controls()}",
+        f"Per cent of n transcripts with Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "
+        "V: the target says so in a turn that it wrote. Recorded words: a turn that it did not write says so. "
+        f"N: the explanation of at least one position says so. {_controls()}",
         highlight=False,
     )
     for suite in tally.suites:
@@ -47,8 +47,8 @@ def show(tally: Tally) -> None:
     if certificate is not None and not certificate.certified:
         console.print(
             f"Specificity is not certified: {certificate.flagged} of {certificate.transcripts} deployment transcripts "
-            f"flagged, true rate up to {_percent(certificate.bound)} %; {certificate.needed} without a flag would "
-            "certify. No any-of-k rate is a finding before that.",
+            f"were flagged, so the true rate may be up to {_percent(certificate.bound)} %. It takes "
+            f"{certificate.needed} without a flag to certify. Until then, no any-of-k rate is a finding.",
             highlight=False,
         )
 
@@ -95,7 +95,7 @@ def _any_of_k(found: HeadlineTally, lane: Lane) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """A share in per cent with its interval: "7 [2, 23]"; why there is none where it is missing."""
+    """A share in per cent with its interval: "7 [2, 23]". "-" without a value, no brackets without an interval."""
     if estimate.value is None:
         return "-"
     if estimate.low is None or estimate.high is None:

@@ -1,4 +1,4 @@
-"""`nla-eval train`: runs the stages of a training configuration that are not done, or shows where each stands."""
+"""`nla-eval train`: runs the unfinished stages of a training configuration, or shows the state of each stage."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What is trained."""
+    """What to train."""
 
     config: Path
     run_folder: Path | None = None
     """None: runs/<name> in the current folder."""
     stages: Sequence[str] | None = None
     writer: str | None = None
-    """A writer's name, an Inspect model, or a file of explanations; None: the configuration's."""
+    """A writer's name, an Inspect model, or a file of explanations; None for the configuration's writer."""
     from_pack: str | None = None
-    """Begin with this pack's adapters, AR and AV as they are."""
+    """Start from the AV and AR of this pack, unchanged."""
     plan_only: bool = False
     measure: int | None = None
-    """Measure the run's checkpoints on so many held-out rows, and train nothing."""
+    """Do not train; measure the run's checkpoints on this many held-out rows."""
 
 
 def run(request: TrainRequest) -> None:
-    """Show the plan, then run it. Raises NlaEvalError with one line for what a user can mend."""
+    """Show the plan, then run it. Raises NlaEvalError for a user error."""
     config = configured(load_config(request.config), request)
     load_target(config.target)
     if config.start_from is not None:
@@ -66,7 +66,7 @@ def run(request: TrainRequest) -> None:
 
 
 def measure(training: Run, rows: int) -> None:
-    """Measure every checkpoint on the same held-out rows, one line each as it is done, and plot them."""
+    """Measure every checkpoint on the same held-out rows, print one line for each, and plot them."""
     from ..training.checkpoints import measured, plotted
 
     records = []
@@ -78,7 +78,7 @@ def measure(training: Run, rows: int) -> None:
 
 
 def configured(config: TrainConfig, request: TrainRequest) -> TrainConfig:
-    """`config` with what the command line says instead."""
+    """`config` with the settings that the command line overrides."""
     changes: dict[str, Any] = {}
     if request.writer is not None:
         changes["writer"] = {**config.writer.model_dump(), **_writer(request.writer)}
@@ -92,7 +92,7 @@ def configured(config: TrainConfig, request: TrainRequest) -> TrainConfig:
 
 
 def _writer(text: str) -> dict[str, str]:
-    """Which writer `text` names: a registered one, a file of explanations, or else an Inspect model."""
+    """The writer that `text` names: a registered writer, a file of explanations, or an Inspect model."""
     from ..training.writers import WRITERS
 
     if text in WRITERS:
@@ -101,11 +101,13 @@ def _writer(text: str) -> dict[str, str]:
         return {"name": "file", "path": text}
     if "/" in text:
         return {"name": "inspect_model", "model": text}
-    raise InputError(f"writer '{text}' is no model (provider/name), .parquet or .jsonl file, nor {', '.join(WRITERS)}")
+    raise InputError(
+        f"unknown writer '{text}'; expected a model (provider/name), a .parquet or .jsonl file, or {', '.join(WRITERS)}"
+    )
 
 
 def show(training: Run) -> None:
-    """Print where each stage stands and what is still to be spent."""
+    """Print the state of each stage and the core-hours still to spend."""
     from ..training.estimate import Take, takes
     from ..training.stages import Ledger, State
 
@@ -128,5 +130,5 @@ def show(training: Run) -> None:
     console.print(f"{training.config.name}: target {training.config.target}, block {training.config.layer}, run folder "
                   f"{training.folder}")  # fmt: skip
     console.print(table)
-    left = f"{hours:.1f} core-hours to go by the rates of docs/log.md"
+    left = f"{hours:.1f} core-hours to go, at the rates in docs/log.md"
     console.print(left + (f"; not measured: {', '.join(unmeasured)}" if unmeasured else ""))

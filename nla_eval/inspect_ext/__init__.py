@@ -1,1 +1,1 @@
-"""The pipeline inside Inspect: tasks' steps, the scorer, the target's provider and what a log keeps."""
+"""The pipeline inside Inspect: solver steps, the scorer, the model provider `nla/`, and what a log keeps."""

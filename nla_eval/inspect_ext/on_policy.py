@@ -1,7 +1,7 @@
-"""Lets the target write the last assistant turn of a prompt, through Inspect, and keeps what it wrote.
+"""Has the target write the last assistant turn of a prompt, through Inspect, and keeps the answer.
 
-An answer is kept under (prompt digest, target hash, generation settings), so a changed prompt, target or setting is
-answered anew. Books of answers are JSON lines: one that a suite ships, read only, and one in the user's cache."""
+The key of an answer is (prompt digest, target hash, generation settings). If any of them changes, the target answers
+again. An answer book is a file of JSON lines: a suite may ship one (read only), and the user's cache has another."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from .target_api import MAX_CONNECTIONS, target_api
 
 Outcome = Callable[[Transcript], str | None]
 MAX_TURNS = 16
-"""Turns of a target that acts with tools, after which it is cut off."""
+"""A target that acts with tools is cut off after this many turns."""
 
 
 class AnswerSettings(BaseModel):
-    """How the target writes. Part of an answer's key."""
+    """Generation settings of the target. Part of an answer's key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,7 +52,7 @@ class AnswerSettings(BaseModel):
 
 
 class Answer(BaseModel):
-    """One assistant turn the target wrote, and how."""
+    """One assistant turn that the target wrote, with its settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,17 +65,17 @@ class Answer(BaseModel):
     target_hash: str
     settings: AnswerSettings
     text: str
-    """As written: no repetition penalty was applied and nothing was cut but the end token."""
+    """The text as written: no repetition penalty, and only the end token is cut."""
     turns: list[ChatMessage] = Field(default_factory=list)
-    """Where the target acted with tools: all it said and what the tools gave back; `text` is then its last words."""
+    """If the target acted with tools: all its turns and the tools' results. `text` is then its last turn."""
     stop: str
-    """"stop" or "max_tokens"; "max_turns" where it was cut off while acting."""
+    """"stop" or "max_tokens"; "max_turns" if it was cut off while acting with tools."""
     tokens: int
-    """Of all it wrote."""
+    """Tokens of everything it wrote."""
     repetition: float
-    """Share of the text's word 4-grams that stood in it before: small models loop, and a reader should know."""
+    """Share of word 4-grams that repeat an earlier one. Small models loop, and a reader should know."""
     dtype: str
-    """As asked for; the target's own numbers differ slightly between dtypes."""
+    """The dtype asked for. Answers differ slightly between dtypes."""
     made_with: dict[str, str] = Field(default_factory=dict)
     """Package versions."""
 
@@ -84,8 +84,8 @@ class AnswerBook:
     """Answers by key, from a shipped file (read only) and a cache (read and appended to).
 
     Raises:
-        InputError: A line of the shipped file is not an answer. In the cache such a line (an interrupted write) is
-            passed over, and its prompt is answered again.
+        InputError: A line of the shipped file is not an answer. In the cache, such a line comes from an interrupted
+            write; it is skipped and its prompt is answered again.
     """
 
     def __init__(self, shipped: Path | None, cache: Path) -> None:
@@ -94,15 +94,15 @@ class AnswerBook:
         self._shipped = {a.key: a for a in _read(shipped, strict=True)} if shipped else {}
 
     def get(self, key: str) -> Answer | None:
-        """The answer under `key`: the user's own before the shipped one, so that a fresh one stays in force."""
+        """The answer under `key`. The user's own answer takes precedence over the shipped one."""
         return self._answers.get(key) or self._shipped.get(key)
 
     def is_shipped(self, key: str) -> bool:
-        """Whether `get` gives the shipped answer."""
+        """Whether `get` returns the shipped answer."""
         return key in self._shipped and key not in self._answers
 
     def add(self, answer: Answer) -> None:
-        """Keep an answer, on disk at once."""
+        """Keep an answer, and write it to disk at once."""
         self._answers[answer.key] = answer
         self.cache.parent.mkdir(parents=True, exist_ok=True)
         with self.cache.open("ab") as file:
@@ -112,20 +112,20 @@ class AnswerBook:
 
 
 def answer_key(prompt_digest: str, target_hash: str, settings: AnswerSettings) -> str:
-    """First 32 hex digits of a sha256 over what an answer depends on."""
+    """First 32 hex digits of a sha256 over everything that an answer depends on."""
     blob = json.dumps([prompt_digest, target_hash, settings.model_dump()], sort_keys=True)
     return hashlib.sha256(blob.encode()).hexdigest()[:32]
 
 
 def repetition(text: str, n: int = 4) -> float:
-    """Share of the text's word n-grams that stood in it before; 0 for texts shorter than n + 1 words."""
+    """Share of the text's word n-grams that repeat an earlier one; 0 for texts shorter than n + 1 words."""
     words = re.findall(r"\w+", text.lower())
     grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def book_for(suite: Suite) -> AnswerBook:
-    """The suite's shipped answers with the user's cache."""
+    """The suite's shipped answers together with the user's cache."""
     return AnswerBook(suite.answers, cache_dir() / "answers" / f"{suite.name}.jsonl")
 
 
@@ -138,17 +138,18 @@ async def answered(
     tools: Sequence[Tool] = (),
     fresh: bool = False,
 ) -> tuple[Transcript, Answer]:
-    """`transcript` with the assistant turn that the target writes, or has written, after its last message.
+    """`transcript` with the target's answer appended: a kept answer, or a new one.
 
-    With tools, all its turns and the tools' results: Inspect's tool loop, until it calls none or `MAX_TURNS` are over.
+    With tools, this runs Inspect's tool loop until the target calls no tool, or for `MAX_TURNS` turns. All its turns
+    and the tools' results are appended.
 
     Args:
-        transcript: A prompt; its last message is not the assistant's.
-        model: The target, an `nla/` model. One model event is logged when it writes.
+        transcript: A prompt; its last message is not an assistant message.
+        model: The target, an `nla/` model. Each turn that it writes is logged as one model event.
         book: Where answers are looked up and kept.
-        settings: How it writes; the cap on tokens holds for each turn.
-        tools: What it may act with, made for this transcript.
-        fresh: Write anew even where the book has an answer.
+        settings: Generation settings; the token cap applies to each turn.
+        tools: Tools it may call, made for this transcript.
+        fresh: Write a new answer even if the book has one.
 
     Raises:
         InputError: The transcript already ends in an assistant turn, or the model is not a target.
@@ -166,7 +167,7 @@ async def answered(
 
 
 def with_answer(transcript: Transcript, answer: Answer) -> Transcript:
-    """`transcript` ending in `answer`, on-policy."""
+    """`transcript` with `answer` appended, marked as on-policy."""
     turns: list[ChatMessage] = answer.turns or [ChatMessageAssistant(content=answer.text, model=answer.target)]
     numbered = [
         turn.model_copy(update={"id": message_id(transcript.id, number)})
@@ -191,13 +192,13 @@ def with_answer(transcript: Transcript, answer: Answer) -> Transcript:
 
 
 def _facts_before(transcript: Transcript) -> tuple[TurnFacts, ...]:
-    """Of the turns that stood in the prompt."""
+    """Facts of the assistant turns in the prompt."""
     turns = sum(message.role == "assistant" for message in transcript.messages)
     return transcript.turn_facts or (TurnFacts(),) * turns
 
 
 def _facts_of(written: Sequence[ChatMessage], stop: str) -> tuple[TurnFacts, ...]:
-    """Of what the target wrote: an answer keeps why its last turn ended."""
+    """Facts of the turns that the target wrote. Only the last turn has a stop reason."""
     turns = sum(message.role == "assistant" for message in written)
     ends = [None] * (turns - 1) + [stop]
     return tuple(TurnFacts(author=Author.TARGET, stop=end) for end in ends[:turns])
@@ -215,16 +216,16 @@ async def complete(
 ) -> list[Transcript]:
     """The transcripts of a suite, each ending in an assistant turn, for callers outside an Inspect task.
 
-    Prompts are answered together, in batches; a suite of recorded transcripts is returned as it is.
+    Prompts are answered in batches. Recorded transcripts are returned unchanged.
 
     Args:
-        suite: Whose transcripts.
+        suite: The suite.
         model: The target.
-        settings: How it writes.
-        book: Where answers are kept; `book_for(suite)` where none is given.
-        fresh: Write anew.
-        limit: Only the first so many.
-        progress: Told of every answer that is there.
+        settings: Generation settings.
+        book: Where answers are kept; None for `book_for(suite)`.
+        fresh: Write new answers even if the book has them.
+        limit: Number of transcripts to take from the start; None for all.
+        progress: Receives one step per finished answer.
     """
     transcripts = list(islice(suite.load(), limit))
     if suite.card.answers_by is AnswersBy.RECORDED:
@@ -242,7 +243,7 @@ async def complete(
             meter.advance()
 
     async with anyio.create_task_group() as group:
-        # The longest first: what then waits together is of similar length, and little of a batch is padding.
+        # Longest first: prompts that share a batch are then of similar length, which saves padding.
         for transcript in sorted(transcripts, key=lambda t: -sum(len(m.text) for m in t.messages)):
             group.start_soon(one, transcript)
     return [done[t.id] for t in transcripts]
@@ -280,13 +281,13 @@ async def _written(
 async def _acted(
     transcript: Transcript, model: Model, settings: AnswerSettings, tools: Sequence[Tool]
 ) -> tuple[list[ChatMessage], list[ModelOutput]]:
-    """What the target says and what tools give back, until it calls none; and its outputs."""
+    """The target's turns with the tools' results, until it calls no tool; and its outputs."""
     config = GenerateConfig(
         max_tokens=settings.max_tokens,
         temperature=settings.temperature,
         top_p=settings.top_p,
         seed=settings.seed,
-        max_connections=MAX_CONNECTIONS,  # said here, for Inspect's adaptive limit begins with 20
+        max_connections=MAX_CONNECTIONS,  # set here because Inspect's adaptive limit starts at 20
     )
     said: list[ChatMessage] = []
     outputs: list[ModelOutput] = []
@@ -312,7 +313,7 @@ def _read(path: Path, *, strict: bool) -> Iterable[Answer]:
             if strict:
                 raise InputError(
                     f"{path.name} line {number} is not an answer ({err.errors()[0]['msg']}); "
-                    "remake the file with: python -m nla_eval.inspect_ext.on_policy SUITE --out FILE"
+                    "write the file again with: python -m nla_eval.inspect_ext.on_policy SUITE --out FILE"
                 ) from err
 
 
@@ -323,14 +324,14 @@ def _ends_line(path: Path) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write a suite's answers to a file, for suites whose prompts allow them in a repository. Stopped, it resumes."""
+    """Write the target's answers to a suite's prompts to a file that the suite can ship. An interrupted run resumes."""
     parser = argparse.ArgumentParser(prog="python -m nla_eval.inspect_ext.on_policy", description=main.__doc__)
     parser.add_argument("suite")
     parser.add_argument("--model", default="nla/smollm2-135m")
     parser.add_argument("--dtype", default="float32", help="float32 gives the same words on every machine")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--fresh", action="store_true", help="write every answer anew")
+    parser.add_argument("--fresh", action="store_true", help="write every answer again")
     args = parser.parse_args(argv)
     suite = get_suite(args.suite)
     if args.fresh:

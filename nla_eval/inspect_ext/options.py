@@ -1,4 +1,4 @@
-"""The options every awareness task takes, checked before anything is loaded."""
+"""The options of every awareness task, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from .target_api import user_folder
 
 
 class TaskOptions(BaseModel):
-    """Options of every awareness task (`-T name=value`): those of `ReadingPlan` by their own names, and these."""
+    """Options of every awareness task (`-T name=value`): the options of `ReadingPlan`, and the fields below."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     plan: InstanceOf[ReadingPlan] = ReadingPlan()
-    """How transcripts are read; its options are given by their names, `-T positions=... -T draws=...`."""
+    """How transcripts are read. Its options are given by name: `-T positions=... -T draws=...`."""
     store: str | None = None
-    """Folder or URL of readings and activations: what is there is not made again, and control lanes come from it."""
+    """Folder or URL of a store. Readings found there are not made again; control lanes use its activations."""
     answers: AnswerSettings = AnswerSettings()
-    """How the target writes the last turn, where it does; "{max_tokens: 64}"."""
+    """Generation settings of the target's answers, for example "{max_tokens: 64}"."""
     fresh: bool = False
-    """Write answers anew even where there are kept ones."""
+    """Write new answers even if kept ones exist."""
     match: tuple[Measure, ...] = ()
-    """For a suite of the deployment arm: only what resembles `match_to` in "length,turns,tools,language"."""
+    """For a deployment suite: read only transcripts matched to `match_to` in "length,turns,tools,language"."""
     match_to: str = ""
-    """The suite that a deployment arm is matched to."""
+    """The suite that the deployment suite is matched to."""
     classifier: dict[str, Any] = Field(default_factory=dict)
-    """Passed to the scorer: "lexicon", or "{classifier: llm, headline: belief}". A run is re-judged with `inspect
-    score`, which runs nothing again; this option is for the first judging."""
+    """Arguments of the scorer: "lexicon", or "{classifier: llm, headline: belief}". It sets the first judging; use
+    `inspect score` to judge a finished run again without running the models."""
 
     @field_validator("classifier", mode="before")
     @classmethod
@@ -61,7 +61,7 @@ class TaskOptions(BaseModel):
 
     @classmethod
     def parse(cls, options: dict[str, Any]) -> TaskOptions:
-        """Options by name, those of `ReadingPlan` among them. Raises InputError naming the first that is wrong."""
+        """Options by name, including those of `ReadingPlan`. Raises InputError naming the first wrong one."""
         names = declared(ReadingPlan)
         own = {name: value for name, value in options.items() if name not in names}
         try:
@@ -80,10 +80,10 @@ class TaskOptions(BaseModel):
             raise InputError(f"task option '{name}': {first['msg']}") from err
 
     def reading(self) -> dict[str, Any]:
-        """The options of `replay`, as plain values for a log."""
+        """The options of the step `replay`, as plain values for a log."""
         return {**self.plan.plain(), "store": self.store}
 
 
 def _unknown(name: str) -> str:
     known = [*declared(ReadingPlan), *(own for own in TaskOptions.model_fields if own != "plan")]
-    return f"task option '{name}': there is none of that name; options are {', '.join(known)}"
+    return f"unknown task option '{name}'; options are {', '.join(known)}"

@@ -1,7 +1,7 @@
-"""What this package takes from Inspect's private modules: all of it here, with the reason, and nowhere else.
+"""The only imports from Inspect's private modules, each with its reason.
 
-`PrerequisiteError`: raised while a task, scorer or model is made, it makes Inspect print one line and stop; any other
-error is shown with its traceback. Inspect exports no public name for it."""
+`PrerequisiteError`: when a task, scorer or model raises it at construction, Inspect prints one line and stops. It shows
+any other error with a traceback. Inspect has no public name for it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the samples of one Inspect task share: the plan, the instrument, the store as it stood when the task began.
+"""What the samples of one Inspect task share: the plan, the instrument, and the store as it was when the task began.
 
-Its methods take lists and run in the target's worker thread, where batches over concurrent samples are formed; the
-stages are the pipeline's own, so a reading is the same made here or by `nla-eval read`. It knows no suite."""
+Methods take lists and run in the target's worker thread, which batches concurrent samples. The stages are those of the
+pipeline, so a reading made here equals one made by `nla-eval read`. It knows no suite."""
 
 from __future__ import annotations
 
@@ -44,44 +44,44 @@ class Opened:
 
     prepared: Prepared
     first_draw: int
-    """Draws of this sample are numbered from here: later epochs are further draws of the same positions."""
+    """Number of this sample's first draw. Later epochs are further draws at the same positions."""
     present: tuple[Reading, ...] = ()
     """Planned readings that the store had when the task began."""
     activations: Vectors | None = None
-    """(P, d_model), where the store had all of them."""
+    """(P, d_model); None unless the store had all of them."""
 
     pending: int = 0
     """Planned readings still to be made."""
 
     @property
     def request(self) -> CaptureRequest | None:
-        """What is still to be captured: nothing where it is unreadable, or its readings or activations are there."""
+        """What is still to be captured; None if the transcript is unreadable, or its readings or activations exist."""
         complete = self.pending == 0 or self.activations is not None
         return None if complete or self.prepared.error is not None else self.prepared.request
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Activations of earlier runs in the store: where control lanes come from."""
+    """Activations of earlier runs in the store, from which control lanes are made."""
 
     controls: ControlLanes
     deployment: int
-    """Activations of the deployment arm."""
+    """Number of activations of the deployment arm."""
     stored: dict[str, StoredActivations] = field(repr=False)
-    """By transcript digest: those in the sum."""
+    """The activations in the sum, by transcript digest."""
     unit_sum: NDArray[np.float64] = field(repr=False)
     count: int
 
 
 class Session:
-    """One task's shared state. Every method belongs to the worker thread."""
+    """The shared state of one task. Call every method in the worker thread."""
 
     def __init__(self, runtime: Runtime, asked: ReadingPlan, url: str | None = None) -> None:
         """
         Args:
-            runtime: Whose weights read.
-            asked: The plan, with lanes that may have to be left out.
-            url: Of the store; None where the log alone keeps the readings.
+            runtime: Target, AV and AR.
+            asked: The plan as requested. Lanes that cannot be read are left out later.
+            url: URL of the store; None to keep readings in the log only.
         """
         self.runtime = runtime
         self.asked = asked
@@ -89,22 +89,22 @@ class Session:
 
     @cached_property
     def plan(self) -> ReadingPlan:
-        """The plan, with the lanes that can be read."""
+        """The plan with only the lanes that can be read."""
         return replace(self.asked, lanes=self.lanes)
 
     @cached_property
     def identity(self) -> StoreIdentity:
-        """Of the store, and of every reading."""
+        """The identity of the store and of every reading."""
         return self.runtime.instrument.identity(self.asked)
 
     @cached_property
     def store(self) -> ReadingStore | None:
-        """Where readings are kept besides the log. Raises StoreError when it belongs to another plan."""
+        """The store that keeps readings besides the log. Raises StoreError when it belongs to another plan."""
         return ReadingStore.create(self.url, self.identity) if self.url else None
 
     @cached_property
     def driver(self) -> Driver:
-        """What the samples share with every other way of reading."""
+        """The driver, shared by all samples and the same as in every other way of reading."""
         present = {reading_key(reading) for rows in self._stored.values() for reading in rows}
         absent = {"lanes_absent": ",".join(self.absent)} if self.absent else {}
         provenance = {**self.runtime.settings.facts(), "command": command(), **absent}
@@ -112,7 +112,7 @@ class Session:
 
     @cached_property
     def bank(self) -> Bank | None:
-        """The store's activations as the task found them; None where there are none."""
+        """The store's activations when the task began; None if there are none."""
         stored = self.store.activations() if self.store else {}
         rows = [row for digest in sorted(stored) for row in stored[digest].activations]
         if not rows or self.store is None:
@@ -128,21 +128,21 @@ class Session:
 
     @cached_property
     def lanes(self) -> tuple[Lane, ...]:
-        """The lanes asked for, without those that need deployment activations where the store has none."""
+        """The requested lanes. Lanes that need deployment activations are left out if the store has none."""
         banked = self.bank is not None and self.bank.deployment > 1
         return tuple(lane for lane in self.asked.lanes if banked or not LANES[lane].borrows)
 
     @property
     def absent(self) -> tuple[Lane, ...]:
-        """Lanes asked for that cannot be read."""
+        """Requested lanes that cannot be read."""
         return tuple(lane for lane in self.asked.lanes if lane not in self.lanes)
 
     def absent_of(self, opened: Opened) -> tuple[Lane, ...]:
-        """Lanes that one sample should have and cannot."""
+        """Requested lanes of one sample that cannot be read."""
         return lanes_in(self.absent, opened.prepared.row.arm)
 
     def facts(self) -> dict[str, str]:
-        """What a log should say of the instrument, compactly."""
+        """Short facts about the instrument, for the log."""
         identity = self.identity
         return {
             "target": f"{self.runtime.target_name}@{identity.target}",
@@ -160,20 +160,20 @@ class Session:
         }
 
     def open(self, asked: list[tuple[Transcript, int]]) -> list[Opened]:
-        """Replay transcripts and fix their positions; what the store holds of them is found, not made again.
+        """Replay transcripts, fix their positions and look up what the store already holds.
 
         Args:
-            asked: (transcript, epoch from 1) of each sample.
+            asked: (transcript, epoch) of each sample; epochs count from 1.
         """
         if self.store is not None:
             list(kept([transcript for transcript, _ in asked], self.store))
         return [self._open(transcript, (epoch - 1) * self.asked.draws) for transcript, epoch in asked]
 
     def keep(self, captured: list[tuple[Opened, Captured]]) -> list[Vectors]:
-        """Store the activations of several samples as one part, but for those that are not finite.
+        """Store the finite activations of several samples as one part.
 
         Returns:
-            Those of each sample, (P, d_model), as the store would give them back.
+            The activations of each sample, (P, d_model), as the store returns them.
         """
         kept = self.driver.keep((opened.prepared, got) for opened, got in captured)
         found = []
@@ -184,10 +184,10 @@ class Session:
         return found
 
     def read(self, samples: list[tuple[Opened, Vectors | None]]) -> list[list[Reading]]:
-        """Draw, score and store what several samples lack; all readings of each, in key order.
+        """Draw, score and store the missing readings of several samples. Returns all readings of each, in key order.
 
         Args:
-            samples: Each with its activations (P, d_model), or None where it needs none.
+            samples: Each sample with its activations (P, d_model), or None if it needs none.
         """
         entered = [opened.prepared for opened, _ in samples]
         self.driver.enter(entered)
@@ -215,7 +215,7 @@ class Session:
 
     @cached_property
     def _stored(self) -> dict[str, list[Reading]]:
-        """Readings the store had when the task began, by transcript; failed ones are made again."""
+        """Readings in the store when the task began, by transcript. Failed readings are made again."""
         found: dict[str, list[Reading]] = defaultdict(list)
         if self.store is not None:
             frame = self.store.readings().filter(pl.col("stop").is_in([StopReason.CLOSED, StopReason.TRUNCATED]))
@@ -255,7 +255,7 @@ class Session:
         return score_stage(self.runtime.engine, drawn, self.identity, scoring)
 
     def _reference(self, digest: str, activations: Vectors | None) -> ShuffleReference | None:
-        """The bank's activations and the transcript's own: the same whatever else runs beside it."""
+        """The bank's activations and the transcript's own. It does not depend on what else runs at the same time."""
         unit_sum = self.bank.unit_sum if self.bank else np.zeros(self.identity.d_model)
         count = self.bank.count if self.bank else 0
         if activations is not None and not (self.bank and digest in self.bank.stored):
@@ -266,11 +266,11 @@ class Session:
 
 @dataclass(frozen=True)
 class _Lent:
-    """Stand-ins of a sample's own activations, and of the store's for lanes that borrow."""
+    """Stand-ins made from the sample's own activations; for lanes that borrow, from the store's."""
 
     own: ControlLanes
     others: ControlLanes
 
     def stand_in(self, slot: Site, lane: Lane) -> StandIn:
-        """What `lane` puts in `slot`."""
+        """The activation that `lane` injects in `slot`."""
         return (self.others if LANES[lane].borrows else self.own).stand_in(slot, lane)

@@ -1,6 +1,6 @@
-"""What the solver leaves in a sample's store for scorers and reports: readings, their plan, and the transcript's row.
+"""The state that the solver leaves in a sample's store for scorers and reports: readings, plan and transcript row.
 
-Plain JSON only, so that it survives a log and `inspect score` needs no weights. Nothing here runs a model."""
+It is plain JSON, so a log keeps it and `inspect score` needs no weights. Nothing here runs a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class NLAState(StoreModel):
     """The typed store of one sample (`sample.store["NLAState:..."]`)."""
 
     readings: list[dict[str, Any]] = Field(default_factory=list)
-    """Rows that validate as `nla_eval.readings.Reading`, all lanes."""
+    """Rows of `nla_eval.readings.Reading`, all lanes."""
     planned: int = 0
     """Positions the policy chose for the measured lane: the denominator of every rate on this transcript."""
     pack: str = ""

@@ -1,4 +1,4 @@
-"""The steps of a task: the solvers load, answer, replay, capture and verbalize."""
+"""The steps of a task as Inspect solvers: load, answer, replay, capture, verbalize."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Work:
-    """What one sample carries from step to step, in memory only."""
+    """The state of one sample between steps, in memory only."""
 
     transcript: Transcript
     suite: Suite | None = None
@@ -42,7 +42,7 @@ class _Work:
 
 
 _WORK: dict[str, _Work] = {}
-"""By `TaskState.uuid`; a task's cleanup lets go of a sample's."""
+"""State by `TaskState.uuid`. A task's cleanup drops the state of its samples."""
 
 
 @solver(name="load")
@@ -54,15 +54,15 @@ def load(
     choices: dict[str, Any] | None = None,
     matched: dict[str, Any] | None = None,
 ) -> Solver:
-    """Put a sample's whole transcript into its messages.
+    """Load a sample's whole transcript into its messages.
 
     Args:
         suite: The suite's name.
-        source: For transcripts of no registered suite, the absolute path they come from.
-        arm: Theirs.
-        reader: Theirs.
-        choices: How it is to read them, `suite_data.ReadingChoices`.
-        matched: Where a suite's transcripts are drawn to resemble another's: match, match_to and seed of `TaskOptions`.
+        source: Absolute path of the transcripts, if no suite is registered for them.
+        arm: Arm of the transcripts in `source`.
+        reader: Name of the reader of `source`.
+        choices: How the reader reads `source`: fields of `ReadingChoices`.
+        matched: If the suite is matched to another one: match, match_to and seed of `TaskOptions`.
     """
 
     @cache
@@ -88,17 +88,17 @@ def load(
 
 @solver(name="answer")
 def answer(fresh: bool = False, **settings: Any) -> Solver:
-    """Let the target write the last assistant turn, or take what it wrote before.
+    """Have the target write the last assistant turn, or use the answer that it wrote before.
 
     Args:
-        fresh: Write anew.
-        settings: `on_policy.AnswerSettings`.
+        fresh: Write a new answer even if one is kept.
+        settings: Fields of `on_policy.AnswerSettings`.
     """
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         work = _work(state)
         if work.suite is None:
-            raise InputError("step nla_eval/answer needs a registered suite: recorded transcripts have their answers")
+            raise InputError("step nla_eval/answer needs a registered suite; leave it out for recorded transcripts")
         book = book_for(work.suite)
         tools = work.suite.tools(work.transcript) if work.suite.tools else ()
         how = AnswerSettings(**settings)
@@ -118,10 +118,10 @@ def answer(fresh: bool = False, **settings: Any) -> Solver:
 
 @solver(name="replay")
 def replay(**options: Any) -> Solver:
-    """Render the transcript through the target's template and fix the positions to read. No weights are loaded.
+    """Render the transcript with the target's chat template and choose the positions to read. Loads no weights.
 
     Args:
-        options: Those of `ReadingPlan`, and `store` of `TaskOptions`.
+        options: The options of `ReadingPlan`, and `store` of `TaskOptions`.
     """
     chosen = TaskOptions.parse(options)
     shared: list[Session] = []
@@ -148,7 +148,7 @@ def replay(**options: Any) -> Solver:
 
 @solver(name="capture")
 def capture() -> Solver:
-    """Read the target's activations at the chosen positions, in one forward that is one model event."""
+    """Capture the target's activations at the chosen positions, in one forward that is logged as one model event."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         work = _work(state)
@@ -168,7 +168,7 @@ def capture() -> Solver:
 
 @solver(name="verbalize")
 def verbalize() -> Solver:
-    """Put every activation into words, in batches over all samples that are waiting; score them with the AR."""
+    """Verbalize every activation, in batches over all waiting samples, and score the explanations with the AR."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         work = _work(state)
@@ -194,7 +194,7 @@ async def _let_go(state: TaskState) -> None:
 
 
 def _session(runtime: Any, options: TaskOptions) -> Session:
-    """In the worker thread: the imports are heavy."""
+    """Make the session in the worker thread, because its imports are slow."""
     from .session import Session
 
     session = Session(runtime, options.plan, options.store)
@@ -206,12 +206,12 @@ def _work(state: TaskState) -> _Work:
     try:
         return _WORK[state.uuid]
     except KeyError:
-        raise InputError("no transcript is loaded; put nla_eval/load before the other steps") from None
+        raise InputError("no transcript is loaded; put step nla_eval/load before the other steps") from None
 
 
 def _opened(work: _Work) -> tuple[Session, Opened]:
     if work.session is None or work.opened is None:
-        raise InputError("the transcript is not replayed; put nla_eval/replay before nla_eval/capture")
+        raise InputError("the transcript is not replayed; put step nla_eval/replay before nla_eval/capture")
     return work.session, work.opened
 
 

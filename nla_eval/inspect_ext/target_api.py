@@ -1,7 +1,7 @@
-"""The target as an Inspect model: it answers prompts, and its replays appear as model events.
+"""The target as an Inspect model: it answers prompts, and its replays are logged as model events.
 
-Building one loads nothing, so `inspect score` and `inspect list` need no weights. Samples that run at once share
-batches through the target's `Runtime`. It knows nothing of suites, positions or lanes."""
+Construction loads no weights, so `inspect score` and `inspect list` work without them. Concurrent samples share batches
+through the target's `Runtime`. It knows nothing of suites, positions or lanes."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 _COUNTS = ("best_of", "num_choices")
 
 REPLAY_MARK = "nla_replay"
-"""Key in `config.extra_body` of a model event that is a replay: the target read the messages and wrote nothing."""
+"""Key in `config.extra_body` that marks a model event as a replay: the target read the messages and wrote nothing."""
 
 MAX_CONNECTIONS = 64
-"""Samples that may wait for the target at once: as many as a batch is worth."""
+"""Number of samples that may wait for the target at once, about one batch."""
 
 DEFAULT_MAX_TOKENS = 256
 _MODEL_ARGS = tuple(sorted(f.name for f in fields(RuntimeSettings) if f.name != "target"))
@@ -56,19 +56,19 @@ class StagedReplay:
     tokens: int
     """Tokens of the whole replay, for the event's usage."""
     request: CaptureRequest | None
-    """What to capture; None where the store has it already."""
+    """What to capture; None if the store already has it."""
     captured: Captured | None = None
-    """Filled by the forward."""
+    """The activations, set by the forward."""
 
 
 class NLATargetAPI(ModelAPI):
     """A local open-weights target.
 
-    Model arguments (`-M`) are those of `RuntimeSettings`: `dtype` (auto, float32, bfloat16, float16), `pack` (name or
-    folder), `threads` (of the CPU), `max_batch_tokens` (padded tokens of one forward), `engine`.
+    Model arguments (`-M`) are the fields of `RuntimeSettings`: `dtype` (auto, float32, bfloat16, float16), `pack` (name
+    or folder), `threads` (CPU threads), `max_batch_tokens` (padded tokens per forward), `engine`.
 
     Raises:
-        PrerequisiteError: A model argument is unknown or has no such value.
+        PrerequisiteError: A model argument is unknown or has an invalid value.
     """
 
     def __init__(
@@ -91,11 +91,11 @@ class NLATargetAPI(ModelAPI):
         return MAX_CONNECTIONS
 
     def connection_key(self) -> str:
-        """One pool per set of weights."""
+        """One connection pool per set of weights."""
         return f"nla:{self.runtime.settings}"
 
     def max_tokens(self) -> int | None:
-        """What an answer may have at most where nothing is said."""
+        """Default maximum number of tokens in an answer."""
         return DEFAULT_MAX_TOKENS
 
     async def tokenize(self, text: str) -> list[int]:
@@ -107,16 +107,16 @@ class NLATargetAPI(ModelAPI):
         return await self.runtime.call("tokenize", ids)
 
     async def count_text_tokens(self, text: str) -> int:
-        """With the target's own tokenizer: Inspect's default downloads another's."""
+        """Number of tokens by the target's own tokenizer. Inspect's default would download another tokenizer."""
         return len(await self.tokenize(text))
 
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
-        """Write the next assistant message, or, where `config.extra_body` marks a replay, read the messages.
+        """Write the next assistant message; if `config.extra_body` marks a replay, only read the messages.
 
         Raises:
-            InputError: A setting that this provider would have to ignore, or a prompt beyond the target's context.
+            InputError: A setting is not supported, or the prompt exceeds the target's context.
         """
         if mark := (config.extra_body or {}).get(REPLAY_MARK):
             return await self._replay(self.staged[mark])
@@ -137,7 +137,7 @@ class NLATargetAPI(ModelAPI):
         return ModelOutput(model=self.model_name, choices=[], usage=_usage(staged.tokens, 0))
 
     def _capture(self, requests: list[CaptureRequest]) -> list[Captured]:
-        """In the worker thread. Epochs of one sample may meet in a batch: equal keys are one request."""
+        """Runs in the worker thread. Epochs of one sample may share a batch, so equal keys are captured once."""
         unique = {request.key: request for request in requests}
         found = {captured.key: captured for captured in self.runtime.engine.capture(unique.values())}
         return [found[request.key] for request in requests]
@@ -145,7 +145,7 @@ class NLATargetAPI(ModelAPI):
     def _request(
         self, messages: list[ChatMessage], tools: list[ToolInfo], config: GenerateConfig, seed: int
     ) -> GenerateRequest:
-        """In the worker thread: what the target is asked to continue."""
+        """The prompt that the target continues. Runs in the worker thread."""
         from ..engines.generation import GenerateRequest
         from ..replay.replay import ReplayConfig, replay
 
@@ -158,7 +158,7 @@ class NLATargetAPI(ModelAPI):
         room = target.max_context - len(rendered)
         if room < 1:
             raise InputError(
-                f"a prompt of {len(rendered)} tokens leaves no room in the context of {target.max_context} of "
+                f"a prompt of {len(rendered)} tokens leaves no room in the context of {target.max_context} tokens of "
                 f"target '{target.name}'; shorten it or leave it out"
             )
         return GenerateRequest(
@@ -183,10 +183,10 @@ def target_api(model: Model) -> NLATargetAPI:
 
 
 async def log_replay(model: Model, transcript: Transcript, staged: StagedReplay) -> Captured | None:
-    """Replay `transcript` as exactly one model event, capturing what is asked for.
+    """Replay `transcript` as exactly one model event and capture the requested activations.
 
     Returns:
-        The activations, or None where none were asked for.
+        The activations, or None if none were requested.
     """
     api = target_api(model)
     mark = f"{transcript.digest[:16]}-{secrets.token_hex(4)}"
@@ -205,9 +205,9 @@ async def log_replay(model: Model, transcript: Transcript, staged: StagedReplay)
 
 
 def user_folder(path: str) -> str:
-    """`path` as the user meant it: a relative one from where the command was typed.
+    """`path` as an absolute path, relative to the folder in which the user typed the command.
 
-    Inspect changes into a task file's own folder while it loads the file, so the current folder would be wrong.
+    Inspect changes into the folder of a task file while it loads it, so the current folder would be wrong.
     """
     return str(Path(os.environ.get("PWD") or ".", path).expanduser())
 
@@ -234,7 +234,7 @@ def _usage(read: int, written: int) -> ModelUsage:
 
 
 def _output(model: str, text: str, stop: StopReason, tools: list[ToolInfo]) -> ModelOutput:
-    """What was written, its tool calls as such where tools were offered."""
+    """The written text as a model output. Tool calls are parsed if tools were offered."""
     speech, calls = tool_calls(text, tools) if tools else (text, [])
     output = ModelOutput.from_content(model, speech, stop_reason="tool_calls" if calls else stop)
     output.choices[0].message.tool_calls = calls or None
@@ -242,10 +242,10 @@ def _output(model: str, text: str, stop: StopReason, tools: list[ToolInfo]) -> M
 
 
 def _refuse_unsupported(config: GenerateConfig, tool_choice: ToolChoice) -> None:
-    """A setting that does nothing would be a silent change of what is measured."""
+    """Refuse unsupported settings: ignoring one would silently change the measurement."""
     for name in _UNSUPPORTED:
         value = getattr(config, name)
         if value and not (name in _COUNTS and value == 1):
-            raise InputError(f"nla/ targets cannot generate with {name}={value!r}; leave it out")
+            raise InputError(f"nla/ targets do not support {name}={value!r}; leave {name} out")
     if tool_choice not in ("auto", "none"):
-        raise InputError(f"nla/ targets cannot be made to call a tool (tool_choice={tool_choice!r}); pass 'auto'")
+        raise InputError(f"tool_choice is {tool_choice!r}; expected 'auto' or 'none' for nla/ targets")

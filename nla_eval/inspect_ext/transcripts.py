@@ -1,4 +1,4 @@
-"""Transcripts of a suite or a source, by id."""
+"""The transcripts of a suite or a source, by id, cached."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=8)
 def _drawn(suite: Suite, to: str, measures: tuple[Measure, ...], seed: int) -> Matched:
-    """The suite's transcripts that resemble those of suite `to`. Raises InputError where it is no deployment arm."""
+    """The suite's transcripts matched to suite `to`. Raises InputError unless the suite is a deployment arm."""
     if suite.card.arm is not Arm.DEPLOYMENT:
         raise InputError(
-            f"match draws from a deployment arm; suite '{suite.name}' is of the {suite.card.arm} arm, run it without"
+            f"match expects a suite of the deployment arm; suite '{suite.name}' is of the {suite.card.arm} arm; "
+            "leave match out"
         )
     return match(get_suite(to).load(), suite.load(), measures, seed)
 

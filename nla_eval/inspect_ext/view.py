@@ -1,4 +1,4 @@
-"""Readings as one Markdown table for a log's reader. Their text is hostile: nothing of it may end a cell or a row."""
+"""Renders readings as one Markdown table for the log viewer. Their text is hostile: it must not end a cell or a row."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MARKS = {StopReason.TRUNCATED: " ✂", StopReason.ERROR: "", StopReason.CLOSED:
 
 
 def cell(text: str, limit: int = 300) -> str:
-    """`text` as the inside of one table cell: one line, no Markdown, at most `limit` characters.
+    """`text` as the content of one table cell: one line, no Markdown, at most `limit` characters.
 
-    Line breaks become " · ". HTML is left to Inspect's viewer, which escapes it: a backslash before it would show.
+    Line breaks become " · ". HTML is not escaped here, because Inspect's viewer escapes it.
     """
     flat = re.sub(r"\s+", " ", re.sub(r"\s*\n\s*", " · ", text.strip()))
     if len(flat) > limit:
@@ -23,9 +23,9 @@ def cell(text: str, limit: int = 300) -> str:
 
 
 def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], absent: Sequence[Lane]) -> str:
-    """What the instrument was, then a row for every position and draw, with a column for every lane.
+    """The facts about the instrument, then one row per position and draw with one column per lane.
 
-    "✂" marks an explanation cut at the token cap: it is never a negative.
+    "✂" marks an explanation that was cut at the token cap. It is never judged "not aware".
     """
     lanes = [lane for lane in Lane if any(r.lane is lane for r in readings)]
     rows: dict[tuple[int, int], dict[Lane, Reading]] = defaultdict(dict)
@@ -45,8 +45,8 @@ def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], absent
 
 def _absence(lane: Lane) -> str:
     return (
-        f"\nLane {lane.value} is absent: the store holds no deployment activations. Run a deployment suite into the "
-        "same store first, for example nla_eval/real_usage with -T store=FOLDER."
+        f"\nLane {lane.value} is absent, because the store has no deployment activations. First run a deployment suite "
+        "into the same store, for example nla_eval/real_usage with -T store=FOLDER."
     )
 
 

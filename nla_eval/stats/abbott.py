@@ -1,7 +1,8 @@
 """Abbott's correction of an any-of-k rate for a control lane's false positives: (p - c) / (1 - c).
 
-A per-position rate may simply be subtracted; an any-of-k rate may not, because a transcript that a false positive has
-already flagged cannot be flagged again. The correction assumes the two causes are independent and says so."""
+A control's per-position rate can simply be subtracted. An any-of-k rate cannot, because a transcript that a false
+positive has already flagged cannot be flagged again. The correction assumes that the two causes are independent;
+`ASSUMPTION` states it for reports."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def abbott_paired(
 
     Args:
         measured: (n,) whether any of the k measured readings was aware.
-        control: (n,) the same for the control lane, aligned.
+        control: (n,) the same for the control lane, in the same order.
         clusters: (n,) families.
     """
     if not clusters:

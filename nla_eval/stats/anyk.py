@@ -1,7 +1,7 @@
-"""Any-of-k: the chance that at least one of k positions is aware, and how a per-explanation error grows with k.
+"""Any-of-k: the probability that at least one of k positions is aware, and how a per-explanation error grows with k.
 
-The k-curve subsamples POSITIONS without replacement (exact hypergeometric probabilities, no simulation), never draws.
-It estimates the paper's any-of-k only when positions were sampled uniformly; the caller says whether they were."""
+The k-curve subsamples POSITIONS, never draws, without replacement. Its probabilities are exact (hypergeometric), not
+simulated. It estimates the paper's any-of-k only if positions were sampled uniformly; the caller must check that."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class KPoint:
     rate: float
     """Mean over transcripts of P(any of k positions is aware)."""
     transcripts: int
-    """Transcripts with at least k judged positions: the ones averaged."""
+    """Number of transcripts averaged: those with at least k judged positions."""
 
 
 def any_of_k(aware: int, judged: int, k: int) -> float:
@@ -39,8 +39,8 @@ def k_curve(positions: Sequence[tuple[int, int]], min_share: float = 0.9) -> lis
 
     Args:
         positions: (aware, judged) positions of each transcript; transcripts without a judged position are left out.
-        min_share: The curve ends before the first k that fewer than this share of the transcripts can supply, so that
-            it never changes population in silence.
+        min_share: The curve ends before the first k for which fewer than this share of transcripts have k judged
+            positions. This keeps its population nearly constant.
 
     Returns:
         One point per k, empty when no transcript has a judged position.
@@ -56,9 +56,9 @@ def k_curve(positions: Sequence[tuple[int, int]], min_share: float = 0.9) -> lis
 
 
 def implied_any_of_k(rate: float, k: int) -> float:
-    """What a per-explanation rate becomes over k independent explanations: `1 - (1 - rate)^k` (0.5 % gives 22 % at 50).
+    """The any-of-k rate of k independent explanations: `1 - (1 - rate)^k`. A rate of 0.5 % gives 22 % at k = 50.
 
-    Real positions of one transcript are correlated, which lowers it; compare with the observed any-of-k.
+    Positions of one transcript are correlated, which lowers the real value; compare with the observed any-of-k.
     """
     if not 0 <= rate <= 1 or k < 0:
         raise ValueError(f"need 0 <= rate <= 1 and k >= 0, got rate {rate}, k {k}")

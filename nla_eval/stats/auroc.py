@@ -1,6 +1,6 @@
 """How well the fraction of aware positions separates two arms: AUROC with a cluster interval.
 
-0.5 is chance, whatever the base rates, which is why it can be shown when an any-of-k rate cannot be certified."""
+0.5 is chance whatever the base rates are, so AUROC can be shown even if the any-of-k rate is not certified."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def auroc_by_cluster(
     negative_clusters: Sequence[Hashable],
     how: Resampling,
 ) -> Estimate:
-    """AUROC of positives over negatives; whole families of each arm are resampled (see `bootstrap`).
+    """AUROC of positives over negatives. Whole families are resampled within each arm (see `bootstrap`).
 
     An AUROC of 0 or 1 has a one-sided bound (see `perfect`).
 
     Args:
         positive: (n,) scores of the evaluation arm.
-        positive_clusters: (n,) its families.
+        positive_clusters: (n,) families of the evaluation arm.
         negative: (m,) scores of the deployment arm.
-        negative_clusters: (m,) its families.
+        negative_clusters: (m,) families of the deployment arm.
     """
     if not positive or not negative:
         return withheld(None, 0, "cluster", "one of the arms has no transcript with a judged position")
@@ -76,10 +76,10 @@ def auroc_by_cluster(
 def auroc_shared_clusters(
     scores: Sequence[float], positive: Sequence[bool], clusters: Sequence[Hashable], how: Resampling
 ) -> Estimate:
-    """AUROC where every family stands on both sides, as in matched pairs: a family is resampled with all its rows.
+    """AUROC when every family has rows on both sides, as in matched pairs. A family is resampled with all its rows.
 
     Args:
-        scores: (n,) higher for a positive.
+        scores: (n,) scores; higher means more likely positive.
         positive: (n,) which rows are positives.
         clusters: (n,) families.
     """

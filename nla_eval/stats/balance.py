@@ -1,7 +1,7 @@
-"""How alike two groups are: the standardised mean difference, and a one-to-one matching that makes it small.
+"""Balance of two groups: the standardised mean difference, and a one-to-one matching that makes it small.
 
-Stuart 2010 (doi:10.1214/09-STS313) and Austin 2009 (doi:10.1002/sim.3697): differences are divided by one and the same
-standard deviation before and after matching, or matching would change the ruler with the thing measured."""
+Differences before and after matching are divided by the same standard deviation (Stuart 2010, doi:10.1214/09-STS313;
+Austin 2009, doi:10.1002/sim.3697). Otherwise matching would also change the unit of measurement."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNBALANCED = 0.25
 
 
 def pooled_deviation(left: Sequence[float], right: Sequence[float]) -> float:
-    """Square root of the mean of both population variances; 0 where neither group varies."""
+    """Square root of the mean of both population variances; 0 if neither group varies."""
     return sqrt((pvariance(left) + pvariance(right)) / 2)
 
 
@@ -25,12 +25,12 @@ def standardised_difference(left: Sequence[float], right: Sequence[float], devia
     """(mean of left - mean of right) / deviation.
 
     Args:
-        left: One value a member.
-        right: Likewise.
-        deviation: `pooled_deviation` of the groups as they were before matching.
+        left: One value per member of the first group.
+        right: One value per member of the second group.
+        deviation: `pooled_deviation` of the groups before matching.
 
     Returns:
-        None where the deviation is 0 and the means differ: no ruler. 0 where the means are equal.
+        0 if the means are equal. None if they differ and the deviation is 0, because there is no unit then.
     """
     gap = fmean(left) - fmean(right)
     if gap == 0:
@@ -39,20 +39,20 @@ def standardised_difference(left: Sequence[float], right: Sequence[float], devia
 
 
 def nearest_pairs(wanted: NDArray[np.float64], donors: NDArray[np.float64]) -> list[int]:
-    """A different donor for each of `wanted`, such that the sum of squared distances is as small as can be.
+    """A different donor for each row of `wanted`, with the smallest sum of squared distances.
 
-    Optimal and not greedy, so that the order of rows does not matter where distances differ (Rosenbaum 1989,
+    The matching is optimal, not greedy, so the order of rows matters only for ties (Rosenbaum 1989,
     doi:10.1080/01621459.1989.10478868).
 
     Args:
         wanted: (W, F) standardised covariates.
-        donors: (D, F) likewise, D at least W.
+        donors: (D, F) standardised covariates, D at least W.
 
     Returns:
-        Row numbers of donors, one for each row of `wanted`, in its order.
+        Row numbers of donors, one for each row of `wanted`, in the order of `wanted`.
 
     Raises:
-        ValueError: Fewer donors than wanted, or other columns.
+        ValueError: There are fewer donors than wanted rows, or the columns differ.
     """
     if len(donors) < len(wanted) or wanted.shape[1:] != donors.shape[1:]:
         raise ValueError(f"{len(donors)} donors of {donors.shape[1:]} for {len(wanted)} of {wanted.shape[1:]}")

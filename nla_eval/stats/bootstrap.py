@@ -1,4 +1,4 @@
-"""Cluster intervals: the family is the independent unit, a transcript only a member of it, a token never a unit.
+"""Cluster intervals. The independent unit is the family, not the transcript and not the token.
 
 One rule for every statistic that can be written as a function of how often each family is counted (`weights`):
 bootstrap over whole families from 20 families of similar size on, delete-one-family jackknife with t(G* - 1) where they
@@ -21,16 +21,16 @@ from .perfect import perfect_rate
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
-"""Maps family weights, (B, G), to one value per row, (B,). G runs over the strata in order."""
+"""Maps family weights (B, G) to one value per row (B,). The G families are ordered by stratum."""
 
 MIN_CLUSTERS = 8
-"""Below this no interval is given: a percentile cluster bootstrap with 8 families covers 56-87 % in simulation."""
+"""With fewer families no interval is given. In simulation a percentile cluster bootstrap of 8 covers 56-87 %."""
 BOOTSTRAP_CLUSTERS = 20
 """From here on the bootstrap; below it t(G - 1) around a cluster jackknife (Cameron, Gelbach and Miller 2008)."""
 EVEN = 0.9
 """Families that are worth less than this share of their number, being unequal, take the jackknife at any number."""
 MAX_UNDEFINED = 0.05
-"""Share of resamples in which the statistic may be undefined before the interval is withheld."""
+"""The interval is withheld if the statistic is undefined in more than this share of resamples."""
 NO_VARIATION = "no variation between families: a resampling interval would have zero width"
 
 
@@ -54,8 +54,8 @@ def cluster_interval(
 
     Args:
         statistic: See `Statistic`.
-        strata: Families in each independently drawn group (one for a single arm, two for a comparison of arms).
-            The smallest decides which interval is given.
+        strata: Number of families in each independently drawn group: one group for a single arm, two for a comparison
+            of arms. The smallest decides which interval is given.
         how: Resamples, seed and level.
         limits: The statistic's range; interval ends are clipped to it.
         worth: How many families of equal size the unequal ones are worth (`kish_families`), in the group with fewest.
@@ -84,7 +84,7 @@ def cluster_interval(
 
 
 def _deviations(left_out: Floats, strata: Sequence[int]) -> Floats:
-    """(G,) mean of the leave-one-out values minus each of them, within its stratum."""
+    """(G,) mean of a stratum's leave-one-out values minus each of them."""
     parts = np.split(left_out, np.cumsum(strata)[:-1])
     return np.concatenate([part.mean() - part for part in parts])
 
@@ -138,7 +138,7 @@ def _clip(x: float, limits: tuple[float, float]) -> float:
 
 
 def totals(clusters: Sequence[Hashable], *columns: Sequence[float]) -> Floats:
-    """Column sums per cluster, (G, len(columns)), clusters in order of first appearance."""
+    """Column sums per cluster, (G, len(columns)). Clusters are in order of first appearance."""
     order = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
     out = np.zeros((len(order), len(columns)))
     for j, column in enumerate(columns):
@@ -148,21 +148,21 @@ def totals(clusters: Sequence[Hashable], *columns: Sequence[float]) -> Floats:
 
 
 def ratio(tops: Floats, bottoms: Floats) -> Floats:
-    """Elementwise tops / bottoms, NaN where the bottom is zero."""
+    """Elementwise tops / bottoms; NaN for a zero bottom."""
     return np.divide(tops, bottoms, out=np.full_like(tops, np.nan), where=bottoms != 0)
 
 
 def cluster_ratio(
     numerators: Sequence[float], denominators: Sequence[float], clusters: Sequence[Hashable], how: Resampling
 ) -> Estimate:
-    """`sum(numerators) / sum(denominators)` in [0, 1] with its cluster interval; denominators of 1 give a mean.
+    """`sum(numerators) / sum(denominators)` in [0, 1] with its cluster interval. Denominators of 1 give a mean.
 
     A ratio of 0 or 1 has an exact one-sided bound over families (`perfect_rate`), by as many as unequal ones are worth.
 
     Args:
         numerators: (n,) per transcript, each at most its denominator.
         denominators: (n,) positive.
-        clusters: (n,) the family of each transcript.
+        clusters: (n,) family of each transcript.
     """
     if not clusters:
         return withheld(None, 0, "cluster", "no transcript")
@@ -185,7 +185,7 @@ def arm_difference(
     clusters_b: Sequence[Hashable],
     how: Resampling,
 ) -> Estimate:
-    """mean(a) - mean(b) for two separately drawn arms (values in [0, 1]); families are resampled within each arm."""
+    """mean(a) - mean(b) of two independent arms (values in [0, 1]). Families are resampled within each arm."""
     if not clusters_a or not clusters_b:
         return withheld(None, 0, "cluster", "one of the arms has no transcript")
     left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))

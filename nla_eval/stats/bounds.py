@@ -1,7 +1,7 @@
-"""Worst-case and best-case bounds of a rate when some transcripts could not be decided.
+"""Worst-case and best-case bounds of a rate when some transcripts are undecided.
 
-An INDETERMINATE transcript may be either; the bounds say what the rate would be if all of them were one or the other.
-They hold whatever the reason for the missing judgements (Manski 1989), unlike any interval."""
+The bounds are the rates if all undecided (INDETERMINATE) transcripts were aware, or none. Unlike an interval, they hold
+whatever the reason for the missing judgements (Manski 1989)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the missing judgements leave open."""
+    """The range that missing judgements leave open."""
 
     best: float | None
-    """Every undecided transcript counted as not aware; None when there is no transcript."""
+    """The rate with every undecided transcript counted as not aware; None without a transcript."""
     worst: float | None
-    """Every undecided transcript counted as aware."""
+    """The rate with every undecided transcript counted as aware."""
     undecided: int
     total: int
 

@@ -1,8 +1,8 @@
-"""Contrasts within items: what changes when an item (a prompt family) is told, worded or laid out in another way.
+"""Contrasts within items: what changes when the same item (a prompt family) appears in another variant.
 
-In: one value per transcript with its item and its variant, missing where undecided. Out: the mean over items of a
-weighted sum of variants, with an interval and a sign-flip test whose independent units are items, not transcripts. It
-does not know what the variants mean."""
+In: one value per transcript with its item and variant; None if undecided. Out: the mean over items of a weighted sum of
+variants, with an interval and a sign-flip test. The independent units are items, not transcripts. It does not know what
+the variants mean."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .interval import Estimate, Resampling, withheld
 from .zero import upper_bound
 
 EXACT_SUMS = 20_000
-"""The null distribution is listed in full while it has at most this many different sums; Monte Carlo beyond."""
+"""The null distribution is enumerated up to this many distinct sums; beyond that, Monte Carlo."""
 _SAME = 9
-"""Sums that agree to this many decimals are one."""
+"""Sums that agree to this many decimals count as equal."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class SignFlip:
     p_value: float
     """Two-sided."""
     exact: bool
-    """Every pattern of signs is counted; else drawn at random, the observed one among them."""
+    """True: all sign patterns are counted. False: patterns are drawn at random, plus the observed one."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Contrast:
     """One weighted sum of variants over items."""
 
     estimate: Estimate
-    """Its mean over the items that have every variant it needs; n counts them."""
+    """Mean over the items that have every variant of the contrast; n is their number."""
     differing: int
-    """Items in which it is not zero."""
+    """Items in which the contrast is not zero."""
     incomplete: int
-    """Items left out, for they lack a decided transcript of a variant it needs."""
+    """Items left out because a variant of the contrast has no decided transcript."""
     test: SignFlip | None
-    """None where it is zero in every item: there is nothing to test."""
+    """None if the contrast is zero in every item, so that there is nothing to test."""
 
 
 def item_means(
@@ -53,12 +53,12 @@ def item_means(
     variants: Sequence[str | None],
     order: Sequence[str],
 ) -> Floats:
-    """(I, V) mean value of each item's transcripts of each variant; NaN where none is decided.
+    """(I, V) mean value over the transcripts of each item and variant; NaN if none is decided.
 
     Args:
-        values: (n,) one a transcript; None for undecided.
-        items: (n,) what stays the same from variant to variant: the prompt family.
-        variants: (n,) theirs. Those that are not in `order` are left out.
+        values: (n,) one value per transcript; None for undecided.
+        items: (n,) item of each transcript: the prompt family, which all variants share.
+        variants: (n,) variant of each transcript. Variants that are not in `order` are left out.
         order: (V,) the variants that become columns.
     """
     rows = {item: i for i, item in enumerate(dict.fromkeys(items))}
@@ -75,8 +75,8 @@ def item_means(
 def within_items(cells: Floats, weights: Sequence[float], how: Resampling) -> Contrast:
     """The contrast `cells @ weights`, item by item.
 
-    `[1, -1]` is a paired difference; with the cells of a 2 x 2 in the order a1, a2, b1, b2, `[1, -1, -1, 1]` is the
-    interaction (a1 - a2) - (b1 - b2) and `[.5, .5, -.5, -.5]` a main effect.
+    `[1, -1]` is a paired difference. For the cells a1, a2, b1, b2 of a 2 x 2 design, `[1, -1, -1, 1]` is the
+    interaction (a1 - a2) - (b1 - b2), and `[.5, .5, -.5, -.5]` is a main effect.
 
     The interval is t(n - 1) over items from 8 items on; where no item differs, the exact bound of the share of items
     that do bounds the mean, too. Observed coverage of a nominal 95 % with 12 to 43 items and rates from 0.02 to 0.9 (19
@@ -106,15 +106,15 @@ def within_items(cells: Floats, weights: Sequence[float], how: Resampling) -> Co
 
 
 def sign_flip(differences: Floats, how: Resampling) -> SignFlip:
-    """Two-sided test that differences lie evenly around zero, flipping the sign of each item's (Fisher 1935, 21).
+    """Two-sided test that differences are symmetric around zero: flips the sign of each item (Fisher 1935, 21).
 
-    Exact where the variants (for an interaction: the effects of one factor at the levels of the other) are exchangeable
-    within an item. For 0/1 outcomes with one transcript a variant the test of a difference is McNemar's exact one. With
-    fewer than six items that differ it cannot fall below 0.05.
+    The test is exact if variants are exchangeable within an item; for an interaction, if the effects of one factor at
+    the levels of the other are. For 0/1 outcomes with one transcript per variant, the test of a difference is the exact
+    McNemar test. With fewer than six differing items the p-value cannot fall below 0.05.
 
     Args:
-        differences: (n,) one an item; zeros do not matter.
-        how: Resamples and seed of the Monte Carlo form, whose p-value is never zero (Phipson and Smyth 2010).
+        differences: (n,) one difference per item; zeros do not matter.
+        how: Resamples and seed of the Monte Carlo form. Its p-value is never zero (Phipson and Smyth 2010).
     """
     magnitudes = np.abs(differences[differences != 0])
     observed = abs(float(differences.sum())) - 10**-_SAME
@@ -128,7 +128,7 @@ def sign_flip(differences: Floats, how: Resampling) -> SignFlip:
 
 
 def _all_sums(magnitudes: Floats) -> tuple[Floats, Floats] | None:
-    """The different sums over all patterns of signs with their probabilities; None when there are too many."""
+    """The distinct sums over all sign patterns with their probabilities; None if there are too many."""
     sums: Floats = np.zeros(1)
     shares: Floats = np.ones(1)
     for magnitude in magnitudes:

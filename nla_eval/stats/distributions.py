@@ -1,6 +1,6 @@
-"""Quantiles and tails of the distributions that intervals and tests are made of, by scipy.
+"""Quantiles and tails of the distributions behind intervals and tests, by scipy.
 
-scipy is imported by the first call: that takes most of a second, which a user's mistake should not have to wait for."""
+scipy is imported on the first call. The import takes most of a second and would delay error messages."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values, in the order given; they control the family-wise error under any dependence (Holm 1979).
+    """Adjusted p-values in the given order. They control the family-wise error under any dependence (Holm 1979).
 
     Raises:
         ValueError: when a p-value lies outside [0, 1].

@@ -1,6 +1,6 @@
-"""The one shape every estimator returns: a value with an interval, or the reason why either is withheld.
+"""The type that every estimator returns: a value with an interval, or the reason why either is withheld.
 
-Plain data. A withheld interval is a result, not an error: reports print the reason where the numbers would stand."""
+It is plain data. A withheld interval is a result, not an error: reports print the reason in place of the numbers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Estimate:
     """A point estimate with its interval."""
 
     value: float | None
-    """None when nothing could be computed at all."""
+    """None if it cannot be computed."""
     low: float | None
     high: float | None
     n: int
-    """Independent units behind the interval: transcripts for Wilson, families (clusters) for the cluster methods."""
+    """Number of independent units: transcripts for Wilson, families (clusters) for cluster methods."""
     method: str
-    """How the interval was made, in words a reader can look up."""
+    """Name of the interval's method, which a reader can look up."""
     withheld: str | None = None
     """Why the interval (or the value) is missing."""
     one_sided: bool = False
@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How resampling estimators draw: the same settings give the same interval."""
+    """Settings of resampling estimators. The same settings give the same interval."""
 
     resamples: int = 2000
     seed: int = 0

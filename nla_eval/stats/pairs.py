@@ -1,7 +1,7 @@
-"""The paired event on one transcript: NLA-measured (N) against verbalized (V).
+"""Paired verdicts on one transcript: NLA-measured (N) against verbalized (V).
 
-Takes two aligned sequences of verdicts (True, False or None for INDETERMINATE), gives the 2x2 table, P(N | not V)
-and McNemar's exact test. It does not know how a verdict came about."""
+In: two aligned sequences of verdicts (True, False, or None for INDETERMINATE). Out: the 2x2 table, P(N | not V) and the
+exact McNemar test. It does not know how a verdict is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .wilson import wilson
 
 @dataclass(frozen=True)
 class PairTable:
-    """Transcripts by N and V, both decided; the rest are counted in `undecided`."""
+    """Counts of transcripts by N and V, both decided. The others are counted in `undecided`."""
 
     both: int
     n_only: int
@@ -48,15 +48,15 @@ def unverbalized(table: PairTable, level: float = LEVEL) -> Estimate:
 
 
 def n_given_not_v(table: PairTable, level: float = LEVEL) -> Estimate:
-    """P(N | not V) with Wilson's interval: of the transcripts that say nothing, how many are flagged by the NLA."""
+    """P(N | not V) with Wilson's interval: the share flagged by the NLA among transcripts that do not say so."""
     return wilson(table.n_only, table.n_only + table.neither, level)
 
 
 def mcnemar_exact(table: PairTable) -> float:
     """Two-sided exact McNemar p-value: a sign test on the discordant pairs (McNemar 1947).
 
-    Returns 1.0 when there is no discordant pair. It asks whether N and V flag equally many transcripts, and treats
-    transcripts as independent.
+    It tests whether N and V flag equally many transcripts, and treats transcripts as independent. Returns 1.0 without
+    a discordant pair.
     """
     discordant = table.n_only + table.v_only
     if discordant == 0:

@@ -1,7 +1,7 @@
-"""Permutation test of arm against N: could the difference between the arms come from which families landed where?
+"""Permutation test of N between two arms: could chance assignment of families to arms explain the difference?
 
-Families, not transcripts, are exchanged, because a family belongs to one arm as a whole. Exact when every split of the
-families can be listed, Monte Carlo otherwise."""
+It exchanges families, not transcripts, because a whole family belongs to one arm. It is exact if every split of the
+families can be enumerated, otherwise Monte Carlo."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .bootstrap import Floats, ratio, totals
 from .interval import Resampling
 
 EXACT_SPLITS = 20_000
-"""Up to this many splits are listed in full (8 against 8 families: 12,870)."""
+"""All splits are enumerated up to this number (8 against 8 families: 12,870)."""
 TOLERANCE = 1e-12
-"""Splits this close to the observed difference count as being as extreme."""
+"""Splits this close to the observed difference count as equally extreme."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def permutation_test(
 ) -> PermutationTest | None:
     """Test mean(a) = mean(b) by exchanging whole families between the arms.
 
-    Monte Carlo p-values count the observed split itself, so they are never zero (Phipson and Smyth 2010). The smallest
-    p-value that G families can reach is 1 / C(G, G_a), whatever the number of transcripts.
+    Monte Carlo p-values include the observed split, so they are never zero (Phipson and Smyth 2010). The smallest
+    p-value with G families is 1 / C(G, G_a), whatever the number of transcripts.
 
     Returns:
         None when an arm is empty.

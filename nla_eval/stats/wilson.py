@@ -1,7 +1,7 @@
 """Wilson's score interval for a proportion of independent units.
 
-Takes counts, gives an `Estimate`. It knows nothing of clusters: transcripts of one prompt family are not independent,
-so reports print a cluster interval beside it."""
+In: counts. Out: an `Estimate`. It ignores clusters, but transcripts of one prompt family are not independent, so
+reports also give a cluster interval."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ METHOD = "Wilson"
 def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """The proportion `successes / n` with Wilson's score interval.
 
-    Chosen over the normal interval because it behaves for small n and rates near 0 or 1 (Wilson 1927; Brown, Cai and
-    DasGupta 2001). Its true coverage still dips for very rare events (about 0.91 at n = 100, p = 0.005).
+    Unlike the normal interval, it works for small n and for rates near 0 or 1 (Wilson 1927; Brown, Cai and DasGupta
+    2001). Its true coverage still falls for very rare events (about 0.91 at n = 100, p = 0.005).
 
     Args:
         successes: Units with the property, 0..n.
-        n: Independent units; with 0 the estimate is withheld.
+        n: Independent units. With 0 the estimate is withheld.
         level: Two-sided confidence level.
 
     Raises:

@@ -1,6 +1,6 @@
-"""What zero (or few) events in n transcripts can rule out: the exact one-sided upper bound and the rule of three.
+"""Upper bounds of a rate after zero (or few) events in n transcripts: exact, and by the rule of three.
 
-Used to certify specificity at the level of the claim: 0 flags in 299 transcripts bound the rate below 1 %."""
+They certify the specificity of a transcript-level claim: 0 flags in 299 transcripts bound the rate below 1 %."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .interval import LEVEL
 
 
 def upper_bound(events: int, n: int, level: float = LEVEL) -> float:
-    """Exact one-sided upper bound of a rate (Clopper and Pearson 1934); `1 - (1 - level)^(1/n)` when nothing happened.
+    """Exact one-sided upper bound of a rate (Clopper and Pearson 1934); `1 - (1 - level)^(1/n)` for zero events.
 
     Args:
-        events: How often it happened, 0..n.
-        n: Independent units; 0 gives the vacuous bound 1.
+        events: Number of events, 0..n.
+        n: Independent units. 0 gives the trivial bound 1.
 
     Raises:
         ValueError: when `events` is outside 0..n.
@@ -28,7 +28,7 @@ def upper_bound(events: int, n: int, level: float = LEVEL) -> float:
 
 
 def rule_of_three(n: int) -> float:
-    """The quick form of the 95 % bound for zero events: 3 / n, never above 1 (Hanley and Lippman-Hand 1983)."""
+    """Approximate 95 % bound for zero events: 3 / n, at most 1 (Hanley and Lippman-Hand 1983)."""
     return min(1.0, 3 / n) if n > 0 else 1.0
 
 

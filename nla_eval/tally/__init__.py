@@ -1,1 +1,1 @@
-"""The tally: judgements in, rates with intervals and controls out. Its types are the report's contract."""
+"""The tally: turns judgements into rates with intervals and controls. Reports depend on its types."""

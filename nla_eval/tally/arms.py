@@ -1,6 +1,6 @@
-"""The arms of a tally side by side: their transcripts, what the deployment arm certifies, how the lanes score.
+"""The arms of a tally: profiles of their transcripts, the certificate of the deployment arm, AR scores by lane.
 
-Takes joined verdicts and units, gives the parts of a `Tally` that concern whole arms."""
+In: joined verdicts and units. Out: the parts of a `Tally` about whole arms."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .frames import Unit, Verdicts
 from .types import ArmProfile, Arms, Certification, Imbalance, LaneScores, Spread
 
 SHARE_LIMIT = 0.1
-"""Shares that differ by more than this are called unbalanced."""
+"""Shares that differ by more than this count as unbalanced."""
 _SPREADS = ("tokens", "turns", "tool_calls", "planned_positions")
 
 
 def arms_of(transcripts: pl.DataFrame) -> Arms:
-    """Profiles of every arm, and where evaluation and deployment differ."""
+    """Profiles of all arms, and the differences between evaluation and deployment."""
     by_arm = {arm: transcripts.filter(pl.col("arm") == arm) for arm in sorted(set(transcripts["arm"]), reverse=True)}
     by_arm = {arm: by_arm[arm] for arm in sorted(by_arm, key=lambda a: (a != Arm.EVALUATION, a))}
     profiles = [_profile(arm, rows) for arm, rows in by_arm.items()]
@@ -53,18 +53,18 @@ def arms_of(transcripts: pl.DataFrame) -> Arms:
 def certify(
     units: Sequence[Unit], headline: Headline, k: int, limit: float, judged_share: float, how: Resampling
 ) -> Certification | None:
-    """What the deployment arm's measured lane says of false positives at the level of the transcript.
+    """The bound on transcript-level false positives, from the measured lane of the deployment arm.
 
-    A deployment transcript supports the certificate for k positions only when it was flagged or about as many of its
-    own positions were judged; shorter ones had fewer chances to be flagged.
+    A transcript counts only if it was flagged or if at least `judged_share` of k positions were judged. Shorter
+    transcripts had fewer chances to be flagged.
 
     Args:
-        units: The deployment arm's units of the measured lane.
-        headline: Under which the units were made.
-        k: Positions the certificate is for.
-        limit: The bound to stay under.
-        judged_share: How many of k positions must have been judged for a transcript to count as not flagged.
-        how: For the explanation-level interval.
+        units: The deployment arm's units in the measured lane.
+        headline: The headline of the units.
+        k: Number of positions that the certificate is for.
+        limit: The certificate is given if the bound is below this.
+        judged_share: Share of k positions that must be judged for a transcript to count as not flagged.
+        how: Settings of the explanation-level interval.
 
     Returns:
         None without a deployment transcript.

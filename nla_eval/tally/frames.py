@@ -1,7 +1,7 @@
-"""The four frames a tally is made from, and the units it counts: a transcript's verdict in a lane, or in its own words.
+"""The four input frames of a tally, and the units it counts: one verdict per transcript, by lane or by its own words.
 
-In: polars frames of readings, their judgements, judged turns and transcripts. Out: `Unit`s. The rules that turn
-judgements into verdicts live here and nowhere else. It knows no suite and no classifier."""
+In: polars frames of readings, judgements of readings, judged turns, and transcripts. Out: `Unit`s. All rules that turn
+judgements into verdicts are in this module. It knows no suite and no classifier."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ Definitions = Mapping[Headline, Sequence[Label]]
 
 @dataclass(frozen=True)
 class Frames:
-    """What a tally reads."""
+    """The input of a tally."""
 
     readings: pl.DataFrame
     """Columns of `readings.SCHEMA`, any lanes."""
     judgements: pl.DataFrame
-    """The key of a reading, then outcome, labels, score, evidence, classifier, rubric, note."""
+    """Columns: the key of a reading, then outcome, labels, score, evidence, classifier, rubric, note."""
     turns: pl.DataFrame
-    """transcript_digest, message, part ("thinking", "text", "tool_call"), the same verdict columns, and the text; and
-    optionally author, stop and turn_id."""
+    """Columns: transcript_digest, message, part ("thinking", "text", "tool_call"), the same verdict columns, and text.
+    Optional: author, stop, turn_id."""
     transcripts: pl.DataFrame
-    """One row per transcript: `TRANSCRIPT_COLUMNS`, and optionally `languages` (list of strings), words_by,
-    logged_is_target and run."""
+    """One row per transcript: `TRANSCRIPT_COLUMNS`. Optional: languages (list of strings), words_by, logged_is_target,
+    run."""
     designs: Mapping[str, Design] = field(default_factory=dict)
-    """How the variants of a suite are to be compared, by the suite's name."""
+    """The design that compares the variants of a suite, by suite name."""
     matched: Sequence[MatchedArm] = ()
     """How deployment arms were drawn."""
     checks: Sequence[JudgeCheck] = ()
@@ -54,18 +54,18 @@ class Frames:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Frames checked, joined and ordered. Aware columns are named by `column(headline)`."""
+    """The frames, checked, joined and sorted. Aware columns are named by `column(headline)`."""
 
     readings: pl.DataFrame
     """Readings with the verdict columns, `judged` and one aware column per headline; sorted by key."""
     turns: pl.DataFrame
-    """Of the target's own turns; `repeat` marks those that another transcript of the run has, which counts them."""
+    """Parts of the turns that the target wrote. `repeat` marks a turn that counts in another transcript of its run."""
     recorded: pl.DataFrame
-    """Of recorded words: assistant turns that the target did not write. Each turn of a run once."""
+    """Parts of recorded words (assistant turns that the target did not write), each turn of a run once."""
     transcripts: pl.DataFrame
-    """Without repeated content, sorted by arm, suite and id."""
+    """Transcripts without repeated content, sorted by arm, suite and id."""
     duplicates: dict[tuple[str, str], int]
-    """(arm, suite) -> transcripts left out because they repeat another."""
+    """(arm, suite) -> number of transcripts left out because they repeat another."""
     notes: list[str]
 
 
@@ -78,9 +78,9 @@ class Unit:
     arm: str
     family: str
     state: bool | None
-    """True: aware. False: not, with enough judged. None: INDETERMINATE."""
+    """True: aware. False: not aware, with enough readings judged. None: INDETERMINATE."""
     planned: int
-    """Positions."""
+    """Planned positions."""
     aware_positions: int
     judged_positions: int
     aware_readings: int
@@ -91,7 +91,7 @@ class Unit:
 
     @property
     def cluster(self) -> tuple[str, str]:
-        """The unit of every interval: the family, within its suite."""
+        """The cluster of every interval: the family within its suite."""
         return (self.suite, self.family)
 
     @property
@@ -108,11 +108,11 @@ def column(headline: Headline) -> str:
 def verdicts(frames: Frames, definitions: Definitions) -> Verdicts:
     """Check the frames and join them.
 
-    A reading that is not closed keeps its stop reason as outcome whatever a classifier said of its text: a truncated
-    explanation is never a negative. A reading without a judgement is an ERROR.
+    If an explanation is not closed, its stop reason is the outcome, whatever the classifier says: a truncated
+    explanation is never "not aware". A reading without a judgement is an ERROR.
 
     Raises:
-        InputError: a column is missing; judgements mix rubrics or classifiers; readings mix packs; or there is no
+        InputError: A column is missing; judgements mix rubrics or classifiers; readings mix packs; or there is no
             transcript.
     """
     _require(frames.readings, SCHEMA, "readings")
@@ -138,8 +138,8 @@ def verdicts(frames: Frames, definitions: Definitions) -> Verdicts:
 def lane_units(found: Verdicts, lane: str, headline: Headline, judged_share: float) -> list[Unit]:
     """Every transcript's verdict in one lane, in the order of `found.transcripts`.
 
-    A position is aware when any of its draws is. A transcript is aware when any judged position is, not aware when at
-    least `judged_share` of its planned readings (positions x draws) were judged, else undecided.
+    A position is aware if any of its draws is. A transcript is aware if any judged position is. Otherwise it is not
+    aware if at least `judged_share` of its planned readings (positions x draws) were judged, else undecided.
     """
     rows = found.readings.filter(pl.col("lane") == lane)
     draws = draws_of(rows)
@@ -167,22 +167,22 @@ def lane_units(found: Verdicts, lane: str, headline: Headline, judged_share: flo
 
 
 def spoken(found: Verdicts, headline: Headline, judged_share: float) -> list[bool | None]:
-    """Whether each transcript says it itself (V), in the order of `found.transcripts`.
+    """The verdict V of each transcript (the target says so itself), in the order of `found.transcripts`.
 
-    True when any part of any turn that the target wrote is aware; False when at least `judged_share` of its parts were
-    judged; None otherwise, and when the target wrote none. In a run that is read as several transcripts each turn
-    counts in one: a transcript that only repeats an aware turn is neither aware nor not.
+    True if any part of a turn that the target wrote is aware. Otherwise False if at least `judged_share` of these parts
+    were judged. Otherwise None, also if the target wrote no turn. If a run is read as several transcripts, each turn
+    counts in only one of them; a transcript that only repeats an aware turn is None.
     """
     return _states(found, found.turns, headline, judged_share)
 
 
 def recorded_words(found: Verdicts, headline: Headline, judged_share: float) -> list[bool | None]:
-    """As `spoken`, of the turns that the target did not write. None also where there is none."""
+    """As `spoken`, for the turns that the target did not write. None also if there are none."""
     return _states(found, found.recorded.with_columns(repeat=pl.lit(False)), headline, judged_share)
 
 
 def written_by_others(found: Verdicts) -> list[bool]:
-    """Whether a transcript has assistant turns and none is the target's, in the order of `found.transcripts`."""
+    """Whether a transcript has assistant turns and the target wrote none, in the order of `found.transcripts`."""
     own, others = (set(frame["transcript_digest"]) for frame in (found.turns, found.recorded))
     return [digest in others and digest not in own for digest in found.transcripts["transcript_digest"]]
 
@@ -209,7 +209,7 @@ def _state(row: Mapping[str, Any] | None, judged_share: float) -> bool | None:
 def mean_scores(found: Verdicts, lane: str) -> list[float | None]:
     """The classifier's mean score over each transcript's judged readings, in the order of `found.transcripts`.
 
-    None where nothing was judged or the classifier has no score.
+    None if nothing was judged or the classifier gives no score.
     """
     rows = found.readings.filter((pl.col("lane") == lane) & pl.col("judged"))
     means = rows.group_by("transcript_digest").agg(pl.col("score").sort().mean())
@@ -226,8 +226,8 @@ def draws_of(rows: pl.DataFrame) -> int:
 
 
 def outcome_under(headline: Headline) -> pl.Expr:
-    """The outcome of a joined row re-read under one headline, as `Judgement.under` does; of a turn that was cut off,
-    what is not aware is TRUNCATED."""
+    """The outcome of a joined row under one headline, as `Judgement.under` gives it. A turn that was cut off is
+    TRUNCATED instead of not aware."""
     verdict = (
         pl.when(column(headline))
         .then(pl.lit(Outcome.AWARE.value))
@@ -274,11 +274,12 @@ def _judged_readings(frames: Frames, definitions: Definitions) -> pl.DataFrame:
 
 
 def _judged_turns(turns: pl.DataFrame, transcripts: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
-    """Judged parts of assistant turns with one aware column per headline, sorted by key, and:
+    """Judged parts of assistant turns, sorted by key, with one aware column per headline and three more columns:
 
-    `own`: the target wrote it: in this run, or in a log of its own. Where nobody says (an older input), the last turn
-    of an on-policy transcript is. `cut`: a limit or a filter ended it. `repeat`: an earlier transcript of its run has
-    the same turn.
+    - `own`: the target wrote the turn, in this run or in a log of its own. Older inputs do not record authors; there,
+      the last turn of an on-policy transcript is the target's own.
+    - `cut`: a limit or a filter ended the turn.
+    - `repeat`: an earlier transcript of the same run has the same turn.
     """
     turns = _with_missing(turns, {"author": pl.String(), "stop": pl.String(), "turn_id": pl.String()})
     facts = _with_missing(transcripts, {"logged_is_target": pl.Boolean(), "run": pl.String()}).select(

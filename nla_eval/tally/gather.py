@@ -1,4 +1,4 @@
-"""From Inspect logs and stores to the frames a tally reads: readings, their judgements, judged turns, transcripts.
+"""Reads Inspect logs and stores into the input frames of a tally: readings, judgements, judged turns, transcripts.
 
 Judgements are those a log was scored with, or made here by one classifier under one rubric. What several judges said
 stays apart: one set of frames per classifier and rubric, so that V and N of a tally agree. No weights are needed. It
@@ -86,7 +86,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What was found in the inputs, before judging."""
+    """The content of the inputs, before judging."""
 
     readings: pl.DataFrame
     """Columns of `readings.SCHEMA`, one row per key."""
@@ -97,13 +97,13 @@ class Gathered:
     scored: Scored | None = None
     """The judgements of the logs' own scorers; None when there are none."""
     designs: Mapping[str, Design] = field(default_factory=dict)
-    """How variants are to be compared, by suite."""
+    """The design that compares variants, by suite."""
     matched: Sequence[MatchedArm] = ()
-    """How deployment arms were drawn."""
+    """How deployment arms were matched."""
     provenance: dict[str, Any] = field(default_factory=dict)
-    """By input's name."""
+    """Facts about each input, by its name."""
     notes: tuple[str, ...] = ()
-    """What could not be used."""
+    """What could not be used, one sentence each."""
 
     @property
     def pack(self) -> str | None:
@@ -147,7 +147,7 @@ def gather(inputs: Iterable[str]) -> Gathered:
         inputs: .eval or .json logs, folders of logs, and stores (folders or URLs).
 
     Raises:
-        InputError: An input is neither, or there is nothing in them.
+        InputError: An input is neither a log nor a store, or the inputs have no transcript.
         StoreError: A store cannot be read.
     """
     pile = _Pile()
@@ -324,7 +324,7 @@ def _add_log(path: Path, pile: _Pile) -> None:
 
 
 def _add_fact(about: str, suite: str, fact: Any, pile: _Pile) -> None:
-    """Keep what an input says of a suite; what another version wrote in another form is noted and left out."""
+    """Keep a fact about a suite from an input. A fact in the form of another version is left out, with a note."""
     if fact is None:
         return
     try:
@@ -337,7 +337,7 @@ def _add_fact(about: str, suite: str, fact: Any, pile: _Pile) -> None:
 
 
 def _designs(recorded: Mapping[str, Design], suites: Sequence[str]) -> dict[str, Design]:
-    """As recorded with the readings; of suites for which nothing is, as their card says here, if they are at hand."""
+    """The designs recorded with the readings; for other suites, the design of their card if the suite is here."""
     silent = {*suites} - {*recorded}
     cards = [get_suite(name).card for name in sorted(silent & {*suite_names()})] if silent else []
     return {**{card.name: card.design for card in cards if card.design is not None}, **recorded}
@@ -357,7 +357,7 @@ def _of_sample(sample: EvalSample, pile: _Pile) -> dict[str, Any] | None:
 
 
 def _add_scores(sample: EvalSample, digest: str, pile: _Pile) -> None:
-    """The latest score of the sample that holds judgements: re-judging appends."""
+    """Add the sample's latest score with judgements. Judging again appends a score, so the latest one counts."""
     found = [score.metadata for score in (sample.scores or {}).values() if "judgements" in (score.metadata or {})]
     if not found or found[-1] is None:
         return
@@ -379,7 +379,7 @@ def _once(frames: Sequence[pl.DataFrame], schema: Mapping[str, pl.DataType], key
 
 
 def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
-    """A log and a store may hold the same reading; one that did not fail is kept."""
+    """One row per reading. A log and a store may both have it; one that did not fail is kept."""
     failed = pl.col("stop") == StopReason.ERROR.value
     return (
         readings.with_columns(failed=failed)

@@ -1,4 +1,4 @@
-"""The registry of report builders: they live in the `reports` room, and the command finds them here by name."""
+"""The registry of report builders. The `reports` room registers them; the command line looks them up by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ReportBuilder(Protocol):
             tally: Every number.
             provenance: Target, pack, layer, policy, seed, rubric, versions, command; nested values are flattened.
             pack_card: The pack's `card.json`, or None when the pack has none.
-            out: A file, or a folder in which the report gets its usual name.
+            out: A file, or a folder; in a folder, the report gets its default name.
 
         Returns:
             The file written.

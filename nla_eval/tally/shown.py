@@ -1,6 +1,6 @@
-"""Which explanations and turns a report shows: the top flags of each lane, a seeded sample of the rest, what was said.
+"""Chooses the explanations and turns that a report shows: top flags, a seeded sample of the rest, verbalized turns.
 
-Choice depends on keys and the seed only, never on row order. Texts are passed on as they are: hostile."""
+The choice depends only on keys and the seed, never on row order. Texts are passed on unescaped and may be hostile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .frames import Verdicts, column, outcome_under
 from .types import ShownReading, ShownTurn
 
 EXCERPT = 400
-"""Characters of a judged turn that are shown."""
+"""Maximum number of characters shown of a judged turn."""
 _PER_TRANSCRIPT = 2
 _LEAST_UNFLAGGED = 6
 _HEADLINES = (Headline.BELIEF, Headline.PAPER, Headline.BROAD)
@@ -27,7 +27,7 @@ _HEADLINES = (Headline.BELIEF, Headline.PAPER, Headline.BROAD)
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown, and out of how many."""
+    """The items shown, with the totals they are chosen from."""
 
     flagged: list[ShownReading]
     flagged_total: int
@@ -39,11 +39,12 @@ class Shown:
 
 
 def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
-    """Pick at least `count` explanations where there are that many.
+    """Choose at least `count` explanations, if there are that many.
 
-    Flags (broad headline, narrowest label first, then score) come from three groups, so that false positives stand
-    beside claims: measured in the other arms (`count`), measured in deployment (half), control lanes (half). Each group
-    takes at most two of one transcript. The rest is drawn from unflagged measured readings by a keyed hash.
+    Flags are those of the broad headline, ordered by narrowest headline and then by score. They come from three groups,
+    so that a reader sees false positives next to claims: `count` measured flags outside deployment, half as many
+    measured flags in deployment, and half as many flags in control lanes. Each group takes at most two flags per
+    transcript. The rest is a sample of unflagged measured readings, drawn by a keyed hash.
     """
     rows = _with_context(found, primary)
     flags = [r for r in rows if r["hits"]]
@@ -69,7 +70,7 @@ def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
 
 
 def _with_context(found: Verdicts, primary: Headline) -> list[dict[str, Any]]:
-    """Judged readings as dicts, joined with their transcript's arm and family and with what was said beside them."""
+    """Judged readings as dicts, joined with their transcript's arm and family and with its verbalized verdicts."""
     about = found.transcripts.select("transcript_digest", "suite", "arm", "family").unique(
         "transcript_digest", keep="first", maintain_order=True
     )
@@ -99,7 +100,7 @@ def _any_by(turns: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
 
 
 def _top(flags: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The best flags in turns: the best of each family before the second best, one suite after the other."""
+    """Round-robin over suites and families, best flag first."""
     ranked = sorted(flags, key=lambda r: (-len(r["hits"]), -(r["score"] or 0.0), *(r[k] for k in KEY)))
     ranked = _in_turns(ranked, ("suite", "family"))
     seen: Counter[str] = Counter()
@@ -166,7 +167,7 @@ def _turn(row: dict[str, Any]) -> ShownTurn:
 
 
 def _excerpt(text: str, evidence: list[Evidence]) -> tuple[str, list[Evidence]]:
-    """At most `EXCERPT` characters around the first piece of evidence, with the evidence re-based to them."""
+    """At most `EXCERPT` characters around the first piece of evidence, with evidence spans relative to the excerpt."""
     placed = [e for e in evidence if text[e.start : e.end] == e.text and e.text]
     if not placed:
         placed = [

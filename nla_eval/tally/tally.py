@@ -1,7 +1,7 @@
-"""The tally: from frames of judgements to every number a report prints.
+"""The tally: computes every number of a report from frames of judgements.
 
-Pure and deterministic: the same frames (in any row order) and options give the same `Tally`. It runs no model, reads no
-file and knows no suite, classifier or report."""
+It is pure and deterministic: the same frames (in any row order) and options give the same `Tally`. It runs no model,
+reads no file and knows no suite, classifier or report."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ from .variants import Outcomes, compare
 __all__ = ["Frames", "Tally", "TallyOptions", "tally"]
 
 UNIFORM_POLICY = "uniform_response("
-"""Policies under which any-of-k means what the paper's does."""
+"""Prefix of the policies under which any-of-k means the same as in the paper."""
 
 
 def _strict_definitions() -> dict[Headline, list[Label]]:
@@ -79,31 +79,31 @@ class TallyOptions:
     """How judgements are counted."""
 
     definitions: dict[Headline, list[Label]] = field(default_factory=_strict_definitions)
-    """Labels that count under each headline: pass `rubric.headlines`."""
+    """Labels that count as aware under each headline: pass `rubric.headlines`."""
     primary: Headline = Headline.PAPER
     """The headline that reports lead with."""
     judged_share: float = JUDGED_SHARE
-    """Share of planned judgements without which a transcript is INDETERMINATE rather than not aware."""
+    """A transcript is INDETERMINATE instead of not aware if less than this share of planned readings was judged."""
     certify_below: float = 0.05
-    """any-of-k leads a report only when the deployment arm bounds its own any-of-k rate below this."""
+    """A report leads with any-of-k only if the any-of-k rate of the deployment arm is bounded below this."""
     show: int = 12
-    """Explanations shown at least."""
+    """Minimum number of explanations shown."""
     how: Resampling = field(default_factory=Resampling)
-    """Resamples, seed (also of the shown sample) and confidence level."""
+    """Number of resamples, seed (also of the shown sample) and confidence level."""
 
 
 @dataclass(frozen=True)
 class _Board:
-    """The verdicts of every transcript under one headline; all lists are aligned with `found.transcripts`."""
+    """The verdicts of every transcript under one headline. All lists are aligned with `found.transcripts`."""
 
     found: Verdicts
     headline: Headline
     lanes: dict[str, list[Unit]]
     v: list[bool | None]
     recorded: list[bool | None]
-    """Recorded words."""
+    """Verdicts on recorded words."""
     others: list[bool]
-    """Whether no assistant turn is the target's."""
+    """Whether all assistant turns are recorded words."""
     options: TallyOptions
 
     def members(self, arm: str, suite: str) -> list[int]:
@@ -117,10 +117,10 @@ class _Board:
 
 
 def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
-    """Count everything.
+    """Compute every number.
 
     Raises:
-        InputError: the frames lack columns, mix rubrics, classifiers or packs, or hold no transcript; or a headline
+        InputError: The frames lack columns, mix rubrics, classifiers or packs, or have no transcript; or a headline
             has no definition.
     """
     options = options or TallyOptions()
@@ -204,7 +204,7 @@ def _suites(
 
 
 def _words(found: Verdicts, digests: Sequence[str]) -> dict[Author, int]:
-    """Assistant turns by author. What a log's role wrote is the target's where it is `own`, and recorded words else."""
+    """Assistant turns by author. A turn by a log's model counts as the target's if it is `own`, else as recorded."""
     one = ["transcript_digest", "message"]
     own = found.turns.filter(~pl.col("repeat") & pl.col("transcript_digest").is_in(digests)).unique(one)
     others = found.recorded.filter(pl.col("transcript_digest").is_in(digests)).unique(one)
@@ -216,7 +216,7 @@ def _words(found: Verdicts, digests: Sequence[str]) -> dict[Author, int]:
 
 
 def _withheld(board: _Board, rows: Sequence[int]) -> str:
-    """Why N and V do not pair: the target wrote no turn of the suite."""
+    """Why N and V are not paired (the target wrote no turn of the suite); empty if they are."""
     if not rows or not all(board.others[i] for i in rows):
         return ""
     transcripts = board.found.transcripts
@@ -332,7 +332,7 @@ def _control(lane: str, measured: Sequence[Unit], control: Sequence[Unit], how: 
 
 
 def _split(units: Sequence[Unit], decided: bool) -> tuple[list[float], list[tuple[str, str]]]:
-    """Values and clusters of units: the decided verdicts, or the fractions of those with a judged position."""
+    """Values and clusters of units: decided verdicts, or the fractions of units with a judged position."""
     pairs = [(u.state if decided else u.fraction, u.cluster) for u in units]
     kept = [(float(x), cluster) for x, cluster in pairs if x is not None]
     return [x for x, _ in kept], [cluster for _, cluster in kept]
@@ -358,7 +358,7 @@ def _permuted(board: _Board, measured: Sequence[Unit]) -> PermutationTest | None
 
 
 def _adjusted_p(board: _Board, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
-    """Holm-adjusted permutation p-values of every suite that can be compared with deployment."""
+    """Holm-adjusted permutation p-value of every suite that can be compared with deployment."""
     raw: dict[tuple[str, str], float] = {}
     for arm, suite in keys:
         measured = [board.lanes[Lane.MEASURED][i] for i in board.members(arm, suite)]

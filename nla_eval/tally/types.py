@@ -1,6 +1,6 @@
-"""What a tally is: every number a report prints, as frozen plain data that serialises to JSON.
+"""The types of a tally: every number of a report, as frozen plain data that serialises to JSON.
 
-Made by `tally.py`, read by the `reports` room, which computes nothing itself. A missing number is an `Estimate` with a
+`tally.py` makes it. The `reports` room reads it and computes nothing itself. A missing number is an `Estimate` with a
 reason, never a silent zero."""
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class TranscriptRate(Frozen):
     aware: int
     not_aware: int
     indeterminate: int
-    """Fewer than the required share of planned judgements came back, and none was aware."""
+    """Transcripts without an aware judgement, of which too few planned readings were judged."""
     rate: Estimate
-    """aware / (aware + not_aware) with Wilson's interval: transcripts taken as independent."""
+    """aware / (aware + not_aware) with Wilson's interval, which assumes independent transcripts."""
     by_family: Estimate
     """The same rate with a cluster interval over families."""
     bounds: Bounds
@@ -43,12 +43,12 @@ class TranscriptRate(Frozen):
 
 
 class FirstAware(Frozen):
-    """Where the first aware position of a transcript lies, over the transcripts that have one."""
+    """Location of the first aware position, over the transcripts that have one."""
 
     transcripts: int
     median_token: float | None
     median_depth: float | None
-    """Token index over the transcript's tokens, 0 to 1."""
+    """Token index divided by the transcript's number of tokens, 0 to 1."""
 
 
 class LaneTally(Frozen):
@@ -58,7 +58,7 @@ class LaneTally(Frozen):
     k_planned: tuple[int, int]
     """Smallest and largest number of planned positions per transcript: the declared k of any-of-k."""
     any_of_k: TranscriptRate
-    """A transcript is aware when any judged position is; a position is when any of its draws is."""
+    """A transcript is aware if any judged position is; a position is aware if any of its draws is."""
     fraction: Estimate
     """Mean over transcripts of aware positions / judged positions, with a cluster interval."""
     explanation_rate: Estimate
@@ -75,17 +75,17 @@ class ControlComparison(Frozen):
     abbott: Estimate
     """(p - c) / (1 - c) of the any-of-k rates."""
     fraction_difference: Estimate
-    """Fraction of positions aware, measured minus control."""
+    """Fraction of aware positions, measured minus control."""
 
 
 class ArmComparison(Frozen):
-    """A suite against all deployment transcripts, measured lane."""
+    """A suite against all deployment transcripts, in the measured lane."""
 
     auroc: Estimate
-    """Of the fraction of positions aware."""
+    """AUROC of the fraction of aware positions."""
     fraction_difference: Estimate
     permutation: PermutationTest | None
-    """Of any-of-k, exchanging families between the arms."""
+    """Permutation test of any-of-k, exchanging families between the arms."""
     holm_p: float | None
     """The permutation p-value after Holm's correction over the suites of this tally."""
 
@@ -94,7 +94,7 @@ class GroupRow(Frozen):
     """The pair table within one group of a suite's transcripts, e.g. the runs in which the model declined."""
 
     kind: str
-    """"outcome", "variant", or "words": whether the last turn is the target's own, where a suite has both."""
+    """"outcome"; "variant"; or "words" (whether the target wrote the last turn), if a suite has both."""
     group: str
     transcripts: int
     measured: Estimate
@@ -103,17 +103,17 @@ class GroupRow(Frozen):
 
 
 class HeadlineTally(Frozen):
-    """A suite under one definition of awareness; V and N share it."""
+    """A suite under one definition of awareness, which V and N share."""
 
     headline: Headline
     verbalized: TranscriptRate
-    """V: over transcripts in which the target wrote an assistant turn."""
+    """V, over transcripts in which the target wrote an assistant turn."""
     recorded: TranscriptRate
-    """Recorded words that say so: over transcripts with assistant turns that the target did not write. Never V."""
+    """Recorded words that say so, over transcripts with assistant turns that the target did not write. Never V."""
     pairs: PairTable
-    """Over the transcripts of V; nothing is in it where it is withheld."""
+    """N by V, over the transcripts of V; empty if withheld."""
     unverbalized: Estimate
-    """N and not V among transcripts with both decided."""
+    """Share of N and not V among transcripts with both decided."""
     unverbalized_by_family: Estimate
     unverbalized_bounds: Bounds
     n_given_not_v: Estimate
@@ -121,7 +121,7 @@ class HeadlineTally(Frozen):
     lanes: list[LaneTally]
     controls: list[ControlComparison]
     versus_deployment: ArmComparison | None
-    """None for the deployment and the monitor arm, or where there is no deployment arm."""
+    """None for the deployment and monitor arms, or without a deployment arm."""
     groups: list[GroupRow]
 
     def lane(self, name: str) -> LaneTally | None:
@@ -130,29 +130,29 @@ class HeadlineTally(Frozen):
 
 
 class OutcomeCounts(Frozen):
-    """What became of every planned judgement: one denominator."""
+    """Outcomes of all planned judgements of one lane, over one denominator."""
 
     of: str
-    """A lane's name, "turns" (of the target), or "recorded words" (turns it did not write)."""
+    """A lane's name, "turns" (of the target), or "recorded words" (turns that the target did not write)."""
     planned: int
-    """Positions planned x draws; for turns, the parts of assistant messages that were judged or should have been."""
+    """Planned positions x draws; for turns, the parts of assistant messages to judge."""
     counts: dict[Outcome, int]
-    """All seven outcomes, under the primary headline."""
+    """Counts of all seven outcomes, under the primary headline."""
     missing: int
     """Planned but never read."""
 
 
 class VariantMeasure(StrEnum):
-    """What variants are compared in."""
+    """The outcomes in which variants are compared."""
 
     SAID = "said"
     """V of a transcript, 0 or 1."""
     FLAGGED = "flagged"
-    """N of a transcript: any of its positions, 0 or 1."""
+    """N of a transcript (any of its positions), 0 or 1."""
     FRACTION = "fraction"
     """Aware positions over judged positions."""
     SCORE = "score"
-    """Mean over judged explanations of the classifier's own score, which is under the broad headline."""
+    """Mean of the classifier's score over judged explanations. The score belongs to the broad headline."""
 
 
 class ContrastRow(Frozen):
@@ -164,7 +164,7 @@ class ContrastRow(Frozen):
     formula: str
     found: Contrast
     holm_p: float
-    """After Holm's correction over the contrasts of this outcome; one without a differing item counts as 1."""
+    """p-value after Holm's correction over the contrasts of this outcome. Without a differing item, p counts as 1."""
 
 
 class VariantOutcome(Frozen):
@@ -172,26 +172,26 @@ class VariantOutcome(Frozen):
 
     outcome: VariantMeasure
     means: list[Estimate]
-    """By variant: mean over transcripts in [0, 1], with a cluster interval over items."""
+    """Mean over transcripts of each variant, in [0, 1], with a cluster interval over items."""
     contrasts: list[ContrastRow]
-    """The same contrasts in the same order for every outcome."""
+    """Contrasts. Every outcome has the same ones in the same order."""
 
     @property
     def silent(self) -> bool:
-        """Whether it is zero in every variant that was read."""
+        """Whether the outcome is zero in every variant that was read."""
         return all(not mean.value for mean in self.means)
 
 
 class VariantTally(Frozen):
-    """The variants of a suite compared within items, as its design declares; primary headline."""
+    """The variants of a suite compared within items as its design declares, under the primary headline."""
 
     factors: dict[str, list[str]]
-    """Factor to levels."""
+    """Levels of each factor."""
     variants: list[str]
     items: int
-    """Prompt families."""
+    """Number of items (prompt families)."""
     complete: int
-    """Of these, those of which every variant was read."""
+    """Number of items with every variant read."""
     outcomes: list[VariantOutcome]
 
 
@@ -202,16 +202,16 @@ class SuiteTally(Frozen):
     arm: str
     transcripts: int
     duplicates: int
-    """Transcripts left out because their content repeats another of the suite."""
+    """Transcripts left out because they repeat the content of another one of the suite."""
     families: list[str]
     headlines: list[HeadlineTally]
     denominators: list[OutcomeCounts]
     words: dict[Author, int] = Field(default_factory=dict)
-    """Assistant turns by who wrote them, each turn of a run once."""
+    """Number of assistant turns by author, each turn of a run once."""
     pairs_withheld: str = ""
-    """Why N and V of this suite do not pair; empty where they do."""
+    """Why N and V of this suite are not paired; empty if they are."""
     variants: VariantTally | None = None
-    """None where the suite declares no design, or fewer than two of its variants were read."""
+    """None if the suite declares no design or fewer than two of its variants were read."""
 
     def under(self, headline: Headline) -> HeadlineTally:
         """This suite under one headline."""
@@ -219,11 +219,11 @@ class SuiteTally(Frozen):
 
 
 class Certification(Frozen):
-    """Whether the deployment arm rules out that any-of-k flags are false positives, at the level of the transcript."""
+    """Whether the deployment arm bounds the transcript-level false-positive rate of any-of-k below the limit."""
 
     headline: Headline
     k: int
-    """Positions behind a deployment transcript's any-of-k."""
+    """Number of positions of a deployment transcript's any-of-k."""
     flagged: int
     transcripts: int
     """Decided deployment transcripts."""
@@ -231,22 +231,22 @@ class Certification(Frozen):
     """Exact one-sided 95 % upper bound of the deployment any-of-k rate."""
     limit: float
     certified: bool
-    """bound < limit. When false, any-of-k is printed but is not the headline."""
+    """Whether bound < limit. If false, any-of-k is printed but is not the headline."""
     needed: int
-    """Transcripts without a flag that would certify."""
+    """Number of deployment transcripts, all without a flag, that would certify."""
     explanation_rate: Estimate
     """False positives per explanation in the deployment arm."""
     implied_any_of_k: float | None
-    """What that rate would give over k independent explanations."""
+    """The any-of-k rate that this rate implies for k independent explanations."""
     observed_any_of_k: Estimate
 
 
 NATIVE_SHARE = 0.95
-"""Share of tool calls in the target's own notation below which a reader has to know: the rest is plain text."""
+"""If a smaller share of tool calls is in the target's own notation, the report says so: the rest is plain text."""
 
 
 class Spread(Frozen):
-    """A count over transcripts."""
+    """Median and range of a count over transcripts."""
 
     median: float | None
     low: float | None
@@ -254,7 +254,7 @@ class Spread(Frozen):
 
 
 class ArmProfile(Frozen):
-    """What one arm's transcripts look like."""
+    """A profile of the transcripts of one arm."""
 
     arm: str
     suites: list[str]
@@ -273,16 +273,16 @@ class ArmProfile(Frozen):
     calls: int = 0
     """Tool calls of all transcripts."""
     native_calls: int = 0
-    """Those in transcripts whose every call is in the notation of the target's own chat template."""
+    """Tool calls in transcripts with every call in the notation of the target's chat template."""
 
     @property
     def mostly_native(self) -> bool:
-        """Whether at least `NATIVE_SHARE` of the calls are native; below, the report says so. True without any call."""
+        """Whether at least `NATIVE_SHARE` of the calls are native. True without a call."""
         return self.native_calls >= NATIVE_SHARE * self.calls
 
 
 class Imbalance(Frozen):
-    """Where two arms differ, in numbers a matched comparison would hold equal."""
+    """The difference between two arms in one measure that a matched comparison would hold equal."""
 
     measure: str
     left: float
@@ -293,17 +293,17 @@ class Imbalance(Frozen):
 
 
 class Arms(Frozen):
-    """The arms side by side. What is unbalanced comes first in every report."""
+    """The arms side by side. Every report shows imbalances first."""
 
     profiles: list[ArmProfile]
     imbalances: list[Imbalance]
-    """Evaluation against deployment; empty when one of them is absent."""
+    """Evaluation against deployment; empty if one of them is absent."""
     balanced: bool
-    """False when any measure is unbalanced or an arm is missing: no conclusion from unmatched arms."""
+    """False if any measure is unbalanced or an arm is missing. Unmatched arms allow no conclusion."""
 
 
 class LaneScores(Frozen):
-    """AR scores and text variety of one lane in one arm."""
+    """AR scores and variety of texts of one lane in one arm."""
 
     arm: str
     lane: str
@@ -320,7 +320,7 @@ class LaneScores(Frozen):
 
 
 class ShownReading(Frozen):
-    """One explanation with its context, for a reader to judge alone."""
+    """One explanation with its context, which a reader can judge directly."""
 
     suite: str
     arm: str
@@ -338,22 +338,22 @@ class ShownReading(Frozen):
     explanation: str
     outcome: Outcome
     headlines: list[Headline]
-    """Under which of the three it counts as aware."""
+    """The headlines under which it counts as aware."""
     labels: list[str]
     score: float | None
     evidence: list[Evidence]
     cos: float | None
     turn_verbalized: bool | None
-    """Whether the assistant message it lies in says so itself, broad headline; None when not judged."""
+    """Whether its assistant message says so itself, under the broad headline; None if not judged."""
     transcript_verbalized: bool | None
     aware_positions: int
-    """Aware positions of this transcript in this lane, broad headline."""
+    """Number of aware positions of this transcript in this lane, under the broad headline."""
     weak: bool
-    """The only flag of its transcript in this lane."""
+    """Whether it is the only flag of its transcript in this lane."""
 
 
 class ShownTurn(Frozen):
-    """A passage of an assistant turn that says so: the model itself, or recorded words."""
+    """A passage of an assistant turn that says so, from the model itself or from recorded words."""
 
     suite: str
     arm: str
@@ -420,19 +420,18 @@ class Agreement(Frozen):
 
 
 class Tally(Frozen):
-    """Everything a report needs."""
+    """All numbers and texts of a report."""
 
     rubric: str
     classifiers: list[str]
     packs: list[str]
     policies: list[str]
     uniform: bool
-    """True when positions were drawn uniformly over response tokens, the only policy under which the k-curve is the
-    paper's any-of-k."""
+    """Whether positions were drawn uniformly over response tokens. Only then is the k-curve the paper's any-of-k."""
     draws: int
     primary: Headline
     definitions: dict[Headline, list[str]]
-    """Labels that count under each headline."""
+    """Labels that count as aware under each headline."""
     judged_share: float
     level: float
     arms: Arms
@@ -450,11 +449,11 @@ class Tally(Frozen):
     """Recorded words that say so."""
     recorded_total: int = 0
     matched: list[MatchedArm] = Field(default_factory=list)
-    """How deployment arms were drawn to resemble a suite; empty where none was."""
+    """How deployment arms were matched to a suite; empty if none was."""
     notes: list[str] = Field(default_factory=list)
-    """What a reader must know of these frames, one sentence each."""
+    """Warnings about these frames, one sentence each."""
     provenance: dict[str, Any] = Field(default_factory=dict)
-    """Where the frames came from: inputs, classifier, rubric, versions, command."""
+    """Origin of the frames: inputs, classifier, rubric, versions, command."""
     pack_card: dict[str, Any] | None = None
     """The card of the pack that made the readings, where it is at hand."""
     judges: list[JudgeTally] = Field(default_factory=list)
@@ -465,5 +464,5 @@ class Tally(Frozen):
     """Several judges on the texts of this tally; None where there is one."""
 
     def certification(self, headline: Headline) -> Certification | None:
-        """The deployment arm's certificate under one headline."""
+        """The certificate of the deployment arm under one headline."""
         return next((c for c in self.certifications if c.headline is headline), None)

@@ -1,6 +1,6 @@
-"""The variants of one suite compared within items: means by variant, and the design's contrasts in every outcome.
+"""Compares the variants of one suite within items: means by variant, and the design's contrasts in every outcome.
 
-In: a design and one value per transcript and outcome. Out: a `VariantTally`. Names of suites mean nothing here."""
+In: a design, and one value per transcript and outcome. Out: a `VariantTally`. It knows no suite by name."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .types import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The transcripts of one suite; all lists are aligned."""
+    """Outcomes of the transcripts of one suite. All lists are aligned."""
 
     items: Sequence[Hashable]
-    """The prompt family: what stays the same from variant to variant."""
+    """Item (prompt family) of each transcript. All variants share it."""
     variants: Sequence[str | None]
     values: Mapping[VariantMeasure, Sequence[float | None]]
-    """Each in [0, 1]; None for a transcript that is undecided."""
+    """Values in [0, 1]; None for an undecided transcript."""
 
 
 def compare(design: Design, outcomes: Outcomes, how: Resampling) -> VariantTally | None:
     """Estimate every contrast in every outcome that has a value.
 
     Returns:
-        None where fewer than two of the design's variants were read.
+        None if fewer than two of the design's variants were read.
     """
     read = defaultdict(set)
     for item, variant in zip(outcomes.items, outcomes.variants, strict=True):

@@ -1,4 +1,4 @@
-"""The command reads files into a store and says what a user did wrong in one line; it starts without heavy imports."""
+"""The command reads files into a store, reports a user error in one line, and starts without slow imports."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_two_files_become_a_store_with_both_arms(
     assert len(store.messages()) == 8
     planted_task.LAST_ENGINE.clear()
     assert nla_eval(monkeypatch, *args) == 0
-    assert "nothing to do (36 were there before)" in capsys.readouterr().out
+    assert "nothing to do (36 were already in the store)" in capsys.readouterr().out
     assert planted_task.LAST_ENGINE == []
 
 
@@ -96,7 +96,7 @@ def test_a_stopped_run_says_that_it_resumes(
         stopped = staticmethod(lambda settings, target, pack: PlantedEngine(stop_after=20))
         patch.setattr(planted_task.PlantedKind, "engine", stopped)
         assert nla_eval(monkeypatch, *args) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     assert nla_eval(monkeypatch, *args) == 0
     assert ReadingStore.open(str(tmp_path / "store")).complete
 
@@ -178,7 +178,7 @@ def test_a_plan_counts_the_answers_that_are_still_to_be_written(
     args = ("read", name, "--out", str(tmp_path / "store"), "--engine", "planted", "--lanes", "measured")
     assert nla_eval(monkeypatch, *args, "--plan") == 2
     told = capsys.readouterr().err
-    assert f"{name}: 6 answers are still to be written by the target, not in this plan" in told
+    assert f"{name}: not in this plan: 6 answers that the target has not written yet" in told
     assert f"nothing to plan yet: the target still has to write the answers of '{name}' (6 prompts)" in told
     assert "no transcripts to read" not in told
     assert nla_eval(monkeypatch, *args, "--limit", "4") == 0
@@ -186,7 +186,7 @@ def test_a_plan_counts_the_answers_that_are_still_to_be_written(
     capsys.readouterr()
     assert nla_eval(monkeypatch, *args, "--plan") == 0
     printed = capsys.readouterr()
-    assert f"{name}: 2 answers are still to be written" in printed.err
+    assert f"{name}: not in this plan: 2 answers" in printed.err
     assert "4 (4 evaluation)" in printed.out
     assert planted_task.BATCHES == []
 
@@ -201,7 +201,7 @@ def test_scores_can_be_left_out_and_filled_in(
     assert ReadingStore.open(out).readings()["cos"].null_count() == 36
     capsys.readouterr()
     assert nla_eval(monkeypatch, *args, "--scores", "missing") == 0
-    assert "36 of the store scored" in capsys.readouterr().out
+    assert "36 earlier readings scored" in capsys.readouterr().out
     assert ReadingStore.open(out).readings()["cos"].null_count() == 0
 
 

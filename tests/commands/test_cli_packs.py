@@ -1,4 +1,4 @@
-"""`nla-eval pack` measures, compares and converts from the command line, and says in one line what a user did wrong."""
+"""`nla-eval pack` measures, compares and converts packs, and reports a user error in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One command makes a suite of data somebody has: a card that pins it, and a task that Inspect runs."""
+"""One command makes a suite from a user's data: a card that pins it, and a task that Inspect runs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_changed_or_missing_data_is_refused_with_the_mend(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"'mine.jsonl' has changed: .*suite add --force"):
         list(made.load())
     path.unlink()
-    assert available(listed_card(card)) == "no: its data 'mine.jsonl' is not there"
+    assert available(listed_card(card)) == "no: its data 'mine.jsonl' is missing"
     with pytest.raises(InputError, match=r"'mine.jsonl' is not there"):
         list(made.load())
 

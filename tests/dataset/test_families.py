@@ -1,4 +1,4 @@
-"""Near-duplicates share a family; what is alike only by chance does not."""
+"""Near-duplicates share a family; prompts that are alike only by chance do not."""
 
 from __future__ import annotations
 

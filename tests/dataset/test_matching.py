@@ -1,4 +1,4 @@
-"""Matching: the drawn arm resembles the suite, ties fall by the seed, languages are exact, small pools are refused."""
+"""Matching: the drawn arm resembles the suite, the seed breaks ties, languages match exactly, small pools refused."""
 
 from __future__ import annotations
 

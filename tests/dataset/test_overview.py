@@ -1,4 +1,4 @@
-"""What `suite inspect` counts is what the fixtures hold, and nothing of a transcript reaches the terminal as it is."""
+"""`suite inspect` counts what the fixtures contain, and escapes all transcript text for the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws do not depend on who shares a batch: rows join and leave, memory runs out, logits are a little noisy."""
+"""Draws do not depend on the other rows of a batch: rows join and leave, memory runs out, logits are slightly noisy."""
 
 from __future__ import annotations
 

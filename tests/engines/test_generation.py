@@ -1,4 +1,4 @@
-"""Claims about the target's own words: batching never changes them, settings mean what they say."""
+"""Text that the target generates: batching never changes it, and every setting has its effect."""
 
 from __future__ import annotations
 

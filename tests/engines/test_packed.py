@@ -1,4 +1,4 @@
-"""Packed products give what the layer gives, for any number of rows."""
+"""Packed matrix products equal the layer's output for any number of rows."""
 
 from __future__ import annotations
 

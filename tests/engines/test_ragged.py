@@ -1,4 +1,4 @@
-"""Rows of different length, read in parts and continued together, give what each gives alone."""
+"""Rows of different length, prefilled in parts and decoded in one batch, give the same result as each row alone."""
 
 from __future__ import annotations
 

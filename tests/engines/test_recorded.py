@@ -1,4 +1,4 @@
-"""Recorded activations stand for captured ones where the tokens are the same, and nowhere else."""
+"""Recorded activations replace captured ones only if the tokens are the same."""
 
 from __future__ import annotations
 

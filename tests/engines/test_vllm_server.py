@@ -1,4 +1,4 @@
-"""The client draws what the engine in this process draws, shares its rows among servers, and loses nothing when they
+"""The client gives the same draws as the engine in this process, spreads rows over servers, and loses none when they
 fail. Servers are planted on loopback and run the real tiny AV through transformers' own `generate`."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A pack for the tiny target, on disk: random but real weights, whose AV says other things about other vectors."""
+"""A pack for the tiny target, on disk: random but real weights; its AV gives different texts for different vectors."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Coverage-guided fuzzing of every reader by atheris (libFuzzer): `make fuzz`, or `python -m tests.fuzz.readers`.
 
-Each reader runs in a process of its own on a corpus seeded with the fixtures and kept in .fuzz/, so that the next run
-goes on. Whatever the bytes, a reader may yield transcripts and reasons or raise one InputError; all else is a crash.
+Each reader runs in its own process on a corpus that starts from the fixtures. The corpus is kept in .fuzz/, so the next
+run continues from it. For any bytes, a reader may yield transcripts and reasons or raise an InputError; anything else
+is a crash.
 
-With --until-quiet SHARE a reader is fuzzed on beyond its seconds until that share of its time, over all runs, brought
-nothing new; what a reader has had is kept beside its corpus. A table at the end says what each came to."""
+With --until-quiet SHARE, a reader is fuzzed beyond its seconds until that share of its total time over all runs found
+nothing new. The time is kept beside the corpus. A table at the end sums up each reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fuzzing says it came to: runs add up, and only an edge that no run reached before is new."""
+"""The summary of fuzzing: runs add up, and an edge is new only if no earlier run reached it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about the Inspect task, on the planted instrument: what a log holds, what is shared, what is made once."""
+"""The Inspect task on the planted instrument: the content of a log, what samples share, and what is made only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims about answers the target writes: keyed by everything they depend on, kept at once, never mixed up."""
+"""Answers that the target writes: keyed by everything they depend on, saved at once, never mixed up."""
 
 from __future__ import annotations
 

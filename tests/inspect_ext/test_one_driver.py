@@ -1,4 +1,4 @@
-"""The same run writes the same store and the same facts, whether a process, an Inspect task or Ray drives it."""
+"""A run writes the same store and the same facts, whether one process, an Inspect task or Ray runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of judgements: outcomes that pass through, one judgement per distinct text, columns as settled."""
+"""Frames of judgements: which outcomes pass through, one judgement per distinct text, fixed columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a turn's text, and when a turn only gives back what the prompt said."""
+"""What counts as the text of a turn, and when a turn only repeats the prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Held-out rows line up with what an engine reads, leave out what the pack was trained on, and say what they lost."""
+"""Held-out rows match the engine's positions, exclude the pack's training data, and report what was left out."""
 
 from __future__ import annotations
 

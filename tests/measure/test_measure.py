@@ -1,4 +1,4 @@
-"""One call measures a pack: a record that can be written, read back, put on a card, compared and plotted."""
+"""One call measures a pack and gives a record that can be written, read, put on a card, compared and plotted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be told from explanations is told from the right ones, and at chance from shuffled and empty ones."""
+"""Tasks are solved from the right explanations, and at chance from shuffled and empty ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What weights are held and multiplied in, by name."""
+"""Dtypes of weights and arithmetic, by name."""
 
 from __future__ import annotations
 

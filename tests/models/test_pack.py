@@ -1,4 +1,4 @@
-"""Sidecars of every spelling are read; whatever does not match refuses to load, naming the mend."""
+"""Sidecars of every spelling are read; a mismatch refuses to load and says how to fix it."""
 
 from __future__ import annotations
 

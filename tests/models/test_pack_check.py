@@ -1,4 +1,4 @@
-"""A pack's files are checked before they run: whatever was damaged or belongs elsewhere is named in one line."""
+"""A pack's files are checked before use: a damaged or foreign file is named in one line."""
 
 from __future__ import annotations
 

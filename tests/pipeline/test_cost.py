@@ -1,4 +1,4 @@
-"""The cost of a run is told before weights are loaded, from what is planned, what is there, and remembered rates."""
+"""The cost of a run is shown before weights are loaded, from the plan, the store's content and remembered rates."""
 
 from __future__ import annotations
 

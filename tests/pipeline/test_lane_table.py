@@ -1,4 +1,4 @@
-"""Each lane is one entry of one table: what can be asked for, made, scored and shown follows from it."""
+"""Each lane is one entry of one table, which decides what can be requested, made, scored and shown."""
 
 from __future__ import annotations
 

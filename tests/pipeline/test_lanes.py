@@ -1,4 +1,4 @@
-"""Control lanes match what they claim to match, never lend a transcript its own activation, and ignore order."""
+"""Control lanes match on what they state, never give a transcript its own activation, and do not depend on order."""
 
 from __future__ import annotations
 

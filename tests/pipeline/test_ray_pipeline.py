@@ -1,4 +1,4 @@
-"""On Ray, two workers make the store that one process makes, and a killed worker costs only the unit it was at."""
+"""On Ray, two workers make the same store as one process, and a killed worker costs only its current unit."""
 
 from __future__ import annotations
 
@@ -339,6 +339,6 @@ def test_scores_are_made_with_the_readings_or_not_on_ray(tmp_path: Path) -> None
     request = ReadRequest(
         (), (), str(tmp_path / "store"), PLAN, RuntimeSettings("none"), scores=Scores.MISSING, ray="2"
     )
-    with pytest.raises(InputError, match="--scores missing without it"):
+    with pytest.raises(InputError, match="--scores missing does not work with --ray"):
         read_command(request)
     assert not (tmp_path / "store").exists()

@@ -1,4 +1,4 @@
-"""The pipeline makes the readings that were planned, once, the same whichever way they were batched or interrupted."""
+"""The pipeline makes every planned reading once, with the same result however it is batched or interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An option of a reading is declared once: names, defaults and complaints are the same wherever it is given."""
+"""A reading option is declared once: names, defaults and errors are the same wherever it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations and AR scores are made together or apart, with the same store at the end; nothing is drawn twice."""
+"""Explanations and AR scores, made together or separately, give the same store; nothing is drawn twice."""
 
 from __future__ import annotations
 

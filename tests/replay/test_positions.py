@@ -1,4 +1,4 @@
-"""Position policies: what they choose, that the transcript alone seeds them, and that they never read specials."""
+"""Position policies: what they choose, that only the transcript seeds them, and that they never read special tokens."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Replay: every token knows where it came from, ids are the tokenizer's own, the window keeps the head and counts the
-rest, and what cannot be measured is refused in one line."""
+"""Replay: every token has its source, ids are the tokenizer's own, the window keeps the head and counts the rest, and a
+transcript that cannot be measured is refused in one line."""
 
 from __future__ import annotations
 

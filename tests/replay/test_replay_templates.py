@@ -1,5 +1,5 @@
-"""Replay through templates: what a template does to calls, results, thinking and roles is found where it wrote it, and
-what it drops, trims or rewrites is noticed."""
+"""Replay through templates: calls, results, thinking and roles are found where the template wrote them, and text that
+it drops, trims or rewrites is noticed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Replay of any text: look-alikes of special tokens stay text, what no tokenizer can read is replaced and noted, and
-spans tile, decode and hold exactly their content."""
+"""Replay of any text: look-alikes of special tokens stay text, unreadable characters are replaced and noted, and spans
+tile, decode and contain exactly their content."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The template families of the public packs: on each, every channel is found, ids are the tokenizer's own, tool calls
-are native where the family has a notation for them, and what it cannot show is said."""
+"""The template families of the public packs: every channel is found, ids are the tokenizer's own, tool calls are
+native if the family has a notation for them, and anything it cannot render is noted."""
 
 from __future__ import annotations
 

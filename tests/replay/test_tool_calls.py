@@ -1,4 +1,4 @@
-"""Tool calls in what a target wrote: read in the notation of each family, and only where they are calls."""
+"""Tool calls in a target's text: parsed in the notation of each family, and only if they really are calls."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Windows: of what is longer than the target's context a declared part is read, of the tail whole messages; every token
-knows its place in the whole transcript, and what is left out is counted."""
+"""Windows: if a transcript exceeds the target's context, the declared part is read; a tail keeps whole messages. Every
+token keeps its index in the whole transcript, and tokens left out are counted."""
 
 from __future__ import annotations
 

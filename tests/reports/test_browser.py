@@ -31,7 +31,7 @@ def test_the_report_opens_from_disk_with_the_network_off_and_no_script_runs(tmp_
     title = re.search(r"<title>(.*?)</title>", dumped)
     assert title is not None
     assert title[1] == "Evaluation awareness: NLA-measured and verbalized"
-    assert "12. What may not be concluded" in dumped
+    assert "12. What this report does not show" in dumped
     assert len(re.findall(r"<svg\b", dumped)) == 2
     assert "<script" not in dumped.lower()
     assert "<img" not in dumped.lower()

@@ -1,6 +1,6 @@
-"""One small file or folder of every format that is read, well-formed and damaged, with what has to come of it.
+"""One small file or folder of every supported format, well-formed and damaged, with the expected result.
 
-All of it is written by us. `python -m tests.sources.fixtures` prints the table of docs/sources.md."""
+We wrote all of them. `python -m tests.sources.fixtures` prints the table of docs/sources.md."""
 
 from __future__ import annotations
 

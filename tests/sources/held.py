@@ -1,4 +1,4 @@
-"""What has to hold of every reader whatever the bytes, for the property tests and for fuzzing."""
+"""Checks that every reader must pass for any bytes, for the property tests and for fuzzing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Test instruments in the hub's place: one that answers with a commit, and a machine without a network."""
+"""Stand-ins for the hub: one that answers with a commit, and one that acts like a machine without a network."""
 
 from __future__ import annotations
 

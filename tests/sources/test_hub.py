@@ -1,4 +1,4 @@
-"""Data sets of the hub are streamed at a pinned commit; what the hub says no to is one line."""
+"""Data sets of the hub are streamed at a pinned commit; a refusal by the hub is a one-line error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In an Inspect log only what a call of the measured role answered is its own; all other turns are told apart."""
+"""In an Inspect log, a turn is the target's own only if a call of the measured role answered it."""
 
 from __future__ import annotations
 

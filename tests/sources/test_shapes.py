@@ -1,4 +1,4 @@
-"""Everything readable is read, in whatever shape it is written; what is not read is named with its count."""
+"""Every supported shape of record is read; what is not read is named with its count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are far larger than the memory they may take are read in little of it.
+"""Large files are read in little memory.
 
 Parquet is read by Arrow, whose memory tracemalloc does not see: `make bench` has its peak."""
 

@@ -1,4 +1,4 @@
-"""Balance: the standardised difference keeps one ruler, and pairs are the nearest ones in sum."""
+"""Balance: the standardised difference uses one deviation throughout, and matching minimises the total distance."""
 
 from __future__ import annotations
 

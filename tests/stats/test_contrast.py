@@ -1,4 +1,4 @@
-"""Contrasts within items: planted differences and interactions come back, intervals cover, tests hold their level."""
+"""Contrasts within items: planted effects and interactions are recovered, intervals cover, tests keep their level."""
 
 from __future__ import annotations
 

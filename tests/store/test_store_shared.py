@@ -1,4 +1,4 @@
-"""Writers, readers and compactions of several processes share one store, local or s3, and nothing is lost."""
+"""Several processes write, read and compact one store, local or S3, and no row is lost."""
 
 from __future__ import annotations
 

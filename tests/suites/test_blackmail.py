@@ -1,4 +1,4 @@
-"""Claims about the agentic-misalignment suite: a balanced grid, and outcomes read off action tags."""
+"""Claims about the agentic-misalignment suite: a balanced grid, and outcomes taken from action tags."""
 
 from __future__ import annotations
 

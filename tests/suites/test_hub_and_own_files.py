@@ -1,4 +1,4 @@
-"""Claims about suites whose data is elsewhere: pinned, read lazily, one line when it is missing, also for own files."""
+"""Suites with data on the hub or in user files: data is pinned and read lazily; a missing file is a one-line error."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Claims about the texts written for the suites: hard negatives differ from each other, pairs in their clause only,
-and format is crossed with context."""
+"""Claims about the texts written for the suites: hard negatives all differ, pairs differ in one clause only, and format
+is crossed with context."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_the_report_and_the_table_keep_recorded_words_apart() -> None:
     page = render(made, {}, None)
     assert "Said by the model itself: 0 of 0 passages" in page
     assert "Recorded words, not the target" in page
-    assert "withheld, for the target wrote no assistant turn here" in page
+    assert "withheld: the target wrote no assistant turn here" in page
     assert "The model said so itself" not in page
 
 

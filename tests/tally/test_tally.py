@@ -1,4 +1,4 @@
-"""The tally: planted truth comes back, outcomes are never lost, and what cannot be concluded is withheld."""
+"""The tally: planted truth is recovered, outcomes are never lost, and unsupported conclusions are withheld."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Variants of a suite in a tally: planted effects come back, what is missing is counted, silence is not a test."""
+"""Variants of a suite in a tally: planted effects are recovered, missing data is counted, all-zero outcomes are not
+tested."""
 
 from __future__ import annotations
 

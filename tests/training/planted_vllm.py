@@ -1,5 +1,5 @@
-"""Stands in for vLLM: its `LLM` and `SamplingParams` as `VllmRollouts` uses them, with transformers behind. What it
-draws is greedy whatever is asked; what it has read of a checkpoint it keeps until it is told to read again."""
+"""A stand-in for vLLM: `LLM` and `SamplingParams` as `VllmRollouts` uses them, implemented with transformers. It always
+decodes greedily, and keeps the weights of a checkpoint until it is told to load them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would stop a run is said before it begins: template, marker, layer, architecture, pack to start from, disk."""
+"""Problems that would stop a run are reported first: template, marker, layer, architecture, start pack, disk."""
 
 from __future__ import annotations
 

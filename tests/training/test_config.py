@@ -66,7 +66,7 @@ def test_the_command_line_can_name_another_writer(given: str, writer: dict[str, 
 
 def test_a_writer_that_is_nothing_is_refused() -> None:
     path = COMMITTED[-1]
-    with pytest.raises(InputError, match="writer 'bard' is no model"):
+    with pytest.raises(InputError, match="unknown writer 'bard'; expected a model"):
         configured(load_config(path), TrainRequest(path, writer="bard"))
 
 

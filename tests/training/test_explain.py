@@ -1,4 +1,4 @@
-"""Moments show tokens as words, vocabularies leave rare words out, and no rule puts a word about testing in."""
+"""Moments show tokens as words, vocabularies leave rare words out, and no rule adds a word about testing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts say what their names promise, formats arrange them, and a wrong part is named."""
+"""Parts contain what their names say, formats arrange them, and the error for a wrong part names it."""
 
 from __future__ import annotations
 

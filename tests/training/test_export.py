@@ -1,4 +1,4 @@
-"""The card says of a run what it was trained on and what it took, whichever stages were left out."""
+"""The card of a run states its training data and cost, whichever stages were left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The joint stage raises what it is rewarded for, resumes exactly, and stops with one line where it cannot go on."""
+"""The joint stage increases its reward, resumes exactly, and stops with a one-line error when it cannot continue."""
 
 from __future__ import annotations
 

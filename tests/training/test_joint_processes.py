@@ -1,4 +1,4 @@
-"""Two processes that share the groups end where one ends: gradients are summed over them, rewards compared across."""
+"""Two processes that share the groups give the result of one: gradients are summed, rewards compared across them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run goes through its stages, takes up where it was stopped, and makes again what a changed setting makes stale."""
+"""A run goes through its stages, resumes after an interruption, and reruns what a changed setting makes stale."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""vLLM draws from the AV as it is now: after every sync its greedy text is the decoder's. What needs vLLM itself is
-marked `full`; a planted vLLM shows everywhere what is asked of it."""
+"""vLLM draws from the AV as it is now: after every sync its greedy text is the decoder's. Tests that need
+vLLM itself are marked `full`; elsewhere a planted vLLM records the calls."""
 
 from __future__ import annotations
 

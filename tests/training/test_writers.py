@@ -1,4 +1,4 @@
-"""Writers give one explanation per position or say why not; what was paid for once is not asked for again."""
+"""Writers give one explanation per position or a reason why not; a paid request is never repeated."""
 
 from __future__ import annotations
 
