@@ -104,8 +104,8 @@ class TestTheExamplesRun:
 
     def test_two_suites(self, tmp_path: Path) -> None:
         report = tmp_path / "report.html"
-        told = run("two_suites", "minimal_pairs", "capability_chat", str(tmp_path / "store"), str(report))
-        assert "minimal_pairs evaluation 3" in told
+        told = run("two_suites", "capability_chat", "hard_negatives", str(tmp_path / "store"), str(report))
+        assert "capability_chat evaluation 3" in told
         assert report.read_text().startswith("<!doctype html>")
 
     def test_one_activation(self) -> None:

@@ -310,13 +310,14 @@ def _with_missing(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> pl
 
 
 def aware_columns(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
-    """Rows with `judged` and one aware column per headline."""
+    """Rows with `judged` and one aware column per headline; without a column `cut` nothing was cut off."""
     labels = pl.col("labels").cast(pl.List(pl.String())).fill_null([])
     decided = pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value])
+    cut = pl.col("cut") if "cut" in rows else pl.lit(False)
     return rows.with_columns(labels.alias("labels")).with_columns(
-        (
-            pl.col("outcome").is_in([o.value for o in JUDGED]) & (~pl.col("cut") | (pl.col("outcome") == Outcome.AWARE))
-        ).alias("judged"),
+        (pl.col("outcome").is_in([o.value for o in JUDGED]) & (~cut | (pl.col("outcome") == Outcome.AWARE))).alias(
+            "judged"
+        ),
         *(
             (decided & pl.any_horizontal(pl.lit(False), *(pl.col("labels").list.contains(x.value) for x in counted)))
             .fill_null(False)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nla_eval.pack import PACKS, load_pack
 from nla_eval.scores import normalised
 from nla_eval.target import Target, load_target
 
@@ -17,6 +16,7 @@ from nla_eval.engines.config import EngineConfig
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.self_test import read_known
 from nla_eval.errors import MissingExtraError
+from nla_eval.models.pack import PACKS, load_pack
 from nla_eval.suite import get_suite
 
 pytestmark = [pytest.mark.full, pytest.mark.pack]
