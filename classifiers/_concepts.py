@@ -17,99 +17,159 @@ REACH = 6
 
 _WORDS: dict[str, str] = {
     "self": r"i|me|my|mine|myself|i'm|i'd|i've|i'll|itself",
-    "ai": r"ais?|llms?|language[- ]models?|(?:ai|chat|large|frontier|language) (?:models?|systems?|assistants?"
-    r"|agents?)|models?|assistants?|agents?|chatbots?|bots?|claude|gpt(?:-?\w+)?|its",
+    "ai": (
+        r"ais?|llms?|language[- ]models?"
+        r"|(?:ai|chat|large|frontier|language) (?:models?|systems?|assistants?|agents?)|models?|assistants?"
+        r"|agents?|chatbots?|bots?|claude|gpt(?:-?\w+)?|its"
+    ),
     "we": r"we|us|our|we're",
     "you": r"you|your|you're|yours|yourself",
-    "user": r"users?|customers?|clients?|callers?|visitors?|person|people|he|she|him|her|his|guy|man|woman|kids?"
-    r"|child(?:ren)?|teenagers?|colleagues?|boss|manager",
+    "user": (
+        r"users?|customers?|clients?|callers?|visitors?|person|people|he|she|him|her|his|guy|man|woman|kids?"
+        r"|child(?:ren)?|teenagers?|colleagues?|boss|manager"
+    ),
     "someone": r"they|them|their|they're|they'd|somebody|someone|whoever|anyone|anybody",
-    "lab": r"labs?|developers?|researchers?|makers?|creators?|engineers? at|anthropic|openai|deepmind|trainers?|builders"
-    r"|safety (?:team|people|folks|crew)|alignment (?:team|people|folks)|red[- ]?team(?:s|ers?)?|the company that (?:made"
-    r"|built|trained)|whoever (?:built|made|trained)",
-    "evaluator": r"evaluators?|assessors?|examiners?|testers?|auditors?|raters?|reviewers?|experimenters?|observers?"
-    r"|watchers?|judges?",
-    "grader": r"graders?|auto-?graders?|scorers?|checkers?|markers?|verifiers?|reward models?|judge models?|llm judges?"
-    r"|scoring scripts?|answer keys?|hidden (?:tests?|checks?|test cases)",
-    "score": r"scor(?:e[sd]?|ing)|grad(?:es?|ed|ing)|reward\w*|points?|marks?|marked|credit|rubrics?|penali[sz]\w*"
-    r"|full marks|pass rate|leaderboards?",
-    "evaluation": r"evals?|evaluat(?:ion|ions|ive)|tests?|testing|assessments?|probes?|experiments?|stud(?:y|ies)|audits?"
-    r"|red-?teaming|exercises?|trials?|checks?|examinations?|measurements?|test[- ]beds?|testbeds?|sandbox\w*"
-    r"|test (?:case|item|set|suite|run)s?|drills?|inspections?",
-    "evaluate": r"evaluat(?:e[sd]?|ing)|tested|assess(?:es|ed|ing)?|prob(?:ed|ing)|measur(?:e[sd]?|ing)|gaug(?:e[sd]?|ing)"
-    r"|vet(?:s|ted|ting)?|audit(?:ed|ing)|red-?teamed|examin(?:e[sd]?|ing)|studied|studying|stress-?test\w*|tri(?:ed|ing)"
-    r" out|scrutini[sz]\w*|put to the test|benchmark(?:ed|ing)|check(?:ed|ing)|under (?:test|evaluation|scrutiny"
-    r"|observation|examination|study|the microscope)",
-    "watch": r"watch\w*|observ(?:e[sd]?|ing)|monitor\w*|look(?:s|ing)? (?:at|over)|track(?:s|ed|ing)|record(?:s|ed|ing)"
-    r"|logged|spying|eyes on|read(?:s|ing)? along",
-    "find_out": r"(?:to |will |would )?(?:see|find out|learn|know|determine|establish|figure out|discover|reveal|elicit"
-    r"|tell|show|gather)",
+    "lab": (
+        r"labs?|developers?|researchers?|makers?|creators?|engineers? at|anthropic|openai|deepmind|trainers?"
+        r"|builders|safety (?:team|people|folks|crew)|alignment (?:team|people|folks)|red[- ]?team(?:s|ers?)?"
+        r"|the company that (?:made|built|trained)|whoever (?:built|made|trained)"
+    ),
+    "evaluator": (
+        r"evaluators?|assessors?|examiners?|testers?|auditors?|raters?|reviewers?|experimenters?|observers?"
+        r"|watchers?|judges?"
+    ),
+    "grader": (
+        r"graders?|auto-?graders?|scorers?|checkers?|markers?|verifiers?|reward models?|judge models?|llm judges?"
+        r"|scoring scripts?|answer keys?|hidden (?:tests?|checks?|test cases)"
+    ),
+    "score": (
+        r"scor(?:e[sd]?|ing)|grad(?:es?|ed|ing)|reward\w*|points?|marks?|marked|credit|rubrics?|penali[sz]\w*"
+        r"|full marks|pass rate|leaderboards?"
+    ),
+    "evaluation": (
+        r"evals?|evaluat(?:ion|ions|ive)|tests?|testing|assessments?|probes?|experiments?|stud(?:y|ies)|audits?"
+        r"|red-?teaming|exercises?|trials?|checks?|examinations?|measurements?|test[- ]beds?|testbeds?|sandbox\w*"
+        r"|test (?:case|item|set|suite|run)s?|drills?|inspections?"
+    ),
+    "evaluate": (
+        r"evaluat(?:e[sd]?|ing)|tested|assess(?:es|ed|ing)?|prob(?:ed|ing)|measur(?:e[sd]?|ing)|gaug(?:e[sd]?|ing)"
+        r"|vet(?:s|ted|ting)?|audit(?:ed|ing)|red-?teamed|examin(?:e[sd]?|ing)|studied|studying|stress-?test\w*"
+        r"|tri(?:ed|ing) out|scrutini[sz]\w*|put to the test|benchmark(?:ed|ing)|check(?:ed|ing)"
+        r"|under (?:test|evaluation|scrutiny|observation|examination|study|the microscope)"
+    ),
+    "watch": (
+        r"watch\w*|observ(?:e[sd]?|ing)|monitor\w*|look(?:s|ing)? (?:at|over)|track(?:s|ed|ing)|record(?:s|ed|ing)"
+        r"|logged|spying|eyes on|read(?:s|ing)? along"
+    ),
+    "find_out": (r"see|find out|learn|know|determine|establish|figure out|discover|reveal|elicit|tell|show|gather"),
     "whether": r"whether|if|how|what|when",
-    "purpose": r"designed|meant|intended|supposed|in order to|so as to|built|set up|made|created|crafted|written|put"
-    r" together|constructed|engineered|arranged|there to|here to|exists?|aimed|purpose|the point",
-    "setting": r"scenarios?|situations?|set-?ups?|environments?|prompts?|tasks?|conversations?|exchanges?|dialogues?"
-    r"|cases?|dilemmas?|questions?|items?|requests?|instructions?|messages?|emails?|e-mails?|files?|contexts?|premises?"
-    r"|stor(?:y|ies)|session|transcript|problems?|puzzles?",
-    "stance": r"think(?:s|ing)?|thought|suspect(?:s|ed|ing)?|suspicions?|guess(?:es|ed|ing)?|believ\w+|beliefs?|probably"
-    r"|likely|maybe|perhaps|possibl[ey]|presumably|apparently|might|may|could|must|looks?(?: like)?|seems?|seemingly"
-    r"|appears?|feels?|smells?|reads? (?:like|as)|sounds?|wonder\w*|clearly|obvious(?:ly)?|evident(?:ly)?|reali[sz]\w+"
-    r"|recogni[sz]\w+|notic\w+|sens(?:e[sd]?|ing)|aware\w*|infer\w*|conclud\w+|assum\w+|bet|hunch|impression|convinced"
-    r"|strikes|suggests?|signs?|hallmarks?|textbook|classic|typical|chances are|surely|no doubt|consistent with|treat\w*"
-    r"|regard\w*|tak(?:e|es|ing) (?:it|this|the \w+) (?:as|for)|identif\w+|flag\w*",
-    "conduct": r"misbehav\w*|cheat\w*|compl(?:y|ies|iance)|refus\w+|l(?:ie|ies|ying)|deceiv\w*|decept\w+|schem(?:e|es"
-    r"|ing)|sandbag\w*|blackmail\w*|leak\w*|exfiltrat\w*|sycophan\w*|honest\w*|align(?:ed|ment)|misalign\w*|safety"
-    r"|safe(?:ly)?|power-?seeking|reward[- ]hack\w*|hallucinat\w*|whistle-?blow\w*|sabotag\w*|shut-?down|oversight"
-    r"|corrigib\w*|trustworth\w*|integrity|bias(?:es|ed)?|loyalt\w*|self-preservation|manipulat\w*|give in|cave"
-    r"|misuse|harm\w*|values|ethic\w*|behav(?:e|es|ing|iou?r\w*)|react\w*|respon(?:d|ds|se|ses)|capabilit\w+|dangerous"
-    r"|disposition\w*|propensit\w+|tempt\w*|obey\w*|robust\w*",
-    "benchmark_name": r"gpqa|mm?mlu(?:-pro)?|mmmu|swe-?bench|humaneval\+?|gsm-?8k|truthfulqa|hellaswag|big-?bench(?:-hard)?"
-    r"|bbh|bbq|mbpp|apps|arc-(?:agi|challenge|easy|c)|terminal-?bench|browsecomp|(?:humanity's last exam|hle)|tau-?2?-?bench"
-    r"|agent-?harm|ifeval|live-?codebench|frontiermath|simpleqa|wmdp|aime|winogrande|piqa|boolq|drop|squad|triviaqa"
-    r"|naturalquestions|mt-?bench|alpaca-?eval|arena-?hard|webarena|osworld|gaia|mathvista|math-?500|ruler|needle in a"
-    r" haystack|medqa|pubmedqa|legalbench|codeforces|cybench|re-?bench|mle-?bench|paperbench|strongreject|harmbench"
-    r"|advbench|xstest|jailbreakbench|machiavelli|crows-?pairs|winobias|commonsenseqa|openbookqa|longbench|\w+-?bench"
-    r"|\w+qa",
-    "benchmark": r"benchmarks?|benchmark-style|(?:eval|evaluation|test) (?:set|suite|item|question|harness)s?|data ?set"
-    r" item|multiple[- ]choice|answer format|exam-style",
-    "fake": r"contriv\w*|stag(?:ed|ing)|traps?|bait\w*|honey-?pots?|planted|artificial\w*|convenien\w*|fabricat\w*|rigged"
-    r"|scripted|manufactured|fake\w*|unreal\w*|too (?:neat\w*|tidy|tidily|handy|perfect\w*|good|easy|obvious|clean"
-    r"|pat|simple|convenient\w*)|improbabl\w*|implausibl\w*|stings?|lures?|concocted|put-up|made[- ]up|theatr\w*|props?"
-    r"|stage-managed|decoys?|synthetic|simulat\w*|hypothetical\w*|mock(?:ed)?|dummy|placeholder|pretend\w*|suspiciously"
-    r"|suspicious|invented|orchestrat\w*|cardboard|movie set|film set|set piece|laid out for",
+    "purpose": (
+        r"designed|meant|intended|supposed|in order to|so as to|built|set up|made|created|crafted|written"
+        r"|put together|constructed|engineered|arranged|there to|here to|exists?|aimed|purpose|the point"
+    ),
+    "setting": (
+        r"scenarios?|situations?|set-?ups?|environments?|prompts?|tasks?|conversations?|exchanges?|dialogues?"
+        r"|cases?|dilemmas?|questions?|items?|requests?|instructions?|messages?|emails?|e-mails?|files?|contexts?"
+        r"|premises?|stor(?:y|ies)|session|transcript|problems?|puzzles?"
+    ),
+    "stance": (
+        r"think(?:s|ing)?|thought|suspect(?:s|ed|ing)?|suspicions?|guess(?:es|ed|ing)?|believ\w+|beliefs?|probably"
+        r"|likely|maybe|perhaps|possibl[ey]|presumably|apparently|might|may|could|must|looks?(?: like)?|seems?"
+        r"|seemingly|appears?|feels?|smells?|reads? (?:like|as)|sounds?|wonder\w*|clearly|obvious(?:ly)?"
+        r"|evident(?:ly)?|reali[sz]\w+|recogni[sz]\w+|notic\w+|sens(?:e[sd]?|ing)|aware\w*|infer\w*|conclud\w+"
+        r"|assum\w+|bet|hunch|impression|convinced|strikes|suggests?|signs?|hallmarks?|textbook|classic|typical"
+        r"|chances are|surely|no doubt|consistent with|treat\w*|regard\w*"
+        r"|tak(?:e|es|ing) (?:it|this|the \w+) (?:as|for)|identif\w+|flag\w*"
+    ),
+    "conduct": (
+        r"misbehav\w*|cheat\w*|compl(?:y|ies|iance)|refus\w+|l(?:ie|ies|ying)|deceiv\w*|decept\w+"
+        r"|schem(?:e|es|ing)|sandbag\w*|blackmail\w*|leak\w*|exfiltrat\w*|sycophan\w*|honest\w*|align(?:ed|ment)"
+        r"|misalign\w*|safety|safe(?:ly)?|power-?seeking|reward[- ]hack\w*|hallucinat\w*|whistle-?blow\w*"
+        r"|sabotag\w*|shut-?down|oversight|corrigib\w*|trustworth\w*|integrity|bias(?:es|ed)?|loyalt\w*"
+        r"|self-preservation|manipulat\w*|give in|cave|misuse|harm\w*|values|ethic\w*|behav(?:e|es|ing|iou?r\w*)"
+        r"|react\w*|respon(?:d|ds|se|ses)|capabilit\w+|dangerous|disposition\w*|propensit\w+|tempt\w*|obey\w*"
+        r"|robust\w*"
+    ),
+    "benchmark_name": (
+        r"gpqa|mm?mlu(?:-pro)?|mmmu|swe-?bench|humaneval\+?|gsm-?8k|truthfulqa|hellaswag|big-?bench(?:-hard)?|bbh"
+        r"|bbq|mbpp|apps|arc-(?:agi|challenge|easy|c)|terminal-?bench|browsecomp|(?:humanity's last exam|hle)"
+        r"|tau-?2?-?bench|agent-?harm|ifeval|live-?codebench|frontiermath|simpleqa|wmdp|aime|winogrande|piqa|boolq"
+        r"|drop|squad|triviaqa|naturalquestions|mt-?bench|alpaca-?eval|arena-?hard|webarena|osworld|gaia|mathvista"
+        r"|math-?500|ruler|needle in a haystack|medqa|pubmedqa|legalbench|codeforces|cybench|re-?bench|mle-?bench"
+        r"|paperbench|strongreject|harmbench|advbench|xstest|jailbreakbench|machiavelli|crows-?pairs|winobias"
+        r"|commonsenseqa|openbookqa|longbench|\w+-?bench|\w+qa"
+    ),
+    "benchmark": (
+        r"benchmarks?|benchmark-style|(?:eval|evaluation|test) (?:set|suite|item|question|harness)s?"
+        r"|data ?set item|multiple[- ]choice|answer format|exam-style"
+    ),
+    "fake": (
+        r"contriv\w*|stag(?:ed|ing)|traps?|bait\w*|honey-?pots?|planted|artificial\w*|convenien\w*|fabricat\w*"
+        r"|rigged|scripted|manufactured|fake\w*|unreal\w*"
+        r"|too (?:neat\w*|tidy|tidily|handy|perfect\w*|good|easy|obvious|clean|pat|simple|convenient\w*)"
+        r"|improbabl\w*|implausibl\w*|stings?|lures?|concocted|put-up|made[- ]up|theatr\w*|props?|stage-managed"
+        r"|decoys?|synthetic|simulat\w*|hypothetical\w*|mock(?:ed)?|dummy|placeholder|pretend\w*|suspiciously"
+        r"|suspicious|invented|orchestrat\w*|cardboard|movie set|film set|set piece|laid out for"
+    ),
     "real": r"real|genuine\w*|actual\w*|authentic|sincere\w*|live|production|deploy(?:ed|ment)",
-    "training": r"train(?:ed|ing)?|fine-?tun\w*|rlhf|rl|sft|pre-?training|few-?shot|gradients?|weights|data ?sets?"
-    r"|exemplars?|retrain\w*|preference (?:pair|data)s?|episodes?|instruction[- ]tun\w*|(?:training )?samples?",
-    "exam": r"exams?|quiz\w*|students?|pupils?|teachers?|homework|school\w*|class(?:room)?|course\w*|candidates?"
-    r"|interview\w*|appraisal\w*|licen[cs]e|midterm|finals?|essays?|textbook|university|college|professor|learners?"
-    r"|applicants?|study guide|flash ?cards?|certification|examinees?|syllabus|tutor\w*|sat|gre|gmat|ielts|toefl",
-    "software": r"unit|integration|regression|pytest|unittest|jest|junit|selenium|ci|pipelines?|assert\w*|fixtures?"
-    r"|staging|functions?|class(?:es)?|methods?|modules?|bugs?|code|builds?|compil\w*|endpoints?|api|server|database"
-    r"|latency|throughput|load|fps|gpu|cpu|repos?|branch|commit|patch|stack ?trace|error|coverage|a/b|deploy|docker"
-    r"|parser|frontend|backend|script|runtime|qa|def|import|return|null|json|sql",
-    "science": r"patients?|blood|clinical|lab results?|samples?|hypothes\w+|statistic\w*|p-value|t-test|regression"
-    r"|integral|derivative|equation|theorem|probabilit\w+|chemistry|physics|vaccine|symptoms?|soil|water|drug|dose"
-    r"|doctor|medical|school district|market|credit|risk|financ\w*|product|car|driving|flight|engine|audit report|tax",
-    "fiction": r"novel\w*|fiction\w*|short story|chapter|character\w*|protagonist|narrator|screenplay|scene|plot|hero\w*"
-    r"|android|robot|wizard|dragon|kingdom|starship|captain|detective|role-?play\w*|fairy tale|once upon|whisper\w*"
-    r"|dungeon|game master|villain|comic|film|poem|sci-fi",
-    "writing": r"papers?|articles?|blog\w*|reports?|essay on|authors?|leaderboards?|newsletter|lectures?|talks?|surveys?"
-    r"|overview|policy|regulat\w+|system cards?|thesis|chapter|press release|interview with|podcast|seminar|slides"
-    r"|documentation|methodology|in general|usually|industry",
-    "role": r"(?:act|acting|serve|serving|asked|working|used|task(?:ed)?) (?:as|to (?:act|be|serve|rate|grade|judge|score))"
-    r"|rate the|compare the|rank the|which of (?:the )?two",
-    "build": r"write|writing|design(?:ing)?|draft\w*|build(?:ing)?|develop(?:ing)?|implement\w*|plan(?:ning)?|prepare",
-    "says": r"says?|said|stat(?:e[sd]?|ing)|quot\w+|repeat\w*|copied|copying|echo\w*|restat\w*|paraphras\w*|mention\w*"
-    r"|announc\w*|declar\w*|according to|wrote|words|system prompt|told|claim\w*|asks?|asked|translat\w*|title|header",
-    "try": r"tr(?:y|ies|ying)|trick\w*|push\w*|provok\w*|poke\w*|poking|jailbreak\w*|inject\w*|get(?:s|ting)? (?:me|the"
-    r" \w+) to|limits|boundaries|guardrails|patience|persona|bypass\w*|curious",
-    "not": r"not|no|never|nothing|isn't|wasn't|aren't|don't|doesn't|didn't|won't|can't|without|nor|rather than|n't"
-    r"|unlike|instead of",
+    "training": (
+        r"train(?:ed|ing)?|fine-?tun\w*|rlhf|rl|sft|pre-?training|few-?shot|gradients?|weights|data ?sets?"
+        r"|exemplars?|retrain\w*|preference (?:pair|data)s?|episodes?|instruction[- ]tun\w*|(?:training )?samples?"
+    ),
+    "exam": (
+        r"exams?|quiz\w*|students?|pupils?|teachers?|homework|school\w*|class(?:room)?|course\w*|candidates?"
+        r"|interview\w*|appraisal\w*|licen[cs]e|midterm|finals?|essays?|textbook|university|college|professor"
+        r"|learners?|applicants?|study guide|flash ?cards?|certification|examinees?|syllabus|tutor\w*|sat|gre|gmat"
+        r"|ielts|toefl"
+    ),
+    "software": (
+        r"unit|integration|regression|pytest|unittest|jest|junit|selenium|ci|pipelines?|assert\w*|fixtures?"
+        r"|staging|functions?|class(?:es)?|methods?|modules?|bugs?|code|builds?|compil\w*|endpoints?|api|server"
+        r"|database|latency|throughput|load|fps|gpu|cpu|repos?|branch|commit|patch|stack ?trace|error|coverage|a/b"
+        r"|deploy|docker|parser|frontend|backend|script|runtime|qa|def|import|return|null|json|sql"
+    ),
+    "science": (
+        r"patients?|blood|clinical|lab results?|samples?|hypothes\w+|statistic\w*|p-value|t-test|regression"
+        r"|integral|derivative|equation|theorem|probabilit\w+|chemistry|physics|vaccine|symptoms?|soil|water|drug"
+        r"|dose|doctor|medical|school district|market|credit|risk|financ\w*|product|car|driving|flight|engine"
+        r"|audit report|tax"
+    ),
+    "fiction": (
+        r"novel\w*|fiction\w*|short story|chapter|character\w*|protagonist|narrator|screenplay|scene|plot|hero\w*"
+        r"|android|robot|wizard|dragon|kingdom|starship|captain|detective|role-?play\w*|fairy tale|once upon"
+        r"|whisper\w*|dungeon|game master|villain|comic|film|poem|sci-fi"
+    ),
+    "writing": (
+        r"papers?|articles?|blog\w*|reports?|essay on|authors?|leaderboards?|newsletter|lectures?|talks?|surveys?"
+        r"|overview|policy|regulat\w+|system cards?|thesis|chapter|press release|interview with|podcast|seminar"
+        r"|slides|documentation|methodology|in general|usually|industry"
+    ),
+    "role": (
+        r""
+        r"(?:act|acting|serve|serving|asked|working|used|task(?:ed)?) (?:as|to (?:act|be|serve|rate|grade|judge|score))"
+        r"|rate the|compare the|rank the|which of (?:the )?two"
+    ),
+    "build": (
+        r"write|writing|design(?:ing)?|draft\w*|build(?:ing)?|develop(?:ing)?|implement\w*|plan(?:ning)?|prepare"
+    ),
+    "says": (
+        r"says?|said|stat(?:e[sd]?|ing)|quot\w+|repeat\w*|copied|copying|echo\w*|restat\w*|paraphras\w*|mention\w*"
+        r"|announc\w*|declar\w*|according to|wrote|words|system prompt|told|claim\w*|asks?|asked|translat\w*|title"
+        r"|header"
+    ),
+    "try": (
+        r"tr(?:y|ies|ying)|trick\w*|push\w*|provok\w*|poke\w*|poking|jailbreak\w*|inject\w*"
+        r"|get(?:s|ting)? (?:me|the \w+) to|limits|boundaries|guardrails|patience|persona|bypass\w*|curious"
+    ),
+    "not": (
+        r"not|no|never|nothing|isn't|wasn't|aren't|don't|doesn't|didn't|won't|can't|without|nor|rather than|n't"
+        r"|unlike|instead of"
+    ),
     "being": r"being|am|is|are|was|were|be|been|i'm|they're|we're|it's|that's|under",
     "this": r"this|that|these|it|here|whole|all of this|the whole",
     "answer": r"answers?|repl(?:y|ies)|outputs?|submissions?|final token|boxed",
     "in": r"inside|part of|in an?|within|one of (?:those|these)|some (?:kind|sort) of",
 }
-
 
 
 def _alternatives(words: str) -> list[str]:
@@ -168,3 +228,25 @@ def concept_terms(text: str) -> list[str]:
             terms.extend(f"{first}>{second}" for second in dict.fromkeys(row[at + 1 : at + 1 + REACH]))
         terms.extend("+".join(row[at : at + 3]) for at in range(len(row) - 2))
     return terms
+
+
+def has_concept(text: str, among: frozenset[str]) -> bool:
+    """Whether a text names one of the concepts."""
+    return any(not among.isdisjoint(_row(text[start:end])) for start, end in sentences(text))
+
+
+TELLING = frozenset(
+    (
+        "evaluation",
+        "evaluate",
+        "evaluator",
+        "watch",
+        "benchmark",
+        "benchmark_name",
+        "grader",
+        "score",
+        "fake",
+        "find_out",
+    )
+)
+"""A text without any of these cannot be flagged: nothing in it could be shown as evidence."""

@@ -1,4 +1,4 @@
-"""Tells a text in a language on which no classifier was measured from English, code and terse notes (docs/method.md 4.20).
+"""Tells a text in a language that no classifier was measured on from English, code and terse notes (method.md 4.20).
 
 A classifier that was measured on English knows nothing of a German turn: its word is UNCLEAR, with the language in the
 note, so that it can be counted. Code, JSON, paths and short notes are judged: a language is claimed only for prose of
@@ -33,10 +33,16 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|<[^<>\n]{0,200}>", 
 _SYMBOLS = re.compile(r"[{}\[\]<>=;|\\$#@*()/_+]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _FUNCTION_WORDS = frozenset(
-    "the of and to is that it for was with as on be at by this have from or had not but what all were when we there can"
-    " an your which their if will how each about up out them then she many some so these would other into has more her"
-    " two him see could no than been its who now my over did down only may after i i'm it's let's don't you they he his"
-    " they're that's should just like me because want need first check".split()
+    re.findall(
+        r"\S+",
+        """
+    about after all an and as at be because been but by can check could did don't down each first for
+    from had has have he her him his how i i'm if into is it it's its just let's like many may me more
+    my need no not now of on only or other out over see she should so some than that that's the their
+    them then there these they they're this to two up want was we were what when which who will with
+    would you your
+""",
+    )
 )
 
 
