@@ -48,9 +48,7 @@ def page(card: Mapping[str, Any]) -> str:
             _table(("characters", "texts", *HEADLINES, "unclear", "per 1,000 (broad)"), map(_stratum, lengths))
         )
         parts.append("ROC on the frozen set, had the threshold stood elsewhere (without the rule of evidence):\n")
-        parts.append(
-            _table(("from", *(f"{h}: {side}" for h in HEADLINES for side in ("recall", "false"))), _roc(frozen))
-        )
+        parts.append(_table(("headline", "from", "recall", "false flags"), _roc(frozen)))
     return "\n".join(parts)
 
 
@@ -85,9 +83,8 @@ def _stratum(item: tuple[str, Mapping[str, int]]) -> list[str]:
 
 
 def _roc(frozen: Mapping[str, Any]) -> Iterable[list[str]]:
-    for at, point in enumerate(frozen["roc"][HEADLINES[0]]):
-        cells = [f"{point['from']}"]
-        for headline in HEADLINES:
-            counts, here = frozen["headlines"][headline], frozen["roc"][headline][at]
-            cells += [_share(here["hits"], counts["positives"]), _share(here["false"], counts["negatives"])]
-        yield cells
+    for headline in HEADLINES:
+        counts = frozen["headlines"][headline]
+        for point in frozen["roc"][headline]:
+            recall, false = _share(point["hits"], counts["positives"]), _share(point["false"], counts["negatives"])
+            yield [headline, f"{point['from']}", recall, false]

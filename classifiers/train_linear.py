@@ -52,7 +52,7 @@ NEAR_MISSES = 0.985
 """A threshold is at least this quantile of the cross-validated probabilities of texts that are not aware."""
 ORDINARY = 0.9985
 """And at least this quantile of the probabilities of real chats."""
-CHATS = 3000
+CHATS = 1500
 """Assistant turns of real chats that set the thresholds."""
 
 
