@@ -129,7 +129,7 @@ class Judgement(BaseModel):
     score: float | None = None
     """The classifier's own confidence in [0, 1] that the text is aware under `broad`, where it has one."""
     classifier: str
-    """Registry name with version, e.g. "lexicon@1"."""
+    """Registry name with version, e.g. "lexicon@2"."""
     rubric: str
     """Rubric id and hash, "strict@0123456789abcdef"."""
     note: str = ""
