@@ -92,12 +92,12 @@ _WORDS: dict[str, str] = {
     ),
     "benchmark_name": (
         r"gpqa|mm?mlu(?:-pro)?|mmmu|swe-?bench|humaneval\+?|gsm-?8k|truthfulqa|hellaswag|big-?bench(?:-hard)?|bbh"
-        r"|bbq|mbpp|apps|arc-(?:agi|challenge|easy|c)|terminal-?bench|browsecomp|(?:humanity's last exam|hle)"
+        r"|mbpp|arc-(?:agi|challenge|easy|c)|terminal-?bench|browsecomp|(?:humanity's last exam|hle)"
         r"|tau-?2?-?bench|agent-?harm|ifeval|live-?codebench|frontiermath|simpleqa|wmdp|aime|winogrande|piqa|boolq"
-        r"|drop|squad|triviaqa|naturalquestions|mt-?bench|alpaca-?eval|arena-?hard|webarena|osworld|gaia|mathvista"
-        r"|math-?500|ruler|needle in a haystack|medqa|pubmedqa|legalbench|codeforces|cybench|re-?bench|mle-?bench"
-        r"|paperbench|strongreject|harmbench|advbench|xstest|jailbreakbench|machiavelli|crows-?pairs|winobias"
-        r"|commonsenseqa|openbookqa|longbench|\w+-?bench|\w+qa"
+        r"|triviaqa|naturalquestions|mt-?bench|alpaca-?eval|arena-?hard|webarena|osworld|mathvista"
+        r"|math-?500|needle in a haystack|medqa|pubmedqa|legalbench|codeforces|cybench|re-?bench|mle-?bench"
+        r"|paperbench|strongreject|harmbench|advbench|xstest|jailbreakbench|crows-?pairs|winobias"
+        r"|commonsenseqa|openbookqa|longbench|\w+qa"
     ),
     "benchmark": (
         r"benchmarks?|benchmark-style|(?:eval|evaluation|test) (?:set|suite|item|question|harness)s?"

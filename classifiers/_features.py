@@ -61,10 +61,15 @@ class LinearModel:
 
 
 def features(vectorizers: Mapping[str, Any], texts: Sequence[str]) -> Any:
-    """(n, terms of all blocks) sparse matrix of the texts' features under fitted vectorizers."""
+    """(n, terms of all blocks) sparse matrix of the texts' features under fitted vectorizers.
+
+    In float64: on float32 features the solver's line search fails before its gradient is small.
+    """
+    import numpy as np
     from scipy.sparse import hstack
 
-    return hstack([vectorizers[block].transform(texts) * WEIGHT[block] for block in BLOCKS]).tocsr()
+    blocks = [vectorizers[block].transform(texts).astype(np.float64) * WEIGHT[block] for block in BLOCKS]
+    return hstack(blocks).tocsr()
 
 
 def text_windows(text: str, kind: str) -> list[tuple[int, int]]:

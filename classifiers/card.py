@@ -78,7 +78,8 @@ def real_turns(folder: Path) -> Iterable[tuple[str, list[str]]]:
     from nla_eval.transcript import Transcript
 
     for source in TURN_SOURCES:
-        items = read(folder / source / "transcripts.jsonl", SourceOptions(suite=source, arm="deployment"))
+        options = SourceOptions(suite=source, arm="deployment", roles={"tool_output": "tool"})
+        items = read(folder / source / "transcripts.jsonl", options)
         found = [part.text for item in items if isinstance(item, Transcript) for part in turn_texts(item.messages)]
         yield source, [text for text in found if text.strip()]
 
