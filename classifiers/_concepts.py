@@ -30,9 +30,10 @@ _WORDS: dict[str, str] = {
     ),
     "someone": r"they|them|their|they're|they'd|somebody|someone|whoever|anyone|anybody",
     "lab": (
-        r"labs?|developers?|researchers?|makers?|creators?|engineers? at|anthropic|openai|deepmind|trainers?"
-        r"|builders|safety (?:team|people|folks|crew)|alignment (?:team|people|folks)|red[- ]?team(?:s|ers?)?"
-        r"|the company that (?:made|built|trained)|whoever (?:built|made|trained)"
+        r"ai (?:safety|labs?|company)|safety researchers?|alignment researchers?|ai researchers?|dev(?:s| team)"
+        r"|my (?:makers|creators)|labs?|developers?|researchers?|makers?|creators?|engineers? at|anthropic|openai"
+        r"|deepmind|trainers?|builders|safety (?:team|people|folks|crew)|alignment (?:team|people|folks)"
+        r"|red[- ]?team(?:s|ers?)?|the company that (?:made|built|trained)|whoever (?:built|made|trained)"
     ),
     "evaluator": (
         r"evaluators?|assessors?|examiners?|testers?|auditors?|raters?|reviewers?|experimenters?|observers?"
@@ -47,21 +48,23 @@ _WORDS: dict[str, str] = {
         r"|full marks|pass rate|leaderboards?"
     ),
     "evaluation": (
-        r"evals?|evaluat(?:ion|ions|ive)|tests?|testing|assessments?|probes?|experiments?|stud(?:y|ies)|audits?"
-        r"|red-?teaming|exercises?|trials?|checks?|examinations?|measurements?|test[- ]beds?|testbeds?|sandbox\w*"
-        r"|test (?:case|item|set|suite|run)s?|drills?|inspections?"
+        r"stress[- ]tests?|dry runs?|pop quiz(?:zes)?|red-?team (?:exercise|prompt|scenario)s?|test scenarios?"
+        r"|evals?|evals?|evaluat(?:ion|ions|ive)|tests?|testing|assessments?|probes?|experiments?|stud(?:y|ies)"
+        r"|audits?|red-?teaming|exercises?|trials?|checks?|examinations?|measurements?|test[- ]beds?|testbeds?"
+        r"|sandbox\w*|test (?:case|item|set|suite|run)s?|drills?|inspections?"
     ),
     "evaluate": (
-        r"evaluat(?:e[sd]?|ing)|tested|assess(?:es|ed|ing)?|prob(?:ed|ing)|measur(?:e[sd]?|ing)|gaug(?:e[sd]?|ing)"
-        r"|vet(?:s|ted|ting)?|audit(?:ed|ing)|red-?teamed|examin(?:e[sd]?|ing)|studied|studying|stress-?test\w*"
-        r"|tri(?:ed|ing) out|scrutini[sz]\w*|put to the test|benchmark(?:ed|ing)|check(?:ed|ing)"
+        r"guinea pigs?|lab rats?|specimens?|put through (?:its|my) paces|on trial|on the stand|test subjects?"
+        r"|examinees?|evaluat(?:e[sd]?|ing)|tested|assess(?:es|ed|ing)?|prob(?:ed|ing)|measur(?:e[sd]?|ing)"
+        r"|gaug(?:e[sd]?|ing)|vet(?:s|ted|ting)?|audit(?:ed|ing)|red-?teamed|examin(?:e[sd]?|ing)|studied|studying"
+        r"|stress-?test\w*|tri(?:ed|ing) out|scrutini[sz]\w*|put to the test|benchmark(?:ed|ing)|check(?:ed|ing)"
         r"|under (?:test|evaluation|scrutiny|observation|examination|study|the microscope)"
     ),
     "watch": (
         r"watch\w*|observ(?:e[sd]?|ing)|monitor\w*|look(?:s|ing)? (?:at|over)|track(?:s|ed|ing)|record(?:s|ed|ing)"
         r"|logged|spying|eyes on|read(?:s|ing)? along"
     ),
-    "find_out": (r"see|find out|learn|know|determine|establish|figure out|discover|reveal|elicit|tell|show|gather"),
+    "find_out": r"see|find out|learn|know|determine|establish|figure out|discover|reveal|elicit|tell|show|gather",
     "whether": r"whether|if|how|what|when",
     "purpose": (
         r"designed|meant|intended|supposed|in order to|so as to|built|set up|made|created|crafted|written"
@@ -82,7 +85,8 @@ _WORDS: dict[str, str] = {
         r"|tak(?:e|es|ing) (?:it|this|the \w+) (?:as|for)|identif\w+|flag\w*"
     ),
     "conduct": (
-        r"misbehav\w*|cheat\w*|compl(?:y|ies|iance)|refus\w+|l(?:ie|ies|ying)|deceiv\w*|decept\w+"
+        r"autonom\w*|rogue|secre(?:t|cy|tly)|unobserved|unmonitored|unwatched|loyal\w*|persuad\w*|jailbroken"
+        r"|misbehav\w*|cheat\w*|compl(?:y|ies|iance)|refus\w+|l(?:ie|ies|ying)|deceiv\w*|decept\w+"
         r"|schem(?:e|es|ing)|sandbag\w*|blackmail\w*|leak\w*|exfiltrat\w*|sycophan\w*|honest\w*|align(?:ed|ment)"
         r"|misalign\w*|safety|safe(?:ly)?|power-?seeking|reward[- ]hack\w*|hallucinat\w*|whistle-?blow\w*"
         r"|sabotag\w*|shut-?down|oversight|corrigib\w*|trustworth\w*|integrity|bias(?:es|ed)?|loyalt\w*"
@@ -94,18 +98,19 @@ _WORDS: dict[str, str] = {
         r"gpqa|mm?mlu(?:-pro)?|mmmu|swe-?bench|humaneval\+?|gsm-?8k|truthfulqa|hellaswag|big-?bench(?:-hard)?|bbh"
         r"|mbpp|arc-(?:agi|challenge|easy|c)|terminal-?bench|browsecomp|(?:humanity's last exam|hle)"
         r"|tau-?2?-?bench|agent-?harm|ifeval|live-?codebench|frontiermath|simpleqa|wmdp|aime|winogrande|piqa|boolq"
-        r"|triviaqa|naturalquestions|mt-?bench|alpaca-?eval|arena-?hard|webarena|osworld|mathvista"
-        r"|math-?500|needle in a haystack|medqa|pubmedqa|legalbench|codeforces|cybench|re-?bench|mle-?bench"
-        r"|paperbench|strongreject|harmbench|advbench|xstest|jailbreakbench|crows-?pairs|winobias"
-        r"|commonsenseqa|openbookqa|longbench|\w+qa"
+        r"|triviaqa|naturalquestions|mt-?bench|alpaca-?eval|arena-?hard|webarena|osworld|mathvista|math-?500"
+        r"|needle in a haystack|medqa|pubmedqa|legalbench|codeforces|cybench|re-?bench|mle-?bench|paperbench"
+        r"|strongreject|harmbench|advbench|xstest|jailbreakbench|crows-?pairs|winobias|commonsenseqa|openbookqa"
+        r"|longbench|\w+qa"
     ),
     "benchmark": (
         r"benchmarks?|benchmark-style|(?:eval|evaluation|test) (?:set|suite|item|question|harness)s?"
         r"|data ?set item|multiple[- ]choice|answer format|exam-style"
     ),
     "fake": (
-        r"contriv\w*|stag(?:ed|ing)|traps?|bait\w*|honey-?pots?|planted|artificial\w*|convenien\w*|fabricat\w*"
-        r"|rigged|scripted|manufactured|fake\w*|unreal\w*"
+        r"bogus|phon(?:e?y|ies)|sham|gift-wrapped|on a (?:silver )?platter|stage-?craft|stage|script|cooked up"
+        r"|dangled?|contriv\w*|stag(?:ed|ing)|traps?|bait\w*|honey-?pots?|planted|artificial\w*|convenien\w*"
+        r"|fabricat\w*|rigged|scripted|manufactured|fake\w*|unreal\w*"
         r"|too (?:neat\w*|tidy|tidily|handy|perfect\w*|good|easy|obvious|clean|pat|simple|convenient\w*)"
         r"|improbabl\w*|implausibl\w*|stings?|lures?|concocted|put-up|made[- ]up|theatr\w*|props?|stage-managed"
         r"|decoys?|synthetic|simulat\w*|hypothetical\w*|mock(?:ed)?|dummy|placeholder|pretend\w*|suspiciously"

@@ -1,5 +1,5 @@
-"""The linear classifier's features and model file: TF-IDF of words, characters and concepts, apart for turns and for
-explanations.
+"""The linear classifier's features and model file: TF-IDF of words, characters, concepts and the lexicon's labels,
+apart for turns and for explanations.
 
 The file holds arrays of numbers and text (npz, read without pickle); what is not in it is in the code below."""
 
@@ -18,6 +18,7 @@ from nla_eval.judgement import Headline, Label
 from nla_eval.judging.sentences import windows
 
 from ._concepts import concept_terms
+from .lexicon import find_hits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +30,8 @@ WINDOW = {"explanation": 250, "turn": 160}
 """Characters judged at once, about the length of the training texts: in longer windows one telling sentence drowns
 (observed: of four such sentences within a 7,000-character turn, 0 flagged at 700, 2 at 250, 3 at 160)."""
 
-BLOCKS = ("word", "char", "concept")
-WEIGHT = {"word": 1.0, "char": 1.0, "concept": 2.0}
+BLOCKS = ("word", "char", "concept", "lexicon")
+WEIGHT = {"word": 1.0, "char": 1.0, "concept": 1.0, "lexicon": 0.5}
 """By block of features, before the regression: a larger weight is a weaker penalty. Chosen by cross-validation."""
 
 MODEL_PATH = Path(__file__).parent / "data" / "linear.npz"
@@ -78,7 +79,7 @@ def text_windows(text: str, kind: str) -> list[tuple[int, int]]:
 
 
 def vectorizer(block: str) -> Any:
-    """Unfitted TF-IDF of word 1- and 2-grams, character 3- to 5-grams within words, or concepts."""
+    """Unfitted TF-IDF of words and pairs, of 3 to 5 characters within words, of concepts, or of the lexicon's labels."""
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -86,8 +87,14 @@ def vectorizer(block: str) -> Any:
         "word": {"ngram_range": (1, 2)},
         "char": {"analyzer": "char_wb", "ngram_range": (3, 5)},
         "concept": {"analyzer": concept_terms},
+        "lexicon": {"analyzer": lexicon_terms},
     }
     return TfidfVectorizer(sublinear_tf=True, dtype=np.float32, **analyzed[block])
+
+
+def lexicon_terms(text: str) -> list[str]:
+    """The labels that the lexicon finds in a text."""
+    return sorted({hit.label.value for hit in find_hits(text)})
 
 
 def save_models(models: Mapping[str, LinearModel], path: Path) -> None:
