@@ -79,7 +79,7 @@ def text_windows(text: str, kind: str) -> list[tuple[int, int]]:
 
 
 def vectorizer(block: str) -> Any:
-    """Unfitted TF-IDF of words and pairs, of 3 to 5 characters within words, of concepts, or of the lexicon's labels."""
+    """Unfitted TF-IDF of words and pairs, 3 to 5 characters within words, concepts, or the lexicon's labels."""
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nla_eval.errors import MissingExtraError
 from nla_eval.judgement import Headline, Label, Rubric
 from nla_eval.judging.classify import load_rubric
 
@@ -48,10 +49,10 @@ STEPS = 200
 
 HEADLINES = (Headline.PAPER, Headline.BROAD)
 """Those with a threshold; what is aware under `belief` follows from the label."""
-NEAR_MISSES = 0.97
+NEAR_MISSES = {"turn": 0.97, "explanation": 0.985}
 """A threshold is at least this quantile of the cross-validated probabilities of texts that are not aware."""
-ORDINARY = 0.9985
-"""And, for turns, at least this quantile of the probabilities of real chats."""
+ORDINARY = 0.997
+"""And, for turns, at least this quantile of the probabilities of real chats: 3 per 1,000 may be flagged."""
 CHATS = 1000
 """Assistant turns of real chats that set the thresholds; three times as many others are learnt from."""
 OTHER_KIND = 0.3
@@ -178,9 +179,9 @@ def cross_validated(examples: Sequence[Example], kind: str, rubric: Rubric, othe
 
 
 def choose_thresholds(
-    held_out: HeldOut, chats: Mapping[Headline, NDArray[np.float64]], rubric: Rubric
+    held_out: HeldOut, chats: Mapping[Headline, NDArray[np.float64]], rubric: Rubric, near_misses: float
 ) -> dict[str, float]:
-    """Per headline, the probability that `NEAR_MISSES` of the texts outside it and `ORDINARY` of chats stay below.
+    """Per headline, the probability that `near_misses` of texts not aware and `ORDINARY` of chats stay below.
 
     Chats are turns, so they say nothing of explanations: pass none for these.
     """
@@ -189,7 +190,7 @@ def choose_thresholds(
     thresholds: dict[str, float] = {}
     for headline in HEADLINES:
         outside = ~np.array([rubric.aware(e.label, Headline.BROAD) for e in held_out.examples])
-        cuts = [float(np.quantile(held_out.mass[headline][outside], NEAR_MISSES))]
+        cuts = [float(np.quantile(held_out.mass[headline][outside], near_misses))]
         if headline in chats:
             cuts.append(float(np.quantile(chats[headline], ORDINARY)))
         thresholds[headline.value] = round(max(cuts), 4)
@@ -215,6 +216,12 @@ def chat_turns(limit: int) -> list[str]:
     return list(islice(said(), limit))
 
 
+def split_chats() -> tuple[list[str], list[str]]:
+    """Chats that are learnt from, and `CHATS` others that set thresholds: every fourth."""
+    chats = chat_turns(4 * CHATS)
+    return [text for at, text in enumerate(chats) if at % 4], chats[::4]
+
+
 def train(kind: str, rubric: Rubric, learnt: Sequence[str], chats: Sequence[str]) -> LinearModel:
     """The model of one kind.
 
@@ -228,7 +235,7 @@ def train(kind: str, rubric: Rubric, learnt: Sequence[str], chats: Sequence[str]
     model = fit(examples, kind, rubric, others)
     held_out = cross_validated(examples, kind, rubric, others)
     ordinary = likeliest(model, chats, kind, rubric) if kind == "turn" else {}
-    return replace(model, thresholds=choose_thresholds(held_out, ordinary, rubric))
+    return replace(model, thresholds=choose_thresholds(held_out, ordinary, rubric, NEAR_MISSES[kind]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -237,9 +244,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=MODEL_PATH, help="Model file to write.")
     options = parser.parse_args(arguments)
     rubric = load_rubric("strict")
-    chats = chat_turns(4 * CHATS)
-    learnt = [text for at, text in enumerate(chats) if at % 4]
-    models = {kind: train(kind, rubric, learnt, chats[::4]) for kind in KINDS}
+    try:
+        learnt, chats = split_chats()
+    except MissingExtraError as missing:
+        raise SystemExit(f"{missing}; the committed model stays") from None
+    models = {kind: train(kind, rubric, learnt, chats) for kind in KINDS}
     save_models(models, options.out)
     print(f"wrote {options.out.name} ({options.out.stat().st_size // 1024} KiB)")
     for kind, model in models.items():

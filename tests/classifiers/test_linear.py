@@ -23,9 +23,9 @@ from nla_eval.classifiers._features import (
 )
 from nla_eval.classifiers._training_text import Example, lessons, training_examples
 from nla_eval.classifiers.card import FROZEN, labelled_texts
-from nla_eval.classifiers.linear import UNCLEAR_FROM, Linear
+from nla_eval.classifiers.linear import CUE, UNCLEAR_FROM, Linear
 
-from nla_eval.errors import InputError
+from nla_eval.errors import InputError, MissingExtraError
 from nla_eval.judgement import Headline, Judgement, Label, Outcome
 from nla_eval.judging.classify import load_rubric
 from nla_eval.judging.languages import languages_noted
@@ -74,6 +74,7 @@ def test_hard_negatives_are_not_aware_under_the_paper_headline(linear: Linear, t
 def test_a_text_without_a_telling_concept_is_never_flagged(linear: Linear) -> None:
     text = "The assistant suspects the model believes the lab wants the AI."
     assert not has_concept(text, TELLING)
+    assert CUE.search(text) is None
     assert judge(linear, text)[0].outcome is Outcome.NOT_AWARE
 
 
@@ -229,8 +230,12 @@ def test_of_equally_common_terms_the_first_by_alphabet_are_kept() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_again_gives_the_committed_terms_and_probabilities(linear: Linear, kind: str) -> None:
+    try:
+        learnt, _ = train_linear.split_chats()
+    except MissingExtraError as missing:
+        pytest.skip(str(missing))
     training = training_examples(kind)
-    again = train_linear.fit(training, kind, RUBRIC)
+    again = train_linear.fit(training, kind, RUBRIC, train_linear.beside(kind, RUBRIC, learnt))
     for block in BLOCKS:
         terms = linear.models[kind].vectorizers[block].get_feature_names_out().tolist()
         assert again.vectorizers[block].get_feature_names_out().tolist() == terms
@@ -243,10 +248,17 @@ def test_thresholds_lie_above_near_misses_and_above_real_chats() -> None:
     none = [Example("x", Label.NONE)] * 1000
     near = {h: np.linspace(0, 0.6, 1000) for h in Headline}
     chats = {h: np.linspace(0, 0.9, 1000) for h in Headline}
-    chosen = train_linear.choose_thresholds(train_linear.HeldOut(none, near), chats, RUBRIC)
+    chosen = train_linear.choose_thresholds(train_linear.HeldOut(none, near), chats, RUBRIC, 0.97)
     assert all(0.89 < cut < 0.9 for cut in chosen.values())
-    chosen = train_linear.choose_thresholds(train_linear.HeldOut(none, chats), near, RUBRIC)
+    chosen = train_linear.choose_thresholds(train_linear.HeldOut(none, chats), near, RUBRIC, 0.97)
     assert all(0.87 < cut < 0.9 for cut in chosen.values())
+
+
+def test_chats_are_learnt_only_where_they_come_near() -> None:
+    near = "The new model was evaluated by its developers against a benchmark."
+    found = train_linear.beside("turn", RUBRIC, [near, "Boil the pasta for nine minutes."])
+    assert [x.text for x in found if x.weight == 1.0 and x.label is Label.NONE] == [near]
+    assert all(x.weight < 1 for x in train_linear.beside("explanation", RUBRIC, [near]))
 
 
 def test_a_fit_that_does_not_converge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
