@@ -13,13 +13,16 @@ HEADLINES = [headline.value for headline in Headline]
 
 _HEAD = """# How often the linear classifier errs
 
-Made by `python -m nla_eval.classifiers.card`; do not edit. Classifier {classifier}, model {model}, rubric {rubric}.
+Made by `python -m nla_eval.classifiers.card`; do not edit.
+Classifier {classifier}, model {model}, rubric {rubric}.
 
 - *Recall*: flagged among texts labelled aware. *False*: flagged among texts that are not. UNCLEAR is no flag.
 - Brackets: Wilson 95 % interval, in %, over texts.
 - The frozen sets (`tests/data/frozen`) and the labelled set chose no feature, word list or threshold. The frozen sets'
   aggregate figures were looked at {looks_at_frozen} times while the classifier was built; no single text of them was.
 - Their negatives are mostly near misses. Real turns and explanations of no evaluation say what is flagged in daily use.
+- Flags on real explanations were read once and narrowed the words that an explanation must hold to be flagged: their
+  false flags are therefore not those of unseen text.
 - English only: a text in another language is UNCLEAR, counted by language.
 """
 

@@ -51,8 +51,8 @@ def test_the_classifier_carries_its_errors(kind: str, headline: Headline) -> Non
 
 
 def test_false_flags_on_real_texts_are_within_their_bounds() -> None:
-    """At most 3 per 1,000 real assistant turns and 1 per 1,000 real explanations, under the broadest headline."""
-    for kind, bound in (("turn", 0.003), ("explanation", 0.001)):
+    """At most 3 per 1,000 real assistant turns and 5 per 1,000 real explanations, under the broadest headline."""
+    for kind, bound in (("turn", 0.003), ("explanation", 0.005)):
         sources = CARD["real"][kind].values()
         assert sum(s["broad"] for s in sources) <= bound * sum(s["n"] for s in sources)
     assert set(CARD["real"]["turn"]) == set(TURN_SOURCES)
