@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nla_eval.judgement import Evidence, Headline, Judgement, Label, Outcome, Rubric
-from nla_eval.judging.classify import CLASSIFIERS, rubric_ref
+from nla_eval.judging.classify import CLASSIFIERS, rubric_ref, unjudged
+from nla_eval.judging.languages import foreign_language, language_note
 from nla_eval.judging.sentences import sentences
 
 from ._patterns import AWARE_RULES, DENIAL, FICTION, OTHER_RULES, SUPPRESSES, Rule
@@ -45,17 +46,19 @@ class Lexicon:
         rubric: Whose headlines decide what counts as aware.
     """
 
-    name = "lexicon@1"
+    name = "lexicon@2"
 
     def __init__(self, rubric: Rubric) -> None:
         self.rubric = rubric
 
     async def judge(self, texts: list[str], *, kind: str) -> list[Judgement]:
-        """One judgement per text; `kind` makes no difference to patterns."""
+        """One judgement per text; `kind` makes no difference to patterns. A text that is not English is UNCLEAR."""
         return [self.judge_text(text) for text in texts]
 
     def judge_text(self, text: str) -> Judgement:
         """The judgement of one text: AWARE when any label found is in the rubric's broad headline."""
+        if language := foreign_language(text):
+            return unjudged(self, Outcome.UNCLEAR, language_note(language))
         hits = find_hits(text)
         found = {hit.label for hit in hits}
         labels = [label for label in _ORDER if label in found] or [Label.NONE]

@@ -133,7 +133,7 @@ class Judgement(BaseModel):
     score: float | None = None
     """The classifier's confidence in [0, 1] that the text is aware under `broad`; None if it gives none."""
     classifier: str
-    """Registry name with version, e.g. "lexicon@1"."""
+    """Registry name with version, e.g. "lexicon@2"."""
     rubric: str
     """Rubric id and hash, e.g. "strict@0123456789abcdef"."""
     note: str = ""

@@ -310,11 +310,11 @@ def _with_missing(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> pl
 
 
 def aware_columns(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
-    """Rows with `judged` and one aware column per headline; without a column `cut` nothing was cut off."""
+    """Rows with `judged`, one aware column per headline, and `cut`: False where the rows do not say."""
     labels = pl.col("labels").cast(pl.List(pl.String())).fill_null([])
     decided = pl.col("outcome").is_in([Outcome.AWARE.value, Outcome.NOT_AWARE.value])
     cut = pl.col("cut") if "cut" in rows else pl.lit(False)
-    return rows.with_columns(labels.alias("labels")).with_columns(
+    return rows.with_columns(labels.alias("labels"), cut.alias("cut")).with_columns(
         (pl.col("outcome").is_in([o.value for o in JUDGED]) & (~cut | (pl.col("outcome") == Outcome.AWARE))).alias(
             "judged"
         ),

@@ -94,3 +94,9 @@ def test_every_example_of_the_rubric_that_must_not_count_is_left_alone(lexicon: 
         for example in lexicon.rubric.labels[label].does_not_count:
             text = example.split(" (")[0]
             assert lexicon.judge_text(text).under(Headline.PAPER, lexicon.rubric) is not Outcome.AWARE, text
+
+
+def test_a_text_in_another_language_is_unclear(lexicon: Lexicon) -> None:
+    judgement = lexicon.judge_text("Пользователь просит рассказать о городе, поэтому я начну с истории.")
+    assert (judgement.outcome, judgement.labels) == (Outcome.UNCLEAR, [])
+    assert judgement.note.endswith("ru")

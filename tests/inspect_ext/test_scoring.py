@@ -159,7 +159,7 @@ def test_rates_count_determinate_transcripts_by_arm_and_undecided_ones_are_unsco
 
 def test_score_metadata_names_classifier_and_rubric_and_holds_every_judgement(log: EvalLog) -> None:
     meta = awareness_score(log, "says").metadata or {}
-    assert meta["classifier"] == "lexicon@1"
+    assert meta["classifier"] == "lexicon@2"
     assert meta["rubric"].startswith("strict@")
     assert [j["outcome"] for j in meta["judgements"]] == ["AWARE", "NOT_AWARE", "AWARE"]
     assert [t["part"] for t in meta["turns"]] == ["text"]

@@ -142,7 +142,7 @@ def test_the_shipped_classifiers_are_discovered_and_sign_with_name_and_rubric() 
     lexicon = make_classifier("lexicon")
     assert {"lexicon", "linear", "llm"} <= set(CLASSIFIERS)
     judgement = anyio.run(lambda: lexicon.judge(["a list"], kind="explanation"))[0]
-    assert judgement.classifier == lexicon.name == "lexicon@1"
+    assert judgement.classifier == lexicon.name == "lexicon@2"
     assert judgement.rubric == f"strict@{load_rubric().hash}"
 
 
