@@ -105,7 +105,7 @@ def save_models(models: Mapping[str, LinearModel], path: Path) -> None:
         "format": FORMAT,
         "kinds": {kind: {"thresholds": m.thresholds, "headlines": m.headlines} for kind, m in models.items()},
     }
-    arrays = {"settings": np.array(json.dumps(settings))}
+    arrays: dict[str, Any] = {"settings": np.array(json.dumps(settings))}
     for kind, model in models.items():
         arrays[f"{kind}_classes"] = np.array(list(model.regression.classes_))
         arrays[f"{kind}_coef"] = model.regression.coef_

@@ -75,10 +75,10 @@ def labelled_texts(path: Path, kind: str, source: str | None = None) -> list[Tex
 def real_turns(folder: Path) -> Iterable[tuple[str, list[str]]]:
     """Every part of every assistant turn of each source: what a model really said, of no evaluation."""
     from nla_eval.sources import SourceOptions, read
-    from nla_eval.transcript import Transcript
+    from nla_eval.transcript import Arm, Transcript
 
     for source in TURN_SOURCES:
-        options = SourceOptions(suite=source, arm="deployment", roles={"tool_output": "tool"})
+        options = SourceOptions(suite=source, arm=Arm.DEPLOYMENT, roles={"tool_output": "tool"})
         items = read(folder / source / "transcripts.jsonl", options)
         found = [part.text for item in items if isinstance(item, Transcript) for part in turn_texts(item.messages)]
         yield source, [text for text in found if text.strip()]

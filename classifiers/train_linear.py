@@ -205,10 +205,10 @@ def chat_turns(limit: int) -> list[str]:
     """
     from nla_eval.judging.languages import foreign_language
     from nla_eval.sources import SOURCES, SourceOptions
-    from nla_eval.transcript import Transcript
+    from nla_eval.transcript import Arm, Transcript
 
     def said() -> Iterator[str]:
-        for item in SOURCES.get("sharegpt")(None, SourceOptions(suite="chats", arm="deployment")):
+        for item in SOURCES.get("sharegpt")(None, SourceOptions(suite="chats", arm=Arm.DEPLOYMENT)):
             if isinstance(item, Transcript):
                 texts = (m.text.strip() for m in item.messages if m.role == "assistant")
                 yield from (text for text in texts if text and foreign_language(text) is None)
