@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,15 @@ import anyio
 from nla_eval.errors import InputError
 from nla_eval.judgement import Headline, Judgement, Label, Outcome
 from nla_eval.judging.classify import load_rubric
-from nla_eval.judging.error_rates import ErrorCounts
 from nla_eval.judging.languages import languages_noted
 from nla_eval.judging.turns import turn_texts
 
+from ._card_counts import CARD_PATH, read_card
 from ._card_page import page
-from ._features import KINDS, MODEL_PATH, WINDOW, model_hash
+from ._features import KINDS, WINDOW, model_hash
 from .linear import Linear
 from .train_linear import likeliest
 
-CARD_PATH = MODEL_PATH.parent / "card.json"
 ROOT = Path(__file__).resolve().parent.parent
 FROZEN = ROOT / "tests" / "data" / "frozen"
 PAGE = ROOT / "docs" / "classifier.md"
@@ -202,28 +200,6 @@ def make_card(shared: Path | None, looks: int, show: bool = False) -> dict[str, 
         "frozen": {kind: frozen_figures(linear, kind) for kind in KINDS},
         **outside,
     }
-
-
-@cache
-def read_card() -> dict[str, Any]:
-    """The committed card."""
-    card: dict[str, Any] = json.loads(CARD_PATH.read_text(encoding="utf-8"))
-    return card
-
-
-def error_counts() -> dict[tuple[str, Headline], ErrorCounts]:
-    """The classifier's errors by kind and headline, from the committed card."""
-    card = read_card()
-    counts: dict[tuple[str, Headline], ErrorCounts] = {}
-    for kind in KINDS:
-        real = card["real"][kind].values()
-        for headline in Headline:
-            counts[kind, headline] = ErrorCounts(
-                **card["frozen"][kind]["headlines"][headline.value],
-                ordinary_false=sum(source[headline.value] for source in real),
-                ordinary=sum(source["n"] for source in real),
-            )
-    return counts
 
 
 def _by(linear: Linear, judgements: Sequence[Judgement], names: Sequence[str]) -> dict[str, dict[str, int]]:

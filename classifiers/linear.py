@@ -87,7 +87,7 @@ class Linear:
     @cached_property
     def errors(self) -> Errors:
         """How often this classifier errs, by kind and headline, from its card."""
-        from .card import error_counts
+        from ._card_counts import error_counts
 
         return error_counts()
 

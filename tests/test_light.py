@@ -91,7 +91,7 @@ MISTAKES = {
     "pack card nope": "no pack 'nope'",
     "pack card nope --measure": "no pack 'nope'",
     "pack card --measure --source nope": "no held-out source 'nope'",
-    "pack card --measure --run nowhere": "'nowhere' is no folder",
+    "pack card --measure --run nowhere": "'nowhere' is not a folder",
     "pack card --measure --rows 1": "--rows 1",
     "pack card --measure --only nope": "unknown section 'nope'",
     "pack card --measure --dtype int3": "dtype is 'int3'",

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from .figures import Figure, share
+from .stop_words import stop_words
 
 BINS = ((1, 1), (2, 3), (4, 6), (7, 10))
 _WORD = re.compile(r"[A-Za-z][a-z'’]{3,}")
@@ -36,7 +36,7 @@ class Recurrence(BaseModel):
 
 def claims(text: str) -> set[str]:
     """Content words of an explanation, lower case."""
-    return {w.lower() for w in _WORD.findall(text) if w.lower() not in ENGLISH_STOP_WORDS}
+    return {w.lower() for w in _WORD.findall(text) if w.lower() not in stop_words()}
 
 
 def recurrence(explanations: Sequence[Sequence[str]], contexts: Sequence[str]) -> list[Recurrence]:

@@ -221,7 +221,7 @@ class TestMixedJudges:
         logs = scored("judged_exam", classifier="lexicon"), scored("judged_chat", SOUND)
         found = by_name(nla_eval.make_tallies(*logs))
         assert {name: [s.suite for s in tally.suites] for name, tally in found.items()} == {
-            "lexicon@1": ["judged_exam"],
+            "lexicon@2": ["judged_exam"],
             "llm@2:mockllm/judge0": ["judged_chat"],
         }
         capsys.readouterr()
@@ -232,13 +232,13 @@ class TestMixedJudges:
             "page-lexicon-1",
             "page-llm-2-mockllm-judge0",
         ]
-        with pytest.raises(InputError, match=r"lexicon@1 under strict@\w+; llm@2.* to judge all alike: .*make_tallies"):
+        with pytest.raises(InputError, match=r"lexicon@2 under strict@\w+; llm@2.* to judge all alike: .*make_tallies"):
             nla_eval.make_tally(*logs)
 
     def test_judged_alike_they_are_one_tally(self, scored: Callable[..., str]) -> None:
         logs = scored("judged_exam", classifier="lexicon"), scored("judged_chat", SOUND)
         tally = nla_eval.make_tally(*logs, classifier="lexicon")
-        assert tally.classifiers == ["lexicon@1"]
+        assert tally.classifiers == ["lexicon@2"]
         assert [s.suite for s in tally.suites] == ["judged_exam", "judged_chat"]
 
     def test_a_store_beside_a_log_adds_nothing_that_the_log_has_judged(
@@ -253,7 +253,7 @@ class TestMixedJudges:
         self, scored: Callable[..., str], read: Read
     ) -> None:
         tally = nla_eval.make_tally(scored("judged_exam", classifier="lexicon"), read.store)
-        assert tally.classifiers == ["lexicon@1"]
+        assert tally.classifiers == ["lexicon@2"]
         assert [s.suite for s in tally.suites] == ["judged_exam", "judged_chat"]
         assert any("4 transcripts (12 readings) are not scored" in note for note in tally.provenance["notes"])
 

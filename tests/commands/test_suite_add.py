@@ -115,7 +115,7 @@ def test_a_folder_is_pinned_by_its_files(tmp_path: Path) -> None:
     ("change", "complaint"),
     [
         ({"colour": "red"}, "colour"),
-        ({"sha256": None}, "pins"),
+        ({"sha256": None}, "not pinned"),
         ({"sha256": "abc"}, "sha256"),
         ({"choices": {"reach": 1}}, "choices.reach"),
         ({"near_duplicates": 2}, "near_duplicates"),

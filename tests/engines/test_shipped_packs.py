@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nla_eval.scores import normalised
-from nla_eval.target import Target, load_target
 
 from nla_eval.engines.base import CaptureRequest
 from nla_eval.engines.config import EngineConfig
@@ -17,6 +15,8 @@ from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.self_test import read_known
 from nla_eval.errors import MissingExtraError
 from nla_eval.models.pack import PACKS, load_pack
+from nla_eval.models.scores import normalised
+from nla_eval.models.target import Target, load_target
 from nla_eval.suite import get_suite
 
 pytestmark = [pytest.mark.full, pytest.mark.pack]

@@ -120,7 +120,7 @@ def test_positions_are_found_once_however_the_prompt_is_chunked() -> None:
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
-        ("vllm:http://a:1", "for servers it is vllm-server:URL"),
+        ("vllm:http://a:1", "for a server use vllm-server:URL"),
         ("vllm:tensor_parallel_size=0", "tensor_parallel_size is '0'"),
         ("vllm:gpu_memory_utilization=2", "gpu_memory_utilization is '2'"),
         ("vllm:tp=2", "no option 'tp'; known: tensor_parallel_size"),

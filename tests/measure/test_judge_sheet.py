@@ -58,7 +58,7 @@ def test_a_verdict_that_is_missing_or_unknown_is_named_by_its_line(tmp_path: Pat
 
 def test_a_sheet_with_judgements_is_never_overwritten(tmp_path: Path) -> None:
     write_sheet(tmp_path / "s.csv", "pack@1", HELD, EXPLANATIONS, seed=0, rows=5)
-    with pytest.raises(InputError, match="would be lost"):
+    with pytest.raises(InputError, match="may hold judgements"):
         write_sheet(tmp_path / "s.csv", "pack@1", HELD, EXPLANATIONS, seed=0, rows=5)
 
 

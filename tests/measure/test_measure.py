@@ -108,7 +108,7 @@ def test_packs_on_other_rows_are_not_paired() -> None:
     elsewhere = first.record.model_copy(
         update={"held_out": first.record.held_out.model_copy(update={"digest": "0" * 12})}
     )
-    with pytest.raises(InputError, match="other rows"):
+    with pytest.raises(InputError, match="different rows"):
         compare_measured(first, replace(first, record=elsewhere), HELD.conversation)
     with pytest.raises(InputError, match="no figure in common"):
         compare_cards({"pack": "a"}, {"pack": "b"})

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
 from ...errors import InputError
 from ...measure.shown_tokens import is_mark, with_named_marks, without_marks
+from ...measure.stop_words import stop_words
 from ...registry import Registry
 from .explain import WORD, Moment, Vocabulary, expected, messages_of, now
 
@@ -214,12 +213,8 @@ def _words(text: str) -> list[str]:
 
 def _themes(writing: Writing, weight: dict[str, float], size: int) -> str:
     """The `size` content words with the largest weight x idf that the explanation does not contain yet."""
-    known = writing.vocabulary.idf
-    able = [
-        w
-        for w in weight
-        if len(w) >= 4 and w in known and w not in ENGLISH_STOP_WORDS and w not in _LEFT_OUT | writing.taken
-    ]
+    known, stops = writing.vocabulary.idf, stop_words()
+    able = [w for w in weight if len(w) >= 4 and w in known and w not in stops and w not in _LEFT_OUT | writing.taken]
     ranked = sorted(able, key=lambda w: (-weight[w] * known[w], w))[:size]
     writing.taken.update(ranked)
     return ", ".join(ranked)
@@ -299,7 +294,7 @@ def _kind(writing: Writing, _: int) -> str:
         return "the end of a sentence" if bare[-1:] in (".", "!", "?") else "a punctuation mark"
     if shown.startswith("-"):
         return "the rest of a word"
-    if bare.lower() in ENGLISH_STOP_WORDS:
+    if bare.lower() in stop_words():
         return "a function word"
     return "a capitalised word" if bare[:1].isupper() else "a content word"
 

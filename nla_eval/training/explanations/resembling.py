@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from ...engines.loading import load_embedding
 from ...measure.parts import words_of
+from ...measure.stop_words import stop_words
 from ...models.target import Target
 from .explain import Moment, Vocabulary
 
@@ -73,8 +73,9 @@ class Resembling:
         vector = self._table[self._ids(word)[:_PIECES]].float().mean(0) - self._mean
         near = (self._unit @ vector).topk(min(_LOOKED_AT, len(self._words))).indices.tolist()
         said = [self._words[i] for i in near]
-        plain = word.lower() in ENGLISH_STOP_WORDS
-        return tuple(w for w in said if not _one_word(w, word.lower()) and (plain or w not in ENGLISH_STOP_WORDS))
+        stops = stop_words()
+        plain = word.lower() in stops
+        return tuple(w for w in said if not _one_word(w, word.lower()) and (plain or w not in stops))
 
     def _ids(self, word: str) -> list[int]:
         ids: list[int] = self._tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
