@@ -82,7 +82,10 @@ def test_two_packs_are_compared_on_the_same_rows(
             "unknown section 'everything'",
         ),
         (("card", "{pack}", "--measure", "--source", "gone.jsonl", "--target", "{target}"), "no held-out source"),
-        (("card", "{pack}", "--measure", "--run", "{source}.d", "--target", "{target}"), "expected the folder of a training run"),
+        (
+            ("card", "{pack}", "--measure", "--run", "{source}.d", "--target", "{target}"),
+            "the folder of a training run",
+        ),
         (("card", "{pack}", "--measure", "--rows", "1", "--target", "{target}"), "expected at least 2"),
         (("compare", "{pack}", "{pack}"), "compare with --measure"),
         (("compare", "{pack}", "nobody"), "no pack 'nobody'"),
