@@ -1,15 +1,11 @@
-"""The rows that flow from the engine to the store: a reading is one explanation of one activation in one lane.
-
-The field names are the store's column names (docs/store.md); `store/rows.py` has their dtypes. This module runs no
-model."""
+"""The one table of lanes: what each needs, where it is read, how it is named and shown. Imports nothing heavy, so that
+`--help` can name the lanes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-
-from pydantic import BaseModel, ConfigDict
 
 
 class Lane(StrEnum):
@@ -132,59 +128,3 @@ DISPLAYED = {lane: entry.display for lane, entry in LANES.items() if entry.displ
 def lanes_in(lanes: Iterable[Lane], arm: str) -> tuple[Lane, ...]:
     """The subset of `lanes` that is read in transcripts of `arm`."""
     return tuple(lane for lane in lanes if arm not in LANES[lane].not_in)
-
-
-class StopReason(StrEnum):
-    """How one draw ended."""
-
-    CLOSED = "closed"
-    """The close tag was written."""
-    TRUNCATED = "truncated"
-    """The token cap was reached before the close tag. Never counted as a negative."""
-    OUT_OF_CONTEXT = "out_of_context"
-    """The position lies outside the window kept of the transcript."""
-    ERROR = "error"
-
-
-class Reading(BaseModel):
-    """One row of the store. Its key is (pack, transcript_digest, position, lane, draw)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    pack: str
-    """Pack id: name and content hash."""
-    transcript_digest: str
-    transcript_id: str
-    suite: str
-    position: int
-    """Token index in the full replay."""
-    lane: Lane
-    draw: int
-    policy: str
-    """Position policy with its argument, e.g. "uniform_response(50)"."""
-    seed: int
-    message: int
-    role: str
-    channel: str
-    turn: int
-    token: str
-    """The token's text."""
-    context: str
-    """Up to 240 rendered characters that end with the token, for reports."""
-    explanation: str
-    stop: StopReason
-    tokens: int
-    """Generated tokens."""
-    activation_norm: float | None = None
-    cos: float | None = None
-    mse_nrm: float | None = None
-    fve_nrm: float | None = None
-    fve_meannorm: float | None = None
-    matched_minus_shuffled: float | None = None
-    """cos with its own activation minus the mean cos with the activations of the run's other positions."""
-    donor: str | None = None
-    """Donor lane: where the activation came from, as "transcript_id:position"."""
-    error: str | None = None
-
-
-KEY = ("pack", "transcript_digest", "position", "lane", "draw")
