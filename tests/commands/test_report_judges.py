@@ -229,7 +229,7 @@ class TestMixedJudges:
         printed = capsys.readouterr().out
         assert f"to judge all alike: nla-eval report {shlex.join(logs)} --classifier lexicon" in printed
         assert [p.name.partition("-strict")[0] for p in sorted(tmp_path.glob("*.html"))] == [
-            "page-lexicon-1",
+            "page-lexicon-2",
             "page-llm-2-mockllm-judge0",
         ]
         with pytest.raises(InputError, match=r"lexicon@2 under strict@\w+; llm@2.* to judge all alike: .*make_tallies"):
