@@ -6,6 +6,7 @@ several judges, comes from Inspect."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from math import isnan
 
 import numpy as np
 
@@ -42,6 +43,15 @@ def gwets_ac1(
     return _agreement(first, second, clusters, how, _gwets_chance)
 
 
+def agreement_values(first: Sequence[Hashable], second: Sequence[Hashable]) -> tuple[float | None, float | None]:
+    """Cohen's kappa and Gwet's AC1 of two aligned sequences of labels, without intervals; None where undefined."""
+    if not first:
+        return None, None
+    whole = _tables(first, second, [0] * len(first)).sum(axis=0, keepdims=True) / len(first)
+    kappa, ac1 = (float(_beyond_chance(whole, chance)[0]) for chance in (_product_of_margins, _gwets_chance))
+    return None if isnan(kappa) else kappa, None if isnan(ac1) else ac1
+
+
 def _product_of_margins(tables: Floats) -> Floats:
     product: Floats = (tables.sum(axis=2) * tables.sum(axis=1)).sum(axis=1)
     return product
@@ -69,11 +79,15 @@ def _agreement(
     def statistic(w: Floats) -> Floats:
         counts = w @ flat
         shares = ratio(counts, counts.sum(axis=1, keepdims=True) + np.zeros_like(counts)).reshape(-1, labels, labels)
-        expected = chance(shares)
-        observed = np.trace(shares, axis1=1, axis2=2)
-        return ratio(observed - expected, 1 - expected)
+        return _beyond_chance(shares, chance)
 
     return cluster_interval(statistic, [g], how, (-1.0, 1.0))
+
+
+def _beyond_chance(shares: Floats, chance: _Chance) -> Floats:
+    """(n,) agreement beyond chance of (n, K, K) shares of label pairs; NaN where chance explains all."""
+    expected = chance(shares)
+    return ratio(np.trace(shares, axis1=1, axis2=2) - expected, 1 - expected)
 
 
 def _tables(first: Sequence[Hashable], second: Sequence[Hashable], clusters: Sequence[Hashable]) -> Floats:

@@ -7,7 +7,6 @@ another's is the measure of judge leakage (docs/method.md 4.6)."""
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -16,6 +15,7 @@ from inspect_ai.scorer import SampleScore, Score, krippendorff_alpha
 
 from ..judgement import JUDGED, Headline, Outcome
 from ..readings import KEY, StopReason
+from ..stats.kappa import agreement_values
 from .frames import TURN_KEY, Definitions, Frames, aware_columns, outcome_under
 from .types import Agreement, PairAgreement
 
@@ -56,6 +56,7 @@ def agreement(judged: Mapping[str, Frames], definitions: Definitions, headline: 
 def compare_pair(of: str, names: tuple[str, str], pairs: Pairs) -> PairAgreement:
     """How far two judges agree."""
     aware = Outcome.AWARE.value
+    kappa, ac1 = agreement_values([left for left, _ in pairs], [right for _, right in pairs])
     return PairAgreement(
         of=of,
         left=names[0],
@@ -65,33 +66,13 @@ def compare_pair(of: str, names: tuple[str, str], pairs: Pairs) -> PairAgreement
         left_only=sum(left == aware != right for left, right in pairs),
         right_only=sum(right == aware != left for left, right in pairs),
         observed=_observed(pairs) if pairs else None,
-        kappa=_kappa(pairs),
-        ac1=_ac1(pairs),
+        kappa=kappa,
+        ac1=ac1,
     )
 
 
 def _observed(pairs: Pairs) -> float:
     return sum(left == right for left, right in pairs) / len(pairs)
-
-
-def _kappa(pairs: Pairs) -> float | None:
-    """Cohen's kappa; None where both judges are constant and alike, so that chance explains all."""
-    if not pairs:
-        return None
-    n = len(pairs)
-    left, right = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    chance = sum(left[word] * right[word] for word in left) / n**2
-    return None if chance == 1 else (_observed(pairs) - chance) / (1 - chance)
-
-
-def _ac1(pairs: Pairs) -> float | None:
-    """Gwet's AC1 over the outcomes that occur, at least two (Gwet 2008): steady where one outcome is rare."""
-    if not pairs:
-        return None
-    shares = Counter(word for pair in pairs for word in pair)
-    total = 2 * len(pairs)
-    chance = sum(c / total * (1 - c / total) for c in shares.values()) / (max(len(shares), 2) - 1)
-    return (_observed(pairs) - chance) / (1 - chance)
 
 
 def _alpha(judges: Sequence[Verdicts]) -> float | None:
