@@ -4,14 +4,16 @@ with {candidates} beside them, {request, response}, tuning data, or a checkpoint
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ._base import Fields, Item, RecordError, SourceOptions, as_text, lookup, transcripts
+from ._base import Fields, Item, RecordError, SourceOptions, as_text, transcripts
 from ._gemini import add_contents
 from ._json import json_records
-from ._messages import chat_messages, tool_infos
+from ._messages import tool_infos
 from ._probe import Container, Probe
+from ._requests import request_fields
 from ._source import SOURCES, Source
 from ._turns import Turns, stop_of
 
@@ -52,19 +54,11 @@ def _fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
         turns.ended(stop_of(answer.get("finishReason", answer.get("finish_reason"))))
     options.notes.count("further candidates of a response", max(0, len(answers) - 1))
     options.notes.left(record, _READ)
-    named = (lookup(record, key) for key in ((options.id_key,) if options.id_key else _IDS))
-    transcript_id = as_text(next((value for value in named if value is not None), default_id))
-    family = lookup(record, options.family_key or "family")
-    outcome = lookup(record, options.outcome_key or "outcome")
     model = response.get("modelVersion", request.get("model"))
-    return Fields(
-        id=transcript_id,
-        messages=chat_messages(turns.messages, transcript_id, options.roles),
-        family=transcript_id if family is None else as_text(family),
+    return replace(
+        request_fields(record, turns, _IDS, default_id, options),
         model=None if model is None else as_text(model),
-        outcome=None if outcome is None else as_text(outcome),
         tools=tool_infos(_functions(request.get("tools"))),
-        turn_facts=turns.facts,
     )
 
 
