@@ -80,7 +80,8 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
         choices = ReadingChoices.parse({name: value for name, value in options.items() if name in names})
         if choices.prompts:
             raise InputError(
-                "option 'prompts': only a suite's task writes answers; make one: nla-eval suite add PLACE --prompts"
+                "option 'prompts': only a suite's task writes answers; make one: nla-eval suite add PLACE --prompts "
+                f"--name NAME --arm {arm} --licence LICENCE"
             )
         where = source if "://" in source else user_folder(source)
         transcripts, skipped = _of_source(where, arm_of(arm), suite, reader, choices)

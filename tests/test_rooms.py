@@ -229,6 +229,7 @@ def test_a_wheel_holds_the_rooms_below_the_package_only(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nla_eval"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert wheel.stat().st_size < 40 * 2**20
 
 
 @pytest.mark.slow

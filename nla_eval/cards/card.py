@@ -64,7 +64,7 @@ class SuiteCard(BaseModel):
         except OSError as err:
             raise InputError(f"suite card {path.name}: {err.strerror}; a suite needs a card beside its module") from err
         except yaml.YAMLError as err:
-            raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}") from err
+            raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}; correct it") from err
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the card"

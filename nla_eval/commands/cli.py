@@ -18,16 +18,34 @@ from .plan_options import with_plan_options
 
 app = typer.Typer(
     name="nla-eval",
-    help="Measure evaluation awareness of open-weights models with Natural Language Autoencoders.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain text: importing rich takes longer than everything else that --help needs
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # every command inherits it
 )
 stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(stores, name="store")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(f"nla_eval {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, then exit.")
+    ] = False,
+) -> None:
+    """Measure evaluation awareness of open-weights models with Natural Language Autoencoders."""
+
 
 Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
 

@@ -6,7 +6,6 @@ scorer judged is judged here, unless the user asks for all to be judged alike.""
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,8 @@ from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judge
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
 from ..tally.types import Tally
+from .lane_advice import lacking_donors
+from .next_step import next_step
 from .summary import show, show_agreement
 
 
@@ -82,7 +83,7 @@ def make_tallies(request: ReportRequest) -> list[Tally]:
     gathered = gather(request.inputs)
     found, judging_notes = _judge(gathered, named)
     card, card_note = _card(request, gathered)
-    notes = [*gathered.notes, *judging_notes, *filter(None, [card_note])]
+    notes = [*gathered.notes, *judging_notes, *filter(None, [card_note]), *lacking_donors(gathered)]
     counted = []
     for each in found:
         options = TallyOptions(definitions=each.rubric.headlines)
@@ -102,7 +103,7 @@ def make_tallies(request: ReportRequest) -> list[Tally]:
 def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
     """That there are several tallies, and the command that makes them one."""
     names = [f"{t.provenance['classifier']} under {t.provenance['rubric']}" for t in counted]
-    again = shlex.join(["nla-eval", "report", *inputs, *_options(str(counted[0].provenance["classifier"]))])
+    again = next_step("nla-eval", "report", *inputs, *_options(str(counted[0].provenance["classifier"])))
     return f"tallied apart, for they are not comparable: {'; '.join(names)}; to judge all alike: {again}"
 
 

@@ -77,7 +77,7 @@ class TaskOptions(BaseModel):
             name = ".".join(map(str, first["loc"])) or "match"
             if first["type"] == "extra_forbidden":
                 raise InputError(_unknown(name)) from err
-            raise InputError(f"task option '{name}': {first['msg']}") from err
+            raise InputError(f"task option '{name}': {first['msg']}; correct -T {name}=...") from err
 
     def reading(self) -> dict[str, Any]:
         """The options of the step `replay`, as plain values for a log."""

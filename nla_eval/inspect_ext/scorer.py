@@ -139,7 +139,8 @@ def awareness(
             checks = await known.checks()
         except NlaEvalError as err:
             raise PrerequisiteError(str(err)) from err
-        return _Card.of(frames[0], members[0], counted).score(state.messages, _Bench(frames[1:], checks))
+        absent = str((state.metadata.get("nla") or {}).get("lanes_advice", ""))
+        return _Card.of(frames[0], members[0], counted).score(state.messages, _Bench(frames[1:], checks, absent))
 
     return score
 
@@ -206,6 +207,8 @@ class _Bench:
     """What the other judges say of the same sample."""
     checks: Sequence[JudgeCheck]
     """Of every judge, the leading one first."""
+    absent: str = ""
+    """Why lanes were not read, and what adds them; empty where all were."""
 
     @property
     def stopped(self) -> str:
@@ -266,6 +269,8 @@ class _Card:
             "aw_fraction": math.nan if self.measured.fraction is None else float(self.measured.fraction),
             "aw_donor": _number(self.donor.state),
         }
+        if bench.absent:
+            lines += ["", f"**Not read:** {_quoted(bench.absent, _REASON_CHARS)}"]
         if bench.stopped:
             value = dict.fromkeys(value, math.nan)
             lines = [f"**Headline stopped:** {_quoted(bench.stopped, _REASON_CHARS)}", "", *lines]
@@ -282,6 +287,7 @@ class _Card:
                 "donor": self._counts(self.donor, Lane.DONOR),
                 "verbalized": {"verdict": _word(self.said), "outcomes": self._outcomes(self.found.turns)},
                 "recorded": {"verdict": _word(self.recorded), "outcomes": self._outcomes(self.found.recorded)},
+                "lanes_absent": bench.absent,
                 "scanner_references": references,
                 "judge_checks": [check.model_dump(mode="json") for check in bench.checks],
                 "judgements": [row for frames in every for row in frames.judgements.to_dicts()],

@@ -160,13 +160,16 @@ def gather(inputs: Iterable[str]) -> Gathered:
         elif path.is_dir():
             logs = sorted(p for p in path.rglob("*") if p.suffix == ".eval")
             if not logs:
-                raise InputError(f"folder '{name}' holds neither a store nor .eval logs")
+                raise InputError(
+                    f"folder '{name}' holds neither a store nor .eval logs; "
+                    "give a folder that nla-eval read or inspect eval wrote"
+                )
             for log in logs:
                 _add_log(log, pile)
         else:
-            raise InputError(f"no log or store at '{name}'; make one with: nla-eval read, or inspect eval")
+            raise InputError(f"no log or store at '{name}'; make one with: nla-eval read SOURCE --out store")
     if not pile.transcripts:
-        raise InputError("the inputs hold no transcript read by nla_eval; run: inspect eval nla_eval/<suite>")
+        raise InputError("the inputs hold no transcript read by nla_eval; run: nla-eval read SOURCE --out store")
     transcripts = _first_of_each(pl.concat(pile.transcripts))
     return Gathered(
         readings=_one_per_key(pl.concat(pile.readings)),
