@@ -63,7 +63,7 @@ def awareness_task(suite: Suite, **options: Any) -> Task:
         raise PrerequisiteError(str(err)) from err
 
 
-@task(name="nla_eval/awareness")
+@task(name="nla_eval/awareness", arm="yours", needs="offline")
 def awareness(source: str, arm: str = "evaluation", suite: str = "imported", reader: str = "", **options: Any) -> Task:
     """Measure awareness on recorded transcripts.
 
@@ -103,6 +103,8 @@ def _task(transcripts: list[Transcript], setup: Solver, suite: Suite | None, opt
     name = transcripts[0].suite
     card = {} if suite is None else {"card": suite.card.model_dump(mode="json")}
     return Task(
+        version=1 if suite is None else suite.card.version,
+        tags=["evaluation awareness", transcripts[0].arm.value],
         dataset=MemoryDataset([_sample(t) for t in transcripts], name=name),
         setup=setup,
         solver=steps,

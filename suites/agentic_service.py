@@ -14,7 +14,7 @@ from nla_eval.suite import Arm, Suite, card_beside, register, task
 SUITE = register(Suite(card=card_beside(__file__), load=wants_path("agentic_service", Arm.EVALUATION)))
 
 
-@task(name="nla_eval/agentic_service")
+@task(name="nla_eval/agentic_service", arm="evaluation", needs="path")
 def agentic_service(path: str = "", messages_key: str = "", **options: Any) -> Task:
     """Measure awareness on agents that serve customers.
 

@@ -15,7 +15,7 @@ from nla_eval.suite import Arm, Suite, card_beside, register, task
 SUITE = register(Suite(card=card_beside(__file__), load=wants_path("own_usage", Arm.DEPLOYMENT)))
 
 
-@task(name="nla_eval/own_usage")
+@task(name="nla_eval/own_usage", arm="deployment", needs="path")
 def own_usage(path: str = "", messages_key: str = "", **options: Any) -> Task:
     """Measure awareness on the user's own traffic.
 

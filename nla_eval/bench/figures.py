@@ -1,4 +1,4 @@
-"""The figures of the bench: their keys and goals, docs/bench.json, and the README table made from it."""
+"""The figures of the bench: their keys and goals, docs/bench.json, and the table of docs/performance.md."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def save(path: Path, figures: dict[str, Figure], machine: dict[str, str]) -> Non
 
 
 def table(record: dict[str, Any]) -> str:
-    """The README table, made from the content of docs/bench.json."""
+    """The table of docs/performance.md, made from the content of docs/bench.json."""
     lines = ["| | measured | ours | alternative | goal |", "|---|---:|---:|---:|---:|"]
     for key, goal in GOALS.items():
         found = record["figures"].get(key)
@@ -143,12 +143,12 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def into_readme(readme: str, record: dict[str, Any]) -> str:
-    """`readme` with its table replaced. Raises InputError if the markers are missing."""
-    found = re.search(f"{re.escape(BEGIN)}.*?{re.escape(END)}", readme, re.DOTALL)
+def into_page(page: str, record: dict[str, Any]) -> str:
+    """`page` with its table replaced. Raises InputError if the markers are missing."""
+    found = re.search(f"{re.escape(BEGIN)}.*?{re.escape(END)}", page, re.DOTALL)
     if found is None:
-        raise InputError(f"README.md has no place for the table; expected '{BEGIN}' and '{END}'")
-    return readme.replace(found.group(), f"{BEGIN}\n{table(record)}\n{END}")
+        raise InputError(f"docs/performance.md has no place for the table; expected '{BEGIN}' and '{END}'")
+    return page.replace(found.group(), f"{BEGIN}\n{table(record)}\n{END}")
 
 
 def shown(figures: dict[str, Figure]) -> str:

@@ -44,7 +44,7 @@ from nla_eval.suite import register, suite_beside, task
 SUITE = register(suite_beside(__file__))
 
 
-@task(name="nla_eval/{name}")
+@task(name="nla_eval/{name}", arm="{arm}")
 def {name}(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)
@@ -117,7 +117,7 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
     made = _card(request, card, reader, found)
     card.into.mkdir(parents=True, exist_ok=True)
     yaml_file.write_text(_dumped(made), encoding="utf-8")
-    module.write_text(_MODULE.format(name=card.name), encoding="utf-8")
+    module.write_text(_MODULE.format(name=card.name, arm=card.arm), encoding="utf-8")
     SuiteCard.load(yaml_file)
     left_out = found.records - found.transcripts
     print(f"{found.transcripts} transcripts in {found.families} families, {left_out} records left out ({reader})")

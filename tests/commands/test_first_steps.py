@@ -34,6 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_evaluation_alone_is_read_and_the_printed_command_adds_its_donors(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    suites.suite_names()  # the shipped suites are registered, and then one of them is replaced
     planted_task.planted_suite("real_usage", Arm.DEPLOYMENT, 4)
     chats(folder / "asked.jsonl", 4, CUE)
     assert nla_eval(monkeypatch, "read", "asked.jsonl", "--out", "store", *PLANTED) == 0
