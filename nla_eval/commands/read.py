@@ -173,7 +173,9 @@ def _print_plan(request: ReadRequest) -> None:
         ) from None
     work = work_of(planned, store, retry_errors=request.retry_errors)
     print(plan_table(planned, work, remembered(_setting(runtime))))
-    if planned.absent:
+    if planned.absent and unwritten:
+        print(f"{_named(planned.absent)}: not in this plan, because answers are still to be written")
+    elif planned.absent:
         print(_absence(planned.absent))
         print(f"To read {_named(planned.absent)} too: {with_donors(command())}")
 

@@ -63,6 +63,18 @@ def test_a_plan_of_an_evaluation_alone_says_the_same(
     assert capsys.readouterr().out.splitlines()[-1] == f"To read lane donor too: {words}"
 
 
+def test_a_plan_whose_answers_are_unwritten_does_not_call_its_donors_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NLA_EVAL_CACHE", str(folder / "cache"))
+    planted_task.planted_suite("unwritten", Arm.DEPLOYMENT, 2, answers_by="target")
+    chats(folder / "asked.jsonl", 4, CUE)
+    assert nla_eval(monkeypatch, "read", "asked.jsonl", "unwritten", "--out", "store", *PLANTED, "--plan") == 0
+    printed = capsys.readouterr().out
+    assert "lane donor: not in this plan, because answers are still to be written" in printed
+    assert "To read lane donor" not in printed
+
+
 def test_a_report_without_donors_says_so_with_the_command(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
