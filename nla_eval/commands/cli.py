@@ -97,9 +97,10 @@ def read(
     from ..dataset.choices import ReadingChoices
     from ..dataset.matching import parse_measures
     from ..engines.kinds import RuntimeSettings
-    from .read import ReadRequest, expect_sources, run, scores_of
+    from .read import ReadRequest, expect_folder, expect_sources, run, scores_of
 
     checked("limit", limit, whole_number(1, optional=True))
+    expect_folder(out)
     expect_sources((*sources, *(deployment or ())), arm)
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     how = scores_of(scores)
@@ -156,8 +157,10 @@ def demo(
     """Measure both shipped suites end to end and write a report. An interrupted run resumes."""
     from ..engines.kinds import RuntimeSettings
     from .demo import DemoRequest, run
+    from .read import expect_folder
 
     checked("limit", limit, whole_number(1, optional=True))
+    expect_folder(str(out))
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
 
 

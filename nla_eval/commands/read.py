@@ -226,9 +226,18 @@ def expect_sources(names: Sequence[str], arm: str) -> None:
         suite = _suite(name)
         if suite is not None and suite.card.needs is Needs.HUB:
             expect_hub(f"suite '{name}'")
+        elif suite is not None and suite.card.needs is Needs.PATH:
+            next(suite.load(), None)  # raises, with the way to give it a file
         elif suite is None and name.startswith(SCHEME):
             HubPlace.parse(name)
             expect_hub(f"'{name}'")
+
+
+def expect_folder(out: str) -> None:
+    """Check that a folder can stand at `out`. Raises InputError if a file is in the way."""
+    places = [] if "://" in out else [Path(out), *Path(out).parents]
+    if found := next((place for place in places if place.exists() and not place.is_dir()), None):
+        raise InputError(f"--out '{out}': '{found}' is a file; give a folder")
 
 
 def _suite(name: str) -> Suite | None:
