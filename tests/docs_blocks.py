@@ -1,6 +1,7 @@
 """The code blocks of the tutorial, the how-tos and the README, and the commands in them.
 
-In: a page. Out: its blocks in order, each with its language and, if it is marked, the reason why it is not run."""
+In: a page. Out: its blocks in order, each with its language and, if it is marked, the reason why it is not run.
+`python -m tests.docs_blocks` prints the table of docs/how-to/index.md."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class Block:
 
     @property
     def first(self) -> str:
-        """Its first line."""
-        return self.text.partition("\n")[0]
+        """Its first line, without the sign that it goes on."""
+        return self.text.partition("\n")[0].removesuffix(" \\")
 
 
 class Option(NamedTuple):
@@ -57,3 +58,22 @@ def commands(block: Block) -> Iterator[list[str]]:
     for line in text.splitlines():
         if words := shlex.split(line, comments=True):
             yield words
+
+
+def not_run_table() -> str:
+    """The blocks of the tutorial and the how-tos that are not run, as a table in docs/how-to/index.md."""
+    rows = [
+        f"| [{Path(page).stem}]({_from_how_to(page)}) | {block.reason} | `{block.first}` |"
+        for page in PAGES
+        for block in blocks(page)
+        if block.reason is not None
+    ]
+    return "\n".join(["| page | needs | begins with |", "|---|---|---|", *rows])
+
+
+def _from_how_to(page: str) -> str:
+    return Path(page).name if "how-to" in page else f"../{Path(page).name}"
+
+
+if __name__ == "__main__":
+    print(not_run_table())

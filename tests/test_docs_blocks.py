@@ -32,7 +32,7 @@ from nla_eval.inspect_ext.target_api import MODEL_ARGS
 from nla_eval.pipeline.options import declared
 from nla_eval.pipeline.reading_plan import ReadingPlan
 from tests import planted_task  # noqa: F401  (registers the engine "planted")
-from tests.docs_blocks import PAGES, REASONS, ROOT, Block, blocks, commands
+from tests.docs_blocks import PAGES, REASONS, ROOT, Block, blocks, commands, not_run_table
 
 BLOCKS = {page: blocks(page) for page in (*PAGES, "README.md")}
 ALL = [block for found in BLOCKS.values() for block in found]
@@ -55,19 +55,6 @@ def inspect_command() -> Any:
     """Inspect's own command, as its console script loads it."""
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="inspect")
     return script.load()
-
-
-def not_run_table() -> str:
-    rows = [
-        f"| [{Path(b.page).stem}]({_from_how_to(b.page)}) | {b.reason} | `{b.first}` |"
-        for b in ALL
-        if b.reason is not None and b.page != "README.md"
-    ]
-    return "\n".join(["| page | needs | begins with |", "|---|---|---|", *rows])
-
-
-def _from_how_to(page: str) -> str:
-    return Path(page).name if "how-to" in page else f"../{Path(page).name}"
 
 
 def test_the_list_of_what_is_not_run_is_complete() -> None:
