@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import importlib
 import importlib.metadata
 import inspect
 import io
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+import nla_eval._registry
 import nla_eval.pipeline.runtime as runtime_module
 from nla_eval import suite as suites
 from nla_eval.cards.choices import ReadingChoices
@@ -126,7 +128,7 @@ def wrong_of_ours(words: list[str]) -> list[str]:
 
 def wrong_of_inspect(words: list[str]) -> list[str]:
     """What is wrong with a command of Inspect, without running it."""
-    command = inspect_command().commands.get(words[0])
+    command = sys.modules[inspect_command().__module__].inspect.commands.get(words[0])
     if command is None:
         return [f"no command 'inspect {words[0]}'"]
     known = {spelling: option for option in command.params for spelling in option.opts}
@@ -204,6 +206,7 @@ def run(words: list[str], block: Block, monkeypatch: pytest.MonkeyPatch) -> None
         planted, call = ["--engine", "planted"] if "--engine" in known.options else [], main
     else:
         planted, call = ["-M", "engine=planted"] if words[1].startswith("eval") else [], inspect_command()
+        importlib.reload(nla_eval._registry)  # a process of its own would look into this folder when it starts
     monkeypatch.setattr(sys, "argv", [*typed, *planted])
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
