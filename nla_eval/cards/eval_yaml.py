@@ -54,7 +54,7 @@ def write(folder: Path) -> list[Path]:
 
 def main() -> None:
     """Write the files into the folder named on the command line and print their paths."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     for path in write(parser.parse_args().folder):
         print(path)

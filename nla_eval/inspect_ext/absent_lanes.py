@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import fields
 
 from ..engines.kinds import RuntimeSettings
 from ..pipeline.options import declared
@@ -29,7 +30,7 @@ def absence(lanes: Sequence[Lane], settings: RuntimeSettings, plan: ReadingPlan,
         return ""
     lacking = "its store has no deployment activations" if store else "it has no store to take deployment ones from"
     words = ["inspect", "eval", f"nla_eval/{DEPLOYMENT}", "--model", f"nla/{settings.target}"]
-    given = {f.name: f.default for f in RuntimeSettings.__dataclass_fields__.values()}
+    given = {f.name: f.default for f in fields(RuntimeSettings)}
     for name, value in settings.model_args().items():
         words += [] if value == given[name] else ["-M", f"{name}={value}"]
     words += ["-T", f"store={store or 'store'}"]
