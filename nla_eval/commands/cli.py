@@ -154,6 +154,22 @@ def store_compact(
     run_compact(store, part_mib)
 
 
+@stores.command("check")
+def store_check(store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")]) -> None:
+    """Verify every part by its checksum and parse it. Changes nothing. Exit code 2 if something is damaged."""
+    from .store import run_check
+
+    run_check(store)
+
+
+@stores.command("repair")
+def store_repair(store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")]) -> None:
+    """Set damaged parts aside and write damaged JSON files anew. Deletes nothing."""
+    from .store import run_repair
+
+    run_repair(store)
+
+
 @app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="Training configuration (YAML).")],
