@@ -143,6 +143,22 @@ def demo(
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
 
 
+@app.command()
+def doctor(
+    target: Target = "smollm2-135m",
+    pack: Pack = None,
+    store: Annotated[list[str] | None, typer.Option(help="Store to check part by part. Repeatable.")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also load the weights and run the self-test (about a minute).")
+    ] = False,
+) -> None:
+    """Check packages, processor, memory, disk, target, pack and stores, and say what to mend. Changes nothing."""
+    from ..engines.kinds import RuntimeSettings
+    from .doctor import run
+
+    run(RuntimeSettings(target=target, pack=pack), tuple(store or ()), deep=deep)
+
+
 @stores.command("compact")
 def store_compact(
     store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")],
