@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 TOP = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"} | {
-    "SECURITY.md": "security.md"
+    "SECURITY.md": "report-a-weakness.md"
 }
 """Pages at the top of the repository and where they stand in the site."""
 ROLE = re.compile(r"\[(end|system|user|assistant)\](?!\()")
