@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -196,7 +197,7 @@ def _triples(words: list[str]) -> NDArray[np.uint32]:
     upper half of a sum of products modulo 2^64. Joining and hashing a thousand strings took three times as long.
     """
     hashed = np.zeros(max(len(words), _TRIPLE), np.uint64)
-    hashed[: len(words)] = np.fromiter(map(_HASHES.__getitem__, words), np.uint64, len(words))
+    hashed[: len(words)] = array("Q", map(_HASHES.__getitem__, words))
     sums = hashed[:-2] * _FACTORS[0] + hashed[1:-1] * _FACTORS[1] + hashed[2:] * _FACTORS[2]
     triples: NDArray[np.uint32] = (sums >> np.uint64(32)).astype(np.uint32)
     return triples

@@ -17,6 +17,7 @@ SYSTEMS = (
     *("system_instruction", "systemInstruction", "developer_message", "developer"),
 )
 """Where a system prompt is looked for, in this order."""
+_ANSWERS, _SYSTEMS = frozenset(ANSWERS), frozenset(SYSTEMS)
 _ASSISTANT = ("assistant", "gpt", "model", "chatgpt", "ai")
 _SYSTEM = ("system", "developer")
 
@@ -32,6 +33,8 @@ def with_answer(
         read: Grows by the keys that were used.
         keys: Where an answer may stand.
     """
+    if _ANSWERS.isdisjoint(record):
+        return messages
     last = messages[-1] if messages else None
     answered = isinstance(last, Mapping) and _role(last) in _ASSISTANT
     for key in keys:
@@ -46,6 +49,8 @@ def with_answer(
 
 def with_system(record: Mapping[str, Any], messages: list[Any], read: set[str]) -> list[Any]:
     """Messages with the system prompt beside them, if they do not open with one. `read` grows by the key used."""
+    if _SYSTEMS.isdisjoint(record):
+        return messages
     first = messages[0] if messages and isinstance(messages[0], Mapping) else {}
     opens = _role(first) in _SYSTEM
     for key in SYSTEMS:

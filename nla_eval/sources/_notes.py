@@ -58,6 +58,10 @@ class SourceNotes:
         if times:
             self.counts[what] = self.counts.get(what, 0) + times
 
+    def family_by(self, rule: str) -> None:
+        """Count a transcript by the rule that gave its family."""
+        self.families[rule] = self.families.get(rule, 0) + 1
+
     def left(self, record: Mapping[str, Any], read: Iterable[str], below: str = "") -> None:
         """Note every text of `record` that stands under other keys than those in `read`.
 
