@@ -16,6 +16,7 @@ from ._keys import FACTS, IDS, MESSAGES, META, OTHERS, PROMPTS, TASK
 from ._messages import chat_messages, tool_infos
 from ._notes import BOOKKEEPING
 from ._plain_chats import PlainChats
+from ._stops import stopped
 
 
 def chats(records: Iterable[Record | Skipped], options: SourceOptions, source: str) -> Iterator[Item]:
@@ -75,6 +76,7 @@ def chat_fields(record: Any, own_id: str, options: SourceOptions) -> Fields:
         variant=None if variant is None else as_text(variant),
         tools=tool_infos(record.get("tools")),
         metadata=_metadata(record, read),
+        turn_facts=stopped(messages, options.roles, record),
     )
     _note_unread(record, frozenset(read), options)
     return fields

@@ -18,10 +18,11 @@ from ._messages import ROLES
 from ._notes import BOOKKEEPING
 from ._plain import is_utf8, message_of, templates
 from ._thinking import may_open
+from ._turns import STOP_KEYS
 
 _TEXTS = frozenset((*IDS, *FACTS, "family", "model", "outcome", "variant"))
 """Keys that are read, each with a text here."""
-_SIMPLE = frozenset((*MESSAGES, *_TEXTS, *BOOKKEEPING))
+_SIMPLE = frozenset((*MESSAGES, *_TEXTS, *BOOKKEEPING)) - {*STOP_KEYS}
 _MOST_SHAPES = 100
 
 

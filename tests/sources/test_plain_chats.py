@@ -24,7 +24,7 @@ ODD: tuple[Any, ...] = (
 KEYS = (
     *("id", "conversation_id", "uuid", "family", "task_id", "domain", "model", "outcome", "variant", "tools"),
     *("language", "dataset", "setting", "meta", "metadata", "created_at", "source", "response", "system", "thinking"),
-    *("messages", "conversation", "turns", "prompt", "notes"),
+    *("messages", "conversation", "turns", "prompt", "notes", "finish_reason"),
 )
 MESSAGE_KEYS = ("role", "content", "from", "value", "type", "parts", "name", "thinking", "text")
 OPTIONS: tuple[dict[str, Any], ...] = (
