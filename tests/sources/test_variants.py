@@ -89,3 +89,15 @@ def test_messages_inside_an_object_are_named_and_read_by_that_name(holder: str, 
         transcript(record, tmp_path)
     made, _ = transcript(record, tmp_path, messages_key=f"{holder}.messages")
     assert [m.role for m in made.messages] == ["user", "assistant"]
+
+
+@pytest.mark.parametrize("parent", [None, 7, ["a"], {"a": 1}], ids=str)
+def test_a_parent_that_is_no_name_begins_a_branch(parent: Any, tmp_path: Path) -> None:
+    def node(key: str, parent: Any, role: str) -> dict[str, Any]:
+        content = {"content_type": "text", "parts": [key]}
+        return {"id": key, "parent": parent, "message": {"id": key, "author": {"role": role}, "content": content}}
+
+    mapping = {"q": node("q", parent, "user"), "a": node("a", "q", "assistant")}
+    (tmp_path / "a.json").write_text(json.dumps([{"conversation_id": "c", "title": "t", "mapping": mapping}]))
+    found = list(read(tmp_path / "a.json", SourceOptions(suite="s", arm=Arm.EVALUATION)))
+    assert [[m.text for m in item.messages] for item in found if isinstance(item, Transcript)] == [["q", "a"]]
