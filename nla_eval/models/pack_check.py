@@ -105,7 +105,7 @@ def _check_adapter(folder: Path, base: Shapes) -> str:
         own = matrix[1] if end == _LORA[0] else matrix[0]
         if shape[1 if end == _LORA[0] else 0] != own:
             raise PackError(
-                f"{folder.name}/{ADAPTER}: '{name}' is {shape}, the target's is {matrix}; give the pack's target"
+                f"{folder.name}/{ADAPTER}: '{name}' is {shape}, the target's matrix is {matrix}; give the pack's target"
             )
         pairs += end == _LORA[0]
     _check_finite(path)
