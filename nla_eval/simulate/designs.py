@@ -91,7 +91,7 @@ def reused_donors(pools: Pools, donors: int = 50) -> Study:
 
 def unequal_k(pools: Pools) -> Study:
     """Evaluation read at 12 positions, deployment at 6; both differ in prevalence."""
-    ours = Arm(families=50, per_family=2, prevalence=0.5, k=12)
+    ours = Arm(families=50, per_family=1, prevalence=0.5, k=12)
     theirs = replace(ours, families=60, prevalence=0.2, k=6)
     a, b = truth(replace(ours, k=6), pools), truth(theirs, pools)
 
@@ -103,19 +103,19 @@ def unequal_k(pools: Pools) -> Study:
             "AUROC at common k": Covered(found.auroc, auroc_of(a.counts, b.counts)),
         }
 
-    return Study("unequal k", "12 positions against 6; 50 families of 2 against 60", trial)
+    return Study("unequal k", "12 positions against 6; 50 single transcripts against 60", trial)
 
 
 def truncation(pools: Pools) -> Study:
     """A tenth of the explanations is truncated, whatever they say: any-of-9 of 12 planned positions."""
-    arm = Arm(prevalence=0.3, av=Verbalizer(stray=0.01, cut_aware=0.1, cut_other=0.1))
+    arm = Arm(per_family=2, prevalence=0.3, av=Verbalizer(stray=0.01, cut_aware=0.1, cut_other=0.1))
     k = 9
     expected = truth(replace(arm, k=k), pools).any_of_k
 
     def trial(rng: np.random.Generator, how: Resampling) -> Mapping[str, Finding]:
         return {"any-of-9 of the admitted": Covered(common_any_of_k(draw(arm, pools, rng), k, 1, how), expected)}
 
-    return Study("truncation", "10 % truncated, 50 families of 4, 12 positions", trial)
+    return Study("truncation", "10 % truncated, 50 families of 2, 12 positions", trial)
 
 
 def several_draws(pools: Pools) -> Study:

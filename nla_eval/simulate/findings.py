@@ -80,6 +80,8 @@ class Line:
     replications: int
     given: int
     """Replications in which it was not withheld."""
+    instead: str
+    """Name of the right way, if this is a naive one; else empty."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +129,21 @@ def _line(study: Study, name: str, found: Sequence[Finding]) -> Line:
         given = [f for f in values if f.value is not None]
         bias = float(np.mean([(f.value or 0.0) - f.truth for f in given])) if given else float("nan")
         truth = float(np.mean([f.truth for f in values]))
-        return IntervalLine(study.key, study.world, name, len(values), len(given), truth, bias, None, None)
+        instead = study.naive.get(name, "")
+        return IntervalLine(study.key, study.world, name, len(values), len(given), instead, truth, bias, None, None)
     claims = [f for f in found if isinstance(f, Claimed)]
     wrong = [f.wrongly for f in claims] or [rejects(f.p_value) for f in found if isinstance(f, Tested)]
     given_tests = sum(isinstance(f, Claimed) or (isinstance(f, Tested) and f.p_value is not None) for f in found)
-    return RateLine(study.key, study.world, name, len(found), given_tests, float(np.mean(wrong)), bool(claims))
+    return RateLine(
+        study=study.key,
+        world=study.world,
+        name=name,
+        replications=len(found),
+        given=given_tests,
+        instead=study.naive.get(name, ""),
+        rate=float(np.mean(wrong)),
+        claim=bool(claims),
+    )
 
 
 def _interval_line(study: Study, name: str, found: Sequence[Covered]) -> IntervalLine:
@@ -143,6 +155,7 @@ def _interval_line(study: Study, name: str, found: Sequence[Covered]) -> Interva
         name=name,
         replications=len(found),
         given=len(given),
+        instead=study.naive.get(name, ""),
         truth=float(np.mean([f.truth for f in found])),
         bias=float(np.mean([(f.estimate.value or 0.0) - f.truth for f in valued])) if valued else float("nan"),
         coverage=float(np.mean([f.holds for f in given])) if given else None,

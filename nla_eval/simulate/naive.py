@@ -1,6 +1,6 @@
 """Naive ways, each beside the right one in a world where it fails: what a quick script would print.
 
-More of them stand in the worlds of `designs`, `nulls` and `certificates`, which need the same data for the right way."""
+More of them stand in the worlds of `designs`, `nulls` and `certificates`, whose data they share."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _arms(key: str, says: str, ours: Arm, theirs: Arm, pools: Pools) -> Study:
 
 def unequal_reading(key: str, says: str, pools: Pools, ours: Arm, theirs: Arm) -> Study:
     """Two arms alike that were read at different k, or with different draws."""
-    alike = Arm(families=25, per_family=2, prevalence=0.4, av=Verbalizer(voice=0.4, stray=0.03))
+    alike = Arm(families=40, per_family=1, prevalence=0.4, av=Verbalizer(voice=0.4, stray=0.03))
     one, other = (replace(alike, k=arm.k, draws=arm.draws) for arm in (ours, theirs))
 
     def trial(rng: np.random.Generator, how: Resampling) -> Mapping[str, Finding]:
@@ -136,7 +136,7 @@ def paired() -> Study:
 
 def items(pools: Pools) -> Study:
     """Variants that change nothing, in items that differ."""
-    arm, names = Arm(families=60, per_family=1, prevalence=0.5, family_correlation=0.3), ("a1", "a2", "b1", "b2")
+    arm, names = Arm(families=40, per_family=1, prevalence=0.5, family_correlation=0.3), ("a1", "a2", "b1", "b2")
 
     def trial(rng: np.random.Generator, how: Resampling) -> Mapping[str, Finding]:
         lean = beta(arm.prevalence, arm.family_correlation, arm.families, rng)
@@ -152,7 +152,7 @@ def items(pools: Pools) -> Study:
                 found[f"{name} within items, {outcome}, excludes 0"] = excludes(contrast.estimate, 0.0)
         return found
 
-    return Study("items", "60 items in 2 x 2 variants that change nothing", trial)
+    return Study("items", "40 items in 2 x 2 variants that change nothing", trial)
 
 
 def many_suites(pools: Pools) -> Study:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..judgement import Classifier, Headline, Judgement, Label, Outcome
+from ..judgement import Classifier, Headline, Judgement, Label, Outcome, Rubric
 from ..judging.classify import make_classifier
 
 HEADLINE = Headline.PAPER
@@ -50,9 +50,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Pools:
-    """Both pools and the classifier that judged them."""
+    """Both pools and who judged them. Plain data: worker processes get a copy."""
 
-    classifier: Classifier
+    classifier: str
+    rubric: Rubric
     explanations: Pool
     turns: Pool
 
@@ -70,7 +71,7 @@ def load_pools(classifier: Classifier | None = None, limit: int | None = None) -
     judge = classifier or make_classifier()
     counted = judge.rubric.headlines[HEADLINE]
     explanations, turns = (_pool(judge, kind, counted, limit) for kind in ("explanation", "turn"))
-    return Pools(judge, explanations, turns)
+    return Pools(judge.name, judge.rubric, explanations, turns)
 
 
 def _pool(judge: Classifier, kind: str, counted: Sequence[Label], limit: int | None) -> Pool:
