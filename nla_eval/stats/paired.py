@@ -21,45 +21,31 @@ from .interval import Estimate, Resampling, withheld
 def paired_difference(
     a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable], how: Resampling
 ) -> Estimate:
-    """The mean of `a - b` over transcripts that have both (values in [0, 1]), with its interval over families.
-
-    What is added is a transcript that differs as those do that differ: by 1 for flags, by the root mean square of the
-    differences for fractions, which a difference of 1 made cover 0.99.
-    """
+    """The mean of `a - b` over transcripts that have both (values in [0, 1]), with its interval over families."""
     if not clusters:
         return withheld(None, 0, "cluster", "no transcript has both")
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    differing = differences[differences != 0]
-    step = float(np.sqrt((differing**2).mean())) if len(differing) else 1.0
-    sums = totals(clusters, differences.tolist(), [1.0] * len(clusters))
+    sums = totals(clusters, [x - y for x, y in zip(a, b, strict=True)], [1.0] * len(clusters))
     size = float(sums[:, 1].mean())
-    return paired_interval(sums[:, 0], sums[:, 1], (size, size), sums[:, 1], how, -1.0, step)
+    return paired_interval(sums[:, 0], sums[:, 1], (size, size), sums[:, 1], how, -1.0)
 
 
 def paired_interval(
-    tops: Floats,
-    bottoms: Floats,
-    added: tuple[float, float],
-    sizes: Floats,
-    how: Resampling,
-    lowest: float,
-    step: float = 1.0,
+    tops: Floats, bottoms: Floats, added: tuple[float, float], sizes: Floats, how: Resampling, lowest: float
 ) -> Estimate:
     """`sum(tops) / sum(bottoms)`, at most 1, over families.
 
     Args:
         tops: (G,) first lane less second, summed over a family's transcripts.
         bottoms: (G,) what the difference is a share of.
-        added: Bottoms of the two added families, whose tops are +`step` and -`step`.
+        added: Bottoms of the two added families, whose tops are +1 and -1.
         sizes: (G,) transcripts of a family.
         how: Level; nothing is resampled.
         lowest: The statistic's least value.
-        step: By what an added transcript differs between the lanes.
     """
     g, value = len(tops), float(tops.sum() / bottoms.sum())
     if g < MIN_CLUSTERS:
         return withheld(value, g, "cluster", f"{g} families; an interval needs at least {MIN_CLUSTERS}")
-    a, b = np.concatenate([tops, [step, -step]]), np.concatenate([bottoms, added])
+    a, b = np.concatenate([tops, [1.0, -1.0]]), np.concatenate([bottoms, added])
     left_out = (a.sum() - a) / (b.sum() - b)
     variance = (len(a) - 1) / len(a) * float(((left_out - left_out.mean()) ** 2).sum())
     freedom = max(kish_families(sizes) - 1, 1.0)
