@@ -5,7 +5,7 @@ A replication depends on the seed, its study and its number alone, so the number
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from zlib import crc32
@@ -21,7 +21,14 @@ from .pools import Pools
 REPLICATIONS = 2000
 BLOCK = 50
 """Replications that a process runs at a time."""
-SECTIONS = ("settings", "designs", "nulls", "certificates", "naive", "grid")
+_MADE: Mapping[str, Callable[[Pools], list[Study]]] = {
+    "settings": settings.studies,
+    "designs": designs.studies,
+    "nulls": nulls.studies,
+    "certificates": certificates.studies,
+    "naive": naive.studies,
+}
+SECTIONS = (*_MADE, "grid")
 
 
 @dataclass(frozen=True)
@@ -40,25 +47,18 @@ Results = Mapping[str, Sequence[Line]]
 """Lines by section, in the order of the studies."""
 
 
-def all_studies(pools: Pools) -> dict[str, list[Study]]:
-    """Every study by section."""
-    return {
-        "settings": settings.studies(pools),
-        "designs": designs.studies(pools),
-        "nulls": nulls.studies(pools),
-        "certificates": certificates.studies(pools),
-        "naive": naive.studies(pools),
-        "grid": grid.studies(),
-    }
+def studies_of(section: str, pools: Pools) -> list[Study]:
+    """The studies of one section."""
+    return grid.studies() if section == "grid" else _MADE[section](pools)
 
 
 def run(pools: Pools, plan: Plan, progress: Progress = silent) -> dict[str, list[Line]]:
     """Run the sections of a plan."""
-    studies = {section: all_studies(pools)[section] for section in plan.sections}
+    studies = {section: studies_of(section, pools) for section in plan.sections}
     starts = range(0, plan.replications, BLOCK)
     jobs = [(section, i, start) for section, some in studies.items() for i in range(len(some)) for start in starts]
     found: dict[tuple[str, int], list[Mapping[str, Finding]]] = {}
-    meter = Meter(progress, "simulate", len(jobs) * BLOCK, "replications")
+    meter = Meter(progress, "simulate", len(jobs) * BLOCK, "replications of a world")
     if plan.processes == 1:
         _prepare(pools, plan)
         for job in jobs:
@@ -86,7 +86,7 @@ _here: dict[str, tuple[dict[str, list[Study]], Plan]] = {}
 
 
 def _prepare(pools: Pools, plan: Plan) -> None:
-    _here["work"] = (all_studies(pools), plan)
+    _here["work"] = ({section: studies_of(section, pools) for section in plan.sections}, plan)
 
 
 def _block(job: tuple[str, int, int]) -> list[Mapping[str, Finding]]:
