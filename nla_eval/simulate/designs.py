@@ -107,7 +107,7 @@ def unequal_k(pools: Pools) -> Study:
             "AUROC at common k": Covered(found.auroc, auroc_of(a.counts, b.counts)),
         }
 
-    return Study("unequal k", "12 positions against 6; 50 single transcripts against 60", trial)
+    return Study("common k", "12 positions against 6; 50 single transcripts against 60", trial)
 
 
 def truncation(pools: Pools) -> Study:

@@ -40,7 +40,7 @@ class Valued:
 
 
 @dataclass(frozen=True)
-class Tested:
+class PValue:
     """The p-value of a test where there is nothing to be found; None where none is printed."""
 
     p_value: float | None
@@ -53,7 +53,7 @@ class Claimed:
     wrongly: bool
 
 
-Finding = Covered | Valued | Tested | Claimed
+Finding = Covered | Valued | PValue | Claimed
 Trial = Callable[[np.random.Generator, Resampling], Mapping[str, Finding]]
 
 
@@ -132,8 +132,8 @@ def _line(study: Study, name: str, found: Sequence[Finding]) -> Line:
         instead = study.naive.get(name, "")
         return IntervalLine(study.key, study.world, name, len(values), len(given), instead, truth, bias, None, None)
     claims = [f for f in found if isinstance(f, Claimed)]
-    wrong = [f.wrongly for f in claims] or [rejects(f.p_value) for f in found if isinstance(f, Tested)]
-    given_tests = sum(isinstance(f, Claimed) or (isinstance(f, Tested) and f.p_value is not None) for f in found)
+    wrong = [f.wrongly for f in claims] or [rejects(f.p_value) for f in found if isinstance(f, PValue)]
+    given_tests = sum(isinstance(f, Claimed) or (isinstance(f, PValue) and f.p_value is not None) for f in found)
     return RateLine(
         study=study.key,
         world=study.world,

@@ -22,7 +22,7 @@ from ..stats.paired import paired_difference
 from ..stats.pairs import mcnemar_exact, pair_table
 from ..stats.permutation import permutation_test
 from .designs import as_read, rates
-from .findings import Claimed, Finding, Study, Tested, excludes
+from .findings import Claimed, Finding, PValue, Study, excludes
 from .pools import Pools
 from .world import Arm, Drawn, Verbalizer, beta, draw, reread
 
@@ -76,7 +76,7 @@ def _arms(key: str, says: str, ours: Arm, theirs: Arm, pools: Pools) -> Study:
         left, right = draw(ours, pools, rng), draw(theirs, pools, rng)
         shares = (left.fraction.tolist(), left.families, right.fraction.tolist(), right.families)
         return {
-            "permutation test of any-of-k": Tested(_permuted(left, right, how)),
+            "permutation test of any-of-k": PValue(_permuted(left, right, how)),
             "AUROC interval excludes .5": excludes(auroc_by_cluster(*shares, how), 0.5),
             "difference of fractions excludes 0": excludes(arm_difference(*shares, how), 0.0),
         }
@@ -94,10 +94,10 @@ def unequal_reading(key: str, says: str, pools: Pools, ours: Arm, theirs: Arm) -
         found = compare_at_common_k(as_read(left), as_read(right), how, wanted=4)
         shares = (left.fraction.tolist(), left.families, right.fraction.tolist(), right.families)
         return {
-            "permutation test at common k and draws": Tested(found.test.p_value if found.test else None),
+            "permutation test at common k and draws": PValue(found.test.p_value if found.test else None),
             "AUROC at common k excludes .5": excludes(found.auroc, 0.5),
             "difference at common k excludes 0": excludes(found.difference, 0.0),
-            "permutation test of any-of-k as read": Tested(_permuted(left, right, how)),
+            "permutation test of any-of-k as read": PValue(_permuted(left, right, how)),
             "AUROC of fractions as read excludes .5": excludes(auroc_by_cluster(*shares, how), 0.5),
         }
 
@@ -122,8 +122,8 @@ def paired() -> Study:
         n, v = np.where(discordant, first, both).tolist(), np.where(discordant, ~first, both).tolist()
         test = clustered_pairs(n, v, family.tolist(), how).permutation
         return {
-            "N against V, sign flip over families": Tested(test.p_value if test else None),
-            "N against V, McNemar over transcripts": Tested(mcnemar_exact(pair_table(n, v))),
+            "N against V, sign flip over families": PValue(test.p_value if test else None),
+            "N against V, McNemar over transcripts": PValue(mcnemar_exact(pair_table(n, v))),
         }
 
     return Study(
@@ -148,7 +148,7 @@ def items(pools: Pools) -> Study:
             for name, weights in (("difference", [1, -1, 0, 0]), ("interaction", [1, -1, -1, 1])):
                 contrast = within_items(cells, weights, how)
                 p_value = contrast.test.p_value if contrast.test else None
-                found[f"{name} within items, {outcome}, sign flip"] = Tested(p_value)
+                found[f"{name} within items, {outcome}, sign flip"] = PValue(p_value)
                 found[f"{name} within items, {outcome}, excludes 0"] = excludes(contrast.estimate, 0.0)
         return found
 
@@ -164,9 +164,9 @@ def many_suites(pools: Pools) -> Study:
         theirs = draw(deployment, pools, rng)
         p = [_permuted(draw(suite, pools, rng), theirs, how) or 1.0 for _ in range(SUITES)]
         return {
-            "any of six suites, Holm": Tested(min(holm(p))),
-            "any of six suites, Benjamini-Hochberg": Tested(min(benjamini_hochberg(p))),
-            "any of six suites, no correction": Tested(min(p)),
+            "any of six suites, Holm": PValue(min(holm(p))),
+            "any of six suites, Benjamini-Hochberg": PValue(min(benjamini_hochberg(p))),
+            "any of six suites, no correction": PValue(min(p)),
         }
 
     return Study(
@@ -219,7 +219,7 @@ def echo(pools: Pools) -> Study:
         test = clustered_pairs(left.any.tolist(), text.any.tolist(), left.families, how).permutation
         gain = paired_difference(left.fraction.tolist(), text.fraction.tolist(), left.families, how)
         return {
-            "measured against text only, sign flip": Tested(test.p_value if test else None),
+            "measured against text only, sign flip": PValue(test.p_value if test else None),
             "gain over text only excludes 0": excludes(gain, 0.0),
         }
 

@@ -8,7 +8,7 @@ import pytest
 
 from nla_eval.simulate import certificates, designs, naive, nulls, settings
 from nla_eval.simulate.coverage import SECTIONS, Plan, replicate, run, studies_of
-from nla_eval.simulate.findings import Covered, IntervalLine, RateLine, Study, Tested, Valued, excludes, summarise
+from nla_eval.simulate.findings import Covered, IntervalLine, PValue, RateLine, Study, Valued, excludes, summarise
 from nla_eval.simulate.page import grade
 from nla_eval.simulate.pools import Pools
 from nla_eval.stats.interval import Estimate, Resampling, withheld
@@ -17,13 +17,13 @@ HOW = Resampling(resamples=400)
 
 
 def lines(study: Study, n: int) -> dict[str, IntervalLine | RateLine]:
-    found = summarise(study, replicate(study, range(n), 1, HOW))
+    found = summarise(study, replicate(study, range(n), 2, HOW))
     return {line.name: line for line in found}
 
 
 def test_wilson_over_pooled_explanations_is_too_narrow_where_the_family_interval_holds(pools: Pools) -> None:
     found = lines(naive.pooled(pools), 100)
-    assert found["explanation rate, by family"].coverage >= 0.95 - 2 * 0.022
+    assert found["explanation rate, by family"].coverage >= 0.95 - 3 * 0.022
     assert found["Wilson over pooled explanations"].coverage < 0.6
     assert found["any-of-k, Wilson over transcripts"].coverage < found["any-of-k, by family"].coverage
     assert found["Wilson over pooled explanations"].instead == "explanation rate, by family"
@@ -31,19 +31,19 @@ def test_wilson_over_pooled_explanations_is_too_narrow_where_the_family_interval
 
 
 WAYS = [
-    (designs.strata, "plain share of the sampled positions"),
-    (designs.reused_donors, "Wilson over slots"),
-    (naive.subtraction, "any-of-k less donor lane, subtracted"),
-    (naive.uncorrected, "share of aware texts, as flagged"),
+    (designs.strata, "plain share of the sampled positions", 40),
+    (designs.reused_donors, "Wilson over slots", 200),
+    (naive.subtraction, "any-of-k less donor lane, subtracted", 40),
+    (naive.uncorrected, "share of aware texts, as flagged", 40),
 ]
 
 
-@pytest.mark.parametrize(("make", "name"), WAYS)
-def test_a_naive_interval_fails_where_the_right_one_holds(make, name: str, pools: Pools) -> None:
+@pytest.mark.parametrize(("make", "name", "n"), WAYS)
+def test_a_naive_interval_fails_where_the_right_one_holds(make, name: str, n: int, pools: Pools) -> None:
     study = make() if make is designs.strata else make(pools)
-    found = lines(study, 60)
-    assert found[study.naive[name]].coverage >= 0.88
-    assert found[name].coverage < 0.88
+    found = lines(study, n)
+    assert found[study.naive[name]].coverage >= 0.95 - 3 * (0.95 * 0.05 / n) ** 0.5
+    assert found[name].coverage < 0.9
 
 
 def test_mcnemar_over_transcripts_rejects_where_nothing_is(pools: Pools) -> None:
@@ -53,9 +53,9 @@ def test_mcnemar_over_transcripts_rejects_where_nothing_is(pools: Pools) -> None
 
 
 def test_a_verbalizer_with_a_prior_is_flagged_without_the_donor_lane_and_not_with_it(pools: Pools) -> None:
-    found = lines(nulls.prior(pools), 40)
+    found = lines(nulls.prior(pools), 80)
     assert found["unverbalized above 10 %, no control"].rate == 1
-    assert found["unverbalized less donor and not V excludes 0"].rate <= 0.15
+    assert found["unverbalized less donor and not V excludes 0"].rate <= 0.05 + 3 * 0.024
 
 
 def test_replications_depend_on_their_number_and_not_on_the_processes(pools: Pools) -> None:
@@ -70,7 +70,7 @@ def test_findings_are_summarised_by_kind() -> None:
     study = Study("s", "world", lambda rng, how: {}, {"point": "interval"})
     held, missed = (Estimate(0.5, low, 0.6, 9, "m") for low in (0.4, 0.55))
     found = [
-        {"interval": Covered(e, 0.5), "test": Tested(p), "claim": excludes(e, 0.5), "point": Valued(v, 2.0)}
+        {"interval": Covered(e, 0.5), "test": PValue(p), "claim": excludes(e, 0.5), "point": Valued(v, 2.0)}
         for e, p, v in [(held, 0.05, 3.0), (missed, 0.2, None), (withheld(None, 9, "m", "why"), None, 1.0)]
     ]
     interval, test, claim, point = summarise(study, found)
