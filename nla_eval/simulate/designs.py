@@ -66,8 +66,8 @@ def single_transcripts(pools: Pools) -> Study:
 SLOTS = 120
 
 
-def reused_donors(pools: Pools, donors: int = 50) -> Study:
-    """The donor lane: 120 slots in 60 families, filled from 50 donors that differ in how often they are flagged."""
+def reused_donors(pools: Pools, donors: int = 24) -> Study:
+    """The donor lane: 120 slots in 60 families, filled from 24 donors that differ in how often they are flagged."""
     hit, false = pools.explanations.rate(pools.explanations.aware), pools.explanations.other_rate(0.1)
     k, mean, correlation = 8, 0.06, 0.3
     chances, weights = beta_nodes(mean, correlation)
