@@ -58,36 +58,38 @@ def permutation_test(
     left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
     sums, size = np.concatenate([left, right]), len(left)
     moments = np.column_stack([sums, sums[:, 0] ** 2, sums[:, 0] * sums[:, 1], sums[:, 1] ** 2])
-    difference, observed = (x[0] for x in _differences(moments, np.array([[1.0] * size + [0.0] * len(right)])))
+    total, sizes = moments.sum(axis=0), (size, len(right))
+    difference, observed = (x[0] for x in _differences(moments[:size].sum(axis=0)[None, :], total, sizes))
     splits = comb(len(sums), size)
     exact = splits <= EXACT_SPLITS
     masks = _every_split(len(sums), size) if exact else _random_splits(len(sums), size, how.resamples, how.seed)
-    studentised = _differences(moments, masks)[1]
+    studentised = _differences(masks @ moments, total, sizes)[1]
     extreme = int((np.abs(studentised) >= abs(observed) - TOLERANCE).sum())
     p_value = extreme / splits if exact else (extreme + 1) / (len(masks) + 1)
     return PermutationTest(float(difference), p_value, len(masks), exact)
 
 
-def _differences(moments: Floats, masks: Floats) -> tuple[Floats, Floats]:
-    """(B,) differences of the arms' means under each split, bare and over their standard error.
+def _differences(firsts: Floats, total: Floats, sizes: tuple[int, int]) -> tuple[Floats, Floats]:
+    """(B,) mean of the first arm minus mean of the second, bare and over its standard error.
 
     Args:
-        moments: (G, 5) of each family the sum s of its values, its size n, then s^2, s x n and n^2.
-        masks: (B, G) 1 where a family belongs to the first arm.
+        firsts: (B, 5) of the first arm, sums over its families: of their values s, their sizes n, s^2, s x n and n^2.
+        total: (5,) the same of both arms.
+        sizes: Families of each.
     """
-    means, variances = zip(*(_arm(moments, side) for side in (masks, 1 - masks)), strict=True)
-    difference, error = means[0] - means[1], np.sqrt(variances[0] + variances[1])
+    sides = (_arm(firsts, sizes[0]), _arm(total - firsts, sizes[1]))
+    difference, error = sides[0][0] - sides[1][0], np.sqrt(sides[0][1] + sides[1][1])
     difference[np.abs(difference) < TOLERANCE] = 0.0
     without = np.where(difference == 0, 0.0, np.copysign(np.inf, difference))
     return difference, np.divide(difference, error, out=without, where=error > TOLERANCE)
 
 
-def _arm(moments: Floats, mask: Floats) -> tuple[Floats, Floats]:
+def _arm(sums: Floats, families: int) -> tuple[Floats, Floats]:
     """(B,) mean over transcripts, and its variance over families (linearised ratio)."""
-    s, n, ss, sn, nn = (mask @ moments).T
-    families, mean = mask.sum(axis=1), ratio(s, n)
+    s, n, ss, sn, nn = sums.T
+    mean = ratio(s, n)
     spread = np.maximum(ss - 2 * mean * sn + mean**2 * nn, 0.0)
-    return mean, families / np.maximum(families - 1, 1) * spread / n**2
+    return mean, families / max(families - 1, 1) * spread / n**2
 
 
 @lru_cache(maxsize=4)
