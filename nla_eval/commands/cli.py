@@ -116,11 +116,15 @@ def report(
     judge_mode: Annotated[
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Protocol to report by: strict, paper or mythos5. Default: the one the inputs were read by."),
+    ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
     from .report import ReportRequest, run
 
-    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode))
+    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode, preset))
 
 
 @app.command()

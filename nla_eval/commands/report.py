@@ -15,9 +15,10 @@ from typing import Any
 
 from .._rooms import load_room
 from ..errors import InputError
-from ..judgement import Classifier, Panel, Rubric
+from ..judgement import Classifier, Headline, Panel, Rubric
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..judging.panel import members_of
+from ..pipeline.presets import PRESETS, Preset, preset_lines
 from ..provenance import command, versions
 from ..tally.agreement import agreement
 from ..tally.frames import Frames
@@ -25,6 +26,7 @@ from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judge
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
 from ..tally.types import Tally
+from .preset_followed import preset_facts, preset_named
 from .summary import show, show_agreement
 
 
@@ -44,6 +46,8 @@ class ReportRequest:
     """Models of the classifier "llm", as provider/model, several by comma."""
     judge_mode: str | None = None
     """What they are told: blind, blurb, swapped, several by comma."""
+    preset: str | None = None
+    """Protocol whose headline and lead the report takes. None: the one the inputs were read under, or "strict"."""
 
 
 def run(request: ReportRequest) -> None:
@@ -54,6 +58,9 @@ def run(request: ReportRequest) -> None:
         print(f"note: {note}", file=sys.stderr)
     for place, each in zip(places(Path(request.out), counted), counted, strict=True):
         written = write_report(each, place, request.builder)
+        followed = each.provenance["preset"]
+        for line in preset_lines(PRESETS[followed["name"]], followed["deviations"]):
+            print(line)
         show(each)
         size = each.provenance["transcripts"], each.provenance["readings"]
         judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
@@ -80,17 +87,18 @@ def make_tallies(request: ReportRequest) -> list[Tally]:
     """One tally per judge and rubric, by name; see `make_tally`."""
     named = _named_classifier(request)
     gathered = gather(request.inputs)
+    preset = preset_named(request.preset, gathered)
     found, judging_notes = _judge(gathered, named)
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note])]
     counted = []
     for each in found:
-        options = TallyOptions(definitions=each.rubric.headlines)
+        options = TallyOptions(definitions=each.rubric.headlines, primary=Headline(preset.headline))
         alike = {other.classifier: other.frames for other in found if other.rubric == each.rubric}
         counted.append(
             tally(each.frames, options).model_copy(
                 update={
-                    "provenance": _provenance(gathered, each, notes),
+                    "provenance": _provenance(gathered, each, notes, preset),
                     "pack_card": card,
                     "agreement": agreement(alike, options.definitions, options.primary),
                 }
@@ -135,7 +143,8 @@ class _Judged:
 
 def _named_classifier(request: ReportRequest) -> Classifier | None:
     """The classifier asked for, made before anything is read, so that a typing mistake shows at once."""
-    asked = {"judges": request.judge, "mode": request.judge_mode}
+    told = PRESETS[request.preset].judge_mode if request.judge and request.preset in PRESETS else None
+    asked = {"judges": request.judge, "mode": request.judge_mode or (None if told == "blind" else told)}
     options = {name: value for name, value in asked.items() if value is not None}
     if request.classifier is None and request.rubric is None and not options:
         return None
@@ -206,8 +215,9 @@ def _same_rubric(reference: str) -> Rubric:
     return rubric
 
 
-def _provenance(gathered: Gathered, verdicts: _Judged, notes: Sequence[str]) -> dict[str, Any]:
+def _provenance(gathered: Gathered, verdicts: _Judged, notes: Sequence[str], preset: Preset) -> dict[str, Any]:
     return {
+        "preset": preset_facts(preset, verdicts.frames, gathered.pack, verdicts.classifier),
         "classifier": verdicts.classifier,
         "rubric": rubric_ref(verdicts.rubric),
         "pack": gathered.pack or "several",
