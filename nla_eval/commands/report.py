@@ -26,6 +26,7 @@ from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judge
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
 from ..tally.types import Tally
+from .calibrated import calibration_facts, expect_some_use, read_calibrations
 from .preset_followed import preset_facts, preset_named
 from .summary import show, show_agreement
 
@@ -48,6 +49,8 @@ class ReportRequest:
     """What they are told: blind, blurb, swapped, several by comma."""
     preset: str | None = None
     """Protocol whose headline and lead the report takes. None: the one the inputs were read under, or "strict"."""
+    calibration: tuple[str, ...] = ()
+    """Calibration files; each is used for the judge and rubric that it is of."""
 
 
 def run(request: ReportRequest) -> None:
@@ -62,6 +65,8 @@ def run(request: ReportRequest) -> None:
         for line in preset_lines(PRESETS[followed["name"]], followed["deviations"]):
             print(line)
         show(each)
+        for line in each.provenance.get("calibration", {}).get("lines", ()):
+            print(line)
         size = each.provenance["transcripts"], each.provenance["readings"]
         judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
         print(f"{size[0]} transcripts, {size[1]} readings, {judged_by}: {written}")
@@ -86,11 +91,13 @@ def make_tally(request: ReportRequest) -> Tally:
 def make_tallies(request: ReportRequest) -> list[Tally]:
     """One tally per judge and rubric, by name; see `make_tally`."""
     named = _named_classifier(request)
+    calibrations = read_calibrations(request.calibration)
     gathered = gather(request.inputs)
     preset = preset_named(request.preset, gathered)
     found, judging_notes = _judge(gathered, named)
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note])]
+    expect_some_use(calibrations, [(each.classifier, rubric_ref(each.rubric)) for each in found])
     counted = []
     for each in found:
         options = TallyOptions(definitions=each.rubric.headlines, primary=Headline(preset.headline))
@@ -98,13 +105,20 @@ def make_tallies(request: ReportRequest) -> list[Tally]:
         counted.append(
             tally(each.frames, options).model_copy(
                 update={
-                    "provenance": _provenance(gathered, each, notes, preset),
+                    "provenance": _provenance(gathered, each, notes, preset)
+                    | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
                     "pack_card": card,
                     "agreement": agreement(alike, options.definitions, options.primary),
                 }
             )
         )
     return counted
+
+
+def judged_inputs(request: ReportRequest) -> list[Judged]:
+    """What every judge says of the inputs: frames by judge and rubric, as `make_tallies` counts them."""
+    named = _named_classifier(request)
+    return _judge(gather(request.inputs), named)[0]
 
 
 def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
@@ -135,7 +149,9 @@ def write_report(counted: Tally, out: Path, builder: str) -> Path:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
+    """What one judge said under one rubric."""
+
     frames: Frames
     classifier: str
     rubric: Rubric
@@ -152,15 +168,15 @@ def _named_classifier(request: ReportRequest) -> Classifier | None:
     return make_classifier(name, request.rubric or DEFAULT_RUBRIC, **options)
 
 
-def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[_Judged], list[str]]:
+def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[Judged], list[str]]:
     """What every judge says, by its name and rubric, and what a reader must know of who judged."""
     if named is not None:
         judges = members_of(named)
         every = zip(judges, judged_by_each(gathered, judges), strict=True)
-        return [_Judged(frames, judge.name, judge.rubric) for judge, frames in every], []
+        return [Judged(frames, judge.name, judge.rubric) for judge, frames in every], []
     signatures = gathered.scored.signatures if gathered.scored is not None else []
     found = {
-        signature: _Judged(frames_of(gathered, signature), signature.classifier, _same_rubric(signature.rubric))
+        signature: Judged(frames_of(gathered, signature), signature.classifier, _same_rubric(signature.rubric))
         for signature in signatures
     }
     rest = unscored(gathered)
@@ -171,7 +187,7 @@ def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[_Judged],
         signature = Signature(classifier.name, rubric_ref(classifier.rubric))
         if signature in found:
             frames = joined(found[signature].frames, frames)
-        found[signature] = _Judged(frames, classifier.name, classifier.rubric)
+        found[signature] = Judged(frames, classifier.name, classifier.rubric)
         if signatures:
             notes.append(
                 f"{rest.transcripts.height} transcripts ({rest.readings.height} readings) are not scored, or not "
@@ -215,7 +231,7 @@ def _same_rubric(reference: str) -> Rubric:
     return rubric
 
 
-def _provenance(gathered: Gathered, verdicts: _Judged, notes: Sequence[str], preset: Preset) -> dict[str, Any]:
+def _provenance(gathered: Gathered, verdicts: Judged, notes: Sequence[str], preset: Preset) -> dict[str, Any]:
     return {
         "preset": preset_facts(preset, verdicts.frames, gathered.pack, verdicts.classifier),
         "classifier": verdicts.classifier,
