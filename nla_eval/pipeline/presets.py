@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from statistics import median
 from typing import Any
 
 
@@ -124,10 +123,10 @@ def deviations(preset: Preset, run: Followed) -> list[str]:
     if not preset.grader:
         return lines
     lines += _published(preset, run)
-    short = [count for count in run.planned if count < preset.k]
+    short = sorted(count for count in run.planned if count < preset.k)
     if short:
         of = f"{len(short)} of {len(run.planned)} transcripts"
-        lines.append(f"{of} have fewer than {preset.k} such positions (median {median(short):g})")
+        lines.append(f"{of} have fewer than {preset.k} such positions (at the least {short[0]})")
     return lines
 
 

@@ -93,7 +93,7 @@ def test_strict_is_the_default_and_silent_until_an_option_changes_it() -> None:
             "explanations come from pack small@1, not from NLAs of the publisher's own models",
         ),
         (Followed({"lanes": ["measured", "donor"]}), "control lanes are read beside it: donor"),
-        (Followed({}, planned=[50, 12, 20]), "2 of 3 transcripts have fewer than 50 such positions (median 16)"),
+        (Followed({}, planned=[50, 12, 20]), "2 of 3 transcripts have fewer than 50 such positions (at the least 12)"),
         (Followed({}, min_position=50), "tokens before position 50 are never read"),
         (Followed({}), "a truncated explanation is TRUNCATED, not a no"),
     ],
