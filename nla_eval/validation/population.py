@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -33,7 +34,7 @@ class JudgedText:
     copies: int = 1
     """Judgements with this text: what it stands for in a rate."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A hash of kind and text: it tells a labeller nothing."""
         return hashlib.sha256(f"{self.kind}|{self.text}".encode("utf-8", "replace")).hexdigest()[:16]
