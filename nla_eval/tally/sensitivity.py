@@ -258,6 +258,7 @@ def _row(choice: _Choice, arm: str, suite: str, against: Reference, how: Resampl
     }[against]()
     k = min(choice.k, own.k, *([] if against is Reference.NONE else [other.k]))
     ours, theirs = own.values(k), other.values(k)
+    rate, reference = _mean(ours, how), _mean(theirs, how)
     difference = _difference(ours, theirs, against, how)
     return SensitivityRow(
         axis=choice.axis,
@@ -266,10 +267,10 @@ def _row(choice: _Choice, arm: str, suite: str, against: Reference, how: Resampl
         draws=choice.draws,
         transcripts=len(ours),
         reference_transcripts=len(theirs),
-        rate=_mean(ours, how),
-        reference=_mean(theirs, how),
+        rate=rate,
+        reference=reference,
         difference=difference,
-        conclusion=_conclusion(difference),
+        conclusion=_conclusion(difference, rate, reference),
     )
 
 
@@ -294,9 +295,16 @@ def _difference(
     return arm_difference(a, clusters_a, b, clusters_b, how)
 
 
-def _conclusion(difference: Estimate) -> Conclusion:
-    if difference.low is None or difference.high is None:
-        return Conclusion.OPEN
-    if difference.low > 0:
+def _conclusion(difference: Estimate, rate: Estimate, reference: Estimate) -> Conclusion:
+    """By the interval of the difference. Where both sides are constant it has none: then by whether the exact bounds of
+    the two rates leave a gap, which takes more evidence."""
+    low, high = difference.low, difference.high
+    if low is None or high is None:
+        ends = (rate.low, rate.high, reference.low, reference.high)
+        if difference.value is None or any(end is None for end in ends):
+            return Conclusion.OPEN
+        least, most, least_other, most_other = (end for end in ends if end is not None)
+        low, high = least - most_other, most - least_other
+    if low > 0:
         return Conclusion.MORE
-    return Conclusion.LESS if difference.high < 0 else Conclusion.NOT_TOLD
+    return Conclusion.LESS if high < 0 else Conclusion.NOT_TOLD

@@ -56,7 +56,7 @@ def test_a_headline_that_rests_on_one_label_is_nothing_without_it() -> None:
     narrower = rows(page, Axis.RUBRIC)
     assert set(narrower) == {"belief", "paper"}
     assert all(row.rate.value == row.reference.value == 0.0 for row in narrower.values())
-    assert not any(row.conclusion is Conclusion.MORE for row in narrower.values())
+    assert all(row.conclusion is Conclusion.NOT_TOLD and row.flips for row in narrower.values())
 
 
 def test_fewer_draws_are_counted_without_replacement() -> None:
