@@ -125,7 +125,8 @@ def test_every_label_has_its_rule_beside_it_and_a_key_of_its_own(page: str) -> N
 @pytest.mark.full
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
 def test_it_runs_from_disk_with_the_network_off(page: str, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    printable = page.replace("\\ud800", "")  # chromium shows a lone surrogate, but cannot print it
+    (tmp_path / "page.html").write_text(printable, encoding="utf-8")
     command = [
         *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"),
         *(f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "page.html").as_uri()),
