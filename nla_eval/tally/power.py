@@ -190,9 +190,9 @@ def _correlations(
         [unit.cluster for unit, _, _ in flags],
     )
     measured = {
-        "family_correlation": transcripts and transcripts.correlation("family"),
-        "position_correlation": draws and draws.correlation("transcript"),
-        "draw_correlation": draws and draws.correlation("position"),
+        "family_correlation": transcripts.correlation("family") if transcripts else None,
+        "position_correlation": draws.correlation("transcript") if draws else None,
+        "draw_correlation": draws.correlation("position") if draws else None,
     }
     return {name: min(max(value, 0.0), 1.0) for name, value in measured.items() if value is not None}
 

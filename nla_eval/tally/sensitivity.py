@@ -8,7 +8,7 @@ It knows no file and no report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -42,7 +42,7 @@ FACTS = {
 """Facts by which sets differ, and their axis. A pack has one layer, so a pack of another layer is of that axis."""
 NOT_INCLUDED = ["steering of the target itself (docs/method.md 4.11) is not part of this page yet"]
 
-_Flags = dict[int, list[bool | None]]
+_Flags = dict[Hashable, list[bool | None]]
 """Flags of the draws of each position."""
 _Cluster = tuple[str, str]
 

@@ -131,7 +131,7 @@ def validate(sheet: Sheet, people: Sequence[Labels], rubric: Rubric, made: date)
         labels=[
             found for kind in kinds for label in Label if (found := _label(kind, of[kind], label)).weighted.positives
         ],
-        roc=[found for kind in kinds if (found := _roc(kind, of[kind], rubric)) is not None],
+        roc=[curve for kind in kinds if (curve := _roc(kind, of[kind], rubric)) is not None],
         calibration=CalibrationFile(
             classifier=sheet.classifier,
             rubric=sheet.rubric,

@@ -87,7 +87,8 @@ def draw_sheet(
         raise InputError(f"--size {size}; expected at least 8 texts")
     random = np.random.default_rng(seed)
     ordered = sorted(texts, key=lambda text: text.id)
-    by_kind = {kind: [t for t in ordered if t.kind == kind] for kind in ("explanation", "turn")}
+    kinds: tuple[Kind, ...] = ("explanation", "turn")
+    by_kind = {kind: [t for t in ordered if t.kind == kind] for kind in kinds}
     budgets = _filled(dict.fromkeys(by_kind, size / 2), {kind: len(some) for kind, some in by_kind.items()}, size)
     items: list[Item] = []
     population: dict[str, int] = {}
