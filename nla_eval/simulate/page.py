@@ -1,4 +1,4 @@
-"""The page `docs/coverage.md`: the lines of a run as Markdown. It computes nothing but which bar a line meets."""
+"""The page about a run: its lines as Markdown. It computes nothing but which bar a line meets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .grid import MAPS
 from .pools import Pool, Pools
 from .whole import Printed
 
-COMMAND = "nla-eval simulate --write docs/coverage.md"
+COMMAND = "nla-eval simulate --write"
 COVERED = (0.93, 0.97)
 REJECTED = (0.035, 0.065)
 RATES = (0.1, 0.9)
