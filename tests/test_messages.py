@@ -17,9 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("nla_eval", "suites", "classifiers", "reports")
 ERRORS = {"InputError", "PackError", "StoreError", "NlaEvalError", "PrerequisiteError"}
 WORDS = """
-    add again allow call capture check choose close convert copy correct declare delete expected fetch free give install
-    judge keep known label leave lower make match measure move must name needs only option options pass put quote raise
-    read reinstall remove rename restore run separate see set shorten spell start store swap tally try use with write writes
+    add again allow call capture check choose close convert copy correct declare delete expected fetch free give
+    install judge keep known label leave lower make match measure move must name needs only option options pass
+    put quote raise read reinstall remove rename restore run separate see set shorten spell start store swap
+    tally try use with write writes
 """
 MEND = re.compile(rf"--[a-z]|-[TM] |\b(?:its (?:keys|columns) are|{'|'.join(WORDS.split())})\b", re.IGNORECASE)
 """A word that tells what to do."""
