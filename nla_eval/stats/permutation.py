@@ -12,6 +12,7 @@ from math import comb
 
 import numpy as np
 
+from .alike import alike
 from .bootstrap import Floats, ratio, totals
 from .interval import Resampling
 
@@ -52,18 +53,24 @@ def permutation_test(
         return None
     left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
     sums, size = np.concatenate([left, right]), len(left)
-    observed = _differences(sums, np.array([[1.0] * len(left) + [0.0] * len(right)]))[0]
+    total = sums.sum(axis=0)
+    observed = _differences(left.sum(axis=0)[None, :], total)[0]
     splits = comb(len(sums), size)
     exact = splits <= EXACT_SPLITS
-    masks = _every_split(len(sums), size) if exact else _random_splits(len(sums), size, how)
-    extreme = int((np.abs(_differences(sums, masks)) >= abs(observed) - TOLERANCE).sum())
-    p_value = extreme / splits if exact else (extreme + 1) / (len(masks) + 1)
-    return PermutationTest(float(observed), p_value, len(masks), exact)
+    if exact:
+        firsts = _every_split(len(sums), size) @ sums
+    else:
+        families = alike(sums)
+        firsts = _random_splits(families.counts, size, how) @ families.rows
+    extreme = int((np.abs(_differences(firsts, total)) >= abs(observed) - TOLERANCE).sum())
+    p_value = extreme / splits if exact else (extreme + 1) / (len(firsts) + 1)
+    return PermutationTest(float(observed), p_value, len(firsts), exact)
 
 
-def _differences(sums: Floats, masks: Floats) -> Floats:
-    first, second = masks @ sums, (1 - masks) @ sums
-    return ratio(first[:, 0], first[:, 1]) - ratio(second[:, 0], second[:, 1])
+def _differences(firsts: Floats, total: Floats) -> Floats:
+    """(B,) mean of the first arm minus mean of the second, from (B, 2) sums of the first and (2,) of both."""
+    seconds = total - firsts
+    return ratio(firsts[:, 0], firsts[:, 1]) - ratio(seconds[:, 0], seconds[:, 1])
 
 
 def _every_split(n: int, size: int) -> Floats:
@@ -73,6 +80,10 @@ def _every_split(n: int, size: int) -> Floats:
     return masks
 
 
-def _random_splits(n: int, size: int, how: Resampling) -> Floats:
+def _random_splits(counts: Floats, size: int, how: Resampling) -> Floats:
+    """(B, K) how many families of each kind are in the first arm."""
     rng = np.random.default_rng(how.seed)
-    return (rng.random((how.resamples, n)).argsort(axis=1) < size).astype(np.float64)
+    if counts.max() == 1:
+        return (rng.random((how.resamples, len(counts))).argsort(axis=1) < size).astype(np.float64)
+    drawn = rng.multivariate_hypergeometric(counts.astype(np.int64), size, size=how.resamples, method="marginals")
+    return drawn.astype(np.float64)
