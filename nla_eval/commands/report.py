@@ -1,7 +1,8 @@
 """`nla-eval report`: tallies what logs and stores hold and lets a report builder write one file per tally.
 
-What logs were scored with is used as it is: several judges, or rubrics, give several tallies, never one. Only what no
-scorer judged is judged here, unless the user asks for all to be judged alike."""
+What logs were scored with is used as it is: several judges, or rubrics, give several tallies, never one. So do inputs
+that were read with another target, pack, policy, number of draws, seed, temperature or window. Only what no scorer
+judged is judged here, unless the user asks for all to be judged alike."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from ..judging.panel import members_of
 from ..provenance import command, versions
 from ..tally.agreement import agreement
 from ..tally.frames import Frames
-from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judged, judged_by_each, unscored
+from ..tally.gather import Gathered, Signature, frames_of, gather_apart, joined, judged, judged_by_each, unscored
+from ..tally.identity import Identity, distinguishing
+from ..tally.options import Measured, TallyOptions
 from ..tally.report_registry import REPORTS, ReportBuilder
-from ..tally.tally import TallyOptions, tally
+from ..tally.tally import tally
 from ..tally.types import Tally
 from .summary import show, show_agreement
 
@@ -44,6 +47,8 @@ class ReportRequest:
     """Models of the classifier "llm", as provider/model, several by comma."""
     judge_mode: str | None = None
     """What they are told: blind, blurb, swapped, several by comma."""
+    calibration: Measured = field(default_factory=dict)
+    """The judge's errors on labelled texts like these, to correct fractions with; none by default."""
 
 
 def run(request: ReportRequest) -> None:
@@ -67,8 +72,8 @@ def make_tally(request: ReportRequest) -> Tally:
     """Judge and count the readings and turns of the inputs. `out` and `builder` are ignored.
 
     Raises:
-        InputError: an input is no log and no store; an unknown classifier, rubric or pack is named; or the inputs are
-            scored by several judges or under several rubrics.
+        InputError: an input is no log and no store; an unknown classifier, rubric or pack is named; the inputs are
+            scored by several judges or under several rubrics; or they were not read alike.
     """
     counted = make_tallies(request)
     if len(counted) > 1:
@@ -77,15 +82,22 @@ def make_tally(request: ReportRequest) -> Tally:
 
 
 def make_tallies(request: ReportRequest) -> list[Tally]:
-    """One tally per judge and rubric, by name; see `make_tally`."""
+    """One tally per identity of the inputs, judge and rubric, by name; see `make_tally`."""
     named = _named_classifier(request)
-    gathered = gather(request.inputs)
+    return [each for gathered in gather_apart(request.inputs) for each in _tallies(request, gathered, named)]
+
+
+def _tallies(request: ReportRequest, gathered: Gathered, named: Classifier | None) -> list[Tally]:
     found, judging_notes = _judge(gathered, named)
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note])]
     counted = []
     for each in found:
-        options = TallyOptions(definitions=each.rubric.headlines)
+        options = TallyOptions(
+            definitions=each.rubric.headlines,
+            errors=_errors(each.classifier, each.rubric),
+            calibration=request.calibration,
+        )
         alike = {other.classifier: other.frames for other in found if other.rubric == each.rubric}
         counted.append(
             tally(each.frames, options).model_copy(
@@ -100,10 +112,21 @@ def make_tallies(request: ReportRequest) -> list[Tally]:
 
 
 def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
-    """That there are several tallies, and the command that makes them one."""
-    names = [f"{t.provenance['classifier']} under {t.provenance['rubric']}" for t in counted]
+    """That there are several tallies, and the command that makes them one where it is the judges that differ."""
+    names = "; ".join(_name(t, counted) for t in counted)
+    told = f"tallied apart, for they are not comparable: {names}"
+    judges = {(t.provenance["classifier"], t.provenance["rubric"]) for t in counted}
+    if len(judges) == 1:
+        return told
     again = shlex.join(["nla-eval", "report", *inputs, *_options(str(counted[0].provenance["classifier"]))])
-    return f"tallied apart, for they are not comparable: {'; '.join(names)}; to judge all alike: {again}"
+    return f"{told}; to judge all alike: {again}"
+
+
+def _name(one: Tally, counted: Sequence[Tally]) -> str:
+    """What tells a tally from the others: its judge and rubric, and what its inputs were read with."""
+    fields = distinguishing(t.identity or Identity() for t in counted)
+    read = f", read with {(one.identity or Identity()).described(fields)}" if fields else ""
+    return f"{one.provenance['classifier']} under {one.provenance['rubric']}{read}"
 
 
 def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
@@ -111,7 +134,13 @@ def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
     if len(counted) == 1:
         return [out]
     folder, stem, suffix = (out.parent, out.stem, out.suffix) if out.suffix else (out, "report", ".html")
-    names = [re.sub(r"\W+", "-", f"{t.provenance['classifier']}-{t.provenance['rubric']}") for t in counted]
+    fields = distinguishing(t.identity or Identity() for t in counted)
+    judges = len({(t.provenance["classifier"], t.provenance["rubric"]) for t in counted}) > 1
+    names = []
+    for t in counted:
+        parts = [t.provenance["classifier"], t.provenance["rubric"]] if judges or not fields else []
+        parts += [(t.identity or Identity()).described(fields)] if fields else []
+        names.append(re.sub(r"\W+", "-", "-".join(parts)).strip("-"))
     return [folder / f"{stem}-{name}{suffix}" for name in names]
 
 
@@ -184,6 +213,16 @@ def _like(signatures: Sequence[Signature]) -> Classifier | None:
     return classifier if same and not isinstance(classifier, Panel) else None
 
 
+def _errors(name: str, rubric: Rubric) -> Measured:
+    """The measured errors that a judge of this version carries; none where it carries none or is of another version."""
+    try:
+        judge = make_classifier(name.partition("@")[0], rubric.id)
+    except InputError:
+        return {}
+    same = (judge.name, rubric_ref(judge.rubric)) == (name, rubric_ref(rubric))
+    return getattr(judge, "errors", {}) if same else {}
+
+
 def _options(classifier: str) -> list[str]:
     """The options that ask for a judge by the name it signs with: "lexicon@1", "llm@2:openai/gpt-5+swapped"."""
     name, _, rest = classifier.partition("@")
@@ -213,6 +252,7 @@ def _provenance(gathered: Gathered, verdicts: _Judged, notes: Sequence[str]) -> 
         "pack": gathered.pack or "several",
         "transcripts": verdicts.frames.transcripts.height,
         "readings": verdicts.frames.readings.height,
+        "identity": gathered.identity.model_dump(exclude_none=True) if gathered.identity else {},
         "inputs": gathered.provenance,
         "versions": versions(),
         "command": command(),
