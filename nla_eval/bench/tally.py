@@ -35,7 +35,7 @@ def measured(suites: int = SUITES, transcripts: int = TRANSCRIPTS, positions: in
     """Seconds and peak memory of one tally, of frames that are at hand."""
     found = apart(__name__, str(suites), str(transcripts), str(positions))
     how = (
-        f"{found['judgements']:,.0f} judgements, {suites} suites x {transcripts:,} transcripts x {positions} positions, "
+        f"{found['judgements']:,.0f} judgements, {suites} suites x {transcripts:,} transcripts x {positions}, "
         f"a family each; {found['cpu']:.0f} s of CPU time; frames included in the memory"
     )
     return {

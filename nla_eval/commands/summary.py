@@ -121,11 +121,18 @@ def _any_of_k(suite: SuiteTally, found: HeadlineTally, lane: Lane) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """A share in per cent with its interval: "7 [2, 23]". "-" without a value, no brackets without an interval."""
+    """A share in per cent with its interval: "7 [2, 23]", or a one-sided bound: "0 (at most 5)".
+
+    "-" without a value, no brackets without an interval.
+    """
     if estimate.value is None:
         return "-"
     if estimate.low is None or estimate.high is None:
         return _percent(estimate.value)
+    if estimate.one_sided:
+        above = estimate.high == 1
+        bound = f"at {'least' if above else 'most'} {_percent(estimate.low if above else estimate.high)}"
+        return f"{_percent(estimate.value)} ({bound})"
     return f"{_percent(estimate.value)} [{_percent(estimate.low)}, {_percent(estimate.high)}]"
 
 

@@ -1,4 +1,4 @@
-"""Any-of-k of a lane whose slots reuse donors' activations: transcripts share families on one side, donors on the other.
+"""Any-of-k of a lane whose slots reuse donors' activations: transcripts share families, and slots share donors.
 
 With one slot a transcript this is `two_way`. With k slots a transcript has up to k donors, so a donor is left out by
 emptying its slots: a transcript stays flagged unless that donor filled all its flagged slots."""
