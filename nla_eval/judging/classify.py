@@ -47,7 +47,7 @@ JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
     **_VERDICT,
     "text_hash": pl.String(),
 }
-"""Polars dtypes of `judge_readings`: the key of a reading, its judgement, the explanation's hash (null in older logs)."""
+"""Polars dtypes of `judge_readings`: a reading's key, its judgement, and its text's hash (null in older logs)."""
 
 TURN_SCHEMA: dict[str, pl.DataType] = {
     "transcript_digest": pl.String(),
