@@ -32,7 +32,7 @@ def joined(*frames: Frames) -> Frames:
 
 
 def test_the_same_rate_read_at_more_positions_is_no_difference() -> None:
-    worlds, rejected, areas = 60, 0, 0.0
+    worlds, rejected, areas = 30, 0, 0.0
     for seed in range(worlds):
         found = verdicts(planted_frames(arms((12, 4)), seed=seed), QUICK.definitions)
         units = lane_units(found, "measured", QUICK.primary, 0.9)
@@ -41,8 +41,8 @@ def test_the_same_rate_read_at_more_positions_is_no_difference() -> None:
         assert (versus.k, versus.admitted) == (4, (24, 24))
         rejected += versus.permutation.p_value <= 0.05
         areas += versus.auroc.value / worlds
-    assert rejected <= 8  # P(more of 60 at .05) < .01; 19 by any-of-12 against any-of-4
-    assert abs(areas - 0.5) < 0.03
+    assert rejected <= 5  # P(more of 30 at .05) < .01; 9 are to be expected of any-of-12 against any-of-4
+    assert abs(areas - 0.5) < 0.04
 
 
 def test_arms_of_different_draws_are_compared_at_the_common_number() -> None:
