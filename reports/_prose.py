@@ -209,7 +209,7 @@ def _habits(beside: dict[str, ControlComparison | None], lane: str) -> Iterator[
     if blurred:
         yield f"that {words(blurred)} {habits}: the measured lane is not clearly above the {lane} lane"
     if alone:
-        yield f"that {words(alone)} {habits}: no {lane} lane was read and judged for comparison"
+        yield f"that {words(alone)} {habits}: no {lane} lane was read for comparison"
 
 
 def _control(under: HeadlineTally, lane: Lane) -> ControlComparison | None:
