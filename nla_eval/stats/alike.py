@@ -5,6 +5,7 @@ Resampling n families is then resampling n of a few kinds, with the same distrib
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,5 +33,9 @@ def alike(rows: NDArray[np.float64]) -> Alike:
     """
     if len(rows) < LEAST:
         return Alike(rows, np.ones(len(rows)))
-    kinds, counts = np.unique(rows, axis=0, return_counts=True)
-    return Alike(kinds, counts.astype(np.float64))
+    counts = Counter(row.tobytes() for row in np.ascontiguousarray(rows))
+    kinds = sorted(counts)
+    return Alike(
+        np.frombuffer(b"".join(kinds), dtype=np.float64).reshape(len(kinds), -1),
+        np.array([counts[kind] for kind in kinds], dtype=np.float64),
+    )

@@ -219,6 +219,7 @@ class TestApart:
             (fact(window="tail"), ["window head", "window tail"]),
             (another_draw, ["draws 1", "draws 2"]),
         ],
+        ids=["temperature", "target", "seed", "window", "draws"],
     )
     def test_what_was_read_differently_is_tallied_apart_and_never_refused(
         self, made: Made, tmp_path: Path, change: Callable[[EvalSample], None], names: list[str] | None
