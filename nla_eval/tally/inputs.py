@@ -226,7 +226,7 @@ def _piles(samples: Iterable[EvalSample]) -> tuple[list[dict[str, Any]], dict[Id
 def _identity(sample: EvalSample) -> Identity:
     """What a sample was read with, as its log says; older logs say less, but their readings name pack, policy, seed."""
     told = Identity.of_facts(sample.metadata.get("nla") or {})
-    reading = next(iter(sample.store.get(f"{_STATE}readings") or []), {})
+    reading: dict[str, Any] = next(iter(sample.store.get(f"{_STATE}readings") or []), {})
     known = {"pack": reading.get("pack") or sample.store.get(f"{_STATE}pack") or None}
     known |= {"policy": reading.get("policy"), "seed": reading.get("seed")}
     return told.model_copy(update={name: value for name, value in known.items() if getattr(told, name) is None})
