@@ -105,6 +105,14 @@ def aware_columns(rows: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
     )
 
 
+def draws_of(rows: pl.DataFrame) -> int:
+    """Draws per position: the largest number found, at least 1. Rows have transcript_digest or t, and position."""
+    if rows.is_empty():
+        return 1
+    most = rows.group_by("t" if "t" in rows.columns else "transcript_digest", "position").len()["len"].max()
+    return int(str(most))
+
+
 def require(frame: pl.DataFrame, columns: Iterable[str], name: str) -> None:
     """Raises InputError if a frame lacks columns."""
     missing = [c for c in columns if c not in frame.columns]

@@ -197,6 +197,7 @@ def _add_log(path: Path, found: Inputs) -> None:
         "target": header.eval.model,
         "packages": dict(sorted(header.eval.packages.items())),
         "options": dict(sorted(header.eval.task_args.items())),
+        "preset": (facts.get("preset") or {}).get("name"),
         "status": header.status,
     }
     for pile in piles.values():

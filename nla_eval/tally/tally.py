@@ -25,6 +25,7 @@ from .judges import headline_stopped, judges_of
 from .options import TallyOptions
 from .outcomes import Denominators, lane_scores
 from .shown import choose
+from .trained_on import trained_on_note, without_trained_on
 from .truncation import truncation_note
 from .types import Certification, HeadlineTally, SuiteTally, Tally, VariantMeasure, VariantTally
 from .units import Unit, counted, mean_scores
@@ -45,6 +46,7 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
     undefined = [h.value for h in Headline if h not in options.definitions]
     if undefined:
         raise InputError(f"no labels are defined for headline(s) {', '.join(undefined)}; use the rubric's headlines")
+    frames, trained_on = without_trained_on(frames)
     found = verdicts(frames, options.definitions)
     boards = {headline: Board.of(found, headline, options) for headline in Headline}
     primary = boards[options.primary]
@@ -80,7 +82,8 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         recorded=shown.recorded,
         recorded_total=shown.recorded_total,
         matched=list(frames.matched),
-        notes=[*truncation_note(found, options.how), *found.notes],
+        notes=[*truncation_note(found, options.how), *found.notes, *trained_on_note(trained_on)],
+        trained_on=trained_on,
         judges=judges,
         headline_stopped=headline_stopped(judges),
     )
