@@ -9,6 +9,7 @@ and Hinkley 1997, 3.8)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from math import exp, log, sqrt
 
 import numpy as np
@@ -95,11 +96,26 @@ def _deviations(left_out: Floats, strata: Sequence[int]) -> Floats:
 
 
 def _resample(statistic: Statistic, counts: Sequence[Floats], how: Resampling) -> Floats:
-    rng = np.random.default_rng(how.seed)
-    drawn_of = [rng.multinomial(int(c.sum()), c / c.sum(), size=how.resamples) for c in counts]
-    weights = np.concatenate(drawn_of, axis=1)
-    drawn = statistic(weights.astype(np.float64))
+    drawn = statistic(_weights(tuple(tuple(c.tolist()) for c in counts), how.resamples, how.seed))
     return drawn[np.isfinite(drawn)]
+
+
+@lru_cache(maxsize=4)
+def _weights(strata: tuple[tuple[float, ...], ...], resamples: int, seed: int) -> Floats:
+    """(B, K) how often families of each kind are drawn. Drawing takes longer than most statistics, and is asked often.
+
+    Args:
+        strata: Families of each kind, by stratum.
+        resamples: B.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = [np.array(kinds) for kinds in strata]
+    parts = [rng.multinomial(int(kinds.sum()), kinds / kinds.sum(), size=resamples) for kinds in sizes]
+    counts = np.concatenate(parts, axis=1)
+    weights: Floats = counts.astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
 def _accelerated(
