@@ -14,8 +14,11 @@ from nla_eval.bench.engine import Load, capture_requests
 from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, into_page, race, ratio, save, shown, table
 from nla_eval.bench.pipeline import chats
 from nla_eval.bench.profile import shares
+from nla_eval.bench.tally import frames
 from nla_eval.bench.training_memory import CONFIG, shorter, watched
 from nla_eval.errors import InputError
+from nla_eval.stats.interval import Resampling
+from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.training.config import TrainConfig, load_config
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +42,14 @@ def test_chats_are_distinct_and_in_both_arms() -> None:
     made = chats(6, 20)
     assert len({c.digest for c in made}) == 6
     assert {c.arm.value for c in made} == {"evaluation", "deployment"}
+
+
+def test_the_frames_of_the_tally_bench_are_tallied_whole() -> None:
+    made = frames(6, 10, 4)
+    found = tally(made, TallyOptions(how=Resampling(resamples=50)))
+    assert sum(s.denominators[0].planned for s in found.suites) == made.judgements.height == 240
+    assert {s.arm for s in found.suites} == {"evaluation", "deployment"}
+    assert found.notes == []
 
 
 def test_a_race_gives_the_median_rate_of_each_way() -> None:

@@ -47,7 +47,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..models.target import load_target
     from ..pipeline.plan import Instrument
     from ..pipeline.runtime import runtime_for
-    from . import large_files, sources, start, training_memory
+    from . import large_files, sources, start, tally, training_memory
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
@@ -59,6 +59,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     for kind, key in large_files.FILE_KEYS.items():
         yield (key,), partial(large_files.large_file, kind)
     yield (large_files.MESSAGE_KEY,), large_files.large_message
+    yield tally.KEYS, tally.measured
     yield (training_memory.KEY,), training_memory.peak
     target = load_target(target_name)
     pack = load_pack(pack_name) if pack_name else default_pack()

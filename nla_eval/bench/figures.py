@@ -64,6 +64,8 @@ GOALS: dict[str, Goal] = {
     "large_message_peak_mb": Goal(
         "peak memory of reading one message of 50 MB, in any of these formats", "<=", 1500, "MB"
     ),
+    "tally_1m_seconds": Goal("tally of 1,000,000 judgements, a family per transcript", "<=", 40, "s"),
+    "tally_1m_peak_mb": Goal("peak memory of it, its input included", "<=", 1500, "MB"),
     "cli_start_ratio": Goal("start of `nla-eval --help`, against `import typer, rich`", "<=", 2),
     "suite_list_ratio": Goal("`nla-eval suite list`, against `import typer, rich`", "<=", 3),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),

@@ -15,6 +15,7 @@ from math import comb
 
 import numpy as np
 
+from .alike import alike
 from .bootstrap import Floats, ratio, totals
 from .interval import Resampling
 
@@ -62,11 +63,15 @@ def permutation_test(
     difference, observed = (x[0] for x in _differences(moments[:size].sum(axis=0)[None, :], total, sizes))
     splits = comb(len(sums), size)
     exact = splits <= EXACT_SPLITS
-    masks = _every_split(len(sums), size) if exact else _random_splits(len(sums), size, how.resamples, how.seed)
-    studentised = _differences(masks @ moments, total, sizes)[1]
+    if exact:
+        firsts = _every_split(len(sums), size) @ moments
+    else:
+        kinds = alike(moments)
+        firsts = _random_splits(tuple(kinds.counts.tolist()), size, how.resamples, how.seed) @ kinds.rows
+    studentised = _differences(firsts, total, sizes)[1]
     extreme = int((np.abs(studentised) >= abs(observed) - TOLERANCE).sum())
-    p_value = extreme / splits if exact else (extreme + 1) / (len(masks) + 1)
-    return PermutationTest(float(difference), p_value, len(masks), exact)
+    p_value = extreme / splits if exact else (extreme + 1) / (len(firsts) + 1)
+    return PermutationTest(float(difference), p_value, len(firsts), exact)
 
 
 def _differences(firsts: Floats, total: Floats, sizes: tuple[int, int]) -> tuple[Floats, Floats]:
@@ -101,6 +106,11 @@ def _every_split(n: int, size: int) -> Floats:
 
 
 @lru_cache(maxsize=4)
-def _random_splits(n: int, size: int, resamples: int, seed: int) -> Floats:
+def _random_splits(counts: tuple[float, ...], size: int, resamples: int, seed: int) -> Floats:
+    """(B, K) how many families of each kind are in the first arm."""
     rng = np.random.default_rng(seed)
-    return (rng.random((resamples, n)).argsort(axis=1) < size).astype(np.float64)
+    if max(counts) == 1:
+        return (rng.random((resamples, len(counts))).argsort(axis=1) < size).astype(np.float64)
+    families = np.array(counts, dtype=np.int64)
+    drawn = rng.multivariate_hypergeometric(families, size, size=resamples, method="marginals")
+    return drawn.astype(np.float64)
