@@ -46,17 +46,18 @@ def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
     measured flags in deployment, and half as many flags in control lanes. Each group takes at most two flags per
     transcript. The rest is a sample of unflagged measured readings, drawn by a keyed hash.
     """
-    rows = _with_context(found, primary)
-    flags = [r for r in rows if r["hits"]]
+    judged = found.readings.filter("judged")
+    flags = _with_context(found, primary, judged.filter(pl.any_horizontal(_aware())))
     groups: list[tuple[int, Callable[[dict[str, Any]], bool]]] = [
         (count, lambda r: r["lane"] == Lane.MEASURED and r["arm"] != Arm.DEPLOYMENT),
         (count // 2, lambda r: r["lane"] == Lane.MEASURED and r["arm"] == Arm.DEPLOYMENT),
         (count // 2, lambda r: r["lane"] != Lane.MEASURED),
     ]
     flagged = [r for limit, member in groups for r in _top([f for f in flags if member(f)], limit)]
-    rest = [r for r in rows if not r["hits"] and r["judged"] and r["lane"] == Lane.MEASURED]
-    rest.sort(key=lambda r: _draw(r, seed))
-    sample = rest[: max(_LEAST_UNFLAGGED, count - len(flagged))]
+    quiet = judged.filter(~pl.any_horizontal(_aware()) & (pl.col("lane") == Lane.MEASURED.value))
+    wanted = max(_LEAST_UNFLAGGED, count - len(flagged))
+    sample = _with_context(found, primary, _sample(found, quiet, wanted, seed))
+    sample.sort(key=lambda r: _draw(r, seed))
     said, recorded = _said(found, found.turns.filter(~pl.col("repeat"))), _said(found, found.recorded)
     return Shown(
         flagged=[_shown(r) for r in flagged],
@@ -69,7 +70,19 @@ def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
     )
 
 
-def _with_context(found: Verdicts, primary: Headline) -> list[dict[str, Any]]:
+def _aware() -> list[pl.Expr]:
+    return [pl.col(column(headline)) for headline in _HEADLINES]
+
+
+def _sample(found: Verdicts, rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
+    """The `count` rows that come first by keyed hash. Only keys become Python values: rows may be many."""
+    known = rows.filter(pl.col("transcript_digest").is_in(found.transcripts["transcript_digest"].implode()))
+    keys = known.select(KEY)
+    ranked = sorted(range(keys.height), key=[_draw(key, seed) for key in keys.iter_rows(named=True)].__getitem__)
+    return known[ranked[:count]]
+
+
+def _with_context(found: Verdicts, primary: Headline, rows: pl.DataFrame) -> list[dict[str, Any]]:
     """Judged readings as dicts, joined with their transcript's arm and family and with its verbalized verdicts."""
     about = found.transcripts.select("transcript_digest", "suite", "arm", "family").unique(
         "transcript_digest", keep="first", maintain_order=True
@@ -83,8 +96,7 @@ def _with_context(found: Verdicts, primary: Headline) -> list[dict[str, Any]]:
         .agg(pl.col("position").n_unique().alias("aware_positions"))
     )
     joined = (
-        found.readings.filter("judged")
-        .with_columns(outcome_under(primary).alias("shown_outcome"))
+        rows.with_columns(outcome_under(primary).alias("shown_outcome"))
         .drop("suite")
         .join(about, on="transcript_digest", how="inner")
         .join(by_message, on=["transcript_digest", "message"], how="left")
