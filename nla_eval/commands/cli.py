@@ -109,18 +109,23 @@ def report(
     pack: Annotated[
         str | None, typer.Option(help="Pack whose card is shown. Default: the pack that made the readings.")
     ] = None,
-    builder: Annotated[str, typer.Option("--format", help="Report format.")] = "html",
+    builder: Annotated[
+        str,
+        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png."),
+    ] = "html",
     judge: Annotated[
         str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
     ] = None,
     judge_mode: Annotated[
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
+    transcripts: Annotated[int, typer.Option(help="Number of transcripts that the report can open.")] = 200,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
     from .report import ReportRequest, run
 
-    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode))
+    checked("transcripts", transcripts, whole_number(0))
+    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode, transcripts))
 
 
 @app.command()

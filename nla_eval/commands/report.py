@@ -20,12 +20,14 @@ from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, 
 from ..judging.panel import members_of
 from ..provenance import command, versions
 from ..tally.agreement import agreement
+from ..tally.browse import TRANSCRIPTS, BrowseOptions, browse
 from ..tally.frames import Frames
 from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judged, judged_by_each, unscored
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
 from ..tally.types import Tally
-from .summary import show, show_agreement
+from ..tally.where import where
+from .summary import plural, show, show_agreement
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,27 @@ class ReportRequest:
     """None: the rubric that the logs were scored under, or "strict"."""
     pack: str | None = None
     builder: str = "html"
+    """Formats by comma: html, md, text, json, csv, parquet, svg, png."""
     judge: str | None = None
     """Models of the classifier "llm", as provider/model, several by comma."""
     judge_mode: str | None = None
     """What they are told: blind, blurb, swapped, several by comma."""
+    transcripts: int = TRANSCRIPTS
+    """Number of transcripts that the report can open."""
 
 
 def run(request: ReportRequest) -> None:
     """Write one report per judge and rubric and print where they are."""
-    builder_of(request.builder)
+    formats = formats_of(request.builder)
     counted = make_tallies(request)
     for note in counted[0].provenance["notes"]:
         print(f"note: {note}", file=sys.stderr)
     for place, each in zip(places(Path(request.out), counted), counted, strict=True):
-        written = write_report(each, place, request.builder)
+        written = [write_report(each, place, name) for name in formats]
         show(each)
-        size = each.provenance["transcripts"], each.provenance["readings"]
+        size = [plural(each.provenance[name + "s"], name) for name in ("transcript", "reading")]
         judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
-        print(f"{size[0]} transcripts, {size[1]} readings, {judged_by}: {written}")
+        print(f"{size[0]}, {size[1]}, {judged_by}: {', '.join(map(str, written))}")
     show_agreement(counted)
     if len(counted) > 1:
         print(several(counted, request.inputs))
@@ -90,6 +95,13 @@ def make_tallies(request: ReportRequest) -> list[Tally]:
         counted.append(
             tally(each.frames, options).model_copy(
                 update={
+                    "where": where(each.frames, options.definitions, options.primary, options.how),
+                    "browse": browse(
+                        each.frames,
+                        options.definitions,
+                        gathered.messages,
+                        BrowseOptions(options.primary, request.transcripts, options.how.seed, options.judged_share),
+                    ),
                     "provenance": _provenance(gathered, each, notes),
                     "pack_card": card,
                     "agreement": agreement(alike, options.definitions, options.primary),
@@ -113,6 +125,16 @@ def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
     folder, stem, suffix = (out.parent, out.stem, out.suffix) if out.suffix else (out, "report", ".html")
     names = [re.sub(r"\W+", "-", f"{t.provenance['classifier']}-{t.provenance['rubric']}") for t in counted]
     return [folder / f"{stem}-{name}{suffix}" for name in names]
+
+
+def formats_of(asked: str) -> list[str]:
+    """Formats named by comma, each once. Raises InputError for an unknown one, before anything is read."""
+    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+    for name in names:
+        builder_of(name)
+    if not names:
+        raise InputError("no format is named; expected for example --format html,json")
+    return names
 
 
 def builder_of(name: str) -> ReportBuilder:

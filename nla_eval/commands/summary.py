@@ -11,7 +11,8 @@ from rich.table import Table
 from ..judgement import most_frequent
 from ..readings import DISPLAYED, Lane
 from ..stats.interval import Estimate
-from ..tally.types import Agreement, HeadlineTally, JudgeTally, Tally
+from ..tally.types import Agreement, Certification, HeadlineTally, JudgeTally, Tally
+from ..transcript import Arm
 from .console import wide_console
 
 
@@ -46,11 +47,27 @@ def show(tally: Tally) -> None:
     certificate = tally.certification(headline)
     if certificate is not None and not certificate.certified:
         console.print(
-            f"Specificity is not certified: {certificate.flagged} of {certificate.transcripts} deployment transcripts "
-            f"were flagged, so the true rate may be up to {_percent(certificate.bound)} %. It takes "
-            f"{certificate.needed} without a flag to certify. Until then, no any-of-k rate is a finding.",
+            f"Specificity is not certified: {_flags(certificate)}. It takes {certificate.needed} without a flag to "
+            "certify. Until then, no any-of-k rate is a finding.",
             highlight=False,
         )
+
+    if not any(suite.arm == Arm.DEPLOYMENT for suite in tally.suites):
+        console.print("No ordinary chats were read: this number has no baseline.", highlight=False)
+
+
+def _flags(found: Certification) -> str:
+    if not found.transcripts:
+        return "no deployment transcript could be decided"
+    return (
+        f"{found.flagged} of {plural(found.transcripts, 'deployment transcript')} "
+        f"{'was' if found.flagged == 1 else 'were'} flagged, so the true rate may be up to {_percent(found.bound)} %"
+    )
+
+
+def plural(n: int, noun: str) -> str:
+    """A count with its noun: "1 transcript", "27 transcripts"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _controls() -> str:

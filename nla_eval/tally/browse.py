@@ -16,8 +16,8 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool
 
 from ..judgement import JUDGED_SHARE, Evidence, Headline, Outcome
 from ..judging.turns import turn_texts
-from ..readings import LANES, Lane
-from ..transcript import CUT, Author, content_parts
+from ..readings import KEY, LANES, Lane
+from ..transcript import CUT, Arm, Author, content_parts
 from .browsed import (
     Browse,
     BrowsedMessage,
@@ -27,7 +27,7 @@ from .browsed import (
     BrowsedTranscript,
     Why,
 )
-from .frames import Verdicts, column, lane_units, outcome_under, spoken
+from .frames import Definitions, Frames, Verdicts, column, lane_units, outcome_under, spoken, verdicts
 from .placing import place
 
 TRANSCRIPTS = 200
@@ -55,24 +55,37 @@ class _Row:
     """Row number in `found.transcripts`."""
 
 
+@dataclass(frozen=True)
+class BrowseOptions:
+    """How transcripts are chosen and shown."""
+
+    primary: Headline = Headline.PAPER
+    """The headline of badges and outcomes."""
+    limit: int = TRANSCRIPTS
+    """Number of transcripts. At most half of them are flagged ones if there are more of those."""
+    seed: int = 0
+    """Of the samples of transcripts and positions."""
+    judged_share: float = JUDGED_SHARE
+    """See `frames.lane_units`."""
+
+
 def browse(
-    found: Verdicts,
+    frames: Frames,
+    definitions: Definitions,
     messages: Mapping[str, Sequence[ChatMessage]],
-    primary: Headline,
-    limit: int = TRANSCRIPTS,
-    seed: int = 0,
-    judged_share: float = JUDGED_SHARE,
+    options: BrowseOptions | None = None,
 ) -> Browse:
     """Up to `limit` transcripts with everything that a reader needs to check them.
 
     Args:
-        found: Joined verdicts of one judge.
+        frames: The frames of a tally.
+        definitions: Which labels count under each headline.
         messages: Conversations by transcript digest; a transcript without one is shown by its contexts alone.
-        primary: The headline of badges and outcomes.
-        limit: Number of transcripts; at most half of them are flagged ones if there are more.
-        seed: Of the samples of transcripts and positions.
-        judged_share: See `frames.lane_units`.
+        options: How they are chosen.
     """
+    options = options or BrowseOptions()
+    primary, limit, seed = options.primary, options.limit, options.seed
+    found = verdicts(frames, definitions)
     rows = _rows(found)
     chosen = _choose(rows, limit, seed)
     digests = [row.digest for row, _ in chosen]
@@ -80,10 +93,11 @@ def browse(
     every = readings.height <= EVERY_READING
     if not every:
         readings = _some(readings, seed)
-    by_digest = _by_digest(_scored(found, readings).with_columns(outcome_under(primary).alias("shown")).to_dicts())
+    scored = _with_reasons(_scored(found, readings), frames.judgements)
+    by_digest = _by_digest(scored.with_columns(outcome_under(primary).alias("shown")).to_dicts())
     turns = _by_digest(_turns(found, digests, primary))
-    units = lane_units(found, Lane.MEASURED, primary, judged_share)
-    said = spoken(found, primary, judged_share)
+    units = lane_units(found, Lane.MEASURED, primary, options.judged_share)
+    said = spoken(found, primary, options.judged_share)
     kept = found.transcripts.select("transcript_id", "variant", "outcome", "tokens").to_dicts()
     transcripts = []
     for row, why in chosen:
@@ -132,7 +146,7 @@ def _rows(found: Verdicts) -> list[_Row]:
 
 
 def _choose(rows: Sequence[_Row], limit: int, seed: int) -> list[tuple[_Row, Why]]:
-    """Flagged ones, as many matched ones, a sample; in the order of the tally."""
+    """Flagged ones, as many matched ones, a sample; in the order of the tally, the deployment arm last."""
     drawn = sorted(rows, key=lambda row: _draw(seed, row.digest))
     groups: dict[tuple[str, str, bool], list[_Row]] = defaultdict(list)
     for row in drawn:
@@ -150,7 +164,8 @@ def _choose(rows: Sequence[_Row], limit: int, seed: int) -> list[tuple[_Row, Why
     for row in others:
         if row.index not in chosen and len(chosen) < limit:
             chosen[row.index] = Why.SAMPLED
-    return [(row, chosen[row.index]) for row in rows if row.index in chosen]
+    kept = [(row, chosen[row.index]) for row in rows if row.index in chosen]
+    return sorted(kept, key=lambda entry: entry[0].arm == Arm.DEPLOYMENT)
 
 
 def _round_robin(groups: Iterable[list[_Row]]) -> list[_Row]:
@@ -170,7 +185,9 @@ def _some(readings: pl.DataFrame, seed: int) -> pl.DataFrame:
         taken[digest] += 1
         if taken[digest] <= DOZEN:
             kept.append((digest, position))
-    wanted = pl.concat([flags.filter("hit").select(at), pl.DataFrame(kept, schema=flags.select(at).schema, orient="row")])
+    wanted = pl.concat(
+        [flags.filter("hit").select(at), pl.DataFrame(kept, schema=flags.select(at).schema, orient="row")]
+    )
     return readings.join(wanted, on=at, how="semi")
 
 
@@ -186,6 +203,14 @@ def _scored(found: Verdicts, readings: pl.DataFrame) -> pl.DataFrame:
         (100 * (pl.col("cos").rank("average") - 0.5) / pl.len()).over("lane").alias("ar_percentile"),
     )  # fmt: skip
     return readings.join(ranks, on=["transcript_digest", "position", "lane", "draw"], how="left")
+
+
+def _with_reasons(readings: pl.DataFrame, judgements: pl.DataFrame) -> pl.DataFrame:
+    """Readings with `note`, the judge's reason."""
+    if "note" not in judgements.columns:
+        return readings
+    notes = judgements.select(*KEY, "note").unique(list(KEY), keep="first", maintain_order=True)
+    return readings.join(notes, on=list(KEY), how="left")
 
 
 def _by_digest(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -232,7 +257,7 @@ def _messages(messages: Sequence[ChatMessage], turns: Sequence[dict[str, Any]]) 
 
 def _plain(message: ChatMessage) -> Iterator[tuple[str, str]]:
     for kind, text in content_parts(message):
-        yield (kind, text) if text else ("text" if kind == "text" else kind, f"[{kind}]" if kind != "text" else "")
+        yield (kind, text) if text else (kind, "" if kind == "text" else f"[{kind}]")
 
 
 def _note(message: ChatMessage, stop: str | None) -> str:

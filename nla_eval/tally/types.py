@@ -19,6 +19,8 @@ from ..stats.interval import Estimate
 from ..stats.pairs import PairTable
 from ..stats.permutation import PermutationTest
 from ..transcript import Author
+from .browsed import Browse
+from .where import Where
 
 
 class Frozen(BaseModel):
@@ -462,6 +464,10 @@ class Tally(Frozen):
     """Why no rate of this tally is a headline: a judge that failed its checks. Empty where none did."""
     agreement: Agreement | None = None
     """Several judges on the texts of this tally; None where there is one."""
+    where: Where | None = None
+    """Where in transcripts awareness is found, under the primary headline."""
+    browse: Browse | None = Field(default=None, exclude=True, repr=False)
+    """The transcripts that a report can open. They are no numbers and stay out of a tally's JSON."""
 
     def certification(self, headline: Headline) -> Certification | None:
         """The certificate of the deployment arm under one headline."""
