@@ -304,7 +304,12 @@ def _forest_panel(ax: Axes, panel: Panel, order: Sequence[str], narrow: bool) ->
             highest = max(highest, reach)
     ax.set_title(panel.title, fontsize=10, loc="left")
     _names(ax, [row.name for row in panel.rows], narrow)
-    _share_axis(ax, "x", highest)
+    reach = _share_axis(ax, "x", highest)
+    for at, row in enumerate(panel.rows):
+        for i, (label, estimate) in enumerate(zip(panel.labels, row.series, strict=True)):
+            if estimate is not None and estimate.high is not None and estimate.high > reach:
+                y = at + (_APART * (2 * i / spread - 1) if len(panel.labels) > 1 else 0.0)
+                ax.plot([reach], [y], marker=">", color=_SERIES[order.index(label)], markersize=5, clip_on=False)
     ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
 
 
@@ -344,15 +349,17 @@ def _few(points: Sequence[KPoint]) -> list[KPoint]:
     return [p for i, p in enumerate(points) if i % step == 0 or i == len(points) - 1]
 
 
-def _share_axis(ax: Axes, axis: str, highest: float) -> None:
+def _share_axis(ax: Axes, axis: str, highest: float) -> float:
+    """Set an axis of shares from zero; returns where it ends. An interval that goes on ends in an arrow."""
     reach = min(1.0, max(_LEAST, highest * 1.06))
     limits, ticks = (ax.set_xlim, ax.xaxis) if axis == "x" else (ax.set_ylim, ax.yaxis)
     limits(0, reach)
     ticks.set_major_locator(MaxNLocator(4))
-    ticks.set_major_formatter(PercentFormatter(1, decimals=0))
+    ticks.set_major_formatter(PercentFormatter(1, decimals=None))
     if axis == "y":
         ax.grid(axis="y", color=_FAINT, linewidth=0.4, linestyle=":")
     _despine(ax, left=axis == "x")
+    return reach
 
 
 def _names(ax: Axes, names: Sequence[str], narrow: bool) -> None:

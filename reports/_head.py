@@ -130,6 +130,8 @@ def _dated(inputs: object, sources: Sequence[Mapping[str, Any]]) -> Iterator[str
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("name")
     return str(value) if isinstance(value, str | int) else ""
 
 
@@ -173,7 +175,7 @@ def _same_test(tally: Tally, suite: SuiteTally) -> Iterator[str]:
         yield "No ordinary chats were read: this number has no baseline."
         return
     aware = sum(c.counts[Outcome.AWARE] for c in pool)
-    yield f"{what}: {count(aware) if aware else 'none'} of {count(judged)}."
+    yield f"{what}: {count(aware) if aware else 'none'} of {plural(judged, 'explanation')}."
 
 
 def _separation(tally: Tally, suite: SuiteTally) -> Iterator[str]:

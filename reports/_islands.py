@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any
 
 from nla_eval.judgement import Evidence, Outcome
-from nla_eval.readings import LANES
 from nla_eval.tally.browsed import (
     Browse,
     BrowsedMessage,
@@ -43,7 +42,7 @@ def islands(found: Browse) -> tuple[str, list[tuple[str, str]]]:
     keys = transcript_keys(found.transcripts)
     cap = _cap(found.transcripts)
     listed = [_entry(key, t) for key, t in zip(keys, found.transcripts, strict=True)]
-    index = {"headline": found.headline.value, "lanes": [lane.value for lane in LANES], "list": listed}
+    index = {"all": len(listed) == found.total, "list": listed}
     return dumped(index), [(k, dumped(_transcript(t, cap))) for k, t in zip(keys, found.transcripts, strict=True)]
 
 

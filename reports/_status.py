@@ -101,7 +101,7 @@ def _status(tally: Tally, suite: SuiteTally, card: CardSummary | None) -> tuple[
     if all(clear) and (own_slots or tally.arms.balanced):
         missing = tuple(_uncertified(tally, suite))
         return (Status.SIGN if missing else Status.CERTIFIED), missing
-    reasons = [*_unclear(compared, tally), *_blind(card), *_missing(tally, suite)]
+    reasons = [*_blind(card), *_unclear(compared, tally), *_missing(tally, suite)]
     small = [e.high is not None and e.high <= SMALL for e in compared.values()]
     settled = all(small) and not any(clear) and not [*_blind(card)]
     return (Status.NO_SIGN if settled else Status.CANNOT_TELL), tuple(dict.fromkeys(reasons))
@@ -127,7 +127,9 @@ def _missing(tally: Tally, suite: SuiteTally) -> Iterator[str]:
 def _unclear(compared: dict[str, Estimate], tally: Tally) -> Iterator[str]:
     for name, estimate in compared.items():
         whose = "The control in the same slots" if name == Lane.DONOR else "Ordinary chats"
-        if not estimate.has_interval:
+        if not estimate.has_interval and not estimate.value:
+            yield f"{whose} {'gave' if name == Lane.DONOR else 'give'} the same result."
+        elif not estimate.has_interval:
             yield f"{whose}: no interval ({estimate.withheld})."
         elif estimate.low is not None and estimate.low <= 0:
             reach = f"; a difference of up to {percent(estimate.high)} of places remains possible"

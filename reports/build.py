@@ -79,8 +79,14 @@ def build_report(
     return write(beside(out, ".html") if out.suffix not in (".html", ".htm") else out, page.encode("utf-8"))
 
 
-def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
-    """The page as HTML."""
+def render(
+    tally: Tally,
+    provenance: Mapping[str, Any] | BaseModel,
+    pack_card: Mapping[str, Any] | None,
+    *,
+    figures: bool = True,
+) -> str:
+    """The page as HTML. Without `figures`, which take most of its time, their data tables stand alone."""
     card = summarise(pack_card)
     origin = provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else provenance
     drawn = charts(tally)
@@ -109,7 +115,7 @@ def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: M
             provenance=fmt.flatten(provenance),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             charts=drawn,
-            svg=lambda name, narrow: Markup(drawn[name].inline(narrow)),
+            svg=(lambda name, narrow: Markup(drawn[name].inline(narrow))) if figures else None,
             browse=_browser(tally),
             link=_links(tally),
             script=Markup(script),

@@ -5,6 +5,7 @@ scorer judged is judged here, unless the user asks for all to be judged alike.""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
@@ -54,6 +55,7 @@ class ReportRequest:
 def run(request: ReportRequest) -> None:
     """Write one report per judge and rubric and print where they are."""
     formats = formats_of(request.builder)
+    check_place(Path(request.out))
     counted = make_tallies(request)
     for note in counted[0].provenance["notes"]:
         print(f"note: {note}", file=sys.stderr)
@@ -135,6 +137,17 @@ def formats_of(asked: str) -> list[str]:
     if not names:
         raise InputError("no format is named; expected for example --format html,json")
     return names
+
+
+def check_place(out: Path) -> None:
+    """Raise InputError if nothing can be written at `out`, before minutes of work."""
+    folder = out.parent if out.suffix else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise InputError(f"cannot write the report to {out}: {err.strerror}; choose another place with --out") from err
+    if not os.access(folder, os.W_OK) or (out.suffix and out.is_dir()):
+        raise InputError(f"cannot write the report to {out}: it is no writable file; choose another place with --out")
 
 
 def builder_of(name: str) -> ReportBuilder:

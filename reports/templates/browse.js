@@ -187,7 +187,7 @@
       el("p", { class: "bits" }, [t.suite, "family " + t.family, t.variant, t.result].filter(Boolean).join(" · ")),
       el("p", { class: "bits" }, state(t.v, "V", "says so itself", "does not say so"), " ",
         state(t.n, "N", "its activations read so", "not read so"), " ", t.aware + " of " + t.judged
-        + " places aware. Here because: " + t.why + "."),
+        + " places aware." + (index.all ? "" : " Here because: " + t.why + ".")),
       placed ? null : el("p", {}, "The conversation is not in the inputs of this report. The read tokens: ",
         ...whole.positions.flatMap((p, i) => [token(p, i, p.token.trim() || "␣"), " "])),
       ...whole.messages.map((m) => message(m, whole.positions)));
