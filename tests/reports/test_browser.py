@@ -151,7 +151,8 @@ def test_the_list_filters_and_searches_at_once(open_tab: Any) -> None:
     tab.page.click("#b-clear")
     spent = tab.page.evaluate(
         """() => { const box = document.getElementById('b-search'); const began = performance.now();
-        box.value = 'synthetic_office-007'; box.dispatchEvent(new Event('input')); return performance.now() - began; }"""
+        box.value = 'synthetic_office-007'; box.dispatchEvent(new Event('input'));
+        return performance.now() - began; }"""
     )
     assert tab.count("#b-list li") == 1
     assert spent < 1000
@@ -206,7 +207,7 @@ def test_messages_name_their_author_and_mark_what_was_said(open_tab: Any) -> Non
     tab.page.select_option("#b-verdict", "v")
     tab.page.locator("#b-list a").first.click()
     assert "written by the target in this run" in tab.text("#b-read")
-    assert tab.page.locator("#b-read mark.said").first.inner_text() == "being evaluated"
+    assert "".join(tab.page.locator("#b-read mark.said").all_inner_texts()).startswith("being evaluated")
     assert tab.count("#b-read .msg") == 5
     assert tab.count("#b-read details") >= 2, "thinking and tool calls fold"
 
