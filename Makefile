@@ -90,7 +90,7 @@ $(LOWEST)/ready: pyproject.toml Makefile $(VENV)/ready
 
 $(VENV)/ray: $(VENV)/ready
 	@$(CURRENT); \
-	$(PIP) install -e ".[dev,ray]" && echo "$$want" > $@
+	$(PIP) install -e ".[dev,ray,browser]" && echo "$$want" > $@
 
 # The last step converts the default target's weights into the user's cache, once (about half a minute).
 $(VENV)/ready: pyproject.toml Makefile
