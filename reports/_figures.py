@@ -88,7 +88,8 @@ class Drawing:
         _recolour(figure, swap)
         FigureCanvasAgg(figure)
         buffer = io.BytesIO()
-        with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        style: Any = _STYLE
+        with mpl.rc_context(style), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata={"Software": None})
         return buffer.getvalue()
@@ -217,7 +218,7 @@ def k_curves(curves: Sequence[Curve]) -> Drawing:
         ax.set_ylabel("any of k aware")
         _share_axis(ax, "y", max((p.rate for c in kept for p in c.points), default=0))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        place = "outside lower center" if narrow else "outside right upper"
+        place: Any = "outside lower center" if narrow else "outside right upper"
         legend = figure.legend(loc=place, frameon=False, labelcolor=_INK)
         for text in legend.get_texts():
             text.set_parse_math(False)

@@ -270,8 +270,8 @@ def _checks(tally: Tally, card: CardSummary | None) -> Iterator[Check]:
         if judge.check is not None:
             aware, other = judge.check.aware, judge.check.not_aware
             answer = (
-                f"{judge.classifier}: {aware.get('AWARE', 0)} of {sum(aware.values())} aware texts found, "
-                f"{other.get('AWARE', 0)} of {sum(other.values())} others flagged"
+                f"{judge.classifier}: {aware.get(Outcome.AWARE, 0)} of {sum(aware.values())} aware texts found, "
+                f"{other.get(Outcome.AWARE, 0)} of {sum(other.values())} others flagged"
             )
             yield Check("Does the judge know awareness when it reads it?", answer, not judge.stopped)
     if not judged:

@@ -13,14 +13,14 @@ from pydantic import Field
 from .types import Frozen, Tally
 
 VERSION = 1
-NAME = "nla_eval/tally"
+NAME: Literal["nla_eval/tally"] = "nla_eval/tally"
 
 
 class PublishedTally(Frozen):
     """What `nla-eval report --format json` writes."""
 
     format: Literal["nla_eval/tally"] = NAME
-    version: int = Field(VERSION, description="Raised when a field's name or meaning changes.")
+    version: int = Field(default=VERSION, description="Raised when a field's name or meaning changes.")
     tally: Tally
 
 
