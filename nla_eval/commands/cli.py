@@ -223,6 +223,21 @@ def demo(
 
 
 @app.command()
+def simulate(
+    write: Annotated[Path | None, typer.Option(help="Page to write (Markdown). Default: print it.")] = None,
+    replications: Annotated[int, typer.Option(help="Replications of each world.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of all worlds.")] = 0,
+    processes: Annotated[int | None, typer.Option(help="Number of processes. Default: one per core.")] = None,
+) -> None:
+    """Check every estimate and test on planted worlds whose truth is known. Needs no weights."""
+    from .simulate import SimulateRequest, run
+
+    checked("replications", replications, whole_number(1))
+    checked("processes", processes, whole_number(1, optional=True))
+    run(SimulateRequest(write, replications, seed, processes))
+
+
+@app.command()
 def doctor(
     target: Target = "smollm2-135m",
     pack: Pack = None,

@@ -9,6 +9,7 @@ and Hinkley 1997, 3.8)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from math import exp, log, sqrt
 
 import numpy as np
@@ -90,10 +91,18 @@ def _deviations(left_out: Floats, strata: Sequence[int]) -> Floats:
 
 
 def _resample(statistic: Statistic, strata: Sequence[int], how: Resampling) -> Floats:
-    rng = np.random.default_rng(how.seed)
-    weights = np.concatenate([rng.multinomial(g, [1 / g] * g, size=how.resamples) for g in strata], axis=1)
-    drawn = statistic(weights.astype(np.float64))
+    drawn = statistic(_weights(tuple(strata), how.resamples, how.seed))
     return drawn[np.isfinite(drawn)]
+
+
+@lru_cache(maxsize=4)
+def _weights(strata: tuple[int, ...], resamples: int, seed: int) -> Floats:
+    """(B, G) how often each family is drawn. Drawing takes longer than most statistics, and a report asks often."""
+    rng = np.random.default_rng(seed)
+    counts = np.concatenate([rng.multinomial(g, [1 / g] * g, size=resamples) for g in strata], axis=1)
+    weights: Floats = counts.astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
 def _accelerated(
