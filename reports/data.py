@@ -11,10 +11,10 @@ from pydantic import BaseModel
 
 from nla_eval.tally.published import published
 from nla_eval.tally.report_registry import REPORTS
+from nla_eval.tally.tidy import tidy
 from nla_eval.tally.types import Tally
 
 from ._files import beside, write
-from ._tidy import tidy
 
 
 @REPORTS.register("json")

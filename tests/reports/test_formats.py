@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 from nla_eval.reports._charts import charts
-from nla_eval.reports._tidy import COLUMNS, tidy
 from nla_eval.reports.text import markdown, text
 from planted import SHOWCASE, Arm, planted_frames
 from planted_chats import planted_chats
@@ -22,6 +21,7 @@ from nla_eval.tally.browse import browse
 from nla_eval.tally.published import NAME, VERSION, PublishedTally, schema
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.tidy import COLUMNS, tidy
 from nla_eval.tally.types import Tally
 from nla_eval.tally.where import where
 

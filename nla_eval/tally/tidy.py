@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from nla_eval.stats.interval import Estimate
-from nla_eval.tally.types import HeadlineTally, SuiteTally, Tally, TranscriptRate
+from ..stats.interval import Estimate
+from .types import HeadlineTally, SuiteTally, Tally, TranscriptRate
 
 COLUMNS: dict[str, pl.DataType] = {
     "suite": pl.String(),
