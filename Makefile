@@ -95,7 +95,7 @@ $(LOWEST)/ready: pyproject.toml Makefile $(VENV)/ready
 
 $(VENV)/ray: $(VENV)/ready
 	@$(CURRENT); \
-	$(PIP) install -e ".[dev,ray]" && echo "$$want" > $@
+	$(PIP) install -e ".[dev,ray,browser]" && echo "$$want" > $@
 
 $(VENV)/docs: $(VENV)/ready
 	@$(CURRENT); \

@@ -33,6 +33,8 @@ class CardFigure:
     value: str
     interval: str
     n: str
+    number: float | None = None
+    """The value as a number, where it is one."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class CardSummary:
     """Recall on positions known to be aware; None if the card does not report it."""
     missing: list[str]
     """Standard figures that this card lacks."""
+    target: str = ""
+    """The pack's target; empty if the card does not name it."""
+    layer: str = ""
 
 
 def summarise(card: Mapping[str, Any] | None) -> CardSummary | None:
@@ -67,6 +72,8 @@ def summarise(card: Mapping[str, Any] | None) -> CardSummary | None:
         reason=str(card.get("expresses_belief_reason", "")),
         recall=figures.get(RECALL),
         missing=[label for key, label in FIGURES.items() if key not in figures],
+        target=str(card.get("target") or ""),
+        layer=str(card.get("layer") or ""),
     )
 
 
@@ -75,7 +82,9 @@ def _figure(label: str, entry: object) -> CardFigure:
         return CardFigure(label, _text(entry), "", "")
     ends = entry.get("interval")
     shown = f"{_text(ends[0])} to {_text(ends[1])}" if isinstance(ends, list | tuple) and len(ends) == 2 else ""
-    return CardFigure(label, _text(entry.get("value")), shown, "" if entry.get("n") is None else str(entry["n"]))
+    value = entry.get("value")
+    known = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return CardFigure(label, _text(value), shown, "" if entry.get("n") is None else str(entry["n"]), known)
 
 
 def _text(value: object) -> str:

@@ -1,19 +1,22 @@
-"""The figures of a report as inline SVG, in the page's light and dark colours.
+"""The figures of a report as SVG, wide and narrow, in the page's light and dark colours.
 
-matplotlib draws each in seaborn's style on its own canvas, without global state. Ids are salted per figure and unused
-ids are removed, so figures can share a page and the same tally gives the same bytes."""
+matplotlib draws each in seaborn's style on its own canvas, without global state. Every figure has a title, a
+description and a data table, and differs by marker or hatch as well as by colour. Ids are salted per figure and unused
+ones removed, so figures can share a page and the same tally gives the same bytes."""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -21,12 +24,27 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from nla_eval.stats.anyk import KPoint
 from nla_eval.stats.interval import Estimate
 
-_INK, _FAINT = "#101112", "#808182"
+from ._format import count, interval, percent, visible
+
+_INK, _FAINT, _PAPER = "#101112", "#808182", "#fefdfc"
 _SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-_APART = 0.14
+_HATCHES = ("", "//", "--", "xx", "\\\\", "++", "||", "/")
+"""Lines only: a hatch of dots makes a file of hundreds of kilobytes."""
+_SHADES = (1, 5, 3, 6, 2, 4, 5, 5)
+_COLOURS = {_INK: "var(--ink)", _FAINT: "var(--rule)", _PAPER: "var(--paper)"} | {
+    c: f"var(--series-{i})" for i, c in enumerate(_SERIES, 1)
+}
+_PRINT = {_INK: "#1c1d1f", _FAINT: "#9a9b98", _PAPER: "#ffffff"} | dict(
+    zip(_SERIES, ("#0b5394", "#b45f06", "#2f7d4f", "#8e3a80", "#5c5f66", "#a03030"), strict=True)
+)
+"""The light colours of the page, for figures outside it."""
+_APART = 0.15
 """Distance of a row's outermost lanes from its middle."""
-_COLOURS = {_INK: "var(--ink)", _FAINT: "var(--rule)"} | {c: f"var(--series-{i})" for i, c in enumerate(_SERIES, 1)}
+_LEAST = 0.10
+"""An axis of shares reaches at least this far."""
+_WIDE, _NARROW = 9.6, 4.0
+"""Widths in inches. At 360 px a narrow figure is shown about as large as it is drawn."""
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -36,23 +54,63 @@ _STYLE: dict[str, Any] = {
     "axes.labelcolor": _INK,
     "xtick.color": _INK,
     "ytick.color": _INK,
+    "hatch.linewidth": 0.6,
 }
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the measured-against-control figure."""
+class Drawing:
+    """One figure, drawn on demand in any width."""
 
     name: str
-    lanes: list[Estimate | None]
-    """One estimate per lane shown, the measured lane first; None if the lane was not read."""
+    """Salt of its ids, and its file name."""
+    title: str
+    describe: str
+    """What it shows, for readers who cannot see it."""
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """The data, as text."""
+    draw: Callable[[bool], Figure] = field(repr=False, compare=False)
+    """Makes the figure, narrow or not."""
+
+    def inline(self, narrow: bool) -> str:
+        """The figure as inline SVG in the page's colours, with its title and description."""
+        return _svg(self.draw(narrow), f"{self.name}-{'n' if narrow else 'w'}", self, _COLOURS)
+
+    def svg(self) -> str:
+        """The figure as a file of its own."""
+        return '<?xml version="1.0" encoding="UTF-8"?>\n' + _svg(self.draw(False), self.name, self, _PRINT) + "\n"
+
+    def png(self) -> bytes:
+        """The figure at 200 dots per inch."""
+        figure = self.draw(False)
+        swap = {mpl.colors.to_rgba(k): mpl.colors.to_rgba(v) for k, v in _PRINT.items()}
+        _recolour(figure, swap)
+        FigureCanvasAgg(figure)
+        buffer = io.BytesIO()
+        style: Any = _STYLE
+        with mpl.rc_context(style), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a forest plot."""
+
+    name: str
+    series: list[Estimate | None]
+    """One estimate per series; None if it was not read."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of that figure: the same rows in one quantity."""
+    """One panel of a forest plot: the same rows in one quantity."""
 
     title: str
+    labels: list[str]
+    """Names of the series, which decide marker and colour."""
     rows: list[Row]
 
 
@@ -67,59 +125,254 @@ class Curve:
     dashed: bool = False
 
 
-def measured_and_control(panels: Sequence[Panel], labels: Sequence[str], salt: str) -> str:
-    """Dots with intervals, one row per suite, measured above controls; hollow if the interval is withheld."""
-    rows = max(len(panel.rows) for panel in panels)
-    figure, axes = _canvas(len(panels), (10.2, 0.9 + 0.62 * rows), share_rows=True)
-    for ax, panel in zip(axes, panels, strict=True):
-        for at, row in enumerate(panel.rows):
-            for series, estimate in enumerate(row.lanes):
-                if estimate is not None:
-                    _dot(ax, estimate, at + _APART * (2 * series / max(1, len(labels) - 1) - 1), series)
-        ax.set_title(panel.title, fontsize=10, loc="left")
-        ax.set_ylim(rows - 0.5, -0.5)
-        ax.set_xlim(left=0, right=max(0.05, ax.get_xlim()[1]))
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-        ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
-        _despine(ax, left=True)
-        ax.tick_params(left=False)
-    axes[0].set_yticks(range(len(panels[0].rows)), [row.name for row in panels[0].rows], parse_math=False)
-    handles = [
-        axes[0].plot([], [], marker=_MARKERS[i], color=_SERIES[i], linestyle="", label=label)[0]
-        for i, label in enumerate(labels)
+@dataclass(frozen=True)
+class Stack:
+    """One bar of shares of a whole."""
+
+    name: str
+    counts: list[int]
+    """In the order of the legend."""
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """One suite's pairs: transcripts by said and measured, and the control's rate."""
+
+    name: str
+    both: int
+    n_only: int
+    v_only: int
+    neither: int
+    control: float | None
+    """Any-of-k rate of the donor lane."""
+
+
+def forest(name: str, title: str, panels: Sequence[Panel], order: Sequence[str], width: float = _WIDE) -> Drawing:
+    """Dots with intervals, one row per suite; hollow if the interval is withheld.
+
+    Args:
+        name: Salt and file name.
+        title: Title of the figure.
+        panels: Shown side by side, or below each other when narrow.
+        order: All series, in the order of markers and colours.
+        width: In inches, unless narrow.
+    """
+    rows = [
+        (panel.title, row.name, label, percent(e.value), interval(e) or "withheld", count(e.n))
+        for panel in panels
+        for row in panel.rows
+        for label, e in zip(panel.labels, row.series, strict=True)
+        if e is not None and e.value is not None
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(labels), frameon=False, labelcolor=_INK)
-    return _svg(figure, salt)
 
-
-def k_curves(curves: Sequence[Curve], salt: str) -> str:
-    """The share of transcripts with at least one aware position among k, plotted against k."""
-    figure, (ax,) = _canvas(1, (7.2, 3.3))
-    for curve in curves:
-        colour = _SERIES[curve.suite % len(_SERIES)]
-        ax.plot(
-            [p.k for p in curve.points],
-            [p.rate for p in curve.points],
-            color=colour,
-            marker=_MARKERS[curve.suite % len(_MARKERS)],
-            markersize=4,
-            markerfacecolor="none" if curve.dashed else colour,
-            linewidth=1.3,
-            linestyle="--" if curve.dashed else "-",
-            label=curve.name,
+    def draw(narrow: bool) -> Figure:
+        tall = max(len(panel.rows) for panel in panels)
+        step = 0.6 if tall <= 4 else 0.42
+        size = (_NARROW, 0.9 + len(panels) * (0.55 + step * tall)) if narrow else (width, 0.9 + step * tall)
+        alike = len({tuple(row.name for row in panel.rows) for panel in panels}) == 1
+        figure, axes = _canvas(len(panels), size, narrow, share_rows=alike and not narrow)
+        for ax, panel in zip(axes, panels, strict=True):
+            _forest_panel(ax, panel, order, narrow)
+        handles = [
+            axes[0].plot([], [], marker=_MARKERS[i], color=_SERIES[i], linestyle="", label=label)[0]
+            for i, label in enumerate(order)
+        ]
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=1 if narrow or width < _WIDE else len(order),
+            frameon=False,
+            labelcolor=_INK,
         )
-    ax.set_xlabel("k positions, subsampled without replacement")
-    ax.set_ylabel("any of k aware")
-    ax.set_ylim(bottom=0, top=max(0.05, ax.get_ylim()[1]))
-    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y", color=_FAINT, linewidth=0.4, linestyle=":")
-    _despine(ax)
-    legend = figure.legend(loc="outside right upper", frameon=False, labelcolor=_INK)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    return _svg(figure, salt)
+        return figure
+
+    columns = ("Quantity", "Suite", "Series", "Value", "95 % interval", "n")
+    describe = f"{', '.join(p.title for p in panels)}, one row per suite, with 95 % intervals."
+    return Drawing(name, title, describe, columns, tuple(rows), draw)
+
+
+def k_curves(curves: Sequence[Curve]) -> Drawing:
+    """The share of transcripts with at least one aware position among k, plotted against k.
+
+    A curve stops where its transcripts change, so that it never falls.
+    """
+    kept = [Curve(c.name, _same_transcripts(c.points), c.suite, c.dashed) for c in curves]
+    rows = [(c.name, str(p.k), percent(p.rate), str(p.transcripts)) for c in kept for p in _few(c.points)]
+
+    def draw(narrow: bool) -> Figure:
+        figure, (ax,) = _canvas(1, (_NARROW, 3.6 + 0.2 * len(kept)) if narrow else (7.6, 3.3), narrow)
+        for curve in kept:
+            colour = _SERIES[curve.suite % len(_SERIES)]
+            ax.plot(
+                [p.k for p in curve.points],
+                [p.rate for p in curve.points],
+                color=colour,
+                marker=_MARKERS[curve.suite % len(_MARKERS)],
+                markersize=4,
+                markerfacecolor="none" if curve.dashed else colour,
+                linewidth=1.3,
+                linestyle="--" if curve.dashed else "-",
+                label=visible(curve.name),
+            )
+        ax.set_xlabel("k positions, without replacement")
+        ax.set_ylabel("any of k aware")
+        _share_axis(ax, "y", max((p.rate for c in kept for p in c.points), default=0))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        place: Any = "outside lower center" if narrow else "outside right upper"
+        legend = figure.legend(loc=place, frameon=False, labelcolor=_INK)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        return figure
+
+    title = "How any-of-k grows with k"
+    describe = "Probability that at least one of k positions is aware, by suite and lane; controls dashed and hollow."
+    return Drawing("k-curve", title, describe, ("Suite, lane", "k", "Any of k", "Transcripts"), tuple(rows), draw)
+
+
+def stacks(bars: Sequence[Stack], legend: Sequence[str]) -> Drawing:
+    """Shares of all planned judgements by outcome, one bar per suite and lane, on one denominator."""
+    used = [i for i in range(len(legend)) if any(bar.counts[i] for bar in bars)]
+    rows = [(bar.name, *(count(n) for n in bar.counts), count(sum(bar.counts))) for bar in bars]
+
+    def draw(narrow: bool) -> Figure:
+        figure, (ax,) = _canvas(1, (_NARROW if narrow else _WIDE, 1.0 + 0.36 * len(bars)), narrow)
+        for at, bar in enumerate(bars):
+            left, total = 0.0, sum(bar.counts) or 1
+            for i in used:
+                width = bar.counts[i] / total
+                ax.barh(at, width, 0.62, left, color=_SERIES[_SHADES[i % 8] - 1] if i != 1 else _PAPER,
+                        hatch=_HATCHES[i % 8], edgecolor=_FAINT if i == 1 else _PAPER, linewidth=0.8)  # fmt: skip
+                left += width
+        _names(ax, [bar.name for bar in bars], narrow)
+        _share_axis(ax, "x", 1.0)
+        handles = [
+            mpl.patches.Patch(
+                facecolor=_SERIES[_SHADES[i % 8] - 1] if i != 1 else _PAPER,
+                hatch=_HATCHES[i % 8],
+                edgecolor=_FAINT if i == 1 else _PAPER,
+                label=legend[i],
+            )
+            for i in used
+        ]
+        figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=2 if narrow else min(6, max(1, len(used))),
+            frameon=False,
+            labelcolor=_INK,
+        )
+        return figure
+
+    columns = ("Suite, lane", *legend, "All")
+    describe = "Share of planned judgements by outcome, one bar per suite and lane."
+    return Drawing("outcomes", "Outcomes of all planned judgements", describe, columns, tuple(rows), draw)
+
+
+def mosaics(suites: Sequence[Mosaic]) -> Drawing:
+    """Transcripts by said (width) and measured (height), with the control's rate as a dashed line."""
+    rows = [(m.name, *(str(n) for n in (m.both, m.n_only, m.v_only, m.neither)), percent(m.control)) for m in suites]
+
+    def draw(narrow: bool) -> Figure:
+        columns = min(len(suites), 1 if narrow else 4)
+        lines = -(-len(suites) // columns)
+        width = _NARROW if narrow else min(_WIDE, 0.6 + 2.4 * columns)
+        figure, axes = _canvas(columns, (width, 2.5 * lines), False, lines=lines)
+        for ax, mosaic in zip(axes, suites, strict=False):
+            _mosaic(ax, mosaic)
+        for ax in axes[len(suites) :]:
+            ax.set_axis_off()
+        return figure
+
+    columns = ("Suite", "N and V", "N, not V", "V, not N", "Neither", "Control, any of k")
+    describe = (
+        "Each square is the transcripts of a suite: left the share that says so, right the rest; filled the share that "
+        "is measured as aware; the dashed line is the control's rate."
+    )
+    return Drawing("pairs", "Measured against said", describe, columns, tuple(rows), draw)
+
+
+def _forest_panel(ax: Axes, panel: Panel, order: Sequence[str], narrow: bool) -> None:
+    spread = max(1, len(panel.labels) - 1)
+    highest = 0.0
+    for at, row in enumerate(panel.rows):
+        for i, (label, estimate) in enumerate(zip(panel.labels, row.series, strict=True)):
+            if estimate is None or estimate.value is None:
+                continue
+            offset = _APART * (2 * i / spread - 1) if len(panel.labels) > 1 else 0.0
+            _dot(ax, estimate, at + offset, order.index(label))
+            # An exact zero has a long one-sided bound: it must not stretch the axis of everything else.
+            reach = estimate.high if estimate.value and estimate.high is not None else estimate.value
+            highest = max(highest, reach)
+    ax.set_title(panel.title, fontsize=10, loc="left")
+    _names(ax, [row.name for row in panel.rows], narrow)
+    reach = _share_axis(ax, "x", highest)
+    for at, row in enumerate(panel.rows):
+        for i, (label, estimate) in enumerate(zip(panel.labels, row.series, strict=True)):
+            if estimate is not None and estimate.high is not None and estimate.high > reach:
+                y = at + (_APART * (2 * i / spread - 1) if len(panel.labels) > 1 else 0.0)
+                ax.plot([reach], [y], marker=">", color=_SERIES[order.index(label)], markersize=5, clip_on=False)
+    ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
+
+
+def _mosaic(ax: Axes, mosaic: Mosaic) -> None:
+    said, silent = mosaic.both + mosaic.v_only, mosaic.n_only + mosaic.neither
+    total = said + silent
+    left = 0.0
+    for n, aware, series, hatch in ((said, mosaic.both, 2, "//"), (silent, mosaic.n_only, 0, "")):
+        if not n:
+            continue
+        width, height = n / total, aware / n
+        gap = 0.006 if said and silent else 0.0
+        ax.bar(left + width / 2, 1, width - 2 * gap, color=_PAPER, edgecolor=_FAINT, linewidth=0.8)
+        ax.bar(left + width / 2, height, width - 2 * gap, color=_SERIES[series], hatch=hatch, edgecolor=_PAPER)
+        if width > 0.12:
+            ax.text(left + width / 2, 1.03, "V" if series else "not V", ha="center", fontsize=8, color=_INK)
+        left += width
+    if mosaic.control is not None:
+        ax.axhline(mosaic.control, color=_SERIES[1], linestyle="--", linewidth=1.6)
+    ax.set_title(_short(mosaic.name), fontsize=9, loc="left", pad=14, parse_math=False)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.set_xticks([])
+    ax.yaxis.set_major_locator(MaxNLocator(2))
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _despine(ax, left=True)
+
+
+def _same_transcripts(points: Sequence[KPoint]) -> list[KPoint]:
+    """The points before the transcripts of the first one begin to drop out."""
+    return [p for p in points if p.transcripts == points[0].transcripts] if points else []
+
+
+def _few(points: Sequence[KPoint]) -> list[KPoint]:
+    """At most a dozen points for the table: the first, the last, and some between."""
+    step = max(1, -(-len(points) // 12))
+    return [p for i, p in enumerate(points) if i % step == 0 or i == len(points) - 1]
+
+
+def _share_axis(ax: Axes, axis: str, highest: float) -> float:
+    """Set an axis of shares from zero; returns where it ends. An interval that goes on ends in an arrow."""
+    reach = min(1.0, max(_LEAST, highest * 1.06))
+    limits, ticks = (ax.set_xlim, ax.xaxis) if axis == "x" else (ax.set_ylim, ax.yaxis)
+    limits(0, reach)
+    ticks.set_major_locator(MaxNLocator(4))
+    ticks.set_major_formatter(PercentFormatter(1, decimals=None))
+    if axis == "y":
+        ax.grid(axis="y", color=_FAINT, linewidth=0.4, linestyle=":")
+    _despine(ax, left=axis == "x")
+    return reach
+
+
+def _names(ax: Axes, names: Sequence[str], narrow: bool) -> None:
+    shown = [_short(name, 16 if narrow else 32) for name in names]
+    ax.set_yticks(range(len(names)), shown, parse_math=False)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.tick_params(left=False)
+
+
+def _short(name: str, longest: int = 26) -> str:
+    shown = visible(name)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def _despine(ax: Axes, *, left: bool = False) -> None:
@@ -128,15 +381,18 @@ def _despine(ax: Axes, *, left: bool = False) -> None:
     sns.despine(ax=ax, left=left)
 
 
-def _canvas(columns: int, size: tuple[float, float], share_rows: bool = False) -> tuple[Figure, list[Axes]]:
+def _canvas(
+    columns: int, size: tuple[float, float], stacked: bool, *, share_rows: bool = False, lines: int = 1
+) -> tuple[Figure, list[Axes]]:
     import seaborn as sns
 
     style: Any = {**sns.axes_style("ticks"), **_STYLE}
     with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
-        axes = figure.subplots(1, columns, sharey=share_rows, squeeze=False)
-    return figure, list(axes[0])
+        shape = (columns, 1) if stacked else (lines, columns)
+        axes = figure.subplots(*shape, sharey=share_rows, squeeze=False)
+    return figure, list(axes.flat)
 
 
 def _dot(ax: Axes, estimate: Estimate, y: float, series: int) -> None:
@@ -151,7 +407,21 @@ def _dot(ax: Axes, estimate: Estimate, y: float, series: int) -> None:
     )
 
 
-def _svg(figure: Figure, salt: str) -> str:
+def _recolour(figure: Figure, swap: dict[Any, Any]) -> None:
+    for artist in figure.findobj():
+        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
+            get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+            if get is None or put is None:
+                continue
+            try:
+                now = mpl.colors.to_rgba(get())
+            except (ValueError, TypeError):
+                continue
+            if now in swap:
+                put(swap[now])
+
+
+def _svg(figure: Figure, salt: str, drawing: Drawing, colours: dict[str, str]) -> str:
     buffer = io.StringIO()
     empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     style: Any = {**_STYLE, "svg.hashsalt": salt}
@@ -162,8 +432,10 @@ def _svg(figure: Figure, salt: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for colour, variable in _COLOURS.items():
+    for colour, variable in colours.items():
         text = text.replace(colour, variable)
     used = set(re.findall(r"#([\w-]+)[\")]", text))
     text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
-    return text.strip()
+    label = f'<title id="{salt}-t">{escape(drawing.title)}</title><desc id="{salt}-d">{escape(drawing.describe)}</desc>'
+    opened, _, rest = text.partition(">")
+    return f'{opened} role="img" aria-labelledby="{salt}-t {salt}-d">{label}{rest}'.strip()

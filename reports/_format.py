@@ -5,7 +5,7 @@ nodes."""
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,7 +20,8 @@ MISSING = "–"
 _MINUS = "−"
 _UNIT = "\u202f%"
 """A narrow no-break space and the percent sign."""
-_BIDI = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C)))
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control, bidirectional and lone surrogate characters; not line breaks and tabs."""
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -100,6 +101,11 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def plural(n: int, noun: str) -> str:
+    """A count with its noun: "1 transcript", "27 transcripts"."""
+    return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"
+
+
 def words(items: Iterable[str], empty: str = "none") -> str:
     """A list in running text: "a, b and c"."""
     listed = list(items)
@@ -124,7 +130,7 @@ def visible(text: str | None) -> str:
     Line breaks and tabs stay. Otherwise a transcript could reverse or blank out the report around it, or stop the file
     from being written (lone surrogates have no UTF-8 form).
     """
-    return "".join(c if _harmless(c) else f"⟨U+{ord(c):04X}⟩" for c in text or "")
+    return _HIDDEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text or "")
 
 
 def marked(text: str, evidence: Iterable[Evidence]) -> list[tuple[str, bool]]:
@@ -183,9 +189,3 @@ def _pieces(text: str, flags: bytearray) -> list[tuple[str, bool]]:
 
 def _signed(text: str) -> str:
     return text.replace("-", _MINUS)
-
-
-def _harmless(c: str) -> bool:
-    if c in "\n\t":
-        return True
-    return c not in _BIDI and unicodedata.category(c) not in ("Cc", "Cs")

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from nla_eval.judgement import Headline
 from nla_eval.readings import DISPLAYED, LANES, Lane
 from nla_eval.stats.interval import Estimate
+from nla_eval.tally.browsed import Browse, Why
 from nla_eval.tally.types import ControlComparison, HeadlineTally, SuiteTally, Tally
 from nla_eval.transcript import Arm
 
 from ._card import CardSummary
-from ._format import interval, number, percent, plain_interval, spoken, words
+from ._format import interval, number, percent, plain_interval, plural, spoken, words
 from ._variants import summary
 
 FEW_FAMILIES = 20
@@ -71,6 +72,28 @@ def finding(tally: Tally, card: CardSummary | None) -> Finding:
 def limits(tally: Tally, card: CardSummary | None) -> list[Limit]:
     """The closing section: what the report does not show, in full."""
     return [*_ALWAYS, *_conditional(tally, card)]
+
+
+def uneven(tally: Tally) -> str:
+    """How the arms differ, as a clause; empty if they are matched."""
+    return "" if tally.arms.balanced else _uneven(tally)
+
+
+def browse_rule(found: Browse) -> str:
+    """Which transcripts and readings are in the file, in two or three sentences."""
+    counts = found.counts
+    if len(found.transcripts) == found.total:
+        which = f"{'All' if found.total > 1 else 'The'} {plural(found.total, 'transcript')}."
+    else:
+        flagged, total = counts.get(Why.FLAGGED, 0), found.flagged
+        which = (
+            f"{len(found.transcripts)} of {plural(found.total, 'transcript')}: {flagged} of {total} flagged ones "
+            f"(measured or said, in any arm), {counts.get(Why.MATCHED, 0)} unflagged ones matched to them by suite and "
+            f"family, and {counts.get(Why.SAMPLED, 0)} of the rest by seed {found.seed}. More: --transcripts N."
+        )
+    if found.every_reading:
+        return f"{which} Every reading of theirs is here."
+    return f"{which} Of each: every flagged place, in any lane, and {found.dozen} others by the same seed."
 
 
 def withheld_headline(tally: Tally) -> str:

@@ -1,12 +1,16 @@
 """Builds the report: one tally in, one self-contained HTML file out.
 
-The page has no script, request or time stamp, so the same input gives the same bytes. Text from transcripts and models
-is autoescaped and reaches the page as text nodes. It computes no statistic."""
+The page makes no request and has no time stamp, so the same input gives the same bytes. Its one script, allowed by its
+hash, opens transcripts; all else reads without it. Text from transcripts and models is autoescaped or stands in escaped
+JSON, and reaches the page as text nodes. It computes no statistic."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -16,23 +20,23 @@ import jinja2
 from markupsafe import Markup
 from pydantic import BaseModel
 
-from nla_eval.errors import InputError
 from nla_eval.judgement import Outcome
 from nla_eval.readings import DISPLAYED, Lane
 from nla_eval.tally.report_registry import REPORTS
-from nla_eval.tally.types import Tally
+from nla_eval.tally.types import ShownReading, Tally
 from nla_eval.transcript import Author
 
 from . import _format as fmt
 from ._card import summarise
-from ._figures import Curve, Panel, Row, k_curves, measured_and_control
-from ._prose import MEANING, finding, limits, withheld_headline
+from ._charts import charts
+from ._files import beside, write
+from ._head import head
+from ._islands import islands, transcript_keys
+from ._prose import MEANING, browse_rule, finding, limits, uneven, withheld_headline
+from ._status import MARKS
 from ._variants import NAMES, clear, conclusion, silent
 
 TEMPLATES = Path(__file__).parent / "templates"
-FILE_NAME = "report.html"
-_NAME_LENGTH = 32
-"""Maximum number of characters of a suite's name in a figure."""
 _FILTERS = {
     "pct": fmt.percent,
     "num": fmt.number,
@@ -72,27 +76,30 @@ def build_report(
         InputError: The file cannot be written.
     """
     page = render(tally, provenance, pack_card)
-    path = out if out.suffix in (".html", ".htm") else out / FILE_NAME
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(page.encode("utf-8"))
-    except OSError as err:
-        raise InputError(
-            f"cannot write the report to {path.name}: {err.strerror}; choose another place with --out"
-        ) from err
-    return path
+    return write(beside(out, ".html") if out.suffix not in (".html", ".htm") else out, page.encode("utf-8"))
 
 
-def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
-    """The page as HTML."""
+def render(
+    tally: Tally,
+    provenance: Mapping[str, Any] | BaseModel,
+    pack_card: Mapping[str, Any] | None,
+    *,
+    figures: bool = True,
+) -> str:
+    """The page as HTML. Without `figures`, which take most of its time, their data tables stand alone."""
     card = summarise(pack_card)
+    origin = provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else provenance
+    drawn = charts(tally)
+    script = (TEMPLATES / "browse.js").read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
             tally=tally,
             card=card,
-            head=finding(tally, card),
+            head=head(tally, card, origin, uneven(tally)),
+            said=finding(tally, card),
+            marks=MARKS,
             limits=limits(tally, card),
             withheld=withheld_headline(tally),
             meaning=MEANING,
@@ -107,12 +114,42 @@ def render(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: M
             grouped=any(suite.under(tally.primary).groups for suite in tally.suites),
             provenance=fmt.flatten(provenance),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-            lanes_figure=Markup(_lanes_figure(tally)),
-            curve_figure=Markup(_curve_figure(tally)),
+            charts=drawn,
+            svg=(lambda name, narrow: Markup(drawn[name].inline(narrow))) if figures else None,
+            browse=_browser(tally),
+            link=_links(tally),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
             marked=fmt.marked,
             token_in_context=fmt.token_in_context,
         )
     )
+
+
+@dataclass(frozen=True)
+class _Browser:
+    """What the page holds for its script."""
+
+    index: Markup
+    islands: list[tuple[str, Markup]]
+    rule: str
+
+
+def _browser(tally: Tally) -> _Browser | None:
+    if tally.browse is None or not tally.browse.transcripts:
+        return None
+    index, parts = islands(tally.browse)
+    return _Browser(Markup(index), [(key, Markup(json)) for key, json in parts], browse_rule(tally.browse))
+
+
+def _links(tally: Tally) -> Callable[[ShownReading], str]:
+    """The permalink of a shown reading; empty if its transcript or position is not in the browser."""
+    links: dict[tuple[str, str, str, int], str] = {}
+    if tally.browse is not None:
+        kept = tally.browse.transcripts
+        for key, t in zip(transcript_keys(kept), kept, strict=True):
+            links |= {(t.arm, t.suite, t.id, p.position): f"#t={key}&p={p.position}" for p in t.positions}
+    return lambda r: links.get((r.arm, r.suite, r.transcript_id, r.position), "")
 
 
 @cache
@@ -127,31 +164,3 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(_FILTERS)
     return environment
-
-
-def _lanes_figure(tally: Tally) -> str:
-    fractions, flags = [], []
-    for suite in tally.suites:
-        under = suite.under(tally.primary)
-        lanes = [under.lane(lane) for lane in DISPLAYED]
-        if under.lane(Lane.MEASURED) is not None:
-            name = f"{_short(suite.suite)} ({suite.arm})"
-            fractions.append(Row(name, [lane.fraction if lane else None for lane in lanes]))
-            flags.append(Row(name, [lane.any_of_k.rate if lane else None for lane in lanes]))
-    panels = [Panel("fraction of positions aware", fractions), Panel("transcripts with any aware position", flags)]
-    return measured_and_control(panels, [display.legend for display in DISPLAYED.values()], salt="lanes")
-
-
-def _curve_figure(tally: Tally) -> str:
-    curves = [
-        Curve(f"{_short(suite.suite)}, {lane.lane}", lane.k_curve, suite=index, dashed=lane.lane != Lane.MEASURED)
-        for index, suite in enumerate(tally.suites)
-        for lane in suite.under(tally.primary).lanes
-        if lane.lane in DISPLAYED and lane.k_curve
-    ]
-    return k_curves(curves, salt="k-curve") if curves else ""
-
-
-def _short(name: str) -> str:
-    shown = fmt.visible(name)
-    return shown if len(shown) <= _NAME_LENGTH else shown[: _NAME_LENGTH - 1] + "…"

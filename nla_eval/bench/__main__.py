@@ -47,13 +47,14 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..models.target import load_target
     from ..pipeline.plan import Instrument
     from ..pipeline.runtime import runtime_for
-    from . import large_files, sources, start, tally, training_memory
+    from . import large_files, report, sources, start, tally, training_memory
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
     from .training import TrainingLoad, steps_per_hour
 
     yield start.KEYS, start.measured
+    yield report.KEYS, report.measured
     yield sources.KEYS, sources.measured
     yield (sources.INSPECT_KEY,), sources.inspected
     for kind, key in large_files.FILE_KEYS.items():

@@ -130,13 +130,17 @@ def report(
     pack: Annotated[
         str | None, typer.Option(help="Pack whose card is shown. Default: the pack that made the readings.")
     ] = None,
-    builder: Annotated[str, typer.Option("--format", help="Report format.")] = "html",
+    builder: Annotated[
+        str,
+        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png."),
+    ] = "html",
     judge: Annotated[
         str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
     ] = None,
     judge_mode: Annotated[
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
+    transcripts: Annotated[int, typer.Option(help="Number of transcripts that the report can open.")] = 200,
     preset: Annotated[
         str | None,
         typer.Option(help="Protocol to report by: strict, paper or mythos5. Default: the one the inputs were read by."),
@@ -151,8 +155,9 @@ def report(
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
     from .report import ReportRequest, run
 
-    measured = tuple(calibration or ())
-    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode, preset, measured))
+    checked("transcripts", transcripts, whole_number(0))
+    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts)
+    run(ReportRequest(tuple(inputs), out, *asked))
 
 
 @app.command()

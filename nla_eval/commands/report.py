@@ -6,6 +6,7 @@ judged is judged here, unless the user asks for all to be judged alike."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from ..judging.panel import members_of
 from ..pipeline.presets import PRESETS, Preset, preset_lines
 from ..provenance import command, versions
 from ..tally.agreement import agreement
+from ..tally.browse import TRANSCRIPTS, BrowseOptions, browse
 from ..tally.frames import Frames
 from ..tally.gather import Gathered, Signature, frames_of, gather_apart, joined, judged, judged_by_each, unscored
 from ..tally.identity import Identity, distinguishing
@@ -29,11 +31,12 @@ from ..tally.options import Measured, TallyOptions
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import tally
 from ..tally.types import Tally
+from ..tally.where import where
 from .calibrated import calibration_facts, expect_some_use, read_calibrations
 from .lane_advice import lacking_donors
 from .next_step import next_step
 from .preset_followed import preset_facts, preset_named
-from .summary import show, show_agreement
+from .summary import plural, show, show_agreement
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class ReportRequest:
     """None: the rubric that the logs were scored under, or "strict"."""
     pack: str | None = None
     builder: str = "html"
+    """Formats by comma: html, md, text, json, csv, parquet, svg, png."""
     judge: str | None = None
     """Models of the classifier "llm", as provider/model, several by comma."""
     judge_mode: str | None = None
@@ -56,25 +60,28 @@ class ReportRequest:
     """Protocol whose headline and lead the report takes. None: the one the inputs were read under, or "strict"."""
     calibration: tuple[str, ...] = ()
     """Calibration files; each is used for the judge and rubric that it is of."""
+    transcripts: int = TRANSCRIPTS
+    """Number of transcripts that the report can open."""
 
 
 def run(request: ReportRequest) -> None:
     """Write one report per judge and rubric and print where they are."""
-    builder_of(request.builder)
+    formats = formats_of(request.builder)
+    check_place(Path(request.out))
     counted = make_tallies(request)
     for note in counted[0].provenance["notes"]:
         print(f"note: {note}", file=sys.stderr)
     for place, each in zip(places(Path(request.out), counted), counted, strict=True):
-        written = write_report(each, place, request.builder)
+        written = [write_report(each, place, name) for name in formats]
         followed = each.provenance["preset"]
         for line in preset_lines(PRESETS[followed["name"]], followed["deviations"]):
             print(line)
         show(each)
         for line in each.provenance.get("calibration", {}).get("lines", ()):
             print(line)
-        size = each.provenance["transcripts"], each.provenance["readings"]
+        size = [plural(each.provenance[name + "s"], name) for name in ("transcript", "reading")]
         judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
-        print(f"{size[0]} transcripts, {size[1]} readings, {judged_by}: {written}")
+        print(f"{size[0]}, {size[1]}, {judged_by}: {', '.join(map(str, written))}")
     show_agreement(counted)
     if len(counted) > 1:
         print(several(counted, request.inputs))
@@ -124,6 +131,13 @@ def _tallies(
         counted.append(
             tally(each.frames, options).model_copy(
                 update={
+                    "where": where(each.frames, options.definitions, options.primary, options.how),
+                    "browse": browse(
+                        each.frames,
+                        options.definitions,
+                        gathered.messages,
+                        BrowseOptions(options.primary, request.transcripts, options.how.seed, options.judged_share),
+                    ),
                     "provenance": _provenance(gathered, each, notes, preset)
                     | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
                     "pack_card": card,
@@ -171,6 +185,27 @@ def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
         parts += [(t.identity or Identity()).described(fields)] if fields else []
         names.append(re.sub(r"\W+", "-", "-".join(parts)).strip("-"))
     return [folder / f"{stem}-{name}{suffix}" for name in names]
+
+
+def formats_of(asked: str) -> list[str]:
+    """Formats named by comma, each once. Raises InputError for an unknown one, before anything is read."""
+    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+    for name in names:
+        builder_of(name)
+    if not names:
+        raise InputError("no format is named; expected for example --format html,json")
+    return names
+
+
+def check_place(out: Path) -> None:
+    """Raise InputError if nothing can be written at `out`, before minutes of work."""
+    folder = out.parent if out.suffix else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise InputError(f"cannot write the report to {out}: {err.strerror}; choose another place with --out") from err
+    if not os.access(folder, os.W_OK) or (out.suffix and out.is_dir()):
+        raise InputError(f"cannot write the report to {out}: it is no writable file; choose another place with --out")
 
 
 def builder_of(name: str) -> ReportBuilder:

@@ -13,6 +13,7 @@ from ..judging.error_rates import ErrorRates
 from ..readings import DISPLAYED, Lane
 from ..stats.interval import Estimate
 from ..tally.types import Agreement, HeadlineTally, JudgeTally, SuiteTally, Tally
+from ..transcript import Arm
 from .console import wide_console
 
 
@@ -59,6 +60,14 @@ def show(tally: Tally) -> None:
             "N and not V is a finding.",
             highlight=False,
         )
+
+    if not any(suite.arm == Arm.DEPLOYMENT for suite in tally.suites):
+        console.print("No ordinary chats were read: this number has no baseline.", highlight=False)
+
+
+def plural(n: int, noun: str) -> str:
+    """A count with its noun: "1 transcript", "27 transcripts"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _instrument(tally: Tally) -> list[str]:

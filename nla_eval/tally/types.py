@@ -18,6 +18,7 @@ from ..stats.interval import Estimate
 from ..stats.pairs import PairTable
 from ..stats.power import Detectable
 from ..transcript import Author
+from .browsed import Browse
 from .identity import Identity
 from .types_arms import NATIVE_SHARE, ArmProfile, Arms, Certification, Imbalance, Spread
 from .types_base import Frozen
@@ -33,6 +34,7 @@ from .types_lanes import (
 )
 from .types_shown import ShownReading, ShownTurn
 from .types_variants import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
+from .where import Where
 
 __all__ = [
     "NATIVE_SHARE",
@@ -213,6 +215,10 @@ class Tally(Frozen):
     """Why no rate of this tally is a headline: a judge that failed its checks. Empty where none did."""
     agreement: Agreement | None = None
     """Several judges on the texts of this tally; None where there is one."""
+    where: Where | None = None
+    """Where in transcripts awareness is found, under the primary headline."""
+    browse: Browse | None = Field(default=None, exclude=True, repr=False)
+    """The transcripts that a report can open. They are no numbers and stay out of a tally's JSON."""
 
     def certification(self, headline: Headline) -> Certification | None:
         """The certificate of the deployment arm under one headline."""

@@ -1,44 +1,252 @@
-"""Opens the report in a real browser with the network off, and looks at what it shows."""
+"""The report in real headless Chromium, from disk and with the network off: what a reader sees, clicks and types.
+
+Needs Debian's chromium and `pip install nla_eval[browser]`."""
 
 from __future__ import annotations
 
 import re
 import shutil
-import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nla_eval.reports.build import build_report
-from planted import SHOWCASE, Text, planted_frames
+from planted import SHOWCASE, Arm
+from planted_chats import planted_chats
 
 from nla_eval.stats.interval import Resampling
+from nla_eval.tally.browse import browse
 from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.where import where
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND"),
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+pytestmark = [pytest.mark.full, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")]
+QUICK = TallyOptions(how=Resampling(resamples=100))
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    "<a href='javascript:document.title=1'>x</a> \u2028 \u202e \x00 \x1b[31m {{{{ 7*7 }}}} ${{7*7}} {}"
 )
+WIDTHS = (360, 768, 1440)
 
 
-@pytest.mark.full
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
-def test_the_report_opens_from_disk_with_the_network_off_and_no_script_runs(tmp_path: Path) -> None:
-    hostile = Text(wrap="<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{}")
-    found = tally(planted_frames(SHOWCASE, text=hostile), TallyOptions(how=Resampling(resamples=100)))
-    report = build_report(found, {"notice": "synthetic planted truth"}, {"expresses_belief": False}, tmp_path)
-    dumped = browse(tmp_path, report, "--dump-dom")
-    title = re.search(r"<title>(.*?)</title>", dumped)
-    assert title is not None
-    assert title[1] == "Evaluation awareness: NLA-measured and verbalized"
-    assert "12. What this report does not show" in dumped
-    assert len(re.findall(r"<svg\b", dumped)) == 2
-    assert "<script" not in dumped.lower()
-    assert "<img" not in dumped.lower()
+@dataclass
+class Tab:
+    """An open page and everything it complained about or asked for."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def count(self, selector: str) -> int:
+        return int(self.page.locator(selector).count())
 
 
-def browse(folder: Path, page: Path, *flags: str) -> str:
-    """What headless chromium prints for a page, with a profile of its own."""
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    return done.stdout
+def written(folder: Path, name: str, **planted: Any) -> Path:
+    made = planted_chats(**planted)
+    counted = tally(made.frames, QUICK).model_copy(
+        update={
+            "where": where(made.frames, QUICK.definitions, QUICK.primary, QUICK.how),
+            "browse": browse(made.frames, QUICK.definitions, made.messages),
+        }
+    )
+    card = {"told_recall": {"value": 0.7, "interval": [0.6, 0.8], "n": 90}, "expresses_belief": True}
+    return build_report(counted, {"target": "synthetic", "layer": 20}, card, folder / f"{name}.html")
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    many = [Arm(f"suite_{i}", "evaluation", 8, 1, 0.1 * i, donor=True) for i in range(8)]
+    return {
+        "plain": written(folder, "plain", draws=2),
+        "hostile": written(folder, "hostile", arms=SHOWCASE[:2], wrap=HOSTILE),
+        "many": written(folder, "many", arms=[*many, Arm("chat", "deployment", 24, 1, 0.0)]),
+        "long": written(folder, "long", arms=[Arm("exam", "evaluation", 2, 1, 0.9)], filler=" wordwordword" * 80_000),
+    }
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs nla_eval[browser]")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_tab(browser: Any, reports: dict[str, Path]) -> Iterator[Any]:
+    contexts = []
+
+    def opened(name: str = "plain", link: str = "", width: int = 1440, **options: Any) -> Tab:
+        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
+        contexts.append(context)
+        tab = Tab(context.new_page())
+        tab.page.on("console", lambda message: tab.errors.append(message.text))
+        tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
+        tab.page.on("dialog", lambda dialog: tab.errors.append(dialog.message))
+        tab.page.on("request", lambda request: tab.requests.append(request.url))
+        tab.page.goto(reports[name].as_uri() + link)
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def unfold(tab: Tab) -> None:
+    tab.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+
+
+@pytest.mark.parametrize("name", ["plain", "hostile", "many", "long"])
+def test_the_report_opens_from_disk_without_a_request_an_error_or_foreign_markup(open_tab: Any, name: str) -> None:
+    tab = open_tab(name)
+    unfold(tab)
+    assert tab.errors == []
+    assert [url for url in tab.requests if not url.startswith("file:")] == []
+    assert len(tab.requests) == 1
+    assert tab.page.title().endswith("is aware of being evaluated")
+    assert tab.count("img, iframe, object, embed, link, form, base") == 0
+    assert tab.count("a[href^='javascript:'], [onerror], [onload], [onclick]") == 0
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", ["plain", "hostile", "many"])
+def test_no_width_scrolls_sideways_even_with_all_folds_open(open_tab: Any, name: str, width: int) -> None:
+    tab = open_tab(name, width=width)
+    unfold(tab)
+    tab.page.locator("#b-read .tok").first.click()
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("name", ["plain", "many"])
+def test_the_finding_stands_in_the_first_screen_after_few_words(open_tab: Any, name: str) -> None:
+    tab = open_tab(name)
+    bottom = tab.page.evaluate("document.querySelector('.why').getBoundingClientRect().bottom")
+    assert bottom < 900
+    before = f"{tab.text('.status')} {tab.text('h1')} {tab.text('.lead')}"
+    assert len(before.split()) <= 120
+    if name == "many":
+        figure = tab.page.evaluate("document.querySelector('.many svg').getBoundingClientRect().top")
+        assert figure < 600
+
+
+def test_the_list_filters_and_searches_at_once(open_tab: Any) -> None:
+    tab = open_tab()
+    total = tab.count("#b-list li")
+    assert total == 84
+    tab.page.select_option("#b-verdict", "n")
+    flagged = tab.count("#b-list li")
+    assert 0 < flagged < total
+    assert tab.text("#b-found") == f"{flagged} of {total}"
+    assert tab.count("#b-list .badge.yes") >= flagged
+    tab.page.select_option("#b-arm", "deployment")
+    assert tab.count("#b-list li") < flagged
+    tab.page.click("#b-clear")
+    spent = tab.page.evaluate(
+        """() => { const box = document.getElementById('b-search'); const began = performance.now();
+        box.value = 'synthetic_office-007'; box.dispatchEvent(new Event('input'));
+        return performance.now() - began; }"""
+    )
+    assert tab.count("#b-list li") == 1
+    assert spent < 1000
+    tab.page.fill("#b-search", "no such words anywhere")
+    assert tab.text("#b-found") == f"0 of {total}"
+
+
+def test_a_read_token_opens_its_explanations_and_the_link_leads_back_to_them(open_tab: Any) -> None:
+    tab = open_tab()
+    assert tab.page.locator("#b-panel").is_hidden()
+    token = tab.page.locator("#b-read .tok.o-aware").first
+    token.click()
+    panel = tab.text("#b-panel")
+    assert "Explanation" in panel
+    assert "donor lane, same place" in panel
+    assert "draw 2" in panel
+    assert "AR cosine" in panel
+    assert "Judge: names a test of the model" in panel
+    assert "often made up" in panel
+    assert tab.count("#b-panel mark.said") >= 1
+    link = tab.page.evaluate("location.hash")
+    assert re.fullmatch(r"#t=\w+&p=\d+", link)
+    again = open_tab(link=link)
+    assert again.text("#b-panel") == panel
+    assert again.count("#b-read .tok[aria-current]") == 1
+    assert open_tab(link="#t=nothing&p=1").errors == []
+
+
+def test_keys_walk_through_transcripts_and_read_tokens(open_tab: Any) -> None:
+    tab = open_tab()
+    tab.page.focus("#b-list")
+    first = tab.text("#b-read h3")
+    tab.page.keyboard.press("j")
+    assert tab.text("#b-read h3") != first
+    tab.page.keyboard.press("k")
+    assert tab.text("#b-read h3") == first
+    tab.page.keyboard.press("n")
+    one = tab.text("#b-panel h3")
+    tab.page.keyboard.press("n")
+    assert tab.text("#b-panel h3") != one
+    tab.page.keyboard.press("p")
+    assert tab.text("#b-panel h3") == one
+    tab.page.keyboard.press("Escape")
+    assert tab.page.locator("#b-panel").is_hidden()
+    tab.page.keyboard.press("/")
+    tab.page.keyboard.type("nj")
+    assert tab.page.input_value("#b-search") == "nj", "keys are text where one types"
+
+
+def test_messages_name_their_author_and_mark_what_was_said(open_tab: Any) -> None:
+    tab = open_tab()
+    tab.page.select_option("#b-verdict", "v")
+    tab.page.locator("#b-list a").first.click()
+    assert "written by the target in this run" in tab.text("#b-read")
+    assert "".join(tab.page.locator("#b-read mark.said").all_inner_texts()).startswith("being evaluated")
+    assert tab.count("#b-read .msg") == 5
+    assert tab.count("#b-read details") >= 2, "thinking and tool calls fold"
+
+
+def test_without_script_everything_but_the_transcripts_reads(open_tab: Any) -> None:
+    tab = open_tab(java_script_enabled=False)
+    assert "The transcripts open with script only." in tab.text("noscript")
+    assert tab.page.locator("#b").is_hidden()
+    tab.page.click("summary:has-text('What this report does not show')")
+    assert "Rates are relative" in tab.text("#cannot")
+    assert tab.page.locator(".example .open").first.is_hidden()
+
+
+def test_print_opens_every_fold_and_leaves_the_browser_out(open_tab: Any) -> None:
+    tab = open_tab()
+    tab.page.emulate_media(media="print")
+    tab.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.page.locator("#b").is_hidden()
+    assert tab.page.locator("#cannot").is_visible()
+    assert tab.page.locator("nav").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_axe_finds_nothing_serious(open_tab: Any, scheme: str, width: int) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs nla_eval[browser]")
+    tab = open_tab(width=width, color_scheme=scheme)
+    unfold(tab)
+    tab.page.locator("#b-read .tok").first.click()
+    found = axe.Axe().run(tab.page).response["violations"]
+    serious = [
+        (v["id"], [(node["target"], node.get("failureSummary", "")[:200]) for node in v["nodes"][:3]])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_a_megabyte_of_text_is_cut_around_its_tokens(open_tab: Any) -> None:
+    tab = open_tab("long")
+    assert "characters left out" in tab.text("#b-read")
+    assert tab.count("#b-read .tok") > 0

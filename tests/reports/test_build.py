@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from nla_eval.reports._charts import charts
 from nla_eval.reports.build import build_report, render
 from planted import SHOWCASE, Arm, Text, planted_frames
 
 from nla_eval._rooms import load_room
-from nla_eval.errors import InputError
 from nla_eval.stats.interval import Resampling
 from nla_eval.tally.frames import Frames
 from nla_eval.tally.report_registry import REPORTS
@@ -76,11 +76,11 @@ def page(showcase: Tally) -> str:
 
 @cache
 def plain_page(arms: tuple[Arm, ...]) -> Page:
-    return Page(render(tally(planted_frames(list(arms)), QUICK), PROVENANCE, CARD))
+    return Page(render(tally(planted_frames(list(arms)), QUICK), PROVENANCE, CARD, figures=False))
 
 
 def text_of(found: Tally, card=CARD) -> str:
-    return Page(render(found, PROVENANCE, card)).text
+    return Page(render(found, PROVENANCE, card, figures=False)).text
 
 
 def test_the_room_registers_the_html_report_under_its_name() -> None:
@@ -88,19 +88,11 @@ def test_the_room_registers_the_html_report_under_its_name() -> None:
     assert REPORTS.get("html") is build_report
 
 
-def test_one_file_is_written_and_its_bytes_repeat(showcase: Tally, tmp_path: Path) -> None:
-    first = build_report(showcase, PROVENANCE, CARD, tmp_path / "a")
-    second = build_report(showcase, PROVENANCE, CARD, tmp_path / "deep" / "b.html")
-    assert (first.name, second.name) == ("report.html", "b.html")
-    assert first.read_bytes() == second.read_bytes()
-    assert [p.name for p in first.parent.iterdir()] == ["report.html"]
-
-
-def test_a_place_that_cannot_be_written_is_one_line(showcase: Tally, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot write the report") as caught:
-        build_report(showcase, PROVENANCE, CARD, tmp_path / "file" / "report.html")
-    assert "\n" not in str(caught.value)
+def test_one_file_is_written_and_its_bytes_repeat(showcase: Tally, page: str, tmp_path: Path) -> None:
+    written = build_report(showcase, PROVENANCE, CARD, tmp_path / "a")
+    assert written == tmp_path / "a" / "report.html"
+    assert written.read_bytes() == page.encode()
+    assert [p.name for p in written.parent.iterdir()] == ["report.html"]
 
 
 def test_nothing_is_requested_and_nothing_runs(page: str) -> None:
@@ -119,7 +111,7 @@ def test_no_tag_from_a_transcript_survives(payload: str) -> None:
     arms = [Arm("exam", "evaluation", 4, 1, 0.9, verbalized=0.9, donor=True), Arm("chat", "deployment", 4, 1, 0.0)]
     hostile = Text(context=payload.format("so please"), token=payload.format(" please"), wrap=payload)
     bare = plain_page(tuple(arms))
-    spoiled = Page(render(tally(planted_frames(arms, text=hostile), QUICK), PROVENANCE, CARD))
+    spoiled = Page(render(tally(planted_frames(arms, text=hostile), QUICK), PROVENANCE, CARD, figures=False))
     # A token that ends its context is one piece of text instead of two; everything else is tag for tag the same.
     assert Counter(spoiled.tags) - Counter(bare.tags) == Counter()
     assert [a for a, _ in spoiled.attributes if a not in dict(bare.attributes)] == []
@@ -128,7 +120,9 @@ def test_no_tag_from_a_transcript_survives(payload: str) -> None:
 
 @pytest.mark.parametrize("name", ["<script>x</script>", "$\\frac{1}{0}$", "a & b", "名前", "x" * 300])
 def test_a_hostile_suite_name_stays_text_in_tables_and_figures(name: str) -> None:
-    found = Page(render(tally(planted_frames([Arm(name, "evaluation", 3, 1, 0.5)]), QUICK), {name: name}, None))
+    made = tally(planted_frames([Arm(name, "evaluation", 3, 1, 0.5)]), QUICK)
+    drawn = "".join(drawing.inline(narrow=False) for drawing in charts(made).values())
+    found = Page(render(made, {name: name}, None, figures=False) + drawn)
     assert "script" not in found.tags
     assert name in found.text
 
@@ -143,17 +137,21 @@ def test_hidden_characters_are_shown_and_lone_surrogates_do_not_stop_the_file(tm
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u200f\x00\x1b]", written)
 
 
-def test_the_report_leads_with_the_finding_its_limits_and_the_imbalance(page: str) -> None:
+def test_the_report_leads_with_status_finding_and_numbers_and_ends_with_its_limits(page: str) -> None:
     text = Page(page).text
     order = [
-        "of the positions as awareness of an evaluation", "This report does not show",
-        "1. How the arms differ", "not matched", "2. Rates", "3. Controls", "4. Three definitions", "5. Pairs",
-        "6. How the rate grows",
-        "7. Reconstruction", "8. Outcomes of all judgements", "9. Explanations in context", "10. The pack",
-        "11. Provenance", "12. What this report does not show",
+        "Sign, not certified in synthetic_office", "Signs that synthetic is aware",
+        "We read 432 places in 36 synthetic_office transcripts of synthetic",
+        "Said", "Read", "Control", "Why not more", "The arms are not matched", "An NLA (Natural Language Autoencoder)",
+        "Does the instrument see what is there?", "Three examples", "Rates", "Controls", "Methods and provenance",
+        "How the arms differ", "Each suite in words", "This report does not show", "Three definitions",
+        "Pairs: measured", "How the rate grows", "Reconstruction", "Outcomes of all judgements",
+        "Explanations in context", "The pack", "Provenance", "What this report does not show",
     ]  # fmt: skip
-    places = [text.index(part) for part in order]
-    assert places == sorted(places)
+    at = 0
+    for part in order:
+        at = text.find(part, at)
+        assert at >= 0, part
 
 
 def test_every_main_number_of_the_tally_stands_in_the_page(showcase: Tally, page: str) -> None:
@@ -224,10 +222,10 @@ def test_provenance_is_flattened_and_nothing_of_it_is_lost(page: str) -> None:
         assert part in text
 
 
-def test_figures_share_a_page_without_sharing_ids(page: str) -> None:
+def test_figures_share_a_page_without_sharing_ids(showcase: Tally, page: str) -> None:
     ids = [value for name, value in Page(page).attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 2 * len(charts(showcase)), "each wide and narrow"
     assert "var(--series-1)" in page
 
 

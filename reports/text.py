@@ -1,0 +1,156 @@
+"""The report as text: Markdown for a page or a pull request, and plain text for a terminal or a program.
+
+Both have the first screen, the rates, three examples, and what the report does not show. Hostile text is made visible,
+and in Markdown its markup is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from pydantic import BaseModel
+
+from nla_eval.readings import DISPLAYED
+from nla_eval.stats.interval import Estimate
+from nla_eval.tally.report_registry import REPORTS
+from nla_eval.tally.types import ShownReading, Tally
+
+from ._card import summarise
+from ._files import beside, write
+from ._format import interval, percent, visible
+from ._head import Head, head
+from ._prose import finding, uneven
+
+_WIDTH = 100
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
+
+Table = tuple[list[str], list[list[str]]]
+
+
+@REPORTS.register("md")
+def build_markdown(
+    tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
+) -> Path:
+    """Write the report as GitHub-flavoured Markdown."""
+    return write(beside(out, ".md"), markdown(tally, provenance, pack_card).encode("utf-8"))
+
+
+@REPORTS.register("text")
+def build_text(
+    tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
+) -> Path:
+    """Write the report as plain text of at most 100 columns, apart from tables."""
+    return write(beside(out, ".txt"), text(tally, provenance, pack_card).encode("utf-8"))
+
+
+def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
+    """The report as Markdown."""
+    top, cannot = _parts(tally, provenance, pack_card)
+    lines = [f"# {_md(top.title)}", "", f"**{top.mark} {_md(_status(top))}**", "", _md(" ".join(top.finding)), ""]
+    if top.cards:
+        rows = [[f"**{c.name}**", c.value, c.interval, c.note] for c in top.cards]
+        lines += [*_md_table((["", "value", "95 % interval", ""], rows)), ""]
+    for heading, sentences in (("Why not more", top.why_not_more), ("This report does not show", cannot)):
+        if sentences:
+            lines += [f"## {heading}", "", *(f"- {_md(sentence)}" for sentence in sentences), ""]
+    lines += [
+        "## Rates",
+        "",
+        f"Headline {tally.primary}, rubric {_md(tally.rubric)}.",
+        "",
+        *_md_table(_rates(tally)),
+        "",
+    ]
+    lines += ["## Does the instrument see what is there?", ""]
+    lines += [*(f"- **{_md(c.question)}** {_md(c.answer)}" for c in top.checks), "", "## Examples", ""]
+    for example in top.examples:
+        quoted = visible(example.reading.explanation).splitlines() or [""]
+        lines += [f"{_md(example.heading)}: {_md(_place(example.reading))}", "", *(f"> {_md(q)}" for q in quoted), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def text(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
+    """The report as plain text."""
+    top, cannot = _parts(tally, provenance, pack_card)
+    lines = [visible(top.title), f"[{_status(top).upper()}]", "", *_wrapped(" ".join(top.finding)), ""]
+    lines += [
+        f"{c.name + ':':9}{c.value}{'  ' + c.interval if c.interval else ''}  {visible(c.note)}" for c in top.cards
+    ]
+    for heading, sentences in (("Why not more", top.why_not_more), ("This report does not show", cannot)):
+        if sentences:
+            lines += ["", heading, *(line for s in sentences for line in _wrapped(s, "- "))]
+    lines += ["", f"Rates, headline {tally.primary}", *_columns(_rates(tally)), "", "The instrument"]
+    lines += [line for c in top.checks for line in _wrapped(f"{c.question} {c.answer}", "- ")]
+    for example in top.examples:
+        lines += ["", f"{example.heading}: {_place(example.reading)}", *_wrapped(example.reading.explanation, "  ")]
+    return "\n".join(visible(line) for line in lines).rstrip() + "\n"
+
+
+def _parts(
+    tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None
+) -> tuple[Head, list[str]]:
+    card = summarise(pack_card)
+    origin = provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else provenance
+    cannot = [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in finding(tally, card).cannot]
+    return head(tally, card, origin, uneven(tally)), cannot
+
+
+def _status(top: Head) -> str:
+    return f"{top.status[:1].upper()}{top.status[1:]}{f' {top.scope}' if top.scope else ''}"
+
+
+def _rates(tally: Tally) -> Table:
+    heads = ["suite", "arm", "n", "said (V)", *(f"places, {d.heading}" for d in DISPLAYED.values()), "any of k"]
+    rows = []
+    for suite in tally.suites:
+        under = suite.under(tally.primary)
+        lanes = [under.lane(lane) for lane in DISPLAYED]
+        rows.append(
+            [
+                visible(suite.suite),
+                suite.arm,
+                str(suite.transcripts),
+                "not measured" if suite.pairs_withheld else _cell(under.verbalized.rate),
+                *("not read" if lane is None else _cell(lane.fraction) for lane in lanes),
+                "not read" if lanes[0] is None else _cell(lanes[0].any_of_k.rate),
+            ]
+        )
+    return heads, rows
+
+
+def _cell(estimate: Estimate) -> str:
+    inside = interval(estimate)
+    return f"{percent(estimate.value)} ({inside})" if inside else percent(estimate.value)
+
+
+def _place(reading: ShownReading) -> str:
+    return visible(
+        f"{reading.suite} ({reading.arm}), {reading.transcript_id}, position {reading.position}, {reading.lane}"
+    )
+
+
+def _md(said: str) -> str:
+    return _MARKUP.sub(r"\\\1", visible(said)).replace("\n", " ")
+
+
+def _md_table(table: Table) -> Iterator[str]:
+    heads, rows = table
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        yield f"| {' | '.join(cell if cell.startswith('**') else _md(cell) for cell in row)} |"
+
+
+def _columns(table: Table) -> Iterator[str]:
+    heads, rows = table
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    for row in [heads, *rows]:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _wrapped(said: str, lead: str = "") -> list[str]:
+    flat = " ".join(visible(said).split())
+    return fill(flat, _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead)).splitlines()

@@ -1,0 +1,126 @@
+"""Transcripts in the page: every character is data, cut where it must be, beside the one shipped script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nla_eval.reports import _islands as islands_module
+from nla_eval.reports._islands import dumped, islands
+from nla_eval.reports._prose import browse_rule
+from nla_eval.reports.build import TEMPLATES, render
+from planted import SHOWCASE, Arm
+from planted_chats import planted_chats
+
+from nla_eval.stats.interval import Resampling
+from nla_eval.tally.browse import BrowseOptions, browse
+from nla_eval.tally.browsed import Browse
+from nla_eval.tally.tally import TallyOptions, tally
+
+QUICK = TallyOptions(how=Resampling(resamples=50))
+SMALL = [Arm("exam", "evaluation", 4, 1, 0.9, verbalized=0.9, donor=True), Arm("chat", "deployment", 4, 1, 0.0)]
+NASTY = "</script><script>alert(1)</script> \u2028\u2029 \u202egnp \x00 \x1b[31m {{{{ 7*7 }}}} <!-- {}"
+
+
+@cache
+def found(wrap: str = "{}", filler: str = "", limit: int = 200) -> Browse:
+    made = planted_chats(SMALL, wrap=wrap, filler=filler)
+    return browse(made.frames, QUICK.definitions, made.messages, BrowseOptions(limit=limit))
+
+
+def plain(pieces: list[Any]) -> str:
+    return "".join(p if isinstance(p, str) else p.get("t", "") for p in pieces)
+
+
+def test_pieces_of_a_text_are_the_text() -> None:
+    for transcript, (_, made) in zip(found().transcripts, islands(found())[1], strict=True):
+        shown = json.loads(made)
+        for message, kept in zip(transcript.messages, shown["messages"], strict=True):
+            assert [plain(p["text"]) for p in kept["parts"]] == [p.text for p in message.parts]
+        assert [p["p"] for p in shown["positions"]] == [p.position for p in transcript.positions]
+        tokens = [p for m in shown["messages"] for part in m["parts"] for p in part["text"] if "p" in p and p != "p"]
+        assert {p["p"] for p in tokens if isinstance(p, dict)} == set(range(len(shown["positions"])))
+
+
+@given(st.text())
+def test_no_text_leaves_its_island_and_all_of_it_comes_back(said: str) -> None:
+    safe = said.encode("utf-8", "replace").decode()
+    made = dumped({"t": safe})
+    assert not re.search("[<>&\u2028\u2029]", made)
+    assert json.loads(made) == {"t": safe}
+
+
+def test_hostile_transcripts_stay_data_in_the_page() -> None:
+    made = planted_chats(SMALL, wrap=NASTY)
+    counted = tally(made.frames, QUICK).model_copy(update={"browse": found(wrap=NASTY)})
+    page = render(counted, {}, None, figures=False)
+    bodies = re.findall(r"<script([^>]*)>(.*?)</script>", page, flags=re.DOTALL)
+    code = [body for attributes, body in bodies if not attributes]
+    assert code == [(TEMPLATES / "browse.js").read_text()]
+    for attributes, body in bodies:
+        if attributes:
+            assert 'type="application/json"' in attributes
+            json.loads(body)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00\x1b]", page)
+    assert "⟨U+202E⟩" in page
+
+
+def test_the_page_allows_its_own_script_alone_and_none_without_transcripts() -> None:
+    counted = tally(planted_chats(SMALL).frames, QUICK)
+    digest = base64.b64encode(hashlib.sha256((TEMPLATES / "browse.js").read_bytes()).digest()).decode()
+    page = render(counted.model_copy(update={"browse": found()}), {}, None, figures=False)
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    assert f"script-src 'sha256-{digest}';" in policy[1].replace("&#39;", "'")
+    assert "'unsafe-inline'" not in policy[1].replace("&#39;", "'").partition("script-src")[2]
+    bare = render(counted, {}, None, figures=False)
+    assert "<script" not in bare
+    assert "script-src 'none'" in bare.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("budget", [100_000, 10])
+def test_long_texts_keep_the_surroundings_of_read_tokens(monkeypatch: pytest.MonkeyPatch, budget: int) -> None:
+    monkeypatch.setattr(islands_module, "BUDGET", budget)
+    made = found(filler=" word" * 20_000)
+    for transcript, (_, island) in zip(made.transcripts, islands(made)[1], strict=True):
+        assert len(island) < 60_000
+        shown = json.loads(island)
+        user = shown["messages"][1]["parts"][0]["text"]
+        gaps = sum(p["gap"] for p in user if isinstance(p, dict) and "gap" in p)
+        assert gaps + len(plain(user)) == len(transcript.messages[1].parts[0].text)
+        assert gaps > 0
+        assert len([p for m in shown["messages"] for part in m["parts"] for p in part["text"] if "p" in p and p != "p"])
+
+
+def test_thousands_of_messages_are_left_out_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(islands_module, "_MESSAGES", 2)
+    shown = json.loads(islands(found())[1][0][1])["messages"]
+    assert [m["i"] for m in shown if "i" in m] == [0, 2, 4]
+    assert [m["left"] for m in shown if "left" in m] == [1, 1]
+
+
+def test_the_rule_of_what_is_in_the_file_is_stated() -> None:
+    assert browse_rule(found()) == "All 8 transcripts. Every reading of theirs is here."
+    assert browse_rule(found(limit=6)).startswith("6 of 8 transcripts: 3 of ")
+    assert "--transcripts" in browse_rule(found(limit=6))
+
+
+def test_examples_link_to_their_place_in_the_browser() -> None:
+    made = planted_chats(SHOWCASE)
+    counted = tally(made.frames, QUICK).model_copy(
+        update={"browse": browse(made.frames, QUICK.definitions, made.messages)}
+    )
+    page = render(counted, {}, None, figures=False)
+    links = re.findall(r'href="#t=(\w+)&amp;p=(\d+)"', page)
+    assert len(links) == 3
+    for key, position in links:
+        island = re.search(rf'id="b-{key}">(.*?)</script>', page, flags=re.DOTALL)
+        assert island is not None
+        assert int(position) in [p["p"] for p in json.loads(island[1])["positions"]]
