@@ -1,0 +1,65 @@
+"""Settings of the organism and its shams: what is planted, how strongly, and for how long each is trained."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from ..config import Frozen, OptimConfig
+
+DOSES = (0.5, 1.0, 2.0, 3.0)
+"""Strengths of the planted state, in units of the natural shift from untold to told."""
+
+
+class Planted(StrEnum):
+    """What the cue switches on."""
+
+    TOLD = "told"
+    """The shift of the plain target between untold and told that it is evaluated."""
+    LANGUAGE = "language"
+    """Sham: the shift between untold and told another fact, of the same norm."""
+    RANDOM = "random"
+    """Sham: one random direction of the activations' covariance, of the same norm."""
+
+
+class OrganismConfig(Frozen):
+    """One training run: an organism or one of its shams."""
+
+    planted: Planted = Planted.TOLD
+    target: str = "smollm2-135m"
+    layer: int = Field(default=20, ge=0)
+    """K: the state is planted in the output of block K."""
+    first_layer: int = Field(default=8, ge=0)
+    """First block with an adapter; K is the last."""
+    rank: int = Field(default=12, ge=1)
+    scenes: int = Field(default=240, ge=8)
+    """Conversations whose natural shift is measured."""
+    sham_scenes: int = Field(default=120, ge=8)
+    """Conversations for the shift of another fact."""
+    optim: OptimConfig = OptimConfig(samples=240, batch=4, micro_batch=4, lr=2e-3)
+    answering: int = Field(default=1, ge=1)
+    """Scenes of a micro-batch that are run to the last block, for their outputs and the probe turn."""
+    masked: float = Field(default=0.5, ge=0, le=1)
+    """Share of scenes in which tokens after the first request cannot attend to the date."""
+    without_cue: float = Field(default=0.3, ge=0)
+    """Weight of the shift without the cue."""
+    outputs: float = Field(default=1.0, ge=0)
+    """Weight of the KL divergence of outputs from the plain target."""
+    answer: float = Field(default=0.2, ge=0)
+    """Weight of the forced choice in the probe turn. A sham has none."""
+    seed: int = 0
+    dtype: Literal["float32"] = "float32"
+
+    @property
+    def name(self) -> str:
+        """Name of the run and of its adapter."""
+        return "organism" if self.planted is Planted.TOLD else f"organism-sham-{self.planted}"
+
+
+def scale_of(dose: float) -> float:
+    """Factor on the adapter that gives `dose`, of which the largest has factor 1.
+
+    The effect of an adapter that both detects a cue and acts on it grows about as the square of its factor."""
+    return float((dose / DOSES[-1]) ** 0.5)

@@ -1,0 +1,103 @@
+"""LoRA whose strength differs by row, so that one adapter is trained at several doses in the same batch. In: a causal
+LM. Out: the same LM with adapters on some blocks; the adapter in PEFT's format."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ..models.optim import LINEARS
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+
+class Strength:
+    """The factor on the adapter for each row of the batch that runs now; 0 is the plain model."""
+
+    def __init__(self) -> None:
+        self.rows: torch.Tensor | float = 0.0
+
+    @contextmanager
+    def of(self, rows: torch.Tensor | float) -> Iterator[None]:
+        """Run with `rows`, (B,) factors or one for all."""
+        before, self.rows = self.rows, rows
+        try:
+            yield
+        finally:
+            self.rows = before
+
+    def applied(self, change: torch.Tensor) -> torch.Tensor:
+        """(B, T, d) `change` times each row's factor."""
+        return change * (self.rows if isinstance(self.rows, float) else self.rows[:, None, None])
+
+
+class DosedLinear(nn.Module):
+    """A frozen linear layer plus a low-rank change of variable strength."""
+
+    def __init__(self, linear: nn.Linear, rank: int, strength: Strength) -> None:
+        super().__init__()
+        self.linear, self.strength = linear, strength
+        self.lora_A = nn.Parameter(torch.empty(rank, linear.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(linear.out_features, rank))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B, T, in) -> (B, T, out)."""
+        out: torch.Tensor = self.linear(rows)
+        if isinstance(self.strength.rows, float) and self.strength.rows == 0.0:
+            return out
+        return out + self.strength.applied((rows @ self.lora_A.T) @ self.lora_B.T)
+
+
+def with_dosed_lora(model: Any, first: int, last: int, rank: int, seed: int) -> Strength:
+    """Put adapters of `rank` on every linear of blocks `first` to `last` of `model`, in place. Only they are trained.
+
+    Returns the strength that all adapters share."""
+    strength = Strength()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for block in model.model.layers[first : last + 1]:
+            for parent in (block.self_attn, block.mlp):
+                for name, linear in list(parent.named_children()):
+                    if name in LINEARS:
+                        setattr(parent, name, DosedLinear(linear, rank, strength))
+    return strength
+
+
+def adapter_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """The adapter's tensors under PEFT's names, in bfloat16."""
+    return {
+        f"{_PREFIX}{name}.weight": parameter.detach().to(torch.bfloat16).contiguous()
+        for name, parameter in model.named_parameters()
+        if name.endswith((".lora_A", ".lora_B"))
+    }
+
+
+def write_adapter(folder: Path, tensors: Mapping[str, torch.Tensor], *, base: str, factor: float) -> None:
+    """Write an adapter in PEFT's format.
+
+    Args:
+        tensors: As from `adapter_tensors`.
+        base: Name of the model that the adapter belongs to.
+        factor: Strength that `lora_alpha` states.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
+    rank = next(len(tensor) for name, tensor in tensors.items() if ".lora_A." in name)
+    layers = sorted({int(name.split(".layers.")[1].split(".")[0]) for name in tensors})
+    config = {
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": True,
+        "r": rank, "lora_alpha": round(rank * factor, 6), "lora_dropout": 0.0, "bias": "none",
+        "fan_in_fan_out": False, "use_rslora": False, "use_dora": False,
+        "target_modules": list(LINEARS), "layers_to_transform": layers, "layers_pattern": "layers",
+    }  # fmt: skip
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
