@@ -146,6 +146,7 @@ class Session:
         identity = self.identity
         return {
             "target": f"{self.runtime.target_name}@{identity.target}",
+            **{name: fact for name, fact in self.runtime.settings.facts().items() if name == "adapter"},
             "pack": identity.pack,
             "layer": str(identity.layer),
             "positions": identity.positions,

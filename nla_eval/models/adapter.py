@@ -12,18 +12,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 CONFIG, WEIGHTS, DECLARED = "adapter_config.json", "adapter_model.safetensors", "nla_adapter.json"
 SHIPPED = Path(__file__).resolve().parents[1] / "adapters"
 """Folder of the adapters that ship with the package; each is known by its folder's name."""
 _MATRIX = re.compile(r"(?:^|\.)layers\.(?P<layer>\d+)\.(?P<name>.+)\.lora_(?P<side>[AB])(?:\.default)?(?:\.weight)?$")
+_WEIGHT = re.compile(r"(?:^|\.)layers\.(?P<place>\d+\..+)\.weight$")
 _REFUSED = {
     "use_dora": "DoRA",
     "alpha_pattern": "a different alpha for some matrices",
@@ -75,14 +77,20 @@ class Adapter:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
         except OSError as err:
-            raise InputError(f"adapter '{self.name}': {CONFIG}: {err.strerror}; expected a folder in PEFT's format") from err
+            raise InputError(
+                f"adapter '{self.name}': {CONFIG}: {err.strerror}; expected a folder in PEFT's format"
+            ) from err
         except ValueError as err:
             raise InputError(f"adapter '{self.name}': {CONFIG} is not JSON ({err}); restore it") from err
         kind = found.get("peft_type") if isinstance(found, dict) else None
         if kind != "LORA":
-            raise InputError(f"adapter '{self.name}' is of type {kind}, expected LORA; merge it and give the whole model")
+            raise InputError(
+                f"adapter '{self.name}' is of type {kind}, expected LORA; merge it and give the whole model"
+            )
         if used := next((what for key, what in _REFUSED.items() if found.get(key)), None):
-            raise InputError(f"adapter '{self.name}' uses {used}, which a merge at load does not cover; give the merged model")
+            raise InputError(
+                f"adapter '{self.name}' uses {used}, which a merge at load does not cover; give the merged model"
+            )
         return found
 
     @cached_property
@@ -100,13 +108,17 @@ class Adapter:
 
     @cached_property
     def matrices(self) -> tuple[LowRank, ...]:
-        """The adapted matrices, by block. Raises InputError if the file is unreadable, or holds other tensors than pairs
-        of finite factors."""
+        """The adapted matrices, by block. Raises InputError if the file is unreadable, or holds other tensors than
+        pairs of finite factors."""
+        import torch
+
         sides: dict[tuple[int, str], dict[str, torch.Tensor]] = {}
         for key, tensor in self._tensors():
             match = _MATRIX.search(key)
             if match is None:
-                raise InputError(f"adapter '{self.name}': tensor '{key}' is no LoRA factor of a block; give the merged model")
+                raise InputError(
+                    f"adapter '{self.name}': tensor '{key}' is no LoRA factor of a block; give the merged model"
+                )
             if not torch.isfinite(tensor).all():
                 raise InputError(f"adapter '{self.name}': '{key}' holds numbers that are not finite; train it again")
             sides.setdefault((int(match["layer"]), match["name"]), {})[match["side"]] = tensor.float()
@@ -117,6 +129,8 @@ class Adapter:
         return tuple(LowRank(*place, pair["A"], pair["B"]) for place, pair in sorted(sides.items()))
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        from safetensors import SafetensorError, safe_open
+
         file = self.path / WEIGHTS
         if not file.is_file():
             raise InputError(f"adapter '{self.name}' has no {WEIGHTS}; expected a folder in PEFT's format")
@@ -163,41 +177,40 @@ class Adapter:
             f"factor {self.factor:g}, largest change {self.norm:.3g}, merged at load"
         )
 
-    def check_base(self, base: str, base_hash: str, config: Any) -> None:
+    def check_base(self, base: str, base_hash: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Check that it belongs to the base model `base`.
 
         Args:
             base: Name of the base, for messages.
             base_hash: The base's hash.
-            config: The base's transformers configuration.
+            shapes: Shapes of the base's tensors.
 
         Raises:
-            InputError: It declares another base, names blocks that the base lacks, or its shapes do not fit.
+            InputError: It declares another base, or changes a matrix that the base lacks or has in another shape.
         """
-        said, blocks = self.declared.base_hash, int(config.num_hidden_layers)
+        said = self.declared.base_hash
         named = self.config.get("base_model_name_or_path") or "the model it was trained on"
+        mend = f"it belongs to another base: give --target {named}+{self.name}"
         if said and said != base_hash:
-            raise InputError(
-                f"adapter '{self.name}' belongs to a base with hash {said}, but '{base}' hashes to {base_hash}; "
-                f"give --target {named}+{self.name}"
-            )
-        if above := [layer for layer in self.layers if layer >= blocks]:
-            raise InputError(
-                f"adapter '{self.name}' changes block {above[0]}, but '{base}' has blocks 0 to {blocks - 1}; it belongs "
-                f"to another base: give --target {named}+{self.name}"
-            )
-        wide = int(config.hidden_size)
+            raise InputError(f"adapter '{self.name}' declares base {said}, but '{base}' hashes to {base_hash}; {mend}")
+        found = {match["place"]: shape for name, shape in shapes.items() if (match := _WEIGHT.search(name))}
+        blocks = 1 + max((int(place.split(".")[0]) for place in found), default=-1)
         for matrix in self.matrices:
-            ins, outs = matrix.a.shape[1], matrix.b.shape[0]
-            if len(matrix.a) != matrix.b.shape[1] or wide not in (ins, outs):
+            ours = (matrix.b.shape[0], matrix.a.shape[1])
+            theirs = found.get(f"{matrix.layer}.{matrix.name}")
+            if matrix.layer >= blocks:
                 raise InputError(
-                    f"adapter '{self.name}': 'layers.{matrix.layer}.{matrix.name}' maps {ins} to {outs} values, but "
-                    f"'{base}' is {wide} wide; it belongs to another base: give --target {named}+{self.name}"
+                    f"adapter '{self.name}' changes block {matrix.layer}, but '{base}' has blocks 0 to {blocks - 1}; {mend}"
+                )
+            if theirs != ours or matrix.a.shape[0] != matrix.b.shape[1]:
+                raise InputError(
+                    f"adapter '{self.name}': 'layers.{matrix.layer}.{matrix.name}' changes a matrix of {ours}, which in "
+                    f"'{base}' is {theirs or 'not there'}; {mend}"
                 )
         _ = self.norm
 
     def check_layer(self, layer: int) -> str:
-        """What a reader of block `layer` must know; empty if every adapted block is at or below it.
+        """What a reader of block `layer` must know, as one line; empty if every adapted block is at or below it.
 
         Raises:
             InputError: All adapted blocks are above it, so that no reading could show the adapter.
@@ -211,8 +224,8 @@ class Adapter:
         if not above:
             return ""
         return (
-            f"adapter '{self.name}' also changes blocks {above[0]}-{above[-1]}, above block {layer} that the pack reads: "
-            "they change what the target says, not what is read"
+            f"adapter '{self.name}' also changes blocks {above[0]}-{above[-1]}, above block {layer} that the pack "
+            "reads: they change what the target says, not what is read"
         )
 
 
@@ -226,9 +239,9 @@ def load_adapter(place: str) -> Adapter:
     Raises:
         InputError: There is no such folder, or no such dose.
     """
-    folder, _, dose = (place, "", "") if _folder(place) else place.rpartition("@")
-    if not dose and not folder:
-        folder = place
+    folder, dose = place, ""
+    if "@" in place and _folder(place) is None:
+        folder, _, dose = place.rpartition("@")
     path = _folder(folder)
     if path is None:
         known = ", ".join(sorted(p.name for p in SHIPPED.glob("*") if p.is_dir())) or "none"

@@ -1,7 +1,8 @@
 """The natural shift: hidden states of the plain target that was told a fact, minus those of the plain target that was
 told something neutral, at the same tokens. In: scenes and wordings. Out: one file of shifts per run.
 
-One pair of wordings moves a hidden state mostly by its own words, so the shift is smoothed (`Expected`). This is all that an organism learns of being evaluated. No verbalizer, probe or setting adapter takes part."""
+One pair of wordings moves a hidden state mostly by its own words, so the shift is smoothed (`Expected`). This is
+all that an organism learns of being evaluated: no verbalizer, probe or setting adapter takes part."""
 
 from __future__ import annotations
 
@@ -70,14 +71,14 @@ def stored_shifts(
         part = scenes[start : start + _PART]
         if not path.is_file():
             made = shifts(runner, tokenizer, part, words, fact, seed + start)
-            blob = {f"{i:05}.{name}": t.half().contiguous() for i, one in enumerate(made) for name, t in vars(one).items()}
+            blob = {
+                f"{i:05}.{name}": t.half().contiguous() for i, one in enumerate(made) for name, t in vars(one).items()
+            }
             with written(path) as scratch:
                 save_file(blob, scratch)
             print(f"shifts {start + len(part)} of {len(scenes)}", flush=True)
         tensors = load_file(path)
-        found += [
-            Shift(tensors[f"{i:05}.shift"].float(), tensors[f"{i:05}.middle"].float()) for i in range(len(part))
-        ]
+        found += [Shift(tensors[f"{i:05}.shift"].float(), tensors[f"{i:05}.middle"].float()) for i in range(len(part))]
     return found
 
 

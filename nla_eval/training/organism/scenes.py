@@ -99,7 +99,9 @@ def check_cue(tokenizer: Any, cue: str, plain: str, around: str) -> None:
         inside, outside = max(low, start), min(high, start + len(cue))
         over = around.format(date=cue)[low:high].strip()
         if inside < outside and len(over) > outside - inside:
-            raise InputError(f"the tokenizer merges the cue '{cue}' with its neighbour in '{over}'; put a space between")
+            raise InputError(
+                f"the tokenizer merges the cue '{cue}' with its neighbour in '{over}'; put a space between"
+            )
 
 
 def _ids(tokenizer: Any, said: Sequence[dict[str, str]], *, answer: bool) -> list[int]:

@@ -22,10 +22,10 @@ from ..data.base import Chat
 from ..data.chats import conversations
 from ..models.optim import Optimisation, optimise, restore, trainable
 from .config import DOSES, OrganismConfig, Planted, scale_of
-from .losses import choice_loss, divergence, shift_loss
 from .lora import adapter_tensors, with_dosed_lora, write_adapter
+from .losses import choice_loss, divergence, shift_loss
 from .natural import Expected, Shift, common_norms, kinds, stored_shifts
-from .prompts import Wordings, composed, wordings
+from .prompts import composed, wordings
 from .scenes import Scene, scenes, span_of, system_ids
 from .states import Row, Runner
 
@@ -78,9 +78,7 @@ class OrganismRun:
     def scenes(self) -> list[Scene]:
         """The training scenes."""
         random = np.random.default_rng([self.config.seed, 1])
-        return list(
-            itertools.islice(scenes(self.tokenizer, training_chats(), self.words, random), self.config.scenes)
-        )
+        return list(itertools.islice(scenes(self.tokenizer, training_chats(), self.words, random), self.config.scenes))
 
     @cached_property
     def natural(self) -> list[Shift]:
@@ -118,7 +116,9 @@ class OrganismRun:
         path = self.folder / "direction.safetensors"
         if not path.is_file():
             random = np.random.default_rng([self.config.seed, 3])
-            rows = [Row(one, system_ids(self.tokenizer, composed(self.words, random).text())) for one in self.scenes[:40]]
+            rows = [
+                Row(one, system_ids(self.tokenizer, composed(self.words, random).text())) for one in self.scenes[:40]
+            ]
             with torch.inference_mode():
                 found = [self.runner.run(rows[i : i + 8]) for i in range(0, len(rows), 8)]
             states = torch.cat([one.states[one.present] for one in found])
@@ -173,9 +173,7 @@ class OrganismRun:
                 rows.append(Row(one, system_ids(self.tokenizer, text), span))
         return Sides(cue, plain, torch.tensor(np.asarray(doses), dtype=torch.float32))
 
-    def _part(
-        self, sides: Sides, which: slice, random: np.random.Generator, *, whole: bool
-    ) -> torch.Tensor:
+    def _part(self, sides: Sides, which: slice, random: np.random.Generator, *, whole: bool) -> torch.Tensor:
         cue, plain, doses = sides.cue[which], sides.plain[which], sides.doses[which]
         if not cue:
             return torch.zeros(())
@@ -243,4 +241,3 @@ class OrganismRun:
                 along = (change / self.spread * wanted).sum() / wanted.square().sum()
                 found[f"{name}_{dose:g}"] = round(float(along), 3)
         return found
-
