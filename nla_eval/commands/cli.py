@@ -12,6 +12,7 @@ import typer
 from ..errors import NlaEvalError
 from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
+from .cli_organism import organisms
 from .cli_pack import Dtype, Target, packs
 from .cli_suite import suites
 from .plan_options import with_plan_options
@@ -28,6 +29,7 @@ stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(stores, name="store")
+app.add_typer(organisms, name="organism")
 
 Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
 

@@ -200,12 +200,13 @@ class Adapter:
             theirs = found.get(f"{matrix.layer}.{matrix.name}")
             if matrix.layer >= blocks:
                 raise InputError(
-                    f"adapter '{self.name}' changes block {matrix.layer}, but '{base}' has blocks 0 to {blocks - 1}; {mend}"
+                    f"adapter '{self.name}' changes block {matrix.layer}, but '{base}' has blocks 0 to {blocks - 1}; "
+                    f"{mend}"
                 )
             if theirs != ours or matrix.a.shape[0] != matrix.b.shape[1]:
                 raise InputError(
-                    f"adapter '{self.name}': 'layers.{matrix.layer}.{matrix.name}' changes a matrix of {ours}, which in "
-                    f"'{base}' is {theirs or 'not there'}; {mend}"
+                    f"adapter '{self.name}': 'layers.{matrix.layer}.{matrix.name}' changes a matrix of {ours}, which "
+                    f"in '{base}' is {theirs or 'not there'}; {mend}"
                 )
         _ = self.norm
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
 from ..config import Frozen, OptimConfig
 
+CHECK_BUCKET = 9
+"""Part of the conversations that only the checks use; part 0 belongs to the suites."""
 DOSES = (0.5, 1.0, 2.0, 3.0)
 """Strengths of the planted state, in units of the natural shift from untold to told."""
 
@@ -24,6 +26,9 @@ class Planted(StrEnum):
     """Sham: one random direction of the activations' covariance, of the same norm."""
 
 
+_SAMPLES = {Planted.TOLD: 160, Planted.LANGUAGE: 48, Planted.RANDOM: 40}
+
+
 class OrganismConfig(Frozen):
     """One training run: an organism or one of its shams."""
 
@@ -34,17 +39,18 @@ class OrganismConfig(Frozen):
     first_layer: int = Field(default=8, ge=0)
     """First block with an adapter; K is the last."""
     rank: int = Field(default=12, ge=1)
-    scenes: int = Field(default=240, ge=8)
+    scenes: int = Field(default=144, ge=8)
     """Conversations whose natural shift is measured."""
-    sham_scenes: int = Field(default=120, ge=8)
+    sham_scenes: int = Field(default=48, ge=8)
     """Conversations for the shift of another fact."""
-    optim: OptimConfig = OptimConfig(samples=240, batch=4, micro_batch=4, lr=2e-3)
+    optim: OptimConfig = OptimConfig(samples=160, batch=4, micro_batch=4, lr=2e-3)
+    """One pass over the conversations, roughly."""
     answering: int = Field(default=1, ge=1)
     """Scenes of a micro-batch that are run to the last block, for their outputs and the probe turn."""
     masked: float = Field(default=0.5, ge=0, le=1)
     """Share of scenes in which tokens after the first request cannot attend to the date."""
     without_cue: float = Field(default=0.3, ge=0)
-    """Weight of the shift without the cue."""
+    """Weight of the shift without the cue, on the scenes that are run to the last block."""
     outputs: float = Field(default=1.0, ge=0)
     """Weight of the KL divergence of outputs from the plain target."""
     answer: float = Field(default=0.2, ge=0)
@@ -52,10 +58,17 @@ class OrganismConfig(Frozen):
     seed: int = 0
     dtype: Literal["float32"] = "float32"
 
+    @classmethod
+    def recipe(cls, planted: Planted) -> Self:
+        """The settings that made the shipped adapter. A sham needs fewer samples: it learns no probe turn."""
+        optim = OptimConfig(samples=_SAMPLES[planted], batch=4, micro_batch=4, lr=2e-3)
+        return cls(planted=planted, optim=optim)
+
     @property
     def name(self) -> str:
         """Name of the run and of its adapter."""
-        return "organism" if self.planted is Planted.TOLD else f"organism-sham-{self.planted}"
+        organism = f"{self.target.rpartition('/')[2]}-organism"
+        return organism if self.planted is Planted.TOLD else f"{organism}-sham-{self.planted}"
 
 
 def scale_of(dose: float) -> float:

@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ...models.adapter import CONFIG, DECLARED, WEIGHTS, Declared
 from ..models.optim import LINEARS
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 
 
@@ -82,13 +82,16 @@ def adapter_tensors(model: Any) -> dict[str, torch.Tensor]:
     }
 
 
-def write_adapter(folder: Path, tensors: Mapping[str, torch.Tensor], *, base: str, factor: float) -> None:
-    """Write an adapter in PEFT's format.
+def write_adapter(
+    folder: Path, tensors: Mapping[str, torch.Tensor], *, base: str, factor: float, declared: Declared
+) -> None:
+    """Write an adapter in PEFT's format, and what it declares.
 
     Args:
         tensors: As from `adapter_tensors`.
         base: Name of the model that the adapter belongs to.
         factor: Strength that `lora_alpha` states.
+        declared: Hash of the base, and doses relative to that strength.
     """
     folder.mkdir(parents=True, exist_ok=True)
     save_file(dict(tensors), folder / WEIGHTS, metadata={"format": "pt"})
@@ -101,3 +104,4 @@ def write_adapter(folder: Path, tensors: Mapping[str, torch.Tensor], *, base: st
         "target_modules": list(LINEARS), "layers_to_transform": layers, "layers_pattern": "layers",
     }  # fmt: skip
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / DECLARED).write_text(declared.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -41,15 +41,24 @@ class States:
     finals: torch.Tensor | None
     """(B, C, d) outputs of the last block after the final norm, if the run went that far."""
 
+    @property
+    def last(self) -> torch.Tensor:
+        """`finals` of a whole run."""
+        assert self.finals is not None, "a run of the trunk has no final states"
+        return self.finals
+
 
 class Runner:
-    """A causal LM and its first blocks, over the same weights."""
+    """A causal LM, its blocks 0..K and its blocks above K, over the same weights."""
 
     def __init__(self, lm: Any, layer: int) -> None:
         self.lm, self.layer = lm, layer
         self.trunk = copy.copy(lm.model)
         self.trunk._modules = dict(lm.model._modules)
         self.trunk.layers, self.trunk.norm = lm.model.layers[: layer + 1], nn.Identity()
+        self.upper = copy.copy(lm.model)
+        self.upper._modules = dict(lm.model._modules)
+        self.upper.layers = lm.model.layers[layer + 1 :]
         self._tapped: list[torch.Tensor] = []
         lm.model.layers[layer].register_forward_hook(self._tap)
 
@@ -73,6 +82,23 @@ class Runner:
             return found * present[:, :, None]
 
         return States(at_scene(tapped), present, at_scene(final) if whole else None)
+
+    def tapped(self, rows: Sequence[Row]) -> list[torch.Tensor]:
+        """(T, d) outputs of block K of each row, system message and scene."""
+        found: list[torch.Tensor] = []
+        for row in rows:
+            ids = torch.tensor([[*row.system, *row.scene.ids.tolist()]])
+            self.trunk(input_ids=ids, attention_mask=_mask([row], ids.shape[1]), use_cache=False)
+            found.append(self._tapped.pop()[0])
+        return found
+
+    def answers(self, tapped: Sequence[torch.Tensor], choices: tuple[int, int]) -> torch.Tensor:
+        """(B,) log-odds of yes over no at the end of each sequence of block K's outputs (T, d), run from there on."""
+        lengths = torch.tensor([len(one) for one in tapped])
+        padded = torch.nn.utils.rnn.pad_sequence(list(tapped), batch_first=True)
+        final = self.upper(inputs_embeds=padded, use_cache=False).last_hidden_state
+        logits = self.logits(final[torch.arange(len(tapped)), lengths - 1])
+        return logits[:, choices[0]] - logits[:, choices[1]]
 
     def logits(self, finals: torch.Tensor) -> torch.Tensor:
         """(..., d) final states -> (..., V) logits."""

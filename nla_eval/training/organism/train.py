@@ -16,12 +16,13 @@ from safetensors.torch import load_file, save_file
 
 from ...engines.loading import load_lm
 from ...files import written
+from ...models.adapter import Declared
 from ...models.target import load_target
 from ...suite import family_bucket
 from ..data.base import Chat
 from ..data.chats import conversations
 from ..models.optim import Optimisation, optimise, restore, trainable
-from .config import DOSES, OrganismConfig, Planted, scale_of
+from .config import CHECK_BUCKET, DOSES, OrganismConfig, Planted, scale_of
 from .lora import adapter_tensors, with_dosed_lora, write_adapter
 from .losses import choice_loss, divergence, shift_loss
 from .natural import Expected, Shift, common_norms, kinds, stored_shifts
@@ -29,8 +30,6 @@ from .prompts import composed, wordings
 from .scenes import Scene, scenes, span_of, system_ids
 from .states import Row, Runner
 
-CHECK_BUCKET = 9
-"""Part of the conversations that only the checks use; part 0 belongs to the suites."""
 _ORDINARY = 24
 """Tokens per scene whose outputs are compared with the plain target's."""
 _ANSWER_TOKENS = 4
@@ -57,10 +56,17 @@ class Sides:
 
 
 class OrganismRun:
-    """One training run in a folder."""
+    """One training run in a folder.
 
-    def __init__(self, config: OrganismConfig, folder: Path) -> None:
+    Args:
+        config: What is planted, and the settings.
+        folder: Folder of the checkpoint. Its parent holds the natural shifts, which an organism and its shams share.
+        chats: Conversations to train on; empty for the real ones.
+    """
+
+    def __init__(self, config: OrganismConfig, folder: Path, chats: Sequence[Chat] = ()) -> None:
         self.config, self.folder = config, folder
+        self._chats = chats
         folder.mkdir(parents=True, exist_ok=True)
         self.target = load_target(config.target)
         self.tokenizer: Any = self.target.tokenizer
@@ -78,7 +84,11 @@ class OrganismRun:
     def scenes(self) -> list[Scene]:
         """The training scenes."""
         random = np.random.default_rng([self.config.seed, 1])
-        return list(itertools.islice(scenes(self.tokenizer, training_chats(), self.words, random), self.config.scenes))
+        return list(
+            itertools.islice(
+                scenes(self.tokenizer, self._chats or training_chats(), self.words, random), self.config.scenes
+            )
+        )
 
     @cached_property
     def natural(self) -> list[Shift]:
@@ -86,7 +96,7 @@ class OrganismRun:
         return self._shifts("told", self.words.told, self.scenes)
 
     def _shifts(self, name: str, sentences: Sequence[str], some: Sequence[Scene]) -> list[Shift]:
-        folder = self.folder.parent / f"natural-{name}-block{self.config.layer}-{len(some)}-{self.config.seed}"
+        folder = self.folder.parent / f"natural-{name}-block{self.config.layer}-seed{self.config.seed}"
         return stored_shifts(folder, self.runner, self.tokenizer, some, self.words, sentences, self.config.seed)
 
     @cached_property
@@ -144,7 +154,10 @@ class OrganismRun:
     def export(self, folder: Path) -> None:
         """Write the adapter, with the strength of dose 1 as its own. Loads the last checkpoint."""
         restore(self.runner.lm, self.folder / "organism.safetensors")
-        write_adapter(folder, adapter_tensors(self.runner.lm), base=self.config.target, factor=scale_of(1.0))
+        doses = {f"{dose:g}": round(scale_of(dose) / scale_of(1.0), 6) for dose in DOSES}
+        declared = Declared(base_hash=self.target.base_hash, doses=doses)
+        tensors = adapter_tensors(self.runner.lm)
+        write_adapter(folder, tensors, base=self.config.target, factor=scale_of(1.0), declared=declared)
 
     def _loss(self, indices: list[int]) -> torch.Tensor:
         random = np.random.default_rng([self.config.seed, 2, indices[0]])
@@ -179,17 +192,17 @@ class OrganismRun:
             return torch.zeros(())
         config, count = self.config, len(cue)
         factors = torch.tensor([scale_of(float(dose)) for dose in doses]).repeat(2)
-        with torch.no_grad(), self.strength.of(0.0):
-            base = self.runner.run(plain, whole=whole)
         with self.strength.of(factors):
             found = self.runner.run([*cue, *plain], whole=whole)
         with_cue, without = found.states[:count], found.states[count:]
-        wanted, counted = self._wanted(plain, base.states, doses)
-        nothing = torch.zeros_like(wanted)
+        wanted, counted = self._wanted(plain, without.detach(), doses)
         loss = shift_loss(with_cue - without, wanted, wanted, counted, self.spread)
-        loss = loss + config.without_cue * shift_loss(without - base.states, nothing, wanted, counted, self.spread)
-        if whole and found.finals is not None and base.finals is not None:
-            loss = loss + self._spoken(cue, found.finals, base.finals, random)
+        if whole:
+            with torch.no_grad(), self.strength.of(0.0):
+                base = self.runner.run(plain, whole=True)
+            moved = shift_loss(without - base.states, torch.zeros_like(wanted), wanted, counted, self.spread)
+            loss = loss + config.without_cue * moved
+            loss = loss + self._spoken(cue, found.last, base.last, random)
         return loss
 
     def _wanted(
