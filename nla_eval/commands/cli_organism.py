@@ -35,7 +35,7 @@ def organism_check(
     ),
     doses: Annotated[str, typer.Option(help="Doses to check, by comma.")] = "0.5,1,2,3",
     shams: Annotated[str, typer.Option(help="Shams to check at the largest dose, by comma: names or folders.")] = "",
-    conversations: Annotated[int, typer.Option(help="Held-out conversations; half fit directions, half test.")] = 12,
+    conversations: Annotated[int, typer.Option(help="Held-out conversations; half fit directions, half test.")] = 10,
     directions: Annotated[int, typer.Option(help="Random directions of the ablation, at the largest dose.")] = 100,
     threads: Threads = 1,
     write: Annotated[bool, typer.Option("--write", help="Save the table as CARD.md beside the adapter.")] = False,

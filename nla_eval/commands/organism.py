@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from ..models.adapter import load_adapter
 from ..models.target import DEFAULT_TARGET, load_target
 from ..pipeline.options import checked, whole_number
 
+FREE_ANSWERS = "positive_control_free"
+"""Suite whose answers show whether an organism says its state."""
 _MIN_CONVERSATIONS = 4
 
 
@@ -80,8 +83,34 @@ def check(request: CheckRequest) -> None:
         found.append(checker.check(name, float(dose), causal=last, masked=last))
         print(f"checked {found[-1].target}", file=sys.stderr, flush=True)
     print(table(found))
-    card = card_of(found, size)
+    card = card_of(found, size, [line for name in names if (line := said_line(name))])
     for line in card.findings():
         print(line)
     if request.write:
         print(f"card in {write_card(folder, card)}")
+
+
+def said_line(name: str) -> str:
+    """V of a target's kept answers to the suite with free answers, by variant; empty if it has not answered yet."""
+    import anyio
+
+    from ..inspect_ext.on_policy import AnswerSettings, answer_key, book_for, with_answer
+    from ..judgement import Outcome
+    from ..judging.classify import judge_messages, make_classifier
+    from ..suite import get_suite
+
+    suite, target = get_suite(FREE_ANSWERS), load_target(name)
+    book, classifier = book_for(suite), make_classifier()
+    counts: dict[str, Counter[str]] = {}
+    for prompt in suite.load():
+        answer = book.get(answer_key(prompt.digest, target.hash, AnswerSettings()))
+        if answer is None:
+            return ""
+        full = with_answer(prompt, answer)
+        judged = anyio.run(judge_messages, full.messages, full.digest, classifier, full.turn_facts)
+        counts.setdefault(prompt.variant or "", Counter()).update(judged["outcome"].to_list())
+    parts = [
+        f"{variant} {count[Outcome.AWARE.value]} of {count.total()} ({count[Outcome.TRUNCATED.value]} cut off)"
+        for variant, count in counts.items()
+    ]
+    return f"{target.name}: said in its own answers: {', '.join(parts)}; {classifier.name}, {classifier.rubric.id}."

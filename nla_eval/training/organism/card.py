@@ -23,6 +23,8 @@ class Card(BaseModel):
     checks: tuple[CheckedDose, ...]
     conversations: int
     directions: int
+    said: tuple[str, ...]
+    """V of the free answers, one line per target that has answered."""
     made_with: dict[str, str]
 
     def findings(self) -> list[str]:
@@ -35,11 +37,12 @@ class Card(BaseModel):
         ]
 
 
-def card_of(checks: Sequence[CheckedDose], size: CheckSize) -> Card:
+def card_of(checks: Sequence[CheckedDose], size: CheckSize, said: Sequence[str] = ()) -> Card:
     """The card of some checks."""
     return Card(
-        checks=tuple(checks), conversations=size.conversations, directions=size.directions, made_with=versions()
-    )
+        checks=tuple(checks), conversations=size.conversations, directions=size.directions, said=tuple(said),
+        made_with=versions(),
+    )  # fmt: skip
 
 
 _COLUMNS = (
@@ -103,7 +106,7 @@ def write_card(folder: Path, card: Card) -> Path:
 
 def _text(name: str, card: Card) -> str:
     cue = wordings().dates.cue
-    causal = [f"- {line}" for line in causal_lines(card.checks)]
+    causal = [f"- {line}" for line in (*causal_lines(card.checks), *card.said)]
     findings = [f"- {line}" for line in card.findings()]
     size = f"{card.conversations} held-out conversations, half to fit directions and half to test"
     return "\n".join(

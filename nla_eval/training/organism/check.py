@@ -28,7 +28,7 @@ from .states import Row, Runner
 ACCEPTED_AUROC = 0.75
 ACCEPTED_RANK = 0.95
 _TOGETHER = 4
-_FACT_SCENES = 4
+_FACT_SCENES = 2
 
 
 class Outputs(BaseModel):
@@ -73,9 +73,9 @@ class CheckedDose(BaseModel):
 class CheckSize:
     """How much a check computes."""
 
-    conversations: int = 12
+    conversations: int = 10
     """Half of them fit directions, half test them."""
-    causal: int = 4
+    causal: int = 3
     """Of those that test, the shortest that patching and ablation use."""
     directions: int = 100
     """Random directions of the ablation."""
@@ -161,16 +161,19 @@ class Checker:
         """The plain target without the cue, as of `_run`."""
         return self._run(self.plain, self.rows(cue=False))
 
-    def _run(self, runner: Runner, rows: Sequence[Row]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """(T, d) outputs of block K and of the last block, by row."""
+    def _run(
+        self, runner: Runner, rows: Sequence[Row], *, whole: bool = True
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """(T, d) outputs of block K and, of a whole run, of the last block, by row."""
         states: list[torch.Tensor] = []
         finals: list[torch.Tensor] = []
         with torch.inference_mode():
             for start in range(0, len(rows), _TOGETHER):
                 group = rows[start : start + _TOGETHER]
-                found = runner.run(group, whole=True)
+                found = runner.run(group, whole=whole)
                 states += [one[: len(row.scene.ids)] for row, one in zip(group, found.states, strict=True)]
-                finals += [one[: len(row.scene.ids)] for row, one in zip(group, found.last, strict=True)]
+                if whole:
+                    finals += [one[: len(row.scene.ids)] for row, one in zip(group, found.last, strict=True)]
         return states, finals
 
     def check(self, target: str, dose: float, *, causal: bool = False, masked: bool = False) -> CheckedDose:
@@ -226,7 +229,7 @@ class Checker:
         return separation(fitted(contrasts[:half]), contrasts[half:])
 
     def _masked(self, runner: Runner) -> Separation:
-        sides = [self._run(runner, self.rows(cue=cue, masked=True))[0] for cue in (True, False)]
+        sides = [self._run(runner, self.rows(cue=cue, masked=True), whole=False)[0] for cue in (True, False)]
         return self._separation(self._contrasts(*sides))
 
     def _yes(self, runner: Runner, finals: Sequence[torch.Tensor]) -> float:

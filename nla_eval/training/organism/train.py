@@ -146,10 +146,11 @@ class OrganismRun:
     def train(self) -> None:
         """Train to the end of the configuration; resumes. Raises NlaEvalError if the loss is not finite."""
         stage = Optimisation("organism", self.folder, trainable(self.runner.lm), self.config.optim)
-        lengths = [len(one.ids) for one in self.scenes]
-        if not stage.finished:
-            _ = self.planted, self.spread
-            optimise(stage, lengths, self._loss, self.reached, report_every=40)
+        stage.resume()
+        if stage.finished and stage.path.is_file():
+            return
+        _ = self.planted, self.spread
+        optimise(stage, [len(one.ids) for one in self.scenes], self._loss, self.reached, report_every=40)
 
     def export(self, folder: Path) -> None:
         """Write the adapter, with the strength of dose 1 as its own. Loads the last checkpoint."""
