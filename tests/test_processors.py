@@ -124,5 +124,6 @@ def test_the_libraries_take_the_code_of_the_processor_they_are_told(processor: s
 def test_what_one_processor_computed_holds_on_another(tests: tuple[str, ...], processor: str) -> None:
     if processor == HERE:
         pytest.skip("these are this processor's own instructions: the other tests have run with them")
-    run = python("-m", "pytest", "-p", "no:cacheprovider", *tests, processor=processor)
+    both_cores = ("-n", "2", "--dist", "loadfile")
+    run = python("-m", "pytest", "-p", "no:cacheprovider", *both_cores, *tests, processor=processor)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]

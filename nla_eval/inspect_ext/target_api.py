@@ -82,10 +82,16 @@ class NLATargetAPI(ModelAPI):
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         try:
-            self.runtime: Runtime = runtime_for(_settings(model_name, model_args))
+            self.settings = _settings(model_name, model_args)
         except NlaEvalError as err:
             raise PrerequisiteError(str(err)) from err
         self.staged: dict[str, StagedReplay] = {}
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime of this target's settings. Looked up at each use: Inspect keeps its models for the whole process,
+        and a runtime may have been released since."""
+        return runtime_for(self.settings)
 
     def max_connections(self) -> int:
         """See `MAX_CONNECTIONS`."""
@@ -93,7 +99,7 @@ class NLATargetAPI(ModelAPI):
 
     def connection_key(self) -> str:
         """One connection pool per set of weights."""
-        return f"nla:{self.runtime.settings}"
+        return f"nla:{self.settings}"
 
     def max_tokens(self) -> int | None:
         """Default maximum number of tokens in an answer."""

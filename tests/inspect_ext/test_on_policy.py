@@ -11,6 +11,8 @@ from inspect_ai.model import Model, get_model
 
 from nla_eval.errors import InputError
 from nla_eval.inspect_ext.on_policy import Answer, AnswerBook, AnswerSettings, answer_key, complete, repetition
+from nla_eval.inspect_ext.target_api import target_api
+from nla_eval.pipeline.runtime import release
 from nla_eval.suite import Suite
 from nla_eval.transcript import Arm, Transcript
 from tests.planted_task import BATCHES, planted_suite
@@ -50,6 +52,15 @@ def test_every_prompt_is_answered_once_in_shared_batches_and_then_read_back(
 def test_more_prompts_than_inspects_first_limit_share_a_batch(model: Model, tmp_path: Path) -> None:
     write(planted_suite("planted_many", Arm.EVALUATION, 40, answers_by="target"), model, tmp_path / "a.jsonl")
     assert BATCHES == [40]
+
+
+def test_a_model_answers_after_its_runtime_was_released(suite: Suite, model: Model, tmp_path: Path) -> None:
+    """Inspect keeps its models; a command that frees the weights between two stages meets the same model again."""
+    write(suite, model, tmp_path / "a.jsonl", limit=2)
+    release(target_api(model).settings)
+    same = get_model("nla/bytes", engine="planted")
+    assert same is model
+    assert len(write(suite, same, tmp_path / "b.jsonl", limit=2)) == 2
 
 
 def test_a_limit_answers_no_more_than_it_says(suite: Suite, model: Model, tmp_path: Path) -> None:
