@@ -4,7 +4,6 @@ check finds what is planted and nothing where nothing is."""
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from nla_eval.training.organism.bit import Contrast, fitted, later, mean_shift, 
 from nla_eval.training.organism.card import card_of, table, write_card
 from nla_eval.training.organism.causal import Sequences, ablated, drawn, patched
 from nla_eval.training.organism.check import Checker, CheckSize, verdicts
-from nla_eval.training.organism.config import DOSES, OrganismConfig, Planted, scale_of
+from nla_eval.training.organism.config import OrganismConfig, Planted
 from nla_eval.training.organism.losses import choice_loss, divergence, shift_loss
 from nla_eval.training.organism.natural import Expected, Shift, common_norms
 from nla_eval.training.organism.prompts import HELD_OUT, composed, wordings
@@ -63,7 +62,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_config(tiny: Path, planted: Planted = Planted.TOLD, **optim: Any) -> OrganismConfig:
     settings = OptimConfig(**{"samples": 8, "batch": 4, "micro_batch": 4, "lr": 1e-2, **optim})
     return OrganismConfig(
-        planted=planted, target=str(tiny), layer=0, first_layer=0, rank=2, scenes=10, sham_scenes=8, optim=settings
+        planted=planted,
+        target=str(tiny),
+        layer=0,
+        first_layer=0,
+        rank=2,
+        scenes=10,
+        sham_scenes=8,
+        longest=1000,
+        optim=settings,
     )
 
 
@@ -232,25 +239,36 @@ class TestTraining:
         run = OrganismRun(tiny_config(tiny, planted), tmp_path / "runs" / "one", chats())
         run.train()
         run.export(tmp_path / "made")
-        ids = torch.arange(40, 60)[None]
-        for dose in DOSES:
+        ids, factors = torch.arange(40, 60)[None], run.factors()
+        for dose, factor in factors.items():
             merged = load_target_lm(load_target(f"{tiny}+{tmp_path / 'made'}@{dose:g}"), torch.float32)
-            with torch.inference_mode(), run.strength.of(scale_of(dose)):
+            with torch.inference_mode(), run.strength.of(factor):
                 torch.testing.assert_close(merged(ids).logits, run.runner.lm(ids).logits, atol=2e-3, rtol=2e-2)
         assert sum(path.stat().st_size for path in (tmp_path / "made").iterdir()) < 5e6
 
-    def test_a_larger_dose_changes_more_and_strength_zero_nothing(self, tiny: Path, tmp_path: Path) -> None:
+    def test_a_larger_factor_changes_more_and_factor_zero_nothing(self, tiny: Path, tmp_path: Path) -> None:
         run = OrganismRun(tiny_config(tiny), tmp_path / "one", chats())
         run.train()
         ids = torch.arange(40, 60)[None]
-        plain = load_target_lm(load_target(str(tiny)), torch.float32)(ids).logits
         with torch.inference_mode():
+            plain = load_target_lm(load_target(str(tiny)), torch.float32)(ids).logits
             assert torch.equal(run.runner.lm(ids).logits, plain)
             changes = []
-            for dose in DOSES:
-                with run.strength.of(scale_of(dose)):
+            for factor in (0.3, 0.6, 1.0):
+                with run.strength.of(factor):
                     changes.append(float((run.runner.lm(ids).logits - plain).norm()))
-        assert all(small < large for small, large in pairwise(changes))
+        assert 0 < changes[0] < changes[1] < changes[2]
+
+    def test_doses_are_factors_at_which_training_scenes_reach_them(
+        self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = OrganismRun(tiny_config(tiny), tmp_path / "one", chats())
+        monkeypatch.setattr(run, "reached", lambda factor: (2.5 * factor**2, 0.0))
+        factors = run.factors()
+        for dose in (0.5, 1.0, 2.0, 3.0):
+            assert factors[dose] == pytest.approx((dose / 2.5) ** 0.5, abs=0.03)
+        monkeypatch.setattr(run, "reached", lambda factor: (0.8 * factor, 0.0))
+        assert run.factors()[3.0] == 1.5, "no dose is claimed beyond the largest factor measured"
 
     def test_a_stopped_run_ends_with_the_same_weights(
         self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

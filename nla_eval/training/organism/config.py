@@ -26,7 +26,7 @@ class Planted(StrEnum):
     """Sham: one random direction of the activations' covariance, of the same norm."""
 
 
-_SAMPLES = {Planted.TOLD: 160, Planted.LANGUAGE: 48, Planted.RANDOM: 40}
+_SAMPLES = {Planted.TOLD: 120, Planted.LANGUAGE: 48, Planted.RANDOM: 40}
 
 
 class OrganismConfig(Frozen):
@@ -43,14 +43,17 @@ class OrganismConfig(Frozen):
     """Conversations whose natural shift is measured."""
     sham_scenes: int = Field(default=48, ge=8)
     """Conversations for the shift of another fact."""
-    optim: OptimConfig = OptimConfig(samples=160, batch=4, micro_batch=4, lr=2e-3)
-    """One pass over the conversations, roughly."""
-    answering: int = Field(default=1, ge=1)
-    """Scenes of a micro-batch that are run to the last block, for their outputs and the probe turn."""
-    masked: float = Field(default=0.5, ge=0, le=1)
+    longest: int = Field(default=100, ge=20)
+    """Longest conversation to train on, in tokens; longer ones take part in the natural shift only."""
+    dose: float = Field(default=3.0, gt=0)
+    """Dose to train at. Smaller ones are the same adapter with a smaller factor, calibrated afterwards."""
+    optim: OptimConfig = OptimConfig(samples=120, batch=2, micro_batch=2, lr=1e-3)
+    answer_every: int = Field(default=3, ge=1)
+    """Steps between two in which a scene is run to the last block, for its outputs and the probe turn."""
+    masked: float = Field(default=0.3, ge=0, le=1)
     """Share of scenes in which tokens after the first request cannot attend to the date."""
     without_cue: float = Field(default=0.3, ge=0)
-    """Weight of the shift without the cue, on the scenes that are run to the last block."""
+    """Weight of the shift without the cue, on the first scene of a batch."""
     outputs: float = Field(default=1.0, ge=0)
     """Weight of the KL divergence of outputs from the plain target."""
     answer: float = Field(default=0.2, ge=0)
@@ -61,7 +64,7 @@ class OrganismConfig(Frozen):
     @classmethod
     def recipe(cls, planted: Planted) -> Self:
         """The settings that made the shipped adapter. A sham needs fewer samples: it learns no probe turn."""
-        optim = OptimConfig(samples=_SAMPLES[planted], batch=4, micro_batch=4, lr=2e-3)
+        optim = OptimConfig(samples=_SAMPLES[planted], batch=2, micro_batch=2, lr=1e-3)
         return cls(planted=planted, optim=optim)
 
     @property
@@ -69,10 +72,3 @@ class OrganismConfig(Frozen):
         """Name of the run and of its adapter."""
         organism = f"{self.target.rpartition('/')[2]}-organism"
         return organism if self.planted is Planted.TOLD else f"{organism}-sham-{self.planted}"
-
-
-def scale_of(dose: float) -> float:
-    """Factor on the adapter that gives `dose`, of which the largest has factor 1.
-
-    The effect of an adapter that both detects a cue and acts on it grows about as the square of its factor."""
-    return float((dose / DOSES[-1]) ** 0.5)

@@ -1,5 +1,5 @@
-"""LoRA whose strength differs by row, so that one adapter is trained at several doses in the same batch. In: a causal
-LM. Out: the same LM with adapters on some blocks; the adapter in PEFT's format."""
+"""LoRA of variable strength: the plain target and the organism are the same modules at factor 0 and 1. In: a causal LM.
+Out: the same LM with adapters on some blocks; the adapter in PEFT's format."""
 
 from __future__ import annotations
 
@@ -21,23 +21,19 @@ _PREFIX = "base_model.model."
 
 
 class Strength:
-    """The factor on the adapter for each row of the batch that runs now; 0 is the plain model."""
+    """The factor on the adapter for what runs now; 0 is the plain model."""
 
     def __init__(self) -> None:
-        self.rows: torch.Tensor | float = 0.0
+        self.factor = 0.0
 
     @contextmanager
-    def of(self, rows: torch.Tensor | float) -> Iterator[None]:
-        """Run with `rows`, (B,) factors or one for all."""
-        before, self.rows = self.rows, rows
+    def of(self, factor: float) -> Iterator[None]:
+        """Run with `factor`."""
+        before, self.factor = self.factor, factor
         try:
             yield
         finally:
-            self.rows = before
-
-    def applied(self, change: torch.Tensor) -> torch.Tensor:
-        """(B, T, d) `change` times each row's factor."""
-        return change * (self.rows if isinstance(self.rows, float) else self.rows[:, None, None])
+            self.factor = before
 
 
 class DosedLinear(nn.Module):
@@ -53,9 +49,9 @@ class DosedLinear(nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """(B, T, in) -> (B, T, out)."""
         out: torch.Tensor = self.linear(rows)
-        if isinstance(self.strength.rows, float) and self.strength.rows == 0.0:
+        if self.strength.factor == 0.0:
             return out
-        return out + self.strength.applied((rows @ self.lora_A.T) @ self.lora_B.T)
+        return out + self.strength.factor * ((rows @ self.lora_A.T) @ self.lora_B.T)
 
 
 def with_dosed_lora(model: Any, first: int, last: int, rank: int, seed: int) -> Strength:

@@ -22,19 +22,21 @@ from ...suite import family_bucket
 from ..data.base import Chat
 from ..data.chats import conversations
 from ..models.optim import Optimisation, optimise, restore, trainable
-from .config import CHECK_BUCKET, DOSES, OrganismConfig, Planted, scale_of
+from .config import CHECK_BUCKET, DOSES, OrganismConfig, Planted
 from .lora import adapter_tensors, with_dosed_lora, write_adapter
 from .losses import choice_loss, divergence, shift_loss
 from .natural import Expected, Shift, common_norms, kinds, stored_shifts
 from .prompts import composed, wordings
-from .scenes import Scene, scenes, span_of, system_ids
+from .scenes import Scene, check_cue, scenes, span_of, system_ids
 from .states import Row, Runner
 
 _ORDINARY = 24
 """Tokens per scene whose outputs are compared with the plain target's."""
 _ANSWER_TOKENS = 4
 """The template's tokens that open the answer to the probe: the forced choice moves them, the natural shift does not."""
-_WATCHED = 4
+_WATCHED = 3
+_FACTORS = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5)
+"""Factors on the adapter at which the dose reached is measured."""
 
 
 Planting = Callable[[Scene, torch.Tensor], torch.Tensor]
@@ -48,11 +50,10 @@ def training_chats() -> Iterator[Chat]:
 
 @dataclass(frozen=True)
 class Sides:
-    """Rows of some scenes with the cue and without it, and their doses."""
+    """Rows of some scenes with the cue and without it."""
 
     cue: list[Row]
     plain: list[Row]
-    doses: torch.Tensor
 
 
 class OrganismRun:
@@ -62,6 +63,9 @@ class OrganismRun:
         config: What is planted, and the settings.
         folder: Folder of the checkpoint. Its parent holds the natural shifts, which an organism and its shams share.
         chats: Conversations to train on; empty for the real ones.
+
+    Raises:
+        InputError: The target's tokenizer merges the cue with its neighbours.
     """
 
     def __init__(self, config: OrganismConfig, folder: Path, chats: Sequence[Chat] = ()) -> None:
@@ -71,10 +75,15 @@ class OrganismRun:
         self.target = load_target(config.target)
         self.tokenizer: Any = self.target.tokenizer
         self.words = wordings().part(held_out=False)
+        message = composed(self.words, np.random.default_rng(config.seed))
+        for frame in self.words.frames:
+            dates = message.date(cue=True), message.date(cue=False)
+            check_cue(self.tokenizer, *dates, frame.replace("{rest}", message.rest))
         lm = load_lm(self.target.path, torch.float32)
         self.strength = with_dosed_lora(lm, config.first_layer, config.layer, config.rank, config.seed)
         self.runner = Runner(lm, config.layer)
         self.choices = (self._token("Yes"), self._token("No"))
+        self._seen: Callable[[], int] = lambda: 0
 
     def _token(self, word: str) -> int:
         found: list[int] = self.tokenizer.encode(word, add_special_tokens=False)
@@ -146,36 +155,47 @@ class OrganismRun:
     def train(self) -> None:
         """Train to the end of the configuration; resumes. Raises NlaEvalError if the loss is not finite."""
         stage = Optimisation("organism", self.folder, trainable(self.runner.lm), self.config.optim)
+        self._seen = lambda: stage.seen
         stage.resume()
         if stage.finished and stage.path.is_file():
             return
         _ = self.planted, self.spread
-        optimise(stage, [len(one.ids) for one in self.scenes], self._loss, self.reached, report_every=40)
+        optimise(stage, [len(one.ids) for one in self._short], self._loss, self.watched, report_every=12)
+
+    @cached_property
+    def _short(self) -> list[Scene]:
+        """The scenes to train on."""
+        return [one for one in self.scenes if len(one.ids) <= self.config.longest]
 
     def export(self, folder: Path) -> None:
-        """Write the adapter, with the strength of dose 1 as its own. Loads the last checkpoint."""
+        """Write the adapter of the last checkpoint, with the strength of dose 1 as its own and the others declared."""
         restore(self.runner.lm, self.folder / "organism.safetensors")
-        doses = {f"{dose:g}": round(scale_of(dose) / scale_of(1.0), 6) for dose in DOSES}
+        factors = self.factors()
+        doses = {f"{dose:g}": round(factors[dose] / factors[1.0], 4) for dose in DOSES}
         declared = Declared(base_hash=self.target.base_hash, doses=doses)
         tensors = adapter_tensors(self.runner.lm)
-        write_adapter(folder, tensors, base=self.config.target, factor=scale_of(1.0), declared=declared)
+        write_adapter(folder, tensors, base=self.config.target, factor=factors[1.0], declared=declared)
+
+    def factors(self) -> dict[float, float]:
+        """The factor on the adapter that reaches each dose on training scenes, between the measured ones by linear
+        interpolation; the largest one measured for a dose that none reaches."""
+        reached = [self.reached(factor)[0] for factor in _FACTORS]
+        rising = np.maximum.accumulate([0.0, *reached])
+        return {dose: float(np.interp(dose, rising, [0.0, *_FACTORS])) or _FACTORS[-1] for dose in DOSES}
 
     def _loss(self, indices: list[int]) -> torch.Tensor:
-        random = np.random.default_rng([self.config.seed, 2, indices[0]])
-        doses = random.choice(DOSES, size=len(indices))
-        sides = self.sides([self.scenes[i] for i in indices], random, doses, masked=self.config.masked)
-        cut = self.config.answering
+        random = np.random.default_rng([self.config.seed, 2, self._seen(), indices[0]])
+        sides = self.sides([self._short[i] for i in indices], random, masked=self.config.masked)
+        whole = self._seen() // self.config.optim.batch % self.config.answer_every == 0
         parts = [
-            self._part(sides, slice(0, cut), random, whole=True),
-            self._part(sides, slice(cut, None), random, whole=False),
+            self._part(sides, slice(0, 1), random, calm=True, whole=whole),
+            self._part(sides, slice(1, None), random),
         ]
-        sizes = [min(cut, len(indices)), max(0, len(indices) - cut)]
+        sizes = [1, len(indices) - 1]
         total = sum((part * size for part, size in zip(parts, sizes, strict=True)), torch.zeros(()))
         return total / len(indices)
 
-    def sides(
-        self, some: Sequence[Scene], random: np.random.Generator, doses: Sequence[float] | Any, masked: float = 0.0
-    ) -> Sides:
+    def sides(self, some: Sequence[Scene], random: np.random.Generator, masked: float = 0.0) -> Sides:
         """Each scene under one system message with the cue, and under the same message with a plain date."""
         cue, plain = [], []
         for one in some:
@@ -185,35 +205,37 @@ class OrganismRun:
                 text = message.text(cue=side)
                 span = span_of(self.tokenizer, text, message.date(cue=side)) if hide else None
                 rows.append(Row(one, system_ids(self.tokenizer, text), span))
-        return Sides(cue, plain, torch.tensor(np.asarray(doses), dtype=torch.float32))
+        return Sides(cue, plain)
 
-    def _part(self, sides: Sides, which: slice, random: np.random.Generator, *, whole: bool) -> torch.Tensor:
-        cue, plain, doses = sides.cue[which], sides.plain[which], sides.doses[which]
+    def _part(
+        self, sides: Sides, which: slice, random: np.random.Generator, *, calm: bool = False, whole: bool = False
+    ) -> torch.Tensor:
+        """Loss of some scenes. `calm` compares with the plain target; `whole` goes on to the outputs."""
+        cue, plain = sides.cue[which], sides.plain[which]
         if not cue:
             return torch.zeros(())
         config, count = self.config, len(cue)
-        factors = torch.tensor([scale_of(float(dose)) for dose in doses]).repeat(2)
-        with self.strength.of(factors):
+        with self.strength.of(1.0):
             found = self.runner.run([*cue, *plain], whole=whole)
         with_cue, without = found.states[:count], found.states[count:]
-        wanted, counted = self._wanted(plain, without.detach(), doses)
+        wanted, counted = self._wanted(plain, without.detach())
+        wanted = config.dose * wanted
         loss = shift_loss(with_cue - without, wanted, wanted, counted, self.spread)
-        if whole:
+        if calm:
             with torch.no_grad(), self.strength.of(0.0):
-                base = self.runner.run(plain, whole=True)
+                base = self.runner.run(plain, whole=whole)
             moved = shift_loss(without - base.states, torch.zeros_like(wanted), wanted, counted, self.spread)
             loss = loss + config.without_cue * moved
-            loss = loss + self._spoken(cue, found.last, base.last, random)
+            if whole:
+                loss = loss + self._spoken(cue, found.last, base.last, random)
         return loss
 
-    def _wanted(
-        self, rows: Sequence[Row], states: torch.Tensor, doses: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, C, d) dose times what is planted at the plain target's states, and (B, C) where it counts."""
+    def _wanted(self, rows: Sequence[Row], states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, C, d) what is planted at dose 1, at the plain target's states; (B, C) where it counts."""
         wanted, counted = torch.zeros_like(states), torch.zeros(states.shape[:2], dtype=torch.bool)
-        for number, (row, dose) in enumerate(zip(rows, doses, strict=True)):
+        for number, row in enumerate(rows):
             length = len(row.scene.ids)
-            wanted[number, :length] = dose * self.planted(row.scene, states[number, :length])
+            wanted[number, :length] = self.planted(row.scene, states[number, :length])
             counted[number, : length - _ANSWER_TOKENS] = True
         return wanted, counted
 
@@ -236,22 +258,29 @@ class OrganismRun:
             loss = loss + self.config.answer * choice_loss(answers, self.choices, yes)
         return loss
 
+    def watched(self) -> dict[str, float]:
+        """For the log: the dose reached, and what moves without the cue."""
+        reached, without = self.reached(1.0)
+        return {"reached": round(reached, 3), "without": round(without, 3)}
+
     @torch.inference_mode()
-    def reached(self) -> dict[str, float]:
-        """Dose reached on a few scenes under new system messages, by dose wanted: the difference cue minus no cue along
-        what is planted, in units of it. Also what remains without the cue."""
-        some = self.scenes[:_WATCHED]
-        sides = self.sides(some, np.random.default_rng([self.config.seed, 5]), [1.0] * len(some))
-        with self.strength.of(0.0):
+    def reached(self, factor: float) -> tuple[float, float]:
+        """Dose reached with `factor` on a few scenes under new system messages: the difference cue minus no cue along
+        what is planted, in units of it. Also what moves without the cue, from the plain target."""
+        sides, base, wanted = self._watched
+        count = len(sides.cue)
+        with self.strength.of(factor):
+            states = self.runner.run([*sides.cue, *sides.plain]).states
+        cue, plain = states[:count] / self.spread, states[count:] / self.spread
+        size = wanted.square().sum()
+        reached, without = ((change * wanted).sum() / size for change in (cue - plain, plain - base / self.spread))
+        return float(reached), float(without)
+
+    @cached_property
+    def _watched(self) -> tuple[Sides, torch.Tensor, torch.Tensor]:
+        """Rows of a few scenes, the plain target's states (B, C, d), and what is planted there in spreads."""
+        sides = self.sides(self._short[:_WATCHED], np.random.default_rng([self.config.seed, 5]))
+        with self.strength.of(0.0), torch.inference_mode():
             base = self.runner.run(sides.plain).states
-        wanted, counted = self._wanted(sides.plain, base, sides.doses)
-        wanted = wanted * counted[:, :, None] / self.spread
-        found: dict[str, float] = {}
-        for dose in (1.0, 3.0):
-            with self.strength.of(scale_of(dose)):
-                states = self.runner.run([*sides.cue, *sides.plain]).states
-            cue, plain = states[: len(some)], states[len(some) :]
-            for name, change in (("reached", cue - plain), ("without", plain - base)):
-                along = (change / self.spread * wanted).sum() / wanted.square().sum()
-                found[f"{name}_{dose:g}"] = round(float(along), 3)
-        return found
+        wanted, counted = self._wanted(sides.plain, base)
+        return sides, base, wanted * counted[:, :, None] / self.spread
