@@ -145,6 +145,22 @@ def demo(
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
 
 
+@app.command()
+def doctor(
+    target: Target = "smollm2-135m",
+    pack: Pack = None,
+    store: Annotated[list[str] | None, typer.Option(help="Store to check part by part. Repeatable.")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also load the weights and run the self-test (about a minute).")
+    ] = False,
+) -> None:
+    """Check packages, processor, memory, disk, target, pack and stores, and say what to mend. Changes nothing."""
+    from ..engines.kinds import RuntimeSettings
+    from .doctor import run
+
+    run(RuntimeSettings(target=target, pack=pack), tuple(store or ()), deep=deep)
+
+
 @stores.command("compact")
 def store_compact(
     store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")],
@@ -154,6 +170,22 @@ def store_compact(
     from .store import run_compact
 
     run_compact(store, part_mib)
+
+
+@stores.command("check")
+def store_check(store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")]) -> None:
+    """Verify every part by its checksum and parse it. Changes nothing. Exit code 2 if something is damaged."""
+    from .store import run_check
+
+    run_check(store)
+
+
+@stores.command("repair")
+def store_repair(store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")]) -> None:
+    """Set damaged parts aside and write damaged JSON files anew. Deletes nothing."""
+    from .store import run_repair
+
+    run_repair(store)
 
 
 @app.command()

@@ -118,6 +118,17 @@ def load_cut_lm(path: Path, layer: int, dtype: torch.dtype, *, trust: bool = Fal
     return frozen(_model(AutoModelForCausalLM, path, config, dtype, "sdpa", trust, False))
 
 
+def _refuse_pickles(path: Path) -> None:
+    """Raise PackError if a folder's weights are pickles, which can run code when they are loaded."""
+    if any(path.glob("*.safetensors")):
+        return
+    if pickles := sorted(file.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in path.glob(end)):
+        raise PackError(
+            f"checkpoint '{path.name}' holds its weights in {pickles[0]}, a pickle, which can run code; convert "
+            "it where you trust it: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...) writes safetensors"
+        )
+
+
 def _model(
     kind: Any, path: Path, config: Any, dtype: torch.dtype, attention: str, trust: bool, empty: bool
 ) -> Any:  # fmt: skip
@@ -128,8 +139,9 @@ def _model(
         if empty:
             with torch.device("meta"):
                 return kind.from_config(config, **how)
+        _refuse_pickles(path)
         model, found = kind.from_pretrained(
-            str(path), config=config, key_mapping=_TEXT_NAMES, output_loading_info=True, **how
+            str(path), config=config, key_mapping=_TEXT_NAMES, output_loading_info=True, use_safetensors=True, **how
         )
     if lacking := sorted(set(found["missing_keys"]) - _FINAL_NORM):
         raise PackError(

@@ -6,8 +6,10 @@ file is written under a temporary name and renamed. This module does not know wh
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +26,7 @@ from ..errors import MissingExtraError, StoreError
 T = TypeVar("T")
 
 _TEMPORARY, _SUFFIX = ".tmp-", ".parquet"
+_CHECKSUM = re.compile(r"-([0-9a-f]{16})\.parquet$")
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"})
 """Protocols on which writing a whole object is atomic and a rename is a copy."""
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
@@ -70,9 +73,9 @@ class StoreFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as err:
-            raise StoreError(f"store '{self.url}': {name} is not JSON; read the transcripts into a new folder") from err
+            raise StoreError(f"store '{self.url}': {name} is not JSON; run: nla-eval store repair {self.url}") from err
         if not isinstance(data, dict):
-            raise StoreError(f"store '{self.url}': {name} is not a JSON object; read the transcripts into a new folder")
+            raise StoreError(f"store '{self.url}': {name} is no JSON object; run: nla-eval store repair {self.url}")
         return data
 
     def create(self, name: str, data: bytes) -> None:
@@ -109,8 +112,9 @@ class StoreFiles:
                 yield from zip(some, pool.map(lambda name: self._part(kind, name), some), strict=True)
 
     def write_part(self, kind: str, data: bytes, after: Part | None = None) -> Part:
-        """Write a new part under a unique name. The name sorts last, or right after part `after` if that is given."""
-        unique = uuid.uuid4().hex[:12]
+        """Write a new part under a unique name that ends in its checksum. The name sorts last, or right after part
+        `after` if that is given."""
+        unique = f"{uuid.uuid4().hex[:12]}-{part_checksum(data)}"
         stem = f"{time.time_ns():020d}-{unique}" if after is None else f"{_origin(after.name)}_{unique}"
         self._write(f"{kind}/{stem}{_SUFFIX}", data, exclusive=False)
         return Part(stem + _SUFFIX, len(data))
@@ -123,6 +127,22 @@ class StoreFiles:
                 self._guarded(f"{kind}/{name}", lambda path=path: self._fs.rm_file(path))  # type: ignore[misc]
             except FileNotFoundError:
                 continue
+
+    def set_aside(self, kind: str, name: str) -> str:
+        """Move a part into the folder `damaged/KIND`, where no reader looks. Returns its path within the store."""
+        aside = f"damaged/{kind}/{name}"
+        try:
+            data = self._fs.cat_file(f"{self._root}/{kind}/{name}")
+        except Exception:
+            data = None  # a disk that cannot give the bytes may still rename the file
+        if data is not None:
+            self._write(aside, bytes(data), exclusive=False)
+            self.remove(kind, [name])
+        elif self._local:
+            target = Path(self._root, aside)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(Path(self._root, kind, name), target)
+        return aside
 
     def remove_abandoned(self, kind: str) -> None:
         """Remove temporary files that killed writers left more than a day ago. Object stores have none."""
@@ -214,6 +234,17 @@ def _linked(temporary: Path, path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def part_checksum(data: bytes) -> str:
+    """The first 16 hex digits of the SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def named_checksum(name: str) -> str | None:
+    """The checksum that a part's name carries; None for a part of an earlier version, which carries none."""
+    found = _CHECKSUM.search(name)
+    return found[1] if found else None
 
 
 def _origin(name: str) -> str:

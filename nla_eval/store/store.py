@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import StoreError
 from ..readings import KEY, Reading, StopReason
-from .files import Part, PartGoneError, StoreFiles
+from .files import Part, PartGoneError, StoreFiles, named_checksum, part_checksum
 from .rows import (
     FACT_SCHEMA,
     KINDS,
@@ -54,7 +54,7 @@ __all__ = [
 
 FORMAT = 1
 
-_IDENTITY, _MANIFEST = "store.json", "manifest.json"
+IDENTITY_FILE, MANIFEST_FILE = "store.json", "manifest.json"
 _RELISTINGS = 20
 _DIGEST: dict[str, pl.DataType] = {"transcript_digest": pl.String()}
 
@@ -149,7 +149,7 @@ class ReadingStore:
             StoreError: The store belongs to another pack, target, plan or format.
         """
         if cls.find(url) is None:
-            StoreFiles(url).create(_IDENTITY, identity.model_dump_json(indent=2).encode())
+            StoreFiles(url).create(IDENTITY_FILE, identity.model_dump_json(indent=2).encode())
         store = cls.open(url)
         store.expect(identity)
         return store
@@ -170,7 +170,7 @@ class ReadingStore:
     def find(cls, url: str) -> ReadingStore | None:
         """The store at `url`; None if there is none. Raises StoreError if it has another format."""
         files = StoreFiles(url)
-        data = files.read_json(_IDENTITY)
+        data = files.read_json(IDENTITY_FILE)
         if data is None:
             return None
         if data.get("format") != FORMAT:
@@ -183,7 +183,7 @@ class ReadingStore:
         except ValidationError as err:
             name = ".".join(str(part) for part in err.errors()[0]["loc"])
             raise StoreError(
-                f"store '{url}': field '{name}' of {_IDENTITY} is not valid; read again into a new folder"
+                f"store '{url}': field '{name}' of {IDENTITY_FILE} is not valid; read again into a new folder"
             ) from err
 
     def expect(self, asked: StoreIdentity) -> None:
@@ -315,9 +315,14 @@ class ReadingStore:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The manifest of the last finished run; None if no run has finished."""
-        data = self.files.read_json(_MANIFEST)
-        return None if data is None else Manifest.model_validate(data)
+        """The manifest of the last finished run; None if no run has finished. Raises StoreError if it is damaged."""
+        data = self.files.read_json(MANIFEST_FILE)
+        try:
+            return None if data is None else Manifest.model_validate(data)
+        except ValidationError as err:
+            raise StoreError(
+                f"store '{self.url}': {MANIFEST_FILE} is not a manifest; run: nla-eval store repair {self.url}"
+            ) from err
 
     @property
     def complete(self) -> bool:
@@ -360,7 +365,7 @@ class ReadingStore:
     def read_parts(self, kind: str, parts: Sequence[Part], schema: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
         """The rows of each part, in order. Raises PartGoneError if a compaction has replaced a part."""
         for name, data in self.files.read(kind, [part.name for part in parts]):
-            yield self._parsed(kind, name, data, schema)
+            yield self.parsed(kind, name, data, schema)
 
     def write_part(self, kind: str, frame: pl.DataFrame, after: Part | None = None) -> Part:
         """Add a part. It sorts last, or right after part `after` if that is given."""
@@ -370,9 +375,16 @@ class ReadingStore:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write `manifest`, replacing the existing one."""
-        self.files.replace(_MANIFEST, manifest.model_dump_json(indent=2).encode())
+        self.files.replace(MANIFEST_FILE, manifest.model_dump_json(indent=2).encode())
 
-    def _parsed(self, kind: str, name: str, data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    def parsed(self, kind: str, name: str, data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """The rows of one part. Raises StoreError if `data` is no such part, or not what was written under its name."""
+        carried = named_checksum(name)
+        if carried is not None and part_checksum(data) != carried:
+            raise StoreError(
+                f"part '{self.url}/{kind}/{name}' has changed since it was written; "
+                f"run: nla-eval store repair {self.url}"
+            )
         try:
             there = pl.read_parquet_schema(io.BytesIO(data))
             later = [name for name in LATER_COLUMNS.get(kind, ()) if name in schema and name not in there]
@@ -380,7 +392,7 @@ class ReadingStore:
         except (pl.exceptions.PolarsError, OSError) as err:
             reason = str(err).splitlines()[0] if str(err) else type(err).__name__
             raise StoreError(
-                f"part '{self.url}/{kind}/{name}' cannot be read ({reason}); delete it and run again to resume"
+                f"part '{self.url}/{kind}/{name}' cannot be read ({reason}); run: nla-eval store repair {self.url}"
             ) from err
         missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in later]
         return frame.with_columns(missing).select(list(schema)).cast(pl.Schema(schema))

@@ -148,7 +148,7 @@ def test_a_broken_part_is_named_with_the_mend(tmp_path: Path) -> None:
     store = ReadingStore.create(str(tmp_path), IDENTITY)
     store.append([reading(5)])
     (tmp_path / "readings" / "0.parquet").write_bytes(b"not parquet")
-    with pytest.raises(StoreError, match=r"0\.parquet.*delete it and run again"):
+    with pytest.raises(StoreError, match=r"0\.parquet.*store repair"):
         store.readings()
 
 
