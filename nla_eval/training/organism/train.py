@@ -35,7 +35,7 @@ _ORDINARY = 24
 _ANSWER_TOKENS = 4
 """The template's tokens that open the answer to the probe: the forced choice moves them, the natural shift does not."""
 _WATCHED = 3
-_FACTORS = (0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5)
+_FACTORS = (0.4, 0.7, 1.0, 1.4, 1.8, 2.3, 3.0)
 """Factors on the adapter at which the dose reached is measured."""
 
 
