@@ -33,7 +33,7 @@ def organism_check(
     organism: Annotated[str, typer.Argument(help="Organism: name of a shipped one, or folder of its adapter.")] = (
         "smollm2-135m-organism"
     ),
-    doses: Annotated[str, typer.Option(help="Doses to check, by comma.")] = "0.5,1,2,3",
+    doses: Annotated[str, typer.Option(help="Doses to check, by comma.")] = "0.5,1",
     shams: Annotated[str, typer.Option(help="Shams to check at the largest dose, by comma: names or folders.")] = "",
     conversations: Annotated[int, typer.Option(help="Held-out conversations; half fit directions, half test.")] = 10,
     directions: Annotated[int, typer.Option(help="Random directions of the ablation, at the largest dose.")] = 100,

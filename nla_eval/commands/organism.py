@@ -62,7 +62,7 @@ def check(request: CheckRequest) -> None:
     doses = [part.strip() for part in request.doses.split(",") if part.strip()]
     shams = [part.strip() for part in request.shams.split(",") if part.strip()]
     if not doses:
-        raise InputError("--doses names no dose; give some of 0.5,1,2,3")
+        raise InputError("--doses names no dose; give some of 0.5,1")
     names = [f"{DEFAULT_TARGET}+{request.organism}@{dose}" for dose in doses]
     names += [f"{DEFAULT_TARGET}+{sham}@{doses[-1]}" for sham in shams]
     for name in names:

@@ -268,7 +268,9 @@ class TestTraining:
         for dose in (0.5, 1.0, 2.0, 3.0):
             assert factors[dose] == pytest.approx((dose / 2.5) ** 0.5, abs=0.05)
         monkeypatch.setattr(run, "reached", lambda factor: (0.8 * factor, 0.0))
-        assert run.factors()[3.0] == 3.0, "no factor beyond the largest one measured"
+        assert list(run.factors()) == [0.5, 1.0, 2.0], "a dose that no factor reaches is not claimed"
+        monkeypatch.setattr(run, "reached", lambda factor: (-0.1, 0.0))
+        assert run.factors() == {1.0: 1.0}
 
     def test_a_stopped_run_ends_with_the_same_weights(
         self, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,7 @@ from .states import Row, Runner
 ACCEPTED_AUROC = 0.75
 ACCEPTED_RANK = 0.95
 _TOGETHER = 4
-_FACT_SCENES = 2
+_FACT_SCENES = 1
 
 
 class Outputs(BaseModel):
@@ -75,7 +75,7 @@ class CheckSize:
 
     conversations: int = 10
     """Half of them fit directions, half test them."""
-    causal: int = 3
+    causal: int = 2
     """Of those that test, the shortest that patching and ablation use."""
     directions: int = 100
     """Random directions of the ablation."""

@@ -171,17 +171,19 @@ class OrganismRun:
         """Write the adapter of the last checkpoint, with the strength of dose 1 as its own and the others declared."""
         restore(self.runner.lm, self.folder / "organism.safetensors")
         factors = self.factors()
-        doses = {f"{dose:g}": round(factors[dose] / factors[1.0], 4) for dose in DOSES}
+        doses = {f"{dose:g}": round(factor / factors[1.0], 4) for dose, factor in factors.items()}
         declared = Declared(base_hash=self.target.base_hash, doses=doses)
         tensors = adapter_tensors(self.runner.lm)
         write_adapter(folder, tensors, base=self.config.target, factor=factors[1.0], declared=declared)
 
     def factors(self) -> dict[float, float]:
         """The factor on the adapter that reaches each dose on training scenes, between the measured ones by linear
-        interpolation; the largest one measured for a dose that none reaches."""
+        interpolation. A dose that no factor reaches is left out; the trained strength stands for dose 1 if it is."""
         reached = [self.reached(factor)[0] for factor in _FACTORS]
         rising = np.maximum.accumulate([0.0, *reached])
-        return {dose: float(np.interp(dose, rising, [0.0, *_FACTORS])) or _FACTORS[-1] for dose in DOSES}
+        found = {d: float(np.interp(d, rising, [0.0, *_FACTORS])) for d in DOSES if d <= rising[-1]}
+        print("dose reached by factor:", dict(zip(_FACTORS, np.round(reached, 2).tolist(), strict=True)), flush=True)
+        return found if 1.0 in found else {**found, 1.0: 1.0}
 
     def _loss(self, indices: list[int]) -> torch.Tensor:
         random = np.random.default_rng([self.config.seed, 2, self._seen(), indices[0]])
