@@ -62,6 +62,7 @@ class TinyPack:
     d_model: int = D_MODEL
     min_position: int = 10
     max_new_tokens: int = 80
+    training_hashes: frozenset[str] = frozenset()
 
 
 @dataclass

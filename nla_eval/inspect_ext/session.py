@@ -149,6 +149,7 @@ class Session:
             **{name: fact for name, fact in self.runtime.settings.facts().items() if name == "adapter"},
             "pack": identity.pack,
             "layer": str(identity.layer),
+            "preset": self.asked.preset,
             "positions": identity.positions,
             "window": identity.window,
             "seed": str(identity.seed),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from ..readings import LANES, READABLE, Lane, lanes_in
-from .options import check_all, declared, known_only, number, one_of, option, true_or_false, whole_number
+from .options import check_all, checked, declared, known_only, number, one_of, option, true_or_false, whole_number
+from .presets import DEFAULT_PRESET, PRESETS, OfPreset
 
 
 def _positions(value: Any) -> str:
@@ -38,6 +39,9 @@ def _lanes(value: Any) -> tuple[Lane, ...]:
     return lanes
 
 
+_preset = one_of(lambda: tuple(PRESETS), "preset")
+
+
 def _storages() -> tuple[str, ...]:
     from ..store.rows import ActivationStorage
 
@@ -55,7 +59,7 @@ class ReadingPlan:
     """
 
     positions: str = option(
-        "stratified(12)",
+        OfPreset(PRESETS[DEFAULT_PRESET].reading["positions"]),
         "Positions to read: a policy and the number of positions per transcript.",
         _positions,
         former=("policy",),
@@ -82,7 +86,17 @@ class ReadingPlan:
         shared=False,
     )
 
+    preset: str = option(
+        DEFAULT_PRESET,
+        "Protocol to follow: strict, paper or mythos5; other options override it.",
+        _preset,
+        shared=False,
+    )
+
     def __post_init__(self) -> None:
+        for name, value in PRESETS[checked("preset", self.preset, _preset)].reading.items():
+            if isinstance(getattr(self, name), OfPreset):
+                object.__setattr__(self, name, value)
         check_all(self)
 
     @classmethod

@@ -68,10 +68,11 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
     "words_by": pl.String(),
     "logged_is_target": pl.Boolean(),
     "run": pl.String(),
+    "trained_on": pl.String(),
 }
 """Polars dtypes of the transcripts frame, in column order: the fields of `TranscriptRow`."""
 
-LATER_COLUMNS = {"transcripts": ("turn_facts", "words_by", "logged_is_target", "run")}
+LATER_COLUMNS = {"transcripts": ("turn_facts", "words_by", "logged_is_target", "run", "trained_on")}
 """Columns that parts from earlier versions lack, by kind. They are read as null."""
 
 MESSAGE_SCHEMA: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
@@ -113,6 +114,8 @@ class TranscriptRow(BaseModel):
     """Whether turns of author "logged" count as the target's own: `words_by` is the target, or was declared to be."""
     run: str | None = None
     """Id of the run that several transcripts come from. They share turns, by message id."""
+    trained_on: Literal["content", "family"] | None = None
+    """What it shares with the text that the pack was trained on; no rate counts such a transcript."""
 
 
 class Fact(BaseModel):
