@@ -81,7 +81,7 @@ def check(request: CheckRequest) -> None:
     for name, dose in zip(names, [*doses, *[doses[-1]] * len(shams)], strict=True):
         last = name == names[len(doses) - 1]
         found.append(checker.check(name, float(dose), causal=last, masked=last))
-        print(f"checked {found[-1].target}", file=sys.stderr, flush=True)
+        print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
     print(table(found))
     card = card_of(found, size, [line for name in names if (line := said_line(name))])
     for line in card.findings():
