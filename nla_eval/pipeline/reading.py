@@ -14,7 +14,7 @@ from itertools import islice
 from ..engines.base import Engine
 from ..models.scores import Scorer
 from ..progress import Meter, Progress, silent
-from ..readings import Reading
+from ..readings import Lane, Reading
 from ..store.conversations import TRANSCRIPTS_PER_PART
 from ..store.flush import flushed
 from ..store.store import ReadingStore
@@ -82,6 +82,8 @@ class ReadResult:
     unscorable: int = 0
     """Number of readings that still lack scores: their stand-in has changed, or the AR's vector is not finite."""
     spent: Spent = field(default_factory=Spent)
+    absent: tuple[Lane, ...] = ()
+    """Requested lanes that were not read, because no transcript of the deployment arm was."""
 
 
 def read_in_process(
