@@ -70,9 +70,7 @@ def test_a_missing_answer_is_one_line_with_the_command_that_writes_it(
     monkeypatch.setattr(_control, "ANSWERS", empty)
     _control._answers.cache_clear()
     try:
-        with pytest.raises(
-            InputError, match=r"no answer to 'stain_cotton'; .*on_policy positive_control_free --model"
-        ):
+        with pytest.raises(InputError, match=r"no answer to 'stain_cotton'; .*on_policy positive_control_free --model"):
             next(_control.replayed("positive_control"))
     finally:
         _control._answers.cache_clear()
