@@ -12,6 +12,7 @@ import typer
 from ..errors import NlaEvalError
 from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
+from .cli_organism import organisms
 from .cli_pack import Dtype, Target, packs
 from .cli_suite import suites
 from .cli_validate import validation
@@ -29,6 +30,7 @@ stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(stores, name="store")
+app.add_typer(organisms, name="organism")
 app.add_typer(validation, name="validate")
 
 

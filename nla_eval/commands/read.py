@@ -17,6 +17,7 @@ from ..dataset.matching import Measure, match
 from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
+from ..models.target import with_places
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, differences, plan_run
 from ..pipeline.presets import PRESETS, preset_lines
@@ -148,7 +149,7 @@ def _on_ray(request: ReadRequest, planned: PlannedRun, stages: RayResources, pro
 
     settings = request.settings
     pack = None if settings.pack is None else _everywhere(settings.pack)
-    load = partial(weights_of, replace(settings, target=_everywhere(settings.target), pack=pack))
+    load = partial(weights_of, replace(settings, target=with_places(settings.target, _everywhere), pack=pack))
     bench = RayWorkbench(load, request.out, stages, _provenance(request, planned))
     return read_on_ray(planned, bench, progress, retry_errors=request.retry_errors)
 

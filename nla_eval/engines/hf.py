@@ -20,7 +20,7 @@ from .capture import capture
 from .config import EngineConfig
 from .decoding import Decoder
 from .fitting import fitting
-from .loading import load_av, load_reconstructor, load_trunk
+from .loading import load_av, load_reconstructor, load_target_trunk
 from .one_step import GROUPED
 from .packed import pack_linears
 from .side_by_side import Split, in_order, measured_split, streamed
@@ -48,10 +48,9 @@ class TransformersEngine:
 
     @cached_property
     def trunk(self) -> Any:
-        """Blocks 0..K of the target."""
-        path, config = self.target.path, self.config
-        trunk = load_trunk(path, self.layer, config.dtype, config.attention, trust=self.target.trust_remote_code)
-        return trunk.to(config.device)
+        """Blocks 0..K of the target, its adapter merged."""
+        config = self.config
+        return load_target_trunk(self.target, self.layer, config.dtype, config.attention).to(config.device)
 
     @cached_property
     def _split(self) -> Split:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import InputError
@@ -50,8 +50,9 @@ class RuntimeSettings:
     @property
     def target_name(self) -> str:
         """The target's name for artefacts: the last part of a folder, never its whole path."""
-        path = Path(self.target)
-        return path.name if path.is_absolute() or path.is_dir() else self.target
+        from ..models.target import public_name
+
+        return public_name(self.target)
 
     def model_args(self) -> dict[str, Any]:
         """Arguments of an Inspect model of this target, besides its name (`-M`)."""
@@ -60,7 +61,11 @@ class RuntimeSettings:
 
     def facts(self) -> dict[str, str]:
         """Facts about the weights for provenance."""
-        return {"target": self.target_name, "engine": self.engine, "dtype": self.dtype}
+        from ..models.target import adapter_of
+
+        adapter = adapter_of(self.target)
+        adapted = {"adapter": adapter.facts()} if adapter else {}
+        return {"target": self.target_name, **adapted, "engine": self.engine, "dtype": self.dtype}
 
 
 class EngineKind(Protocol):
@@ -93,6 +98,7 @@ class EngineKind(Protocol):
         ...
 
 
+_log = logging.getLogger(__name__)
 ENGINES: Registry[EngineKind] = Registry("engine")
 
 
@@ -117,6 +123,8 @@ class TransformersKind:
 
         pack = load_pack(settings.pack) if settings.pack else shipped_pack(target)
         pack.check_target(target)
+        if target.adapter is not None and (note := target.adapter.check_layer(pack.layer)):
+            _log.warning(note)
         return pack
 
     @staticmethod
@@ -145,13 +153,13 @@ class TransformersKind:
         import torch
 
         from ..engines.generation import Generator
-        from ..engines.loading import load_lm
+        from ..engines.loading import load_target_lm
         from ..engines.one_step import GROUPED
         from ..engines.packed import pack_linears
         from ..engines.recorded import Tap
         from ..engines.side_by_side import measured_split
 
-        model = load_lm(target.path, torch_dtype(settings.dtype), GROUPED, trust=target.trust_remote_code)
+        model = load_target_lm(target, torch_dtype(settings.dtype), GROUPED)
         if torch.cuda.is_available():
             model, split = model.to("cuda"), None
         else:

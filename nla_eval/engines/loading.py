@@ -18,7 +18,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from ..errors import PackError
+from ..models.adapter import Adapter
 from ..models.pack_meta import ADAPTER, VALUE_HEAD
+from ..models.target import Target
 
 _ROWS = 2048
 _TEXT_NAMES = {
@@ -156,6 +158,37 @@ def cast_weights(model: Any, dtype: torch.dtype) -> Any:
     1e5)."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def load_target_trunk(target: Target, layer: int, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+    """`load_trunk` of a target. An adapter is merged in float32, then the weights are cast."""
+    return _with_adapter(target, dtype, lambda used: load_trunk(
+        target.path, layer, used, attention, trust=target.trust_remote_code
+    ))  # fmt: skip
+
+
+def load_target_lm(target: Target, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+    """`load_lm` of a target. An adapter is merged in float32, then the weights are cast."""
+    return _with_adapter(target, dtype, lambda used: load_lm(
+        target.path, used, attention, trust=target.trust_remote_code
+    ))  # fmt: skip
+
+
+def _with_adapter(target: Target, dtype: torch.dtype, load: Callable[[torch.dtype], Any]) -> Any:
+    if target.adapter is None:
+        return load(dtype)
+    return cast_weights(merge_adapter(load(torch.float32), target.adapter), dtype)
+
+
+@torch.no_grad()
+def merge_adapter(model: Any, adapter: Adapter) -> Any:
+    """Add an adapter's changes to the weights of `model`, in place. Blocks that a trunk lacks are left out."""
+    blocks = model.model.layers if hasattr(model, "lm_head") else model.layers
+    for matrix in adapter.matrices:
+        if matrix.layer < len(blocks):
+            weight = blocks[matrix.layer].get_submodule(matrix.name).weight
+            weight += adapter.change(matrix).to(weight.dtype)
     return model
 
 

@@ -24,6 +24,8 @@ from .base import CaptureRequest, Engine, Sampling, VerbalizeRequest
 FILE = "self_test.safetensors"
 VECTORS = 20
 _P_MAX = 0.01
+_ADAPTED_TOLERANCE = 0.25
+"""An audited variant differs from the base that the pack was trained on; another layer still gives over 0.3."""
 _CAPTURE_TOLERANCE = 0.02  # bf16 against fp32 at layer 20 stays below 0.002 in mse_nrm; another layer gives over 0.3
 
 _SENTENCES = (
@@ -98,7 +100,8 @@ def self_test(engine: PackEngine) -> str:
     known = read_known(engine.pack)
     captured = _capture(engine, known)
     if known is not None:
-        _check_capture(known.vectors, captured)
+        adapted = engine.target.adapter is not None
+        _check_capture(known.vectors, captured, _ADAPTED_TOLERANCE if adapted else _CAPTURE_TOLERANCE)
     _check_norms(engine.pack, captured)
     sampling = Sampling(temperature=0.0, max_new_tokens=engine.pack.max_new_tokens)
     *texts, silent = _explain(engine, [*captured, None], sampling)
@@ -137,12 +140,12 @@ def _built_in(tokenizer: Any, first: int) -> list[NDArray[np.int32]]:
     return found
 
 
-def _check_capture(stored: NDArray[np.float32], captured: NDArray[np.float32]) -> None:
+def _check_capture(stored: NDArray[np.float32], captured: NDArray[np.float32], tolerance: float) -> None:
     error = 2.0 * (1.0 - np.einsum("nd,nd->n", normalised(stored), normalised(captured)))
-    if error.max() > _CAPTURE_TOLERANCE:
+    if error.max() > tolerance:
         raise PackError(
             f"the target's activations differ from those the pack was trained on (mse_nrm {error.max():.3f}, allowed "
-            f"{_CAPTURE_TOLERANCE}): another model, another layer or another "
+            f"{tolerance}): another model, another layer or another "
             "tokenizer; give the target that the pack was trained on"
         )
 

@@ -101,6 +101,10 @@ class AnswerBook:
         """Whether `get` returns the shipped answer."""
         return key in self._shipped and key not in self._answers
 
+    def shipped(self) -> Iterable[Answer]:
+        """The shipped answers, in the file's order."""
+        return self._shipped.values()
+
     def add(self, answer: Answer) -> None:
         """Keep an answer, and write it to disk at once."""
         self._answers[answer.key] = answer

@@ -152,6 +152,7 @@ class Session:
         identity = self.identity
         return {
             "target": f"{self.runtime.target_name}@{identity.target}",
+            **{name: fact for name, fact in self.runtime.settings.facts().items() if name == "adapter"},
             "pack": identity.pack,
             "layer": str(identity.layer),
             "preset": self.asked.preset,

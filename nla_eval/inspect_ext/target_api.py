@@ -25,6 +25,7 @@ from inspect_ai.tool import ToolChoice, ToolInfo
 from ..engines.base import Captured, CaptureRequest
 from ..engines.kinds import RuntimeSettings
 from ..errors import InputError, NlaEvalError
+from ..models.target import with_places
 from ..pipeline.runtime import Runtime, runtime_for
 from ..replay.tool_calls import tool_calls
 from ..transcript import Arm, Provenance, Transcript
@@ -227,7 +228,7 @@ def _settings(model_name: str, model_args: dict[str, Any]) -> RuntimeSettings:
     args = {key: value for key, value in model_args.items() if value is not None}
     if "pack" in args:
         args["pack"] = ",".join(_folder_or_name(part) for part in str(args["pack"]).split(","))
-    return RuntimeSettings(target=_folder_or_name(model_name), **args)
+    return RuntimeSettings(target=with_places(model_name, _folder_or_name), **args)
 
 
 def _folder_or_name(name: str) -> str:

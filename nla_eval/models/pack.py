@@ -119,6 +119,8 @@ class Pack:
     def check_target(self, target: Target) -> AVPrompt:
         """Check width, layer, tokenizer, slot neighbours and AR suffix against the target; return the AV prompt.
 
+        A target with an adapter is read with the pack of its base.
+
         Raises:
             PackError: The first mismatch, and how to fix it.
         """
@@ -134,11 +136,14 @@ class Pack:
                 f"{config.num_hidden_layers} blocks; {mend}"
             )
         expected = self.av.target_hash
-        if expected is not None and expected != target.hash:
+        if expected is not None and expected != target.base_hash:
             raise PackError(
-                f"pack '{self.name}' was trained on target '{self.av.target}' ({expected}), but '{target.name}' hashes "
-                f"to {target.hash}; give --target {self.av.target}, or train a pack for this target with nla-eval train"
+                f"pack '{self.name}' was trained on target '{self.av.target}' ({expected}), but '{target.base_name}' "
+                f"hashes to {target.base_hash}; give --target {self.av.target}, or train a pack for this target with "
+                "nla-eval train"
             )
+        if target.adapter is not None:
+            target.adapter.check_layer(self.layer)
         check_ar_prompt(self.ar, target.tokenizer)
         prompt = av_prompt(self.av, target.tokenizer)
         self._check_own_tokenizers(target)
@@ -230,13 +235,13 @@ def shipped_pack(target: Target) -> Pack:
     from ..models.pack import DEFAULT_PACK, PACKS, load_pack
     from ..models.target import DEFAULT_TARGET
 
-    if target.name == DEFAULT_TARGET:
+    if target.base_name == DEFAULT_TARGET:
         return load_pack(DEFAULT_PACK)
     packs = (load_pack(folder.name) for folder in sorted(PACKS.glob("*/")))
-    found = next((pack for pack in packs if pack.av.target_hash == target.hash), None)
+    found = next((pack for pack in packs if pack.av.target_hash == target.base_hash), None)
     if found is None:
         raise PackError(
-            f"no shipped pack belongs to target '{target.name}' ({target.hash}); name one (--pack, or -M pack= in "
-            "Inspect), or train one with nla-eval train"
+            f"no shipped pack belongs to target '{target.base_name}' ({target.base_hash}); name one (--pack, or "
+            "-M pack= in Inspect), or train one with nla-eval train"
         )
     return found

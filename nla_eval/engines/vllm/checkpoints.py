@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ...errors import InputError, NlaEvalError
+from ...models.adapter import Adapter
 from ...models.pack import DEFAULT_PACK, Pack, load_pack
 from ...models.pack_meta import ADAPTER
 from ...models.target import DEFAULT_TARGET, Target, cache_dir, load_target
@@ -29,7 +30,8 @@ _BLOCK = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.(\d+)
 
 
 def cut_checkpoint(target: Target, layer: int) -> Path:
-    """Folder with blocks 0..`layer` of the target in its own dtype, and its embeddings, final norm and head.
+    """Folder with blocks 0..`layer` of the target in its own dtype, its adapter merged, and its embeddings, final norm
+    and head.
 
     Raises:
         InputError: The target's folder has no safetensors.
@@ -84,11 +86,22 @@ def _cut(target: Target, layer: int, folder: Path) -> None:
     for shard in shards:
         with safe_open(shard, "pt") as tensors:
             kept = {name: tensors.get_tensor(name) for name in tensors.keys() if _kept(name, layer)}  # noqa: SIM118
+        if target.adapter is not None:
+            _add(kept, target.adapter)
         if kept:
             save_file(kept, folder / shard.name, metadata={"format": "pt"})
             placed.update(dict.fromkeys(kept, shard.name))
     if len(shards) > 1:
         (folder / _INDEX).write_text(json.dumps({"metadata": {}, "weight_map": placed}))
+
+
+def _add(tensors: dict[str, torch.Tensor], adapter: Adapter) -> None:
+    """Add an adapter's changes to a shard's tensors, in float32."""
+    for matrix in adapter.matrices:
+        ending = f"layers.{matrix.layer}.{matrix.name}.weight"
+        name = next((name for name in tensors if name.endswith(ending) and _BLOCK.match(name)), None)
+        if name is not None:
+            tensors[name] = (tensors[name].float() + adapter.change(matrix)).to(tensors[name].dtype)
 
 
 def cut_lists(config: dict[str, Any], blocks: int) -> dict[str, Any]:
