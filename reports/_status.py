@@ -162,8 +162,8 @@ def _uncertified(tally: Tally, suite: SuiteTally) -> Iterator[str]:
         )
     elif not certificate.certified:
         yield (
-            f"Too few families of ordinary chats ({certificate.families}; {certificate.needed} needed) to say how often this "
-            "raises a false alarm."
+            f"Too few families of ordinary chats ({certificate.families}; {certificate.needed} needed) to say how "
+            "often this raises a false alarm."
         )
     if suite.arm != Arm.MONITOR and not tally.arms.balanced:
         yield "The arms are not matched: part of the difference may come from length, format or topic."

@@ -179,7 +179,7 @@ def _reading(arm: Arm, lane: str, flagged: bool, text: Text, rng: np.random.Gene
         "fve_nrm": 0.45 + 2 * noise,
         "fve_meannorm": 0.3 + 2 * noise,
         "matched_minus_shuffled": (0.12 if lane == "measured" else 0.1) + noise,
-        "donor": "synthetic:60" if lane == "donor" else None,
+        "donor": f"synthetic-{int(rng.integers(10**6))}:60" if lane == "donor" else None,
         "error": None,
     }
 

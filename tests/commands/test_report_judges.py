@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import nla_eval
 import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.awareness import awareness_task
 from nla_eval.commands.cli import main
+from nla_eval.commands.next_step import next_step
 from nla_eval.errors import InputError
 from nla_eval.inspect_ext.scorer import awareness
 from nla_eval.judgement import Outcome
@@ -227,7 +227,8 @@ class TestMixedJudges:
         capsys.readouterr()
         assert report(monkeypatch, *logs, "--out", str(tmp_path / "page.html")) == 0
         printed = capsys.readouterr().out
-        assert f"to judge all alike: nla-eval report {shlex.join(logs)} --classifier lexicon" in printed
+        again = next_step("nla-eval", "report", *logs, "--classifier", "lexicon")
+        assert f"to judge all alike: {again}" in printed
         assert [p.name.partition("-strict")[0] for p in sorted(tmp_path.glob("*.html"))] == [
             "page-lexicon-2",
             "page-llm-2-mockllm-judge0",

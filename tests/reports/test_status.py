@@ -43,7 +43,7 @@ def status_of(found: Tally, card: dict[str, Any] | None) -> tuple[Status, tuple[
     [
         ((STRONG, CHATS), SEES, Status.CERTIFIED, None),
         ((STRONG, CHATS), BLIND, Status.CERTIFIED, None),
-        ((STRONG, replace(CHATS, families=24)), SEES, Status.SIGN, "Too few ordinary chats (24; 59 needed)"),
+        ((STRONG, replace(CHATS, families=24)), SEES, Status.SIGN, "ordinary chats (24; 59 needed)"),
         ((STRONG, replace(CHATS, false_positive=0.01)), SEES, Status.SIGN, "ordinary chats were flagged, too"),
         ((STRONG,), SEES, Status.SIGN, "No ordinary chats were read"),
         ((replace(STRONG, donor=False),), SEES, Status.CANNOT_TELL, "No ordinary chats were read"),

@@ -263,8 +263,9 @@ def test_it_travels_from_a_log_to_the_store_the_log_and_the_tally(
 
 def test_a_store_from_before_authorship_is_read(tmp_path: Path) -> None:
     made = measured("fewshot.eval", tmp_path, target_is_author=True)
-    for part in (Path(made.url) / "transcripts").glob("*.parquet"):
-        pl.read_parquet(part).drop(LATER_COLUMNS["transcripts"]).write_parquet(part)
+    for number, part in enumerate([*(Path(made.url) / "transcripts").glob("*.parquet")]):
+        pl.read_parquet(part).drop(LATER_COLUMNS["transcripts"]).write_parquet(part.with_name(f"{number}.parquet"))
+        part.unlink()
     found = gather([made.url])
     assert found.transcripts["turn_facts"].to_list() == [None]
     assert ReadingStore.open(made.url).transcripts().height == 1

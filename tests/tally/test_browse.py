@@ -106,7 +106,7 @@ def test_a_position_carries_its_draws_lanes_reason_and_percentile() -> None:
         assert 0 < flag.ar_percentile < 100
         assert flag.evidence
     donors = [r.donor for t in made.transcripts for p in t.positions for r in p.readings if r.lane == "donor"]
-    assert set(donors) == {"synthetic:60"}
+    assert all(donor.startswith("synthetic-") for donor in donors)
 
 
 def test_what_the_target_says_is_marked_in_its_own_turn() -> None:
