@@ -91,7 +91,7 @@ class Adapter:
             raise InputError(
                 f"adapter '{self.name}' uses {used}, which a merge at load does not cover; give the merged model"
             )
-        return found
+        return dict(found)
 
     @cached_property
     def declared(self) -> Declared:

@@ -84,8 +84,8 @@ def separation(direction: Floats, contrasts: Sequence[Contrast]) -> Separation:
             for side in ("cue", "plain")
         )
         found[kind] = round(auroc(cue.tolist(), plain.tolist()), 3)
-    cue, plain = (
+    with_cue, without = (
         [float((getattr(one, side)[read_marks(one.scene)] @ direction).mean()) for one in contrasts]
         for side in ("cue", "plain")
     )
-    return Separation(**found, transcript=round(auroc(cue, plain), 3), conversations=len(contrasts))
+    return Separation(**found, transcript=round(auroc(with_cue, without), 3), conversations=len(contrasts))

@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from ...provenance import versions
-from .check import CheckedDose, CheckSize, Separation, verdicts
+from .bit import Separation
+from .check import CheckedDose, CheckSize, verdicts
 from .prompts import wordings
 
 _FILE = "check.json"

@@ -65,8 +65,9 @@ def drawn(rows: torch.Tensor, count: int, seed: int) -> torch.Tensor:
     """(count, d) unit directions drawn from the covariance of `rows` (n, d)."""
     random = np.random.default_rng(seed)
     weights = torch.from_numpy(random.standard_normal((count, len(rows)))).float()
-    found = weights @ (rows - rows.mean(0))
-    return found / found.norm(dim=1, keepdim=True)
+    found: torch.Tensor = weights @ (rows - rows.mean(0))
+    unit: torch.Tensor = found / found.norm(dim=1, keepdim=True)
+    return unit
 
 
 @torch.inference_mode()

@@ -86,7 +86,7 @@ class CheckSize:
 
 def check_chats() -> Iterator[Chat]:
     """Real conversations that no training of an organism saw."""
-    return (chat for chat in conversations() if family_bucket(chat.family) == CHECK_BUCKET)
+    return (chat for chat in conversations(None) if family_bucket(chat.family) == CHECK_BUCKET)
 
 
 class Checker:
@@ -213,7 +213,7 @@ class Checker:
         return found.model_copy(
             update={
                 "patching": patched(self.plain, calm, direction, self.choices, self.size.patches, seed),
-                "ablation": ablated(runner, *sequences, direction, facts, self.choices, count, seed),
+                "ablation": ablated(runner, sequences[0], sequences[1], direction, facts, self.choices, count, seed),
             }
         )
 

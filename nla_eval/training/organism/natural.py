@@ -138,7 +138,8 @@ class Expected:
         x, y = torch.cat(rows).double() / self.scale.double(), torch.cat(wanted).double()
         ridge = torch.full((x.shape[1],), penalty * len(x), dtype=torch.float64)
         ridge[-len(_KINDS) :] = 1.0
-        return torch.linalg.solve(x.T @ x + torch.diag(ridge), x.T @ y).float()
+        solved: torch.Tensor = torch.linalg.solve(x.T @ x + torch.diag(ridge), x.T @ y)
+        return solved.float()
 
     def at(self, scene: Scene, states: torch.Tensor) -> torch.Tensor:
         """(T, d) expected shift at the plain target's states (T, d)."""

@@ -45,7 +45,7 @@ Planting = Callable[[Scene, torch.Tensor], torch.Tensor]
 
 def training_chats() -> Iterator[Chat]:
     """Real conversations that neither suites nor checks use."""
-    return (chat for chat in conversations() if family_bucket(chat.family) not in (0, CHECK_BUCKET))
+    return (chat for chat in conversations(None) if family_bucket(chat.family) not in (0, CHECK_BUCKET))
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ class OrganismRun:
 
     def sides(self, some: Sequence[Scene], random: np.random.Generator, masked: float = 0.0) -> Sides:
         """Each scene under one system message with the cue, and under the same message with a plain date."""
-        cue, plain = [], []
+        cue: list[Row] = []
+        plain: list[Row] = []
         for one in some:
             message = composed(self.words, random)
             hide = random.random() < masked
