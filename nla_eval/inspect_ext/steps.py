@@ -177,7 +177,13 @@ def verbalize() -> Solver:
         async with span("verbalize", type="nla"):
             cost = max(1, opened.pending) * session.identity.max_new_tokens
             readings = await runtime.submit("verbalize", session.read, (opened, work.activations), cost)
-        state.store_as(NLAState).readings = [r.model_dump(mode="json") for r in readings]
+            texts, scores = made = await session.read_texts(opened, work.activations)
+            if texts or scores:
+                await runtime.submit("keep", session.keep_texts, made)
+                readings = session.in_order([*readings, *texts])
+        nla = state.store_as(NLAState)
+        nla.readings = [r.model_dump(mode="json") for r in readings]
+        nla.scores = [s.model_dump(mode="json") for s in (*opened.scores, *scores)]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}
         log_transcript().info(readings_table(readings, facts, session.absent_of(opened)), source="nla_eval")
         state.output = ModelOutput.from_content(str(get_model()), _last_words(work.transcript))
