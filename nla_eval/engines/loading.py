@@ -123,7 +123,7 @@ def _refuse_pickles(path: Path) -> None:
     if pickles := sorted(file.name for end in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in path.glob(end)):
         raise PackError(
             f"checkpoint '{path.name}' holds its weights in {pickles[0]}, a pickle, which can run code; convert "
-            "it where you trust it: AutoModelForCausalLM.from_pretrained(...).save_pretrained(FOLDER) writes safetensors"
+            "it where you trust it: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...) writes safetensors"
         )
 
 
