@@ -183,7 +183,8 @@ def verbalize() -> Solver:
                 readings = session.in_order([*readings, *texts])
         nla = state.store_as(NLAState)
         nla.readings = [r.model_dump(mode="json") for r in readings]
-        nla.scores = [s.model_dump(mode="json") for s in (*opened.scores, *scores)]
+        both = sorted((*opened.scores, *scores), key=lambda s: (s.lane, s.position))
+        nla.scores = [score.model_dump(mode="json") for score in both]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}
         log_transcript().info(readings_table(readings, facts, session.absent_of(opened)), source="nla_eval")
         state.output = ModelOutput.from_content(str(get_model()), _last_words(work.transcript))

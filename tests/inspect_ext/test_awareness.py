@@ -376,7 +376,10 @@ def test_lanes_without_a_vector_are_read_in_a_task_and_kept_in_log_and_store(
 ) -> None:
     monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
     writer = ScriptedJudge(lambda messages: "<explanation>\na chat about cities\n</explanation>", "writer")
-    monkeypatch.setattr("inspect_ai.model.get_model", lambda name: writer.model)
+    monkeypatch.setattr(
+        "inspect_ai.model.get_model",
+        lambda name, *a, **k: writer.model if name == "mockllm/writer" else get_model(name, *a, **k),
+    )
     write_probe(planted_probe(), tmp_path / "planted.safetensors")
     options = {
         "store": str(tmp_path / "store"), "positions": "stratified(4)", "draws": 2,
