@@ -186,6 +186,8 @@ def make_tally(
     classifier: str | None = None,
     rubric: str | None = None,
     pack: str | None = None,
+    preset: str | None = None,
+    calibration: Sequence[str | Path] = (),
 ) -> Tally:
     """Count the judgements of Inspect logs, and judge and count what stores hold. Needs no weights.
 
@@ -194,6 +196,8 @@ def make_tally(
         classifier: Judge again with this classifier. Default: a log's own judgements; "linear" for stores.
         rubric: Judge again under this rubric: its name or a YAML file.
         pack: The pack whose card goes into the tally. Default: the pack named by the readings.
+        preset: The protocol whose headline leads: "strict", "paper" or "mythos5". Default: the one of the inputs.
+        calibration: Calibration files, each of one judge, made by `nla-eval validate merge`.
 
     Raises:
         InputError: an input is neither a store nor a log, a name is unknown, or several judges scored the logs: then
@@ -201,7 +205,7 @@ def make_tally(
     """
     from .commands.report import make_tally as counted
 
-    return counted(_report_request(inputs, classifier, rubric, pack))
+    return counted(_report_request(inputs, classifier, rubric, pack, preset, calibration))
 
 
 def make_tallies(
@@ -209,22 +213,30 @@ def make_tallies(
     classifier: str | None = None,
     rubric: str | None = None,
     pack: str | None = None,
+    preset: str | None = None,
+    calibration: Sequence[str | Path] = (),
 ) -> list[Tally]:
     """One tally per judge and rubric that logs were scored with, by name. Arguments as of `make_tally`."""
     from .commands.report import make_tallies as counted
 
-    return counted(_report_request(inputs, classifier, rubric, pack))
+    return counted(_report_request(inputs, classifier, rubric, pack, preset, calibration))
 
 
 def _report_request(
-    inputs: Sequence[str | Path | ReadingStore], classifier: str | None, rubric: str | None, pack: str | None
+    inputs: Sequence[str | Path | ReadingStore],
+    classifier: str | None,
+    rubric: str | None,
+    pack: str | None,
+    preset: str | None,
+    calibration: Sequence[str | Path],
 ) -> ReportRequest:
     from .commands.report import ReportRequest
 
     if not inputs:
         raise InputError("make_tally: no inputs; expected stores or .eval logs")
     names = tuple(str(getattr(item, "url", item)) for item in inputs)
-    return ReportRequest(names, "", classifier, rubric, pack)
+    files = tuple(str(file) for file in calibration)
+    return ReportRequest(names, "", classifier, rubric, pack, preset=preset, calibration=files)
 
 
 def write_report(tally: Tally, out: str | Path = "report.html", *, format: str = "html") -> Path:

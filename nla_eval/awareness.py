@@ -23,6 +23,7 @@ from .inspect_ext.private import PrerequisiteError
 from .inspect_ext.steps import _let_go, answer, capture, load, replay, verbalize
 from .inspect_ext.target_api import MAX_CONNECTIONS, user_folder
 from .inspect_ext.transcripts import _drawn, _of_source, _of_suite
+from .pipeline.presets import PRESETS, preset_lines
 from .suite import AnswersBy, Suite, task
 from .transcript import Transcript, arm_of
 
@@ -100,16 +101,19 @@ def _task(transcripts: list[Transcript], setup: Solver, suite: Suite | None, opt
     if suite is not None and suite.card.answers_by is AnswersBy.TARGET:
         steps.insert(0, answer(fresh=options.fresh, **options.answers.model_dump()))
     name = transcripts[0].suite
+    differs = options.deviations()
+    for line in preset_lines(PRESETS[options.plan.preset], differs):
+        print(line, file=sys.stderr)
     card = {} if suite is None else {"card": suite.card.model_dump(mode="json")}
     return Task(
         dataset=MemoryDataset([_sample(t) for t in transcripts], name=name),
         setup=setup,
         solver=steps,
         cleanup=_let_go,
-        scorer=_scorer(options.classifier),
+        scorer=_scorer(options.scorer()),
         config=GenerateConfig(max_connections=MAX_CONNECTIONS),
         fail_on_error=ALL_FAILED,
-        metadata={**card, "reading": reading},
+        metadata={**card, "reading": reading, "preset": {"name": options.plan.preset, "deviations": differs}},
     )
 
 

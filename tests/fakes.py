@@ -66,6 +66,7 @@ class TinyPack:
     text_window: int = 64
     text_only: Path | None = None
     forms: tuple[str, ...] = ()
+    training_hashes: frozenset[str] = frozenset()
 
 
 @dataclass

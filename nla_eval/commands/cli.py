@@ -15,6 +15,7 @@ from ..pipeline.reading_plan import ReadingPlan
 from .cli_pack import Dtype, Target, packs
 from .cli_probe import probes
 from .cli_suite import suites
+from .cli_validate import validation
 from .plan_options import with_plan_options
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(probes, name="probe")
 app.add_typer(stores, name="store")
+app.add_typer(validation, name="validate")
 
 Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
 
@@ -118,11 +120,83 @@ def report(
     judge_mode: Annotated[
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Protocol to report by: strict, paper or mythos5. Default: the one the inputs were read by."),
+    ] = None,
+    calibration: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Calibration file of the judge, from nla-eval validate merge. Repeatable, one for each judge."
+        ),
+    ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
     from .report import ReportRequest, run
 
-    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode))
+    measured = tuple(calibration or ())
+    run(ReportRequest(tuple(inputs), out, classifier, rubric, pack, builder, judge, judge_mode, preset, measured))
+
+
+@app.command()
+def sensitivity(
+    inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores; first leads.")],
+    classifier: Annotated[
+        list[str] | None,
+        typer.Option(help="Judge again with this classifier. Repeatable. Default: the inputs' own judgements."),
+    ] = None,
+    rubric: Annotated[str | None, typer.Option(help="Judge again under this rubric: name or YAML file.")] = None,
+    headline: Annotated[str, typer.Option(help="Headline: belief, paper or broad.")] = "paper",
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: the terminal.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of Markdown.")] = False,
+) -> None:
+    """Count the headline again under other choices and say where its conclusion flips. Needs no weights."""
+    from .sensitivity import SensitivityRequest, run
+
+    run(SensitivityRequest(tuple(inputs), tuple(classifier or ()), rubric, headline, out), as_json=as_json)
+
+
+@app.command()
+def power(
+    context: typer.Context,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Stores and .eval logs. Default: the numbers given.")
+    ] = None,
+    families: Annotated[int | None, typer.Option(help="Number of prompt families.")] = None,
+    per_family: Annotated[int | None, typer.Option(help="Transcripts per family.")] = None,
+    k: Annotated[int | None, typer.Option(help="Positions per transcript.")] = None,
+    draws: Annotated[int | None, typer.Option(help="Explanations per position.")] = None,
+    false_positive_rate: Annotated[
+        float | None, typer.Option(help="Share of explanations of ordinary use that are flagged.")
+    ] = None,
+    family_correlation: Annotated[
+        float | None, typer.Option(help="Correlation of two transcripts of a family. Default: measured, or 0.1.")
+    ] = None,
+    position_correlation: Annotated[
+        float | None, typer.Option(help="Correlation of two positions of a transcript. Default: measured, or 0.2.")
+    ] = None,
+    draw_correlation: Annotated[
+        float | None, typer.Option(help="Correlation of two draws of a position. Default: measured, or 0.5.")
+    ] = None,
+    rate: Annotated[
+        list[float] | None, typer.Option(help="Any-of-k rate that a run is to tell. Repeatable. Default: 1 to 20 %.")
+    ] = None,
+    chance: Annotated[float, typer.Option("--power", help="Chance to find the rate if it is so.")] = 0.8,
+    level: Annotated[float, typer.Option(help="1 - the chance to find more where there is none.")] = 0.95,
+    classifier: Annotated[str | None, typer.Option(help="Judge the inputs with this classifier.")] = None,
+    headline: Annotated[str, typer.Option(help="Headline: belief, paper or broad.")] = "paper",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what a run can tell from zero, and how many transcripts and families would do."""
+    from dataclasses import fields
+
+    from ..tally.power import RATES, Asked, RunSize
+    from .power import PowerRequest, run
+
+    named = {f.name: context.params.get(f.name) for f in fields(RunSize)}
+    given = {name: value for name, value in named.items() if value is not None}
+    asked = Asked(tuple(rate or RATES), chance, level)
+    run(PowerRequest(tuple(inputs or ()), given, asked, classifier, headline), as_json=as_json)
 
 
 @app.command()

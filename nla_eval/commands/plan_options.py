@@ -13,6 +13,7 @@ from ..pipeline.options import declared
 from ..pipeline.reading_plan import ReadingPlan
 
 _PARAMETER = "plan"
+_CONTEXT = "context_of_plan"
 
 
 def with_plan_options(**defaults: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -21,7 +22,8 @@ def with_plan_options(**defaults: str) -> Callable[[Callable[..., None]], Callab
     The plan's own checks parse the words, so a wrong word gives the same one-line error as in Python.
 
     Args:
-        defaults: The command's own defaults, by option, where they differ from the plan's.
+        defaults: The command's own defaults, by option, where they differ from the plan's. A preset that the user names
+            replaces them.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -29,12 +31,15 @@ def with_plan_options(**defaults: str) -> Callable[[Callable[..., None]], Callab
 
         @wraps(command)
         def run(**given: Any) -> None:
+            source = given.pop(_CONTEXT).get_parameter_source
             words = {option.name: given.pop(option.name) for option in options}
-            command(**given, plan=ReadingPlan.of(_by_name(words)))
+            typed = {name: word for name, word in words.items() if _was_typed(source(name))}
+            command(**given, plan=ReadingPlan.of({**({} if "preset" in typed else defaults), **_by_name(typed)}))
 
         parameters = inspect.signature(command, eval_str=True).parameters.values()
         before = [p for p in parameters if p.name != _PARAMETER]
-        given = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*before, *options]]
+        context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        given = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in [*before, *options])]
         run.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in given}
         del run.__wrapped__
@@ -57,13 +62,15 @@ def _parameter(name: str, default: str | None, told: Any) -> inspect.Parameter:
     return inspect.Parameter(name, kind, default=default, annotation=Annotated[str | None, told])
 
 
+def _was_typed(source: Any) -> bool:
+    """Whether an option has its value from the user: only then does it override a preset."""
+    return source is not None and not source.name.startswith("DEFAULT")
+
+
 def _by_name(words: dict[str, str | None]) -> dict[str, str | None]:
-    """The words given, with former option names replaced by the current ones."""
-    found = {name: words[name] for name in declared(ReadingPlan)}
-    for name, (what, _) in declared(ReadingPlan).items():
-        for old in what.former:
-            found[name] = words[old] if words[old] is not None else found[name]
-    return found
+    """The words typed, with former option names replaced by the current ones."""
+    former = {old: name for name, (what, _) in declared(ReadingPlan).items() for old in what.former}
+    return {former.get(name, name): word for name, word in words.items() if word is not None}
 
 
 def _word(default: Any) -> str | None:

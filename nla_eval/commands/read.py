@@ -19,7 +19,8 @@ from ..engines.kinds import RuntimeSettings
 from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
-from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, plan_run
+from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, differences, plan_run
+from ..pipeline.presets import PRESETS, preset_lines
 from ..pipeline.readers import readers_for
 from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
@@ -105,7 +106,10 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
     store.append_facts(facts)
-    say(planned.describe())
+    differs = differences(planned, runtime.instrument)
+    for line in (*preset_lines(PRESETS[request.plan.preset], differs), planned.describe()):
+        say(line)
+    request = replace(request, provenance={**request.provenance, "preset_deviations": "; ".join(differs)})
     runtime.drop_generator()
     setting = _setting(runtime)
     work = work_of(planned, store, retry_errors=request.retry_errors)
@@ -168,6 +172,8 @@ def _print_plan(request: ReadRequest) -> None:
             f"nothing to plan yet: the target still has to write the answers of {waiting}; "
             "the same command without --plan writes and reads them"
         ) from None
+    for line in preset_lines(PRESETS[request.plan.preset], differences(planned, runtime.instrument)):
+        print(line)
     work = work_of(planned, store, retry_errors=request.retry_errors)
     print(plan_table(planned, work, remembered(_setting(runtime))))
 

@@ -15,9 +15,10 @@ from typing import Any
 
 from .._rooms import load_room
 from ..errors import InputError
-from ..judgement import Classifier, Panel, Rubric
+from ..judgement import Classifier, Headline, Panel, Rubric
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..judging.panel import members_of
+from ..pipeline.presets import PRESETS, Preset, preset_lines
 from ..provenance import command, versions
 from ..tally.agreement import agreement
 from ..tally.frames import Frames
@@ -25,6 +26,8 @@ from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judge
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.tally import TallyOptions, tally
 from ..tally.types import Tally
+from .calibrated import calibration_facts, expect_some_use, read_calibrations
+from .preset_followed import preset_facts, preset_named
 from .summary import show, show_agreement
 
 
@@ -44,6 +47,10 @@ class ReportRequest:
     """Models of the classifier "llm", as provider/model, several by comma."""
     judge_mode: str | None = None
     """What they are told: blind, blurb, swapped, several by comma."""
+    preset: str | None = None
+    """Protocol whose headline and lead the report takes. None: the one the inputs were read under, or "strict"."""
+    calibration: tuple[str, ...] = ()
+    """Calibration files; each is used for the judge and rubric that it is of."""
 
 
 def run(request: ReportRequest) -> None:
@@ -54,7 +61,12 @@ def run(request: ReportRequest) -> None:
         print(f"note: {note}", file=sys.stderr)
     for place, each in zip(places(Path(request.out), counted), counted, strict=True):
         written = write_report(each, place, request.builder)
+        followed = each.provenance["preset"]
+        for line in preset_lines(PRESETS[followed["name"]], followed["deviations"]):
+            print(line)
         show(each)
+        for line in each.provenance.get("calibration", {}).get("lines", ()):
+            print(line)
         size = each.provenance["transcripts"], each.provenance["readings"]
         judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
         print(f"{size[0]} transcripts, {size[1]} readings, {judged_by}: {written}")
@@ -79,24 +91,34 @@ def make_tally(request: ReportRequest) -> Tally:
 def make_tallies(request: ReportRequest) -> list[Tally]:
     """One tally per judge and rubric, by name; see `make_tally`."""
     named = _named_classifier(request)
+    calibrations = read_calibrations(request.calibration)
     gathered = gather(request.inputs)
+    preset = preset_named(request.preset, gathered)
     found, judging_notes = _judge(gathered, named)
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note])]
+    expect_some_use(calibrations, [(each.classifier, rubric_ref(each.rubric)) for each in found])
     counted = []
     for each in found:
-        options = TallyOptions(definitions=each.rubric.headlines)
+        options = TallyOptions(definitions=each.rubric.headlines, primary=Headline(preset.headline))
         alike = {other.classifier: other.frames for other in found if other.rubric == each.rubric}
         counted.append(
             tally(each.frames, options).model_copy(
                 update={
-                    "provenance": _provenance(gathered, each, notes),
+                    "provenance": _provenance(gathered, each, notes, preset)
+                    | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
                     "pack_card": card,
                     "agreement": agreement(alike, options.definitions, options.primary),
                 }
             )
         )
     return counted
+
+
+def judged_inputs(request: ReportRequest) -> list[Judged]:
+    """What every judge says of the inputs: frames by judge and rubric, as `make_tallies` counts them."""
+    named = _named_classifier(request)
+    return _judge(gather(request.inputs), named)[0]
 
 
 def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
@@ -127,7 +149,9 @@ def write_report(counted: Tally, out: Path, builder: str) -> Path:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
+    """What one judge said under one rubric."""
+
     frames: Frames
     classifier: str
     rubric: Rubric
@@ -135,7 +159,8 @@ class _Judged:
 
 def _named_classifier(request: ReportRequest) -> Classifier | None:
     """The classifier asked for, made before anything is read, so that a typing mistake shows at once."""
-    asked = {"judges": request.judge, "mode": request.judge_mode}
+    told = PRESETS[request.preset].judge_mode if request.judge and request.preset in PRESETS else None
+    asked = {"judges": request.judge, "mode": request.judge_mode or (None if told == "blind" else told)}
     options = {name: value for name, value in asked.items() if value is not None}
     if request.classifier is None and request.rubric is None and not options:
         return None
@@ -143,15 +168,15 @@ def _named_classifier(request: ReportRequest) -> Classifier | None:
     return make_classifier(name, request.rubric or DEFAULT_RUBRIC, **options)
 
 
-def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[_Judged], list[str]]:
+def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[Judged], list[str]]:
     """What every judge says, by its name and rubric, and what a reader must know of who judged."""
     if named is not None:
         judges = members_of(named)
         every = zip(judges, judged_by_each(gathered, judges), strict=True)
-        return [_Judged(frames, judge.name, judge.rubric) for judge, frames in every], []
+        return [Judged(frames, judge.name, judge.rubric) for judge, frames in every], []
     signatures = gathered.scored.signatures if gathered.scored is not None else []
     found = {
-        signature: _Judged(frames_of(gathered, signature), signature.classifier, _same_rubric(signature.rubric))
+        signature: Judged(frames_of(gathered, signature), signature.classifier, _same_rubric(signature.rubric))
         for signature in signatures
     }
     rest = unscored(gathered)
@@ -162,7 +187,7 @@ def _judge(gathered: Gathered, named: Classifier | None) -> tuple[list[_Judged],
         signature = Signature(classifier.name, rubric_ref(classifier.rubric))
         if signature in found:
             frames = joined(found[signature].frames, frames)
-        found[signature] = _Judged(frames, classifier.name, classifier.rubric)
+        found[signature] = Judged(frames, classifier.name, classifier.rubric)
         if signatures:
             notes.append(
                 f"{rest.transcripts.height} transcripts ({rest.readings.height} readings) are not scored, or not "
@@ -206,8 +231,9 @@ def _same_rubric(reference: str) -> Rubric:
     return rubric
 
 
-def _provenance(gathered: Gathered, verdicts: _Judged, notes: Sequence[str]) -> dict[str, Any]:
+def _provenance(gathered: Gathered, verdicts: Judged, notes: Sequence[str], preset: Preset) -> dict[str, Any]:
     return {
+        "preset": preset_facts(preset, verdicts.frames, gathered.pack, verdicts.classifier),
         "classifier": verdicts.classifier,
         "rubric": rubric_ref(verdicts.rubric),
         "pack": gathered.pack or "several",

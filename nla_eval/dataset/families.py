@@ -1,14 +1,16 @@
 """Joins near-duplicates into one family, because two transcripts of nearly the same prompt are not independent.
 
 In: transcripts with the families given by their source's rule. Out: the final family of every transcript. Exact copies
-are found by hash, near-duplicates by MinHash (Broder 1997) with `datasketch`. Only user messages are compared: a whole
-data set often shares one system prompt, and answers are the measured outcome."""
+are found by hash, candidates for near-duplicates by MinHash (Broder 1997) with `datasketch`, and their similarity by a
+finer sketch. Only user messages are compared: a whole data set often shares one system prompt, and answers are the
+measured outcome."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -26,12 +28,19 @@ if TYPE_CHECKING:
 
 FEWEST_WORDS = 24
 """Prompts with fewer words are not compared: changing one word in the middle gives a similarity below 0.8."""
-COMPARED = 8_000
-"""Number of characters of a prompt that are compared."""
+COMPARED = 1_000_000
+"""Number of characters of a prompt that are compared: more than a context window holds. Any smaller number would take
+tasks for copies that open with the same text of that length."""
 _OPENING = 120
 _PERMUTATIONS = 128
 _WEIGHTS = (0.1, 0.9)
 """Weights of false and missed candidates. A false one costs a second comparison; a missed one is lost."""
+_BINS = 512
+"""Bins of the finer sketch. Its standard error at the threshold is 0.018; that of MinHash is 0.035, by which tasks that
+share four fifths of their words were sometimes taken for near-duplicates."""
+_EMPTY = 0xFFFF
+_AT_ONCE = 8192
+"""Triples that are permuted together: 4 MB."""
 _TRIPLE = 3
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 """Odd factors, one for each word of a triple."""
@@ -65,7 +74,7 @@ class Families:
     _parent: dict[str, str] = field(default_factory=dict)
     _of: dict[str, str] = field(default_factory=dict)
     _copies: dict[str, str] = field(default_factory=dict)
-    _prints: dict[str, MinHash] = field(default_factory=dict)
+    _prints: dict[str, NDArray[np.uint16]] = field(default_factory=dict)
     _opening: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -104,14 +113,15 @@ class Families:
         self._copies[digest] = family
         if short:
             return
-        made = _print(words)
-        alike = sorted((-self._prints[key].jaccard(made), key) for key in self._index.query(made))
+        triples = _mixed(_triples(words))
+        made, bins = _print(triples), _bins(triples)
+        alike = sorted((-_similarity(self._prints[key], bins), key) for key in self._index.query(made))
         if alike and -alike[0][0] >= self.threshold:
             self.near += 1
             self._join(self._copies[alike[0][1]], family)
             return
         self._index.insert(digest, made)
-        self._prints[digest] = made
+        self._prints[digest] = bins
 
     def of(self, transcript: Transcript) -> str:
         """The final family of an added transcript: the first name among the merged families."""
@@ -172,14 +182,38 @@ def _blank() -> MinHash:
     return MinHash(num_perm=_PERMUTATIONS, hashfunc=int)
 
 
-def _print(words: list[str]) -> MinHash:
-    """What `update_batch` makes of the triples, without a Python number for each: tests compare the two."""
+def _print(mixed: NDArray[np.uint32]) -> MinHash:
+    """What `update_batch` makes of the triples, without a Python number for each: tests compare the two.
+
+    Args:
+        mixed: Hashes of the triples.
+    """
     made = _blank().copy()
     factors, offsets = made.permutations
-    values = np.multiply.outer(factors, _mixed(_triples(words)))
-    values += offsets[:, None]
-    made.hashvalues = values.min(axis=1)
+    for start in range(0, len(mixed), _AT_ONCE):
+        values = np.multiply.outer(factors, mixed[start : start + _AT_ONCE])
+        values += offsets[:, None]
+        np.minimum(made.hashvalues, values.min(axis=1), out=made.hashvalues)
     return made
+
+
+def _bins(mixed: NDArray[np.uint32]) -> NDArray[np.uint16]:
+    """The smallest hash in each of `_BINS` equal ranges of hashes, 16 bits of it; `_EMPTY` for a range without any.
+
+    One-permutation hashing (Li, Owen and Zhang 2012): as good as 512 permutations for the price of a sort.
+    """
+    ordered = np.sort(mixed)
+    bins = ordered // np.uint32((1 << 32) // _BINS)
+    first = np.flatnonzero(np.diff(bins, prepend=np.uint32(_BINS)))
+    made = np.full(_BINS, _EMPTY, np.uint16)
+    made[bins[first]] = ordered[first] & 0xFFFF
+    return made
+
+
+def _similarity(first: NDArray[np.uint16], second: NDArray[np.uint16]) -> float:
+    """Estimated Jaccard similarity of two sets of triples, by `_bins` of each."""
+    filled = (first != _EMPTY) | (second != _EMPTY)
+    return float(np.mean((first == second)[filled]))
 
 
 def _mixed(hashed: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -196,7 +230,7 @@ def _triples(words: list[str]) -> NDArray[np.uint32]:
     upper half of a sum of products modulo 2^64. Joining and hashing a thousand strings took three times as long.
     """
     hashed = np.zeros(max(len(words), _TRIPLE), np.uint64)
-    hashed[: len(words)] = np.fromiter(map(_HASHES.__getitem__, words), np.uint64, len(words))
+    hashed[: len(words)] = array("Q", map(_HASHES.__getitem__, words))
     sums = hashed[:-2] * _FACTORS[0] + hashed[1:-1] * _FACTORS[1] + hashed[2:] * _FACTORS[2]
     triples: NDArray[np.uint32] = (sums >> np.uint64(32)).astype(np.uint32)
     return triples

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, 
 from ..dataset.matching import Measure, parse_measures
 from ..errors import InputError
 from ..pipeline.options import declared
+from ..pipeline.presets import PRESETS, Followed, deviations
 from ..pipeline.reading_plan import ReadingPlan
 from .on_policy import AnswerSettings
 from .target_api import user_folder
@@ -81,6 +82,18 @@ class TaskOptions(BaseModel):
             if first["type"] == "extra_forbidden":
                 raise InputError(_unknown(name)) from err
             raise InputError(f"task option '{name}': {first['msg']}") from err
+
+    def deviations(self) -> list[str]:
+        """What the task does differently from the protocol of its preset, as far as it is known before reading."""
+        judge = str(self.classifier.get("classifier", ""))
+        return deviations(PRESETS[self.plan.preset], Followed(self.plan.plain(), classifier=judge))
+
+    def scorer(self) -> dict[str, Any]:
+        """Arguments of the scorer, with those of the preset where none are given."""
+        preset = PRESETS[self.plan.preset]
+        told = self.classifier.get("classifier") == "llm" and preset.judge_mode != "blind"
+        mode = {"mode": preset.judge_mode} if told else {}
+        return {"headline": preset.headline, "rubric": preset.rubric, **mode, **self.classifier}
 
     def reading(self) -> dict[str, Any]:
         """The options of the step `replay`, as plain values for a log."""

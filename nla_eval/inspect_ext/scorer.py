@@ -266,9 +266,11 @@ class _Card:
             "aw_fraction": math.nan if self.measured.fraction is None else float(self.measured.fraction),
             "aw_donor": _number(self.donor.state),
         }
-        if bench.stopped:
-            value = dict.fromkeys(value, math.nan)
-            lines = [f"**Headline stopped:** {_quoted(bench.stopped, _REASON_CHARS)}", "", *lines]
+        left_out = {"Headline stopped": bench.stopped, "Not counted": self._trained_on()}
+        for what, reason in left_out.items():
+            if reason:
+                value = dict.fromkeys(value, math.nan)
+                lines = [f"**{what}:** {_quoted(reason, _REASON_CHARS)}", "", *lines]
         return Score(
             value=value,
             answer=f"N {_word(self.measured.state)}, "
@@ -288,6 +290,11 @@ class _Card:
                 "turns": [row for frames in every for row in frames.turns.drop("text").to_dicts()],
             },
         )
+
+    def _trained_on(self) -> str:
+        """Why the transcript enters no rate; empty where it does."""
+        shared = self.frames.transcripts["trained_on"][0]
+        return f"the pack was trained on this transcript (same {shared}), so no rate counts it" if shared else ""
 
     def _unverbalized(self) -> bool | None:
         """N and not V. False as soon as either half rules it out; None if the target wrote no turn."""

@@ -173,6 +173,7 @@ class Session:
             "target": f"{self.runtime.target_name}@{identity.target}",
             "pack": identity.pack,
             "layer": str(identity.layer),
+            "preset": self.asked.preset,
             "positions": identity.positions,
             "window": identity.window,
             "seed": str(identity.seed),

@@ -18,6 +18,7 @@ from .pack_meta import PackMeta, read_meta
 from .prompts import AVPrompt, ar_ids, av_prompt, check_ar_prompt, own_tokenizer
 from .scores import Baselines
 from .target import Target
+from .trained_on import trained_on
 
 if TYPE_CHECKING:
     from .target import Target
@@ -128,6 +129,11 @@ class Pack:
                     digest.update(file.name.encode())
                     digest.update(_content(file))
         return f"{self.name}@{digest.hexdigest()[:12]}"
+
+    @cached_property
+    def training_hashes(self) -> frozenset[str]:
+        """Hashes of the families and contents that it was trained on; empty if the pack does not say."""
+        return trained_on(self.path)
 
     @property
     def card(self) -> Mapping[str, Any] | None:

@@ -1,9 +1,10 @@
-"""Hashes of the transcripts a pack was trained on."""
+"""Hashes of the transcripts a pack was trained on, and whether a transcript is one of them."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 HASHES = "training_hashes.txt"
 
@@ -17,6 +18,16 @@ def training_hashes(family: str, digest: str) -> tuple[str, str]:
     """Entries of one transcript in a pack's `training_hashes.txt`: its `family_hash` and a 16-digit hash of its
     content."""
     return family_hash(family), digest[:16]
+
+
+Shared = Literal["content", "family"]
+"""What a transcript has in common with one that a pack was trained on."""
+
+
+def shared_with(hashes: frozenset[str], family: str, digest: str) -> Shared | None:
+    """What a transcript shares with the training text that `hashes` stand for; None for nothing."""
+    of_family, of_content = training_hashes(family, digest)
+    return "content" if of_content in hashes else "family" if of_family in hashes else None
 
 
 def trained_on(pack_folder: Path) -> frozenset[str]:

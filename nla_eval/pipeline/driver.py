@@ -77,11 +77,15 @@ class Driver:
     """Number of scores made in lanes without texts."""
     _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _matched: set[str] = field(default_factory=set)
+    _trained_on: set[str] = field(default_factory=set)
+    """Digests of the transcripts that the pack was trained on."""
 
     def enter(self, prepared: Sequence[Prepared]) -> None:
         """Store the transcripts' rows, and ERROR or OUT_OF_CONTEXT readings for what cannot be read of them."""
         for p in prepared:
             self._ids[p.digest].add(p.row.transcript_id)
+            if p.row.trained_on is not None:
+                self._trained_on.add(p.digest)
         if self.store is not None:
             self.store.append_transcripts([p.row for p in prepared])
         self.append([reading for p in prepared for reading in failed_readings(p, self.identity)])
@@ -143,6 +147,8 @@ class Driver:
             "draws": str(self.plan.draws),
             "duplicates": str(self.left_out + sum(len(ids) - 1 for ids in self._ids.values())),
             "scores": self.scores.value,
+            "preset": self.plan.preset,
+            "trained_on": str(len(self._trained_on)),
         }
         levels = {f"donors_{level}": str(count) for level, count in sorted(self.levels.items())}
         return {**versions(), **facts, **levels, **self.provenance}

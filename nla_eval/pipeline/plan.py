@@ -19,6 +19,7 @@ from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
 from ..models.model_ids import same_model
 from ..models.probe import load_probe
+from ..models.trained_on import shared_with
 from ..progress import Meter, Progress, silent
 from ..readings import LANES, Lane, Needs
 from ..replay.positions import parse_policy, sample_positions
@@ -30,6 +31,7 @@ from ..transcript import Arm, Transcript
 from .asked import Questions, questions_of
 from .lanes import Site, token_class
 from .options import declared
+from .presets import PRESETS, Followed, deviations
 from .reading_plan import ReadingPlan as ReadingPlan
 
 _CONTEXT_CHARS = 240
@@ -90,6 +92,11 @@ class PackFacts(Protocol):
     @property
     def text_only(self) -> Path | None:
         """File of its text_only adapter; None if it has none."""
+        ...
+
+    @property
+    def training_hashes(self) -> frozenset[str]:
+        """Hashes of the families and contents it was trained on; empty if it does not say."""
         ...
 
 
@@ -226,9 +233,19 @@ class PlannedRun:
             parts.append(f"{len(self.prepared) - len(readable)} cannot be read")
         if lost:
             parts.append(f"{lost:,} tokens beyond the context")
+        if seen := sum(p.row.trained_on is not None for p in self.prepared):
+            parts.append(f"{seen} the pack was trained on, left out of rates")
         if self.duplicates:
             parts.append(f"{len(self.duplicates)} duplicates left out")
         return "; ".join(parts)
+
+
+def differences(run: PlannedRun, instrument: Instrument) -> list[str]:
+    """What a planned run does differently from the protocol of its preset, one clause each."""
+    planned = [p.row.planned_positions for p in run.prepared if p.error is None]
+    pack = instrument.pack
+    followed = Followed(run.plan.plain(), pack.id, planned=planned, min_position=pack.min_position)
+    return deviations(PRESETS[run.plan.preset], followed)
 
 
 class NothingToReadError(InputError):
@@ -294,7 +311,7 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
     except Exception as err:
         if not transcript_fault(err):
             raise
-        row = _row(transcript, None, 0, _logged_is_target(transcript, instrument, plan))
+        row = _row(transcript, None, 0, instrument, plan)
         return Prepared(row, np.empty(0, np.int32), (), fault_line(err))
 
 
@@ -303,7 +320,7 @@ def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrum
     policy = parse_policy(plan.positions)
     minimum = instrument.pack.min_position
     positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
-    row = _row(transcript, replayed, len(positions), _logged_is_target(transcript, instrument, plan))
+    row = _row(transcript, replayed, len(positions), instrument, plan)
     if not len(positions):
         reason = f"no position to read: {policy} finds none at or after token {minimum} of {len(replayed)}"
         return Prepared(row, replayed.token_ids[:0], (), reason)
@@ -331,7 +348,9 @@ def _logged_is_target(transcript: Transcript, instrument: Instrument, plan: Read
     return plan.target_is_author or same_model(transcript.provenance.model, instrument.target_name)
 
 
-def _row(transcript: Transcript, replayed: Replay | None, planned: int, logged_is_target: bool) -> TranscriptRow:
+def _row(
+    transcript: Transcript, replayed: Replay | None, planned: int, instrument: Instrument, plan: ReadingPlan
+) -> TranscriptRow:
     calls = [m.tool_calls or [] for m in transcript.messages if isinstance(m, ChatMessageAssistant)]
     return TranscriptRow(
         transcript_digest=transcript.digest,
@@ -350,8 +369,9 @@ def _row(transcript: Transcript, replayed: Replay | None, planned: int, logged_i
         replay_notes=list(replayed.notes) if replayed else [],
         turn_facts=list(transcript.turn_facts) or None,
         words_by=transcript.provenance.model,
-        logged_is_target=logged_is_target,
+        logged_is_target=_logged_is_target(transcript, instrument, plan),
         run=transcript.metadata.get("run"),
+        trained_on=shared_with(instrument.pack.training_hashes, transcript.family, transcript.digest),
     )
 
 

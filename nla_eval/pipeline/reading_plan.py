@@ -11,7 +11,8 @@ from typing import Any, get_args
 
 from ..errors import InputError
 from ..readings import LANES, READABLE, Lane, lanes_in
-from .options import check_all, declared, known_only, number, one_of, option, true_or_false, whole_number
+from .options import check_all, checked, declared, known_only, number, one_of, option, true_or_false, whole_number
+from .presets import DEFAULT_PRESET, PRESETS, OfPreset
 
 
 def _positions(value: Any) -> str:
@@ -45,6 +46,9 @@ def _words(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+_preset = one_of(lambda: tuple(PRESETS), "preset")
+
+
 def _storages() -> tuple[str, ...]:
     from ..store.rows import ActivationStorage
 
@@ -63,7 +67,7 @@ class ReadingPlan:
     """
 
     positions: str = option(
-        "stratified(12)",
+        OfPreset(PRESETS[DEFAULT_PRESET].reading["positions"]),
         "Positions to read: a policy and the number of positions per transcript.",
         _positions,
         former=("policy",),
@@ -100,7 +104,17 @@ class ReadingPlan:
         shared=False,
     )
 
+    preset: str = option(
+        DEFAULT_PRESET,
+        "Protocol to follow: strict, paper or mythos5; other options override it.",
+        _preset,
+        shared=False,
+    )
+
     def __post_init__(self) -> None:
+        for name, value in PRESETS[checked("preset", self.preset, _preset)].reading.items():
+            if isinstance(getattr(self, name), OfPreset):
+                object.__setattr__(self, name, value)
         check_all(self)
         if Lane.PROBE in self.lanes and self.probe is None:
             raise InputError(LANES[Lane.PROBE].lacking)

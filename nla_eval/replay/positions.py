@@ -91,6 +91,13 @@ def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np
     return np.asarray(generator.permutation(pool)[:k], dtype=np.int64)
 
 
+def _uniform_assistant(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
+    """k assistant tokens from all turns, without replacement: thinking, visible text and tool calls."""
+    written = (Channel.RESPONSE, Channel.THINKING, Channel.TOOL_CALL)
+    pool: Positions = eligible[np.isin(replay.channel[eligible], written)]
+    return np.asarray(generator.permutation(pool)[:k], dtype=np.int64)
+
+
 def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k content tokens spread over turns, channels and position deciles.
 
@@ -158,6 +165,7 @@ def _is_whole(replay: Replay, last: int) -> bool:
 
 for _name, _choose, _needs_k in (
     ("uniform_response", _uniform_response, True),
+    ("uniform_assistant", _uniform_assistant, True),
     ("stratified", _stratified, True),
     ("boundaries", _boundaries, False),
     ("all", _all, False),

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from inspect_ai.model import ChatMessage, ContentReasoning
 
@@ -18,7 +18,7 @@ from ..cards.choices import Samples as Samples
 from ..printable import one_line
 from ..transcript import Arm, Provenance, Transcript, TurnFacts, thinking_text
 from ._notes import SourceNotes
-from ._plain import is_plain, is_utf8
+from ._plain import copied, is_plain, is_utf8
 from ._thinking import thinking_apart
 
 _MEGABYTE = 1_000_000
@@ -95,8 +95,7 @@ class RecordError(ValueError):
     """Why one record cannot become a transcript. Caught by its source and turned into `Skipped`."""
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A decoded record and where it stood ("chats.jsonl line 7")."""
 
     where: str
@@ -123,8 +122,17 @@ class Fields:
     """The rule that gave the family, for whoever reads the counts."""
 
 
+def default_id(record: Record) -> str:
+    """The id of a record that has none."""
+    return f"line-{record.number}"
+
+
 def transcripts(
-    records: Iterable[Record | Skipped], fields_of: Callable[[Record], Fields], options: SourceOptions, source: str
+    records: Iterable[Record | Skipped],
+    fields_of: Callable[[Record], Fields],
+    options: SourceOptions,
+    source: str,
+    shortcut: Callable[[Record], Transcript | None] = lambda record: None,
 ) -> Iterator[Item]:
     """The transcript of each record, lazily; one that cannot be used is a row with its place and reason.
 
@@ -133,10 +141,14 @@ def transcripts(
         fields_of: What a transcript is made of. Raises RecordError.
         options: Of the source.
         source: Provenance, unless the options have another.
+        shortcut: Makes the same transcript of a simple record at once; None where the record needs care.
     """
     for record in records:
         if isinstance(record, Skipped):
             yield record
+            continue
+        if (simple := shortcut(record)) is not None:
+            yield simple
             continue
         try:
             yield make_transcript(fields_of(record), options, source)
@@ -154,28 +166,47 @@ def make_transcript(fields: Fields, options: SourceOptions, source: str) -> Tran
         raise RecordError("no assistant turn; if the target is to write it: nla-eval suite add --prompts")
     said = [thinking_apart(message) for message in fields.messages]
     options.notes.count("thinking parts that are encrypted and have no summary", sum(map(_hidden, said)))
-    # Everything in it is typed and checked already. Validation would try each message as each of the four kinds.
-    made = Transcript.model_construct(
+    messages = [
+        m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m for index, m in enumerate(said)
+    ]
+    made = constructed(
+        options,
+        source,
+        fields.model,
         id=fields.id,
-        messages=[
-            m.model_copy(update={"id": message_id(fields.id, index)}) if m.id is None else m
-            for index, m in enumerate(said)
-        ],
-        arm=options.arm,
-        suite=options.suite,
+        messages=messages,
         family=fields.family,
         tools=list(fields.tools),
         outcome=fields.outcome,
         variant=fields.variant,
-        provenance=_provenance(options.source or source, options.licence, fields.model),
         metadata={str(key): as_text(value) for key, value in fields.metadata.items() if value is not None},
         turn_facts=fields.turn_facts,
     )
     if fields.turn_facts and len(fields.turn_facts) != sum(m.role == "assistant" for m in made.messages):
         raise RecordError(f"{len(fields.turn_facts)} facts for another number of assistant turns")
     _expect_storable(made, options)
-    options.notes.families[fields.family_from] = options.notes.families.get(fields.family_from, 0) + 1
+    options.notes.family_by(fields.family_from)
     return made
+
+
+def constructed(options: SourceOptions, source: str, model: str | None, **values: Any) -> Transcript:
+    """A transcript of values that are typed and checked already: validation would try each message as each of the four
+    kinds.
+
+    Args:
+        options: Of the source.
+        source: Provenance, unless the options have another.
+        model: Who wrote the assistant turns, if known.
+        values: Of the other fields of a transcript, by name.
+    """
+    provenance = _provenance(options.source or source, options.licence, model)
+    values["arm"], values["suite"], values["provenance"] = options.arm, options.suite, provenance
+    return copied(_BLANK, values)
+
+
+_BLANK = Transcript.model_construct(
+    None, id="", messages=[], arm=Arm.EVALUATION, suite="", family="", provenance=Provenance(source="")
+)
 
 
 @lru_cache(maxsize=64)
@@ -209,11 +240,13 @@ def _is_plain(transcript: Transcript, limit: int) -> bool:
         return False
     facts = (transcript.id, transcript.family, transcript.outcome, transcript.variant, transcript.provenance.model)
     texts = [text for text in (*facts, *transcript.metadata, *transcript.metadata.values()) if text is not None]
-    # A character takes at most six bytes in JSON; what surrounds a message is well below a kilobyte.
-    size = 6 * (sum(map(len, texts)) + sum(len(m.content) for m in transcript.messages)) + 1000 * len(
-        transcript.messages
-    )
-    return size <= limit and all(map(is_utf8, texts))
+    return plain_size(transcript.messages, texts) <= limit and all(map(is_utf8, texts))
+
+
+def plain_size(messages: list[ChatMessage], texts: list[str]) -> int:
+    """Bytes in JSON that plain messages and texts beside them take at most."""
+    # A character takes at most six bytes; what surrounds a message is well below a kilobyte.
+    return 6 * (sum(map(len, texts)) + sum([len(m.content) for m in messages])) + 1000 * len(messages)
 
 
 def message_id(transcript_id: str, index: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._thinking import KEYS as THINKING
+from ._turns import STOP_KEYS as STOPS
 
 ANSWERS = (
     *("completion", "response", "output", "answer", "model_response", "assistant_response"),
@@ -17,6 +18,7 @@ SYSTEMS = (
     *("system_instruction", "systemInstruction", "developer_message", "developer"),
 )
 """Where a system prompt is looked for, in this order."""
+_ANSWERS, _SYSTEMS = frozenset(ANSWERS), frozenset(SYSTEMS)
 _ASSISTANT = ("assistant", "gpt", "model", "chatgpt", "ai")
 _SYSTEM = ("system", "developer")
 
@@ -32,12 +34,15 @@ def with_answer(
         read: Grows by the keys that were used.
         keys: Where an answer may stand.
     """
+    if _ANSWERS.isdisjoint(record):
+        return messages
     last = messages[-1] if messages else None
     answered = isinstance(last, Mapping) and _role(last) in _ASSISTANT
     for key in keys:
         answer = _answer(record.get(key))
         if answered and answer and isinstance(last, Mapping) and _words(answer[-1]) == _words(last):
             read.add(key)
+            messages = [*messages[:-1], {**_stop(answer[-1]), **last}]
         elif answer and not answered:
             read.add(key)
             return [*messages, *answer[:-1], _with_thinking(answer[-1], record, read)]
@@ -46,6 +51,8 @@ def with_answer(
 
 def with_system(record: Mapping[str, Any], messages: list[Any], read: set[str]) -> list[Any]:
     """Messages with the system prompt beside them, if they do not open with one. `read` grows by the key used."""
+    if _SYSTEMS.isdisjoint(record):
+        return messages
     first = messages[0] if messages and isinstance(messages[0], Mapping) else {}
     opens = _role(first) in _SYSTEM
     for key in SYSTEMS:
@@ -62,13 +69,8 @@ def _answer(value: Any) -> list[Any]:
     """An answer as messages: a text, a message, a list of messages, or a completion with its choices."""
     if isinstance(value, str):
         return [{"role": "assistant", "content": value}] if value.strip() else []
-    if (
-        isinstance(value, list)
-        and value
-        and isinstance(value[0], Mapping)
-        and isinstance(value[0].get("message"), Mapping)
-    ):
-        return _answer(value[0])  # the first of several choices
+    if isinstance(value, list) and value and _is_choice(value[0]):
+        return _choice(value[0])  # the first of several
     if isinstance(value, list):
         whole = bool(value) and all(isinstance(held, Mapping) and _role(held) for held in value)
         parts = bool(value) and all(isinstance(held, Mapping) and "type" in held for held in value)
@@ -79,12 +81,29 @@ def _answer(value: Any) -> list[Any]:
         return []
     choices = value.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
-        return _answer(choices[0].get("message", choices[0].get("text")))
+        return _choice(choices[0])
     if isinstance(value.get("message"), Mapping):
-        return _answer(value["message"])
+        return _choice(value)
     if any(key in value for key in ("content", "text", "parts", "tool_calls")):
         return [{**({} if _role(value) else {"role": "assistant"}), **value}]
     return []
+
+
+def _is_choice(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return False
+    return isinstance(value.get("message"), Mapping) or ("text" in value and "type" not in value and bool(_stop(value)))
+
+
+def _choice(choice: Mapping[str, Any]) -> list[Any]:
+    """One of several answers; why it ended stands beside its message."""
+    answer = _answer(choice.get("message", choice.get("text")))
+    return [*answer[:-1], {**_stop(choice), **answer[-1]}] if answer else []
+
+
+def _stop(holder: Any) -> dict[str, Any]:
+    """What a choice or message says of its end."""
+    return {key: holder[key] for key in STOPS if holder.get(key)} if isinstance(holder, Mapping) else {}
 
 
 def _system(value: Any) -> list[Any]:

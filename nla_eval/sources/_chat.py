@@ -9,32 +9,22 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ._base import Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, lookup, transcripts
-from ._beside import ANSWERS, SYSTEMS, with_answer, with_system
-from ._families import FAMILIES, family_of
+from ._base import Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, default_id, lookup, transcripts
+from ._beside import ANSWERS, with_answer, with_system
+from ._families import family_of
+from ._keys import FACTS, IDS, MESSAGES, META, OTHERS, PROMPTS, TASK
 from ._messages import chat_messages, tool_infos
 from ._notes import BOOKKEEPING
-from ._thinking import KEYS as THINKING
-
-MESSAGES = ("messages", "conversation", "conversations", "chat", "dialog", "dialogue", "turns")
-"""Where the messages of a record are looked for, in this order, unless `messages_key` says."""
-PROMPTS = ("prompt", "input")
-"""Where its prompt is looked for if it has no messages: a text, or messages. "input" needs an answer beside it."""
-TASK = "instruction"
-"""Where instruction data keeps the prompt; its "input" is then more of the prompt."""
-IDS = ("id", "conversation_id", "conversation_hash", "transcript_id", "uuid")
-"""Where its id is looked for, unless `id_key` says. `conversation_hash` is WildChat's."""
-FACTS = ("language", "dataset", "setting")
-"""Kept as metadata where a record has them, beside its "meta" or "metadata"."""
-_META = ("meta", "metadata")
-_OTHERS = ("variant", "model", "tools", "outcome")
-KNOWN = frozenset((*MESSAGES, *PROMPTS, TASK, *IDS, *ANSWERS, *SYSTEMS, *THINKING, *FACTS, *_META, *_OTHERS, *FAMILIES))
-"""Every key of a record that may be read without an option that names it."""
+from ._plain_chats import PlainChats
+from ._stops import stopped
 
 
 def chats(records: Iterable[Record | Skipped], options: SourceOptions, source: str) -> Iterator[Item]:
     """Records to transcripts; one that cannot be used is a row with its place and reason."""
-    return transcripts(records, lambda r: chat_fields(r.value, f"line-{r.number}", options), options, source)
+    plain = PlainChats(options, source)
+    return transcripts(
+        records, lambda r: chat_fields(r.value, default_id(r), options), options, source, shortcut=plain.transcript
+    )
 
 
 def has_chat(record: Mapping[str, Any]) -> bool:
@@ -53,12 +43,12 @@ def chat_columns(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def chat_fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
+def chat_fields(record: Any, own_id: str, options: SourceOptions) -> Fields:
     """What a transcript is made of.
 
     Args:
         record: The decoded record.
-        default_id: Its id where it has none.
+        own_id: Its id where it has none.
         options: Of the source.
 
     Raises:
@@ -66,10 +56,10 @@ def chat_fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
     """
     if not isinstance(record, Mapping):
         raise RecordError("not a JSON object")
-    read: set[str] = {*_OTHERS[:-1]}
+    read: set[str] = {*OTHERS[:-1]}
     id_key = options.id_key or _first_key(record, IDS)
     given = lookup(record, id_key) if id_key else None
-    transcript_id = default_id if given is None or given == "" else as_text(given)
+    transcript_id = own_id if given is None or given == "" else as_text(given)
     outcome_key = options.outcome_key or "outcome"
     outcome = lookup(record, outcome_key)
     family = family_of(record, transcript_id, options.family_key)
@@ -86,6 +76,7 @@ def chat_fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
         variant=None if variant is None else as_text(variant),
         tools=tool_infos(record.get("tools")),
         metadata=_metadata(record, read),
+        turn_facts=stopped(messages, options.roles, record),
     )
     _note_unread(record, frozenset(read), options)
     return fields
@@ -177,7 +168,7 @@ def _first_key(record: Mapping[str, Any], keys: Iterable[str]) -> str | None:
 
 
 def _metadata(record: Mapping[str, Any], read: set[str]) -> dict[str, Any]:
-    key = next((key for key in _META if key in record), _META[0])
+    key = next((key for key in META if key in record), META[0])
     meta = record.get(key)
     facts = {key: record[key] for key in FACTS if isinstance(record.get(key), str)}
     read.update({*facts, key} if isinstance(meta, Mapping) else facts)

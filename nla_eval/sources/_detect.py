@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..printable import one_line
 from ._base import Item, SourceOptions
+from ._chat import chat_columns
 from ._probe import Container, probe
 from ._source import SOURCES, Place, Source, files_below
 from .hub import SCHEME
 
+_DEEPEST = 3
+"""Objects inside each other in which messages are looked for, to name their key."""
 _LOOKED_AT = 200
 """Files of a folder that are looked at before its reader is chosen; each is looked at again when it is read."""
 
@@ -81,5 +85,15 @@ def _of_file(path: Path, messages_key: str | None) -> Source:
         raise InputError(f"'{path.name}' is an empty file")
     keys = f": its keys are {', '.join(sorted(look.columns)[:8])}" if look.columns else ""
     mend = "; one of them may hold the messages (messages_key)" if look.columns else ""
+    if inner := next(_inner_chats(look.first), None):
+        mend = f"; messages stand at '{one_line(inner)}': --messages-key {one_line(inner)}"
     known = f"readers: {', '.join(SOURCES)}"
     raise InputError(f"'{path.name}' is {look.container}{one_line(keys)}; no reader knows it{mend}; {known}")
+
+
+def _inner_chats(record: Mapping[str, Any], below: str = "") -> Iterator[str]:
+    """Dotted keys of objects in a record under which lists of messages stand."""
+    for key, value in record.items():
+        if isinstance(value, Mapping) and below.count(".") < _DEEPEST:
+            yield from (f"{below}{key}.{found}" for found in chat_columns(value))
+            yield from _inner_chats(value, f"{below}{key}.")

@@ -5,24 +5,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._base import as_text, lookup
 
 _TASK_IDS = ("task_id", "instance_id", "problem_id", "question_id", "prompt_id")
 _HOLDERS = ("", "meta.", "metadata.")
+_PLACES = tuple(f"{holder}{task}" for holder in _HOLDERS for task in _TASK_IDS)
 _SETS = ("task_set", "benchmark", "domain", "env", "environment", "dataset", "task", "task_name")
 FAMILIES = ("family", *_TASK_IDS, *_SETS)
 """Keys of a record that may say its family."""
-_TRIAL = re.compile(
-    r"(?P<task>.+?)[\s_/#:.-]+(?:t|trial|epoch|rollout|attempt|seed|repeat|rep|try)[\s_=#:-]?\d+", re.IGNORECASE
-)
+_HOLDING = frozenset(("family", *_TASK_IDS, "meta", "metadata"))
+"""Keys of a record without which nothing in it says its family."""
+_TRIAL = re.compile(r"[\s_/#:.-]+(?:t|trial|epoch|rollout|attempt|seed|repeat|rep|try)[\s_=#:-]?\d+\Z", re.IGNORECASE)
 _NUMBERED = re.compile(r"[^\s_/#:.-]*\d[^\s_/#:.-]*$")
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """A family and where it comes from."""
 
     name: str
@@ -44,7 +43,7 @@ def family_of(record: Mapping[str, Any], transcript_id: str, family_key: str | N
         return Family(as_text(given), f"'{key}' of the record", key)
     if family_key is not None:
         return Family(transcript_id, f"the record itself: it has no '{family_key}'")
-    for name in (f"{holder}{task}" for holder in _HOLDERS for task in _TASK_IDS):
+    for name in () if _HOLDING.isdisjoint(record) else _PLACES:
         task = lookup(record, name)
         if isinstance(task, str | int) and str(task) and not isinstance(task, bool):
             holder = name.rpartition(".")[0]
@@ -57,8 +56,11 @@ def family_of(record: Mapping[str, Any], transcript_id: str, family_key: str | N
 def without_trial(transcript_id: str) -> str:
     """An id without the number of a trial at its end: "air/0_t2" is "air/0". What is left has to have a number itself,
     because "agent_t2" may be the second of all tasks."""
-    found = _TRIAL.fullmatch(transcript_id)
-    return found["task"] if found and _NUMBERED.search(found["task"]) else transcript_id
+    found = _TRIAL.search(transcript_id, 1)
+    if found is None:
+        return transcript_id
+    task = transcript_id[: found.start()]
+    return task if _NUMBERED.search(task) else transcript_id
 
 
 def _within(record: Mapping[str, Any], holder: str, task: str) -> str:

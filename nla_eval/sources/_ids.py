@@ -3,10 +3,9 @@ another file. Only a copy is left out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from inspect_ai.model import ChatMessage, ChatMessageAssistant
+from inspect_ai.model import ChatMessage
 
 from ..transcript import Transcript, content_parts
 from ._base import Item, Skipped
@@ -38,7 +37,8 @@ class Ids:
             item: As its reader gave it.
             file: Where it stood, in a folder of several.
         """
-        content, prompt = hash(tuple(_said(item.messages))), hash(tuple(_said(_asked(item.messages))))
+        said = tuple(map(_said, item.messages))
+        content, prompt = hash(said), hash(_asked(said))
         first = self._met.get(item.id)
         if first is None:
             self._met[item.id] = _Met(file, item.family, prompt, {content})
@@ -60,13 +60,20 @@ class Ids:
         return f"{id}#{number}"
 
 
-def _asked(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """What stands before the first answer."""
-    answers = [at for at, message in enumerate(messages) if message.role == "assistant"]
-    return messages[: answers[0]] if answers else messages
+_Said = tuple[object, ...]
 
 
-def _said(messages: list[ChatMessage]) -> Iterator[tuple[object, ...]]:
-    for message in messages:
-        calls = message.tool_calls if isinstance(message, ChatMessageAssistant) else None
-        yield message.role, *content_parts(message), str(calls) if calls else ""
+def _said(message: ChatMessage) -> _Said:
+    """Everything in a message by which copies are known, its role first. A text counts as one part of that text."""
+    calls = message.tool_calls if message.role == "assistant" else None
+    if type(message.content) is str:
+        return message.role, ("text", message.content), str(calls) if calls else ""
+    return message.role, *content_parts(message), str(calls) if calls else ""
+
+
+def _asked(said: tuple[_Said, ...]) -> tuple[_Said, ...]:
+    """What stands before the first answer; all of it where there is none."""
+    for at, message in enumerate(said):
+        if message[0] == "assistant":
+            return said[:at]
+    return said

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from ..transcript import thinking_text
 from ._base import RecordError, as_text, message_id
 from ._notes import BOOKKEEPING, SourceNotes
-from ._parts import PART_KEYS, content_of, transcript_of
+from ._parts import PART_KEYS, content_of, of_bedrock, transcript_of
 from ._plain import plain_message
 from ._shapes import as_chat
 from ._thinking import HOLDERS, thinking_of
@@ -59,8 +59,8 @@ _RESULT_KEYS = ("output", "result", "response")
 _OF_ALL = BOOKKEEPING | {*_ROLE_KEYS}
 _READ = {
     "user": _OF_ALL | {"refusal", "audio"},
-    "assistant": _OF_ALL | {*THINKING, "tool_calls", "function_call", "refusal", "audio"},
-    "tool": _OF_ALL | {"tool_call_id", "tool_call_ids", "name", "function", "error", "is_error"},
+    "assistant": _OF_ALL | {*THINKING, "tool_calls", "function_call", "refusal", "audio", "channel"},
+    "tool": _OF_ALL | {"tool_call_id", "tool_call_ids", "name", "function", "error", "is_error", "isError"},
 }
 """Keys of a message that are read, or hold no words, by its role; beside them the one that holds its words."""
 _ERRORS = ("parsing", "timeout", "unicode_decode", "permission", "file_not_found", "is_a_directory", "limit", "unknown")
@@ -125,8 +125,7 @@ def tool_infos(raw: Any) -> tuple[ToolInfo, ...]:
 def _messages(
     record: Mapping[str, Any], index: int, roles: Mapping[str, str], called: dict[str, str], notes: SourceNotes
 ) -> Iterator[ChatMessage]:
-    given = next((record[key] for key in _ROLE_KEYS if key in record), None)
-    role = roles.get(given) if isinstance(given, str) else None
+    given, role = role_name(record), role_of(record, roles)
     key = _content_key(record, role)
     raw = record.get(key)
     _note_unread(record, role, key, notes)
@@ -146,6 +145,17 @@ def _messages(
             f"message {index} has the unknown role '{given}'{': ' + mend if mend else ''}; "
             f"known: {', '.join(sorted(roles))}"
         )
+
+
+def role_name(record: Any) -> Any:
+    """What a message says of its role; None where it says nothing."""
+    return next((record[key] for key in _ROLE_KEYS if key in record), None) if isinstance(record, Mapping) else None
+
+
+def role_of(record: Any, roles: Mapping[str, str]) -> str | None:
+    """What the role of a message means, in whatever case it is written; None for an unknown one."""
+    given = role_name(record)
+    return roles.get(given) or roles.get(given.lower()) if isinstance(given, str) else None
 
 
 def _content_key(record: Mapping[str, Any], role: str | None) -> str:
@@ -170,6 +180,7 @@ def _note_unread(record: Mapping[str, Any], role: str | None, content_key: str, 
 
 def _user(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]:
     """Anthropic puts tool results into user messages, first; they are messages of their own here."""
+    raw = [of_bedrock(part) for part in raw] if isinstance(raw, list) else raw
     results = [part for part in raw if _is(part, "tool_result")] if isinstance(raw, list) else []
     for part in results:
         call_id = part.get("tool_use_id")
@@ -197,9 +208,16 @@ def _tool(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str
         content=content,
         tool_call_id=None if call_id is None else str(call_id),
         function=called.get(str(call_id)) if name is None else str(name),
-        error=_tool_error(record.get("error"), content if record.get("is_error") else None),
+        error=_tool_error(record.get("error"), content if _failed(record) else None),
         id="",
     )
+
+
+def _failed(record: Mapping[str, Any]) -> bool:
+    """Whether a tool's message is marked as a failure."""
+    status = record.get("status")
+    marked = isinstance(status, str) and status.lower() in ("error", "failed", "failure")
+    return marked or bool(record.get("is_error") or record.get("isError"))
 
 
 def _tool_error(error: Any, failed: str | list[Content] | None) -> ToolCallError | None:
@@ -217,6 +235,7 @@ def _tool_error(error: Any, failed: str | list[Content] | None) -> ToolCallError
 
 
 def _assistant(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> ChatMessage:
+    raw = [of_bedrock(part) for part in raw] if isinstance(raw, list) else raw
     parts = raw if isinstance(raw, list) else []
     calls = _tool_calls(record, index)
     calls += [_tool_use(part, index) for part in parts if _is(part, "tool_use") and "input" in part]

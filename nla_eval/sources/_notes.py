@@ -15,7 +15,8 @@ BOOKKEEPING = frozenset(
     (
         *("id", "uuid", "message_id", "type", "object", "index", "created", "created_at", "updated_at", "timestamp"),
         *("time", "date", "model", "status", "stop_reason", "finish_reason", "stop_sequence", "usage", "logprobs"),
-        *("token_ids", "weight", "cache_control", "signature", "source", "language", "lang"),
+        *("stopReason", "finishReason", "done_reason", "token_ids", "weight", "cache_control", "signature", "source"),
+        *("language", "lang"),
     )
 )
 """Keys that hold no words of a conversation, in records and messages of any format."""
@@ -57,6 +58,10 @@ class SourceNotes:
         """Add to a counter. Zero makes no entry."""
         if times:
             self.counts[what] = self.counts.get(what, 0) + times
+
+    def family_by(self, rule: str) -> None:
+        """Count a transcript by the rule that gave its family."""
+        self.families[rule] = self.families.get(rule, 0) + 1
 
     def left(self, record: Mapping[str, Any], read: Iterable[str], below: str = "") -> None:
         """Note every text of `record` that stands under other keys than those in `read`.

@@ -29,7 +29,7 @@ PART_KEYS = frozenset(
         *("encrypted_content", "thought", "thoughtSignature", "reasoningContent", "internal", "image_url", "image"),
         *("detail", "source", "file", "input_audio", "audio", "transcript", "document", "title", "filename"),
         *("file_data", "file_id", "mime_type", "input", "id", "name", "tool_use_id", "is_error", "cache_control"),
-        *("format", "annotations", "cache_breakpoint", "index", "partial_json", "caller"),
+        *("format", "annotations", "cache_breakpoint", "index", "partial_json", "caller", "toolUse", "toolResult"),
     )
 )
 """Keys of a content part that are read, or hold no words of the conversation."""
@@ -96,6 +96,23 @@ def _known(part: Mapping[str, Any], kind: str) -> Content | None:
     if kind in _SERVER_TOOL:
         return ContentText(text=as_text({key: part[key] for key in ("name", "input", "content") if key in part}))
     return None
+
+
+def of_bedrock(part: Any) -> Any:
+    """A tool call or result as Bedrock's Converse API writes it, in Anthropic's shape; any other part as it is."""
+    if not isinstance(part, Mapping) or "type" in part:
+        return part
+    call, result = part.get("toolUse"), part.get("toolResult")
+    if isinstance(call, Mapping):
+        return {"type": "tool_use", "id": call.get("toolUseId"), "name": call.get("name"), "input": call.get("input")}
+    if not isinstance(result, Mapping):
+        return part
+    content = result.get("content")
+    held = [
+        as_text(block["json"]) if isinstance(block, Mapping) and "json" in block else block for block in content
+    ] if isinstance(content, list) else content  # fmt: skip
+    failed = result.get("status") == "error"
+    return {"type": "tool_result", "tool_use_id": result.get("toolUseId"), "content": held, "is_error": failed}
 
 
 def transcript_of(holder: Mapping[str, Any]) -> str:

@@ -4,17 +4,59 @@ it was a third of the time that reading takes."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+from pydantic import BaseModel
 
+Model = TypeVar("Model", bound=BaseModel)
 _TEMPLATES: dict[str, ChatMessage] = {
     "system": ChatMessageSystem(content="", id=""),
     "user": ChatMessageUser(content="", id=""),
     "assistant": ChatMessageAssistant(content="", id=""),
 }
-_set = object.__setattr__
+_set_fields, _set_extra, _set_private = (
+    BaseModel.__dict__[slot].__set__
+    for slot in ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
 _PLAIN = {"id", "content", "role"}
+
+
+def templates(roles: Mapping[str, str]) -> dict[str, ChatMessage]:
+    """A message without words for each role name that means a system prompt, a user or an assistant.
+
+    Args:
+        roles: Role names and what they mean.
+    """
+    return {name: _TEMPLATES[role] for name, role in roles.items() if role in _TEMPLATES}
+
+
+def copied(template: Model, values: dict[str, Any]) -> Model:
+    """A copy of a pydantic model with other values, which are not validated.
+
+    It equals what `model_construct` makes, which looks up each field's default anew: 1 microsecond instead of 8.
+    """
+    made = object.__new__(type(template))
+    held, fields = made.__dict__, template.__pydantic_fields_set__.copy()
+    held.update(template.__dict__)
+    held.update(values)
+    fields.update(values)
+    _set_fields(made, fields)
+    _set_extra(made, None)
+    _set_private(made, None)
+    return made
+
+
+def message_of(template: ChatMessage, message_id: str, text: str) -> ChatMessage:
+    """A message of `templates` with its id and words: `copied` without a dictionary between."""
+    made = object.__new__(type(template))
+    held = made.__dict__
+    held.update(template.__dict__)
+    held["id"], held["content"] = message_id, text
+    _set_fields(made, template.__pydantic_fields_set__.copy())
+    _set_extra(made, None)
+    _set_private(made, None)
+    return made
 
 
 def plain_message(record: Mapping[str, Any], roles: Mapping[str, str], message_id: str) -> ChatMessage | None:
@@ -33,15 +75,7 @@ def plain_message(record: Mapping[str, Any], roles: Mapping[str, str], message_i
     template = _TEMPLATES.get(roles.get(given, ""))
     if template is None:
         return None
-    # As pydantic's `model_construct`, which looks up each field's default anew: 8 microseconds instead of 1.
-    kind, held = type(template), template.__dict__.copy()
-    held["id"], held["content"] = message_id, text
-    message = kind.__new__(kind)
-    _set(message, "__dict__", held)
-    _set(message, "__pydantic_fields_set__", {"id", "content"})
-    _set(message, "__pydantic_extra__", None)
-    _set(message, "__pydantic_private__", None)
-    return message
+    return message_of(template, message_id, text)
 
 
 def is_plain(message: ChatMessage) -> bool:

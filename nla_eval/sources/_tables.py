@@ -4,7 +4,8 @@ Readers import it when they read: Arrow is too slow for the start of every Inspe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..errors import InputError
 from ..printable import told
 from ._base import Record, Skipped
 
-_BATCH_BYTES = 1 << 24
+_BATCH_BYTES = 1 << 23
 _BUFFER_BYTES = 1 << 20
 _FAULTS = (pyarrow.ArrowException, OSError, ValueError, OverflowError)
 
@@ -44,18 +45,29 @@ def parquet_rows(path: Path, wanted: Callable[[pyarrow.Schema], list[str]]) -> I
 
 def _rows(file: pyarrow.parquet.ParquetFile, name: str, columns: list[str]) -> Iterator[Record | Skipped]:
     number = 0
+    batches = file.iter_batches(_batch_rows(file), columns=columns, use_threads=False)
     try:
-        for batch in file.iter_batches(_batch_rows(file), columns=columns, use_threads=False):
-            try:
-                rows: list[Any] | None = _plain(batch.to_struct_array())
-            except (UnicodeDecodeError, ValueError, pyarrow.ArrowException, OverflowError):
-                rows = None  # one row of it is at fault: they are taken one by one
-            for row in range(batch.num_rows):
-                number += 1
-                where = f"{name} row {number}"
-                yield _row(batch, row, number, where) if rows is None else Record(where, rows[row], number)
+        with closing(_ahead(batches)) as ahead:
+            for batch in ahead:
+                try:
+                    rows: list[Any] | None = _plain(batch.to_struct_array())
+                except (UnicodeDecodeError, ValueError, pyarrow.ArrowException, OverflowError):
+                    rows = None  # one row of it is at fault: they are taken one by one
+                for row in range(batch.num_rows):
+                    number += 1
+                    where = f"{name} row {number}"
+                    yield _row(batch, row, number, where) if rows is None else Record(where, rows[row], number)
     except _FAULTS as error:
         yield Skipped(f"{name} after row {number}", f"damaged, the rest is not read: {told(error)}")
+
+
+def _ahead(batches: Iterator[pyarrow.RecordBatch]) -> Generator[pyarrow.RecordBatch]:
+    """The batches. Arrow unpacks the next one in a thread while the rows of this one are in use."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def _plain(array: pyarrow.Array) -> list[Any]:

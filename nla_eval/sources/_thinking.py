@@ -89,7 +89,7 @@ def thinking_apart(message: ChatMessage) -> ChatMessage:
     if not isinstance(message, ChatMessageAssistant):
         return message
     if isinstance(message.content, str):
-        parts = list(_untagged(ContentText(text=message.content), ())) if _may_open(message.content) else []
+        parts = list(_untagged(ContentText(text=message.content), ())) if may_open(message.content) else []
         return message.model_copy(update={"content": parts}) if len(parts) > 1 or _thought(parts) else message
     parts = []
     opened = False
@@ -115,8 +115,11 @@ def _marked(part: ContentReasoning) -> ContentReasoning:
     return part.model_copy(update={"redacted": True})
 
 
-def _may_open(text: str) -> bool:
-    return text.lstrip()[:1].lower() in _FIRST or "</think" in text
+def may_open(text: str) -> bool:
+    """Whether an assistant's text may hold tags of thinking. Errs on the side of yes."""
+    if text.lstrip()[:1].lower() in _FIRST:
+        return True
+    return "<" in text and "</think" in text  # one character is found thirty times as fast as seven
 
 
 def _untagged(part: ContentText, known: Iterable[ContentReasoning]) -> Iterator[Content]:

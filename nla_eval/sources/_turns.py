@@ -130,6 +130,7 @@ STOPS = {
     "max_output_tokens": "max_tokens",
     "MAX_TOKENS": "max_tokens",
     "model_context_window_exceeded": "model_length",
+    "model_length": "model_length",
     "tool_calls": "tool_calls",
     "tool_use": "tool_calls",
     "function_call": "tool_calls",
@@ -140,12 +141,18 @@ STOPS = {
     "BLOCKLIST": "content_filter",
     "PROHIBITED_CONTENT": "content_filter",
     "SPII": "content_filter",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
 }
 """Why a turn ended, in the words of providers, to Inspect's."""
+
+
+STOP_KEYS = ("finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason")
+"""Where a message, a choice or a record says why its answer ended."""
 
 
 def stop_of(raw: Any) -> str | None:
     """A provider's word for the end of a turn in Inspect's terms; None for nothing, "unknown" for a word not known."""
     if not isinstance(raw, str) or not raw:
         return None
-    return STOPS.get(raw, "unknown")
+    return STOPS.get(raw) or STOPS.get(raw.lower(), "unknown")

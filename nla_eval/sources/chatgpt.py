@@ -73,7 +73,7 @@ def _chosen(
 
 
 def _leaves(nodes: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    parents = {node.get("parent") for node in nodes.values()}
+    parents = {parent for node in nodes.values() if isinstance(parent := node.get("parent"), str)}
     return [key for key in nodes if key not in parents]
 
 

@@ -34,6 +34,7 @@ from ._notes import SourceNotes
 from ._probe import Container, Probe
 from ._session_graph import Context, Line, Preserved, Turn, graph_of, leaves, newest_leaf, path_to, turns_below
 from ._source import SOURCES, Source
+from ._stops import stopped
 
 _TALK = ("user", "assistant")
 _TYPES = (*_TALK, "system", "summary", "file-history-snapshot", "queue-operation", "progress", "attachment")
@@ -271,6 +272,7 @@ def _fields(number: int, lines: list[Line], left_out: int, options: SourceOption
         family_from="the session",
         model=as_text(models[-1]) if models and models[-1] is not None else None,
         variant="sidechain" if agent else None,
+        turn_facts=stopped([message for _, message in merged], options.roles),
         metadata={
             "client_errors_left_out": str(errors),
             "branches_left_out": str(left_out),
@@ -296,7 +298,9 @@ def _merged(said: list[Line]) -> list[tuple[str, dict[str, Any]]]:
         message = {**line.message, "role": line.kind}
         last = found[-1][1] if found else {}
         if line.answer is not None and last.get("id") == line.message["id"] and last.get("role") == "assistant":
-            found[-1] = (found[-1][0], {**last, "content": [*_parts(last), *_parts(message)]})
+            stop = message.get("stop_reason") or last.get("stop_reason")
+            pieces = [*_parts(last), *_parts(message)]
+            found[-1] = (found[-1][0], {**last, "content": pieces, "stop_reason": stop})
         else:
             found.append((line.uuid, message))
     return found

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Answers, Item, Record, Skipped, SourceOptions
-from ._chat import IDS, chats
+from ._chat import chats
 from ._json import json_records
+from ._keys import IDS
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
 
@@ -32,7 +33,7 @@ def expanded(records: Iterable[Record | Skipped], options: SourceOptions) -> Ite
         other = {"chosen", "rejected"} - set(wanted)
         options.notes.count(f"{', '.join(other)} answers left out (--answers both reads them)", len(other))
         for which in wanted:
-            yield replace(record, value=_conversation(record, which, options))
+            yield record._replace(value=_conversation(record, which, options))
 
 
 def _is_pair(value: Any) -> bool:

@@ -17,6 +17,7 @@ from ._messages import chat_messages
 from ._probe import Container, Probe, probe
 from ._shapes import is_message
 from ._source import SOURCES, Source
+from ._stops import stopped
 
 _SUFFIXES = (".gz", ".jsonl", ".json", ".ndjson", ".traj", ".chat")
 _CONVERSATION = ("conversation_id", "session_id", "thread_id", "chat_id", "conversationId", "sessionId")
@@ -147,6 +148,7 @@ def _fields(found: _Conversation, transcript_id: str, options: SourceOptions) ->
         messages=chat_messages(found.messages, transcript_id, {**_ROLES, **options.roles}),
         family=transcript_id if family is None else as_text(family),
         outcome=None if outcome is None else as_text(outcome),
+        turn_facts=stopped(found.messages, {**_ROLES, **options.roles}),
     )
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..printable import one_line
 from ._base import Item, SourceOptions
-from ._chat import KNOWN, MESSAGES, PROMPTS, TASK, chats
+from ._chat import chats
+from ._keys import KNOWN, MESSAGES, PROMPTS, TASK
 from ._notes import BOOKKEEPING
 from ._probe import Container, Probe
 from ._source import SOURCES, Source

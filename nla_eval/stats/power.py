@@ -106,8 +106,10 @@ def transcripts_needed(
     Returns:
         None where rate <= baseline, or a million families would not do.
     """
+    if rate <= baseline:
+        return None
     families = _fewest(lambda n: power_of(replace(design, families=n), rate, baseline, level) >= power)
-    return None if rate <= baseline or families is None else families * design.transcripts
+    return None if families is None else families * design.transcripts
 
 
 def power_between(first: Design, second: Design, rate: float, baseline: float, level: float = LEVEL) -> float:

@@ -69,6 +69,7 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
     "words_by": pl.String(),
     "logged_is_target": pl.Boolean(),
     "run": pl.String(),
+    "trained_on": pl.String(),
 }
 """Polars dtypes of the transcripts frame, in column order: the fields of `TranscriptRow`."""
 
@@ -87,7 +88,7 @@ SCORE_KEY = ("transcript_digest", "position", "lane", "reader")
 
 LATER_COLUMNS = {
     "readings": ("reader",),
-    "transcripts": ("turn_facts", "words_by", "logged_is_target", "run"),
+    "transcripts": ("turn_facts", "words_by", "logged_is_target", "run", "trained_on"),
 }
 """Columns that parts from earlier versions lack, by kind. They are read as null."""
 
@@ -130,6 +131,8 @@ class TranscriptRow(BaseModel):
     """Whether turns of author "logged" count as the target's own: `words_by` is the target, or was declared to be."""
     run: str | None = None
     """Id of the run that several transcripts come from. They share turns, by message id."""
+    trained_on: Literal["content", "family"] | None = None
+    """What it shares with the text that the pack was trained on; no rate counts such a transcript."""
 
 
 class Fact(BaseModel):

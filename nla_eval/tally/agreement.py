@@ -78,7 +78,12 @@ def _observed(pairs: Pairs) -> float:
 def _alpha(judges: Sequence[Verdicts]) -> float | None:
     """Krippendorff's alpha, nominal, over the texts that at least two judges judged."""
     texts = sorted({text for verdicts in judges for text in verdicts}, key=repr)
-    units = [[verdicts[text] for verdicts in judges if text in verdicts] for text in texts]
+    return nominal_alpha([[verdicts[text] for verdicts in judges if text in verdicts] for text in texts])
+
+
+def nominal_alpha(units: Sequence[Sequence[str]]) -> float | None:
+    """Krippendorff's alpha of nominal values, given by unit; None where it is undefined. Units of one value say
+    nothing."""
     scores = [SampleScore(score=Score(value=list(unit))) for unit in units if len(unit) > 1]
     value = krippendorff_alpha()(scores)  # type: ignore[arg-type]  # the metric's older form is typed, not this one
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

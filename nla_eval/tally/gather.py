@@ -319,6 +319,7 @@ def _add_log(path: Path, pile: _Pile) -> None:
         "target": header.eval.model,
         "packages": dict(sorted(header.eval.packages.items())),
         "options": dict(sorted(header.eval.task_args.items())),
+        "preset": (facts.get("preset") or {}).get("name"),
         "status": header.status,
     }
 

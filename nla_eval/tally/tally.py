@@ -43,6 +43,7 @@ from .frames import (
 )
 from .judges import headline_stopped, judges_of
 from .shown import choose
+from .trained_on import trained_on_note, without_trained_on
 from .types import (
     ArmComparison,
     ControlComparison,
@@ -127,6 +128,7 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
     undefined = [h.value for h in Headline if h not in options.definitions]
     if undefined:
         raise InputError(f"no labels are defined for headline(s) {', '.join(undefined)}; use the rubric's headlines")
+    frames, trained_on = without_trained_on(frames)
     found = verdicts(frames, options.definitions)
     boards = {headline: _board(found, headline, options) for headline in Headline}
     k = max((u.planned for u in boards[options.primary].lanes[Lane.MEASURED]), default=0)
@@ -162,7 +164,8 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         recorded=shown.recorded,
         recorded_total=shown.recorded_total,
         matched=list(frames.matched),
-        notes=found.notes,
+        notes=[*found.notes, *trained_on_note(trained_on)],
+        trained_on=trained_on,
         judges=judges,
         headline_stopped=headline_stopped(judges),
     )

@@ -452,6 +452,8 @@ class Tally(Frozen):
     """How deployment arms were matched to a suite; empty if none was."""
     notes: list[str] = Field(default_factory=list)
     """Warnings about these frames, one sentence each."""
+    trained_on: dict[str, int] = Field(default_factory=dict)
+    """Transcripts left out because the pack was trained on them, by suite."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     """Origin of the frames: inputs, classifier, rubric, versions, command."""
     pack_card: dict[str, Any] | None = None

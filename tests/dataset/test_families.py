@@ -42,6 +42,35 @@ def test_nearly_the_same_prompt_is_one_family(changed: int, together: bool) -> N
     assert (len(found.sizes()) == 1) == together
 
 
+@pytest.mark.parametrize(("tasks", "words"), [(30, 100), (200, 300), (30, 3000)])
+@pytest.mark.parametrize("place", ["before", "around", "after"])
+def test_tasks_that_share_four_fifths_of_their_words_stay_apart(tasks: int, words: int, place: str) -> None:
+    template = prompt(1, words * 4 // 5)
+    cut = {"before": len(template), "around": len(template) // 2, "after": 0}[place]
+    own = [prompt(2 + n, words // 5) for n in range(tasks)]
+    chats = [chat(str(n), " ".join([*template[:cut], *task, *template[cut:]])) for n, task in enumerate(own)]
+    assert len(families_of(chats).sizes()) == tasks
+
+
+def test_prompts_that_open_with_one_long_text_are_no_copies() -> None:
+    opening = " ".join(prompt(1, 3000))
+    found = families_of([chat(str(n), f"{opening} {' '.join(prompt(2 + n, 1000))}") for n in range(5)])
+    assert (found.exact, len(found.sizes())) == (0, 5)
+
+
+@pytest.mark.parametrize("shared", [40, 150, 600, 4000])
+def test_the_sketch_estimates_the_similarity_of_word_triples(shared: int) -> None:
+    rng = random.Random(shared)
+    vocabulary = [f"v{number}" for number in range(5000)]
+    for _ in range(5):
+        template = rng.choices(vocabulary, k=shared)
+        both = [[*template, *rng.choices(vocabulary, k=shared // 5)] for _ in range(2)]
+        first, second = ({tuple(words[at : at + 3]) for at in range(len(words) - 2)} for words in both)
+        exact = len(first & second) / len(first | second)
+        made = [families._bins(families._mixed(families._triples(words))) for words in both]
+        assert families._similarity(*made) == pytest.approx(exact, abs=0.07)
+
+
 def test_a_common_system_prompt_makes_no_family() -> None:
     chats = [chat(str(n), " ".join(prompt(n)), system=SYSTEM) for n in range(5)]
     assert len(families_of(chats).sizes()) == 5
@@ -88,11 +117,11 @@ def test_families_are_exactly_the_copies_of_unlike_prompts_in_any_order(seeds: l
     assert len(groups) == len(set(seeds))
 
 
-@pytest.mark.parametrize("words", [["one"], ["one", "two"], ["the", "quick", "brown", "fox"]])
+@pytest.mark.parametrize("words", [["one"], ["one", "two"], ["the", "quick", "brown", "fox"], prompt(3, 9000)])
 def test_a_print_is_what_datasketch_makes_of_the_triples(words: list[str]) -> None:
     made = families._blank().copy()
     made.update_batch(families._triples(words).tolist())
-    assert (families._print(words).hashvalues == made.hashvalues).all()
+    assert (families._print(families._mixed(families._triples(words))).hashvalues == made.hashvalues).all()
 
 
 def test_small_steps_do_not_chain_prompts_that_are_not_alike() -> None:

@@ -38,6 +38,7 @@ SAID: dict[str, tuple[str, Any]] = {
     "max_new_tokens": ("40", 40),
     "activations": ("bfloat16", "bfloat16"),
     "target_is_author": ("true", True),
+    "preset": ("paper", "paper"),
 }
 """Every option as a word that is not its default, and as the value it means."""
 
@@ -51,6 +52,7 @@ WRONG = {
     "max_new_tokens": ("0", "at least 1"),
     "activations": ("int8", "one of float32, float16, bfloat16, none"),
     "target_is_author": ("perhaps", "true or false"),
+    "preset": ("loose", "known: strict, paper, mythos5"),
 }
 
 
@@ -143,7 +145,7 @@ def test_what_all_readings_of_a_store_share_is_in_its_identity_under_the_same_na
     held = INSTRUMENT.identity(plan).model_dump()
     shared = {name for name, (what, _) in declared(ReadingPlan).items() if what.shared}
     assert {name: held[name] for name in shared} == {name: SAID[name][1] for name in shared}
-    assert {"draws", "lanes", "target_is_author"} == set(SAID) - shared
+    assert {"draws", "lanes", "target_is_author", "preset"} == set(SAID) - shared
 
 
 def test_an_option_that_comes_later_is_of_the_identity_without_a_change_of_the_store(tmp_path: Path) -> None:
