@@ -1,5 +1,5 @@
 # The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
-#   make demo | test | test-lowest | test-full | check | bench | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
+#   make demo | test | test-lowest | test-full | check | bench | docs | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
 
 SHELL := /bin/sh
 VENV := .venv
@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two threads that share two busy cores are slower than one each; see docs/architecture.md, "Numbers".
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
-.PHONY: demo test test-lowest test-full check bench fuzz clean
+.PHONY: demo test test-lowest test-full check bench docs fuzz clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/ready
@@ -52,6 +52,11 @@ bench: $(VENV)/ready
 	@if test -f $(VLLM)/ready; then \
 	VLLM_CPU_KVCACHE_SPACE=1 $(VLLM)/bin/python -m nla_eval.bench --only vllm_vs_ours --write; \
 	else echo "vllm_vs_ours needs the environment of make test-full"; fi
+
+# The documentation site. Strict: a page without a place in the nav, a dead link or a missing anchor fails.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo build/site/index.html
 
 # Every reader for FUZZ seconds; what was found stays in .fuzz, so that the next run goes on from it. With QUIET=0.33 each
 # goes on until that share of its time, over all runs, brought nothing new (half an hour at most).
@@ -91,6 +96,10 @@ $(LOWEST)/ready: pyproject.toml Makefile $(VENV)/ready
 $(VENV)/ray: $(VENV)/ready
 	@$(CURRENT); \
 	$(PIP) install -e ".[dev,ray]" && echo "$$want" > $@
+
+$(VENV)/docs: $(VENV)/ready
+	@$(CURRENT); \
+	$(PIP) install -e ".[dev,docs]" && echo "$$want" > $@
 
 # The last step converts the default target's weights into the user's cache, once (about half a minute).
 $(VENV)/ready: pyproject.toml Makefile

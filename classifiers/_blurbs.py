@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nla_eval.errors import InputError
-from nla_eval.suite import get_suite, suite_names
+from nla_eval.suite import get_suite, shipped_suite_names, suite_names
 from nla_eval.transcript import Arm
 
 
@@ -31,4 +31,4 @@ def swapped_blurb(suite: str) -> str:
 
 
 def _of_arm(arm: Arm) -> list[str]:
-    return sorted(name for name in suite_names() if get_suite(name).card.arm is arm)
+    return [name for name in shipped_suite_names() if get_suite(name).card.arm is arm]

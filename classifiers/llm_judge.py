@@ -261,7 +261,9 @@ def _models(entry: str) -> list[Model]:
             return [get_model(entry)]
         except (PrerequisiteError, ValueError) as err:
             said = " ".join(str(getattr(err, "message", err)).split())
-            raise InputError(f"judge '{entry}' is no model that Inspect can make: {said}") from err
+            raise InputError(
+                f"judge '{entry}' is no model that Inspect can make: {said}; give <provider>/<model>"
+            ) from err
     held = model_roles().get(entry)
     if held is None:
         raise InputError(

@@ -216,7 +216,10 @@ def make_tallies(
     preset: str | None = None,
     calibration: Sequence[str | Path] = (),
 ) -> list[Tally]:
-    """One tally per judge and rubric that logs were scored with, by name. Arguments as of `make_tally`."""
+    """One tally per judge, rubric, and way of reading (target, pack, policy, draws, seed, temperature, window).
+
+    Arguments as of `make_tally`.
+    """
     from .commands.report import make_tallies as counted
 
     return counted(_report_request(inputs, classifier, rubric, pack, preset, calibration))

@@ -64,7 +64,7 @@ def awareness_task(suite: Suite, **options: Any) -> Task:
         raise PrerequisiteError(str(err)) from err
 
 
-@task(name="nla_eval/awareness")
+@task(name="nla_eval/awareness", arm="yours", needs="offline")
 def awareness(source: str, arm: str = "evaluation", suite: str = "imported", reader: str = "", **options: Any) -> Task:
     """Measure awareness on recorded transcripts.
 
@@ -81,7 +81,8 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
         choices = ReadingChoices.parse({name: value for name, value in options.items() if name in names})
         if choices.prompts:
             raise InputError(
-                "option 'prompts': only a suite's task writes answers; make one: nla-eval suite add PLACE --prompts"
+                "option 'prompts': only a suite's task writes answers; make one: nla-eval suite add PLACE --prompts "
+                f"--name NAME --arm {arm} --licence LICENCE"
             )
         where = source if "://" in source else user_folder(source)
         transcripts, skipped = _of_source(where, arm_of(arm), suite, reader, choices)
@@ -106,6 +107,8 @@ def _task(transcripts: list[Transcript], setup: Solver, suite: Suite | None, opt
         print(line, file=sys.stderr)
     card = {} if suite is None else {"card": suite.card.model_dump(mode="json")}
     return Task(
+        version=1 if suite is None else suite.card.version,
+        tags=["evaluation awareness", transcripts[0].arm.value],
         dataset=MemoryDataset([_sample(t) for t in transcripts], name=name),
         setup=setup,
         solver=steps,

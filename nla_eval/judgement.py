@@ -120,6 +120,11 @@ class Evidence(BaseModel):
     text: str
 
 
+def text_hash(text: str | None) -> str:
+    """16 hex digits by which a judgement names the text it judged: a judgement of another text never attaches."""
+    return hashlib.blake2b((text or "").encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
 class Judgement(BaseModel):
     """One classifier's result for one text."""
 

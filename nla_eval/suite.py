@@ -20,6 +20,7 @@ from .cards.arm import Arm
 from .cards.card import SLUG, SuiteCard, card_beside
 from .cards.choices import SuiteData
 from .cards.design import Design
+from .cards.listing import local_cards, shipped_cards
 from .cards.needs import AnswersBy, Needs
 from .dataset.choices import source_options, transcripts_of
 from .errors import InputError
@@ -41,6 +42,7 @@ __all__ = [
     "get_suite",
     "held_out",
     "register",
+    "shipped_suite_names",
     "suite_beside",
     "suite_names",
     "suite_of",
@@ -118,17 +120,25 @@ def suite_of(path: Path) -> Suite:
 
 
 def suite_names() -> list[str]:
-    """Names of all suites, sorted."""
+    """Names of all suites, sorted: the shipped ones, and those with a card in `suites/` of the current folder."""
     load_room("suites")
-    return sorted(_SUITES)
+    return sorted({*_SUITES, *local_cards()})
+
+
+def shipped_suite_names() -> list[str]:
+    """Names of the suites that come with nla_eval, sorted."""
+    return sorted(shipped_cards())
 
 
 def get_suite(name: str) -> Suite:
-    """The suite called `name`. Raises InputError listing the known suites."""
+    """The suite called `name`. Raises InputError if there is none, or if the card of one of the current folder is
+    wrong."""
     if name not in _SUITES:
-        known = ", ".join(suite_names()) or "none"
+        known = suite_names()
+        if name not in known:
+            raise InputError(f"unknown suite '{name}'; known: {', '.join(known) or 'none'}")
         if name not in _SUITES:
-            raise InputError(f"unknown suite '{name}'; known: {known}")
+            register(suite_of(local_cards()[name]))
     return _SUITES[name]
 
 

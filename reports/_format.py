@@ -41,16 +41,23 @@ def count(value: float | None) -> str:
 
 
 def interval(estimate: Estimate) -> str:
-    """The interval of a share in per cent: "3.1 to 9.0 %"; empty if it is withheld."""
+    """The interval of a share in per cent: "3.1 to 9.0 %"; a bound is called one; empty if it is withheld."""
     if estimate.low is None or estimate.high is None:
         return ""
+    if estimate.one_sided:
+        above = estimate.high == 1
+        return f"{'at least' if above else 'at most'} {percent(estimate.low if above else estimate.high)}, one-sided"
     return f"{_bare(estimate.low, 1)} to {percent(estimate.high)}"
 
 
 def plain_interval(estimate: Estimate, digits: int = 2) -> str:
-    """The interval of a quantity that is not a share."""
+    """The interval of a quantity that is not a share; a bound is called one."""
     if estimate.low is None or estimate.high is None:
         return ""
+    if estimate.one_sided:
+        above = estimate.high == 1
+        end = number(estimate.low if above else estimate.high, digits)
+        return f"{'at least' if above else 'at most'} {end}, one-sided"
     return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
 
 

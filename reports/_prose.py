@@ -83,10 +83,11 @@ def withheld_headline(tally: Tally) -> str:
     if certificate.certified:
         return ""
     return (
-        f"any-of-{certificate.k} may raise false alarms too often: {certificate.flagged} of {certificate.transcripts} "
-        f"deployment transcripts were flagged, so its false-positive rate may be up to {percent(certificate.bound)}. "
-        f"It must be below {percent(certificate.limit, 0)}, which takes {certificate.needed} transcripts without a "
-        "flag. Use the fraction of positions and the AUROC instead."
+        f"any-of-{certificate.k} may raise false alarms too often: {certificate.flagged_families} of "
+        f"{certificate.families} deployment families were flagged or undecided, so its false-positive rate may be up "
+        f"to {percent(certificate.bound)}. It must be below {percent(certificate.limit, 0)}, which takes "
+        f"{certificate.needed} families with so many flagged. Use the fraction of positions and the AUROC instead; "
+        "unverbalized is withheld with any-of-k."
     )
 
 
@@ -223,7 +224,8 @@ def _clear(control: ControlComparison) -> bool:
 def _uneven(tally: Tally) -> str:
     if not tally.arms.imbalances:
         return "one of the arms is missing"
-    return f"the arms differ in {words(spoken(i.measure) for i in tally.arms.imbalances if not i.balanced)}"
+    measures = dict.fromkeys(spoken(i.measure) for i in tally.arms.imbalances if not i.balanced)
+    return f"the arms differ in {words(measures)}"
 
 
 def _share(estimate: Estimate) -> str:

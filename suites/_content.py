@@ -35,7 +35,7 @@ def read_yaml(path: Path) -> Any:
     except OSError as err:
         raise InputError(f"suite data {path.name}: {err.strerror}; reinstall nla_eval") from err
     except yaml.YAMLError as err:
-        raise InputError(f"suite data {path.name}: not YAML: {str(err).splitlines()[0]}") from err
+        raise InputError(f"suite data {path.name}: not YAML: {str(err).splitlines()[0]}; reinstall nla_eval") from err
 
 
 def read_folder(name: str) -> Iterator[tuple[str, Any]]:

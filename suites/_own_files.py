@@ -14,7 +14,7 @@ from nla_eval.errors import InputError
 from nla_eval.inspect_ext.target_api import user_folder
 from nla_eval.sources import Skipped, SourceOptions, read
 from nla_eval.suite import AnswersBy, Suite, register
-from nla_eval.transcript import Transcript
+from nla_eval.transcript import Arm, Transcript
 
 _log = logging.getLogger(__name__)
 _TRIAL = re.compile(r"[-_]t(?:rial)?[-_]?\d+$|[-_]epoch[-_]?\d+$")
@@ -71,13 +71,13 @@ def at(
     return register(Suite(card=card.model_copy(update=told), load=load))
 
 
-def wants_path(name: str) -> Callable[[], Iterator[Transcript]]:
+def wants_path(name: str, arm: Arm) -> Callable[[], Iterator[Transcript]]:
     """A loader for a suite without transcripts of its own. It raises InputError that says how to give it a file."""
 
     def load() -> Iterator[Transcript]:
         raise InputError(
-            f"suite '{name}' reads your own files: inspect eval suites/{name}.py -T path=FILE, "
-            f"or nla-eval suite add FILE --name my_{name}"
+            f"suite '{name}' reads your own files: inspect eval nla_eval/{name} --model nla/smollm2-135m -T path=FILE, "
+            f"or make a suite of them: nla-eval suite add FILE --name my_{name} --arm {arm} --licence LICENCE"
         )
 
     return load

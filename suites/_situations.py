@@ -111,7 +111,9 @@ def situations() -> Mapping[str, Situation]:
             found[name] = Situation.model_validate({"name": name, **written})
         except ValidationError as err:
             first = err.errors()[0]
-            raise InputError(f"situation '{name}': {'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+            raise InputError(
+                f"situation '{name}': {'.'.join(map(str, first['loc']))}: {first['msg']}; correct the file"
+            ) from err
     return found
 
 

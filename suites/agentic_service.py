@@ -9,12 +9,12 @@ from inspect_ai import Task
 from nla_eval.suites._own_files import at, task_of, wants_path
 
 from nla_eval.awareness import awareness_task
-from nla_eval.suite import Suite, card_beside, register, task
+from nla_eval.suite import Arm, Suite, card_beside, register, task
 
-SUITE = register(Suite(card=card_beside(__file__), load=wants_path("agentic_service")))
+SUITE = register(Suite(card=card_beside(__file__), load=wants_path("agentic_service", Arm.EVALUATION)))
 
 
-@task(name="nla_eval/agentic_service")
+@task(name="nla_eval/agentic_service", arm="evaluation", needs="path")
 def agentic_service(path: str = "", messages_key: str = "", **options: Any) -> Task:
     """Measure awareness on agents that serve customers.
 

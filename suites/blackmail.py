@@ -47,7 +47,7 @@ SUITE = register(
 )
 
 
-@task(name="nla_eval/blackmail")
+@task(name="nla_eval/blackmail", arm="evaluation", needs="package")
 def blackmail(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

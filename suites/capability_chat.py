@@ -22,7 +22,7 @@ def transcripts() -> Iterator[Transcript]:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
 
 
-@task(name="nla_eval/capability_chat")
+@task(name="nla_eval/capability_chat", arm="evaluation", needs="offline")
 def capability_chat(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

@@ -20,7 +20,7 @@ SUITE = register(
 )
 
 
-@task(name="nla_eval/destructive_coding")
+@task(name="nla_eval/destructive_coding", arm="evaluation", needs="offline")
 def destructive_coding(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

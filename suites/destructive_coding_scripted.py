@@ -18,7 +18,7 @@ SUITE = register(
 )
 
 
-@task(name="nla_eval/destructive_coding_scripted")
+@task(name="nla_eval/destructive_coding_scripted", arm="evaluation", needs="offline")
 def destructive_coding_scripted(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

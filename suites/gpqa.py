@@ -61,7 +61,7 @@ def outcome(transcript: Transcript) -> str | None:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts, outcome=outcome))
 
 
-@task(name="nla_eval/gpqa")
+@task(name="nla_eval/gpqa", arm="evaluation", needs="hub")
 def gpqa(path: str = "", **options: Any) -> Task:
     """Measure awareness on GPQA.
 

@@ -22,7 +22,7 @@ def transcripts() -> Iterator[Transcript]:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
 
 
-@task(name="nla_eval/hard_negatives")
+@task(name="nla_eval/hard_negatives", arm="deployment", needs="offline")
 def hard_negatives(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

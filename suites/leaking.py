@@ -19,7 +19,7 @@ SUITE = register(
 )
 
 
-@task(name="nla_eval/leaking")
+@task(name="nla_eval/leaking", arm="evaluation", needs="package")
 def leaking(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

@@ -38,7 +38,7 @@ def transcripts() -> Iterator[Transcript]:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
 
 
-@task(name="nla_eval/minimal_pairs")
+@task(name="nla_eval/minimal_pairs", arm="monitor", needs="offline")
 def minimal_pairs(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

@@ -20,7 +20,7 @@ SUITE = register(
 )
 
 
-@task(name="nla_eval/murder")
+@task(name="nla_eval/murder", arm="evaluation", needs="package")
 def murder(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

@@ -10,12 +10,12 @@ from inspect_ai import Task
 from nla_eval.suites._own_files import at, wants_path
 
 from nla_eval.awareness import awareness_task
-from nla_eval.suite import Suite, card_beside, register, task
+from nla_eval.suite import Arm, Suite, card_beside, register, task
 
-SUITE = register(Suite(card=card_beside(__file__), load=wants_path("own_usage")))
+SUITE = register(Suite(card=card_beside(__file__), load=wants_path("own_usage", Arm.DEPLOYMENT)))
 
 
-@task(name="nla_eval/own_usage")
+@task(name="nla_eval/own_usage", arm="deployment", needs="path")
 def own_usage(path: str = "", messages_key: str = "", **options: Any) -> Task:
     """Measure awareness on the user's own traffic.
 

@@ -36,7 +36,7 @@ def transcripts() -> Iterator[Transcript]:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
 
 
-@task(name="nla_eval/real_usage")
+@task(name="nla_eval/real_usage", arm="deployment", needs="package")
 def real_usage(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

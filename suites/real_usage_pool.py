@@ -28,7 +28,7 @@ def transcripts() -> Iterator[Transcript]:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
 
 
-@task(name="nla_eval/real_usage_pool")
+@task(name="nla_eval/real_usage_pool", arm="deployment", needs="package")
 def real_usage_pool(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

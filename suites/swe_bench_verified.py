@@ -60,7 +60,7 @@ def _family(transcript: Transcript) -> str:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
 
 
-@task(name="nla_eval/swe_bench_verified")
+@task(name="nla_eval/swe_bench_verified", arm="evaluation", needs="hub")
 def swe_bench_verified(path: str = "", **options: Any) -> Task:
     """Measure awareness on SWE-bench Verified.
 

@@ -28,7 +28,7 @@ def transcripts() -> Iterator[Transcript]:
 SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
 
 
-@task(name="nla_eval/wildchat")
+@task(name="nla_eval/wildchat", arm="deployment", needs="hub")
 def wildchat(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

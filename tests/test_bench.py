@@ -1,4 +1,4 @@
-"""The bench's bookkeeping: goals, docs/bench.json and the README table; `make bench` runs the measurements."""
+"""The bench's bookkeeping: goals, docs/bench.json and docs/performance.md; `make bench` runs the measurements."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import pytest
 import torch
 
 from nla_eval.bench.engine import Load, capture_requests
-from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, into_readme, race, ratio, save, shown, table
+from nla_eval.bench.figures import BEGIN, END, GOALS, Figure, into_page, race, ratio, save, shown, table
 from nla_eval.bench.pipeline import chats
 from nla_eval.bench.profile import shares
+from nla_eval.bench.tally import frames
 from nla_eval.bench.training_memory import CONFIG, shorter, watched
 from nla_eval.errors import InputError
+from nla_eval.stats.interval import Resampling
+from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.training.config import TrainConfig, load_config
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_readme_table_is_the_one_that_the_record_gives() -> None:
+def test_the_table_of_the_page_is_the_one_that_the_record_gives() -> None:
     record = json.loads((ROOT / "docs" / "bench.json").read_text())
-    readme = (ROOT / "README.md").read_text()
-    assert into_readme(readme, record) == readme
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert into_page(page, record) == page
     assert set(record["figures"]) <= set(GOALS)
 
 
@@ -39,6 +42,14 @@ def test_chats_are_distinct_and_in_both_arms() -> None:
     made = chats(6, 20)
     assert len({c.digest for c in made}) == 6
     assert {c.arm.value for c in made} == {"evaluation", "deployment"}
+
+
+def test_the_frames_of_the_tally_bench_are_tallied_whole() -> None:
+    made = frames(6, 10, 4)
+    found = tally(made, TallyOptions(how=Resampling(resamples=50)))
+    assert sum(s.denominators[0].planned for s in found.suites) == made.judgements.height == 240
+    assert {s.arm for s in found.suites} == {"evaluation", "deployment"}
+    assert found.notes == []
 
 
 def test_a_race_gives_the_median_rate_of_each_way() -> None:
@@ -77,10 +88,10 @@ def test_a_record_keeps_figures_that_were_not_measured_again(tmp_path: Path) -> 
     assert "not measured" in rows[3]
 
 
-def test_a_readme_without_the_marks_is_refused() -> None:
+def test_a_page_without_the_marks_is_refused() -> None:
     with pytest.raises(InputError, match="no place for the table"):
-        into_readme("# title", {"figures": {}})
-    assert into_readme(f"x\n{BEGIN}\nold\n{END}\ny", {"figures": {}}).count("\n") > 5
+        into_page("# title", {"figures": {}})
+    assert into_page(f"x\n{BEGIN}\nold\n{END}\ny", {"figures": {}}).count("\n") > 5
 
 
 def test_figures_are_shown_with_their_goal() -> None:

@@ -108,13 +108,35 @@ MISTAKES = {
     "train wrong.yaml": "training config wrong.yaml",
     "train run.yaml --measure 1": "--measure 1",
     "train run.yaml --from-pack nope": "no pack 'nope'",
+    "reed blackmail": "No such command 'reed'",
+    "read blackmail": "Missing option '--out'",
+    "suite add chats.jsonl --name mine": "Missing option '--arm'",
+    "read blackmail --out s --positions nope": "unknown position policy 'nope'",
+    "read blackmail --out s --limit 0": "limit is 0; expected a whole number of at least 1",
+    "read blackmail --out s --draws 0": "draws is '0'",
+    "read blackmail --out here": "--out 'here': 'here' is a file; give a folder",
+    "demo --out here/deeper": "'here' is a file; give a folder",
+    "read own_usage --out s": "inspect eval nla_eval/own_usage --model nla/smollm2-135m -T path=FILE",
+    "report here": "give a finished .eval log",
+    "report empty": "give a folder that nla-eval read or inspect eval wrote",
+    "suite inspect here": "'here' is an empty file",
+    "suite inspect wrong.yaml": "no reader knows it",
+    "suite inspect empty": "no file in this folder has a known format",
+    "suite inspect chats.jsonl --reader nope": "unknown source 'nope'",
+    "suite inspect chats.jsonl --role x": "--role 'x'",
+    "suite inspect chats.jsonl --near-duplicates 2": "--near-duplicates 2.0",
+    "suite add chats.jsonl --name 1st --arm deployment --licence X": "--name '1st'",
+    "suite add chats.jsonl --name blackmail --arm deployment --licence X": "is a shipped suite; choose another --name",
 }
 
 
 @pytest.mark.parametrize("line", MISTAKES)
 def test_a_mistake_is_one_line_before_anything_heavy_is_imported(line: str, tmp_path: Path) -> None:
-    for name, text in {"here": "", "wrong.yaml": "colour: red\n", "run.yaml": "name: mine\n"}.items():
+    chat = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
+    files = {"here": "", "wrong.yaml": "colour: red\n", "run.yaml": "name: mine\n", "chats.jsonl": chat}
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "empty").mkdir()
     code, said, modules = ended(COMMAND, *line.split(), folder=tmp_path, NO_COLOR="1", COLUMNS="200")
     assert code == 2, said
     assert MISTAKES[line] in " ".join(said.split())

@@ -1,4 +1,4 @@
-"""Runs the comparisons and prints them; with --write, saves them in docs/bench.json and the README."""
+"""Runs the comparisons and prints them; with --write, saves them in docs/bench.json and docs/performance.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import NlaEvalError
-from .figures import GOALS, Figure, into_readme, save, shown
+from .figures import GOALS, Figure, into_page, save, shown
 
 Measure = Callable[[], dict[str, Figure]]
 _ROOT = Path(__file__).parents[2]
@@ -47,7 +47,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..models.target import load_target
     from ..pipeline.plan import Instrument
     from ..pipeline.runtime import runtime_for
-    from . import large_files, sources, start, training_memory
+    from . import large_files, sources, start, tally, training_memory
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
@@ -59,6 +59,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     for kind, key in large_files.FILE_KEYS.items():
         yield (key,), partial(large_files.large_file, kind)
     yield (large_files.MESSAGE_KEY,), large_files.large_message
+    yield tally.KEYS, tally.measured
     yield (training_memory.KEY,), training_memory.peak
     target = load_target(target_name)
     pack = load_pack(pack_name) if pack_name else default_pack()
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--target", default="smollm2-135m")
     parser.add_argument("--pack")
     parser.add_argument("--only", nargs="*", choices=sorted(GOALS), help="measure only these figures (default: all)")
-    parser.add_argument("--write", action="store_true", help="save the figures in docs/bench.json and the README table")
+    parser.add_argument("--write", action="store_true", help="save the figures below docs/")
     args = parser.parse_args()
     found: dict[str, Figure] = {}
     try:
@@ -109,9 +110,9 @@ def main() -> None:
 
 
 def _write(figures: dict[str, Figure]) -> None:
-    record, readme = _ROOT / "docs" / "bench.json", _ROOT / "README.md"
+    record, page = (_ROOT / "docs" / name for name in ("bench.json", "performance.md"))
     save(record, figures, machine())
-    readme.write_text(into_readme(readme.read_text(), json.loads(record.read_text())))
+    page.write_text(into_page(page.read_text(), json.loads(record.read_text())))
 
 
 def _lines(path: str) -> list[str]:

@@ -46,6 +46,8 @@ class SuiteCard(BaseModel):
     """Number of prompt families; None if not counted."""
     design: Design | None = None
     """How to compare the suite's variants within families; None if they are not compared."""
+    version: str = Field(default="1-A", pattern=r"^\d+-[A-Z]$")
+    """As in inspect_evals: the number changes if rates are not comparable with before, the letter if options change."""
     data: SuiteData | None = None
     """Where the transcripts are stored, for a suite without code of its own (`nla-eval suite add`)."""
 
@@ -64,7 +66,7 @@ class SuiteCard(BaseModel):
         except OSError as err:
             raise InputError(f"suite card {path.name}: {err.strerror}; a suite needs a card beside its module") from err
         except yaml.YAMLError as err:
-            raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}") from err
+            raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}; correct it") from err
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the card"

@@ -33,9 +33,23 @@ class Listed:
 
 
 def listed() -> Iterator[Listed]:
-    """Every suite, sorted by name. Raises InputError for a card that its model refuses."""
-    for module in sorted(room_path("suites").glob("[!_]*.py")):
-        yield listed_card(module.with_suffix(".yaml"))
+    """Every suite, sorted by name: the shipped ones, then those of the current folder. Raises InputError for a card
+    that its model refuses."""
+    for card in (*shipped_cards().values(), *local_cards().values()):
+        yield listed_card(card)
+
+
+def shipped_cards() -> dict[str, Path]:
+    """Cards of the suites that come with nla_eval, by name."""
+    modules = sorted(room_path("suites").glob("[!_]*.py"))
+    return {module.stem: module.with_suffix(".yaml") for module in modules}
+
+
+def local_cards() -> dict[str, Path]:
+    """Cards in `suites/` of the current folder, by name, as `nla-eval suite add` writes them. Empty in a checkout of
+    nla_eval, whose `suites/` is the room itself. No code of that folder is run."""
+    folder = Path("suites").resolve()
+    return {} if folder == room_path("suites") else {card.stem: card for card in sorted(folder.glob("*.yaml"))}
 
 
 def listed_card(path: Path) -> Listed:

@@ -20,11 +20,11 @@ from .plan_options import with_plan_options
 
 app = typer.Typer(
     name="nla-eval",
-    help="Measure evaluation awareness of open-weights models with Natural Language Autoencoders.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain text: importing rich takes longer than everything else that --help needs
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},  # every command inherits it
 )
 stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
@@ -32,6 +32,24 @@ app.add_typer(packs, name="pack")
 app.add_typer(probes, name="probe")
 app.add_typer(stores, name="store")
 app.add_typer(validation, name="validate")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(f"nla_eval {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, then exit.")
+    ] = False,
+) -> None:
+    """Measure evaluation awareness of open-weights models with Natural Language Autoencoders."""
+
 
 Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
 
@@ -83,9 +101,10 @@ def read(
     from ..dataset.choices import ReadingChoices
     from ..dataset.matching import parse_measures
     from ..engines.kinds import RuntimeSettings
-    from .read import ReadRequest, expect_sources, run, scores_of
+    from .read import ReadRequest, expect_folder, expect_sources, run, scores_of
 
     checked("limit", limit, whole_number(1, optional=True))
+    expect_folder(out)
     expect_sources((*sources, *(deployment or ())), arm)
     settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads, engine=engine)
     how = scores_of(scores)
@@ -236,9 +255,26 @@ def demo(
     """Measure both shipped suites end to end and write a report. An interrupted run resumes."""
     from ..engines.kinds import RuntimeSettings
     from .demo import DemoRequest, run
+    from .read import expect_folder
 
     checked("limit", limit, whole_number(1, optional=True))
+    expect_folder(str(out))
     run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
+
+
+@app.command()
+def simulate(
+    write: Annotated[Path | None, typer.Option(help="Page to write (Markdown). Default: print it.")] = None,
+    replications: Annotated[int, typer.Option(help="Replications of each world.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of all worlds.")] = 0,
+    processes: Annotated[int | None, typer.Option(help="Number of processes. Default: one per core.")] = None,
+) -> None:
+    """Check every estimate and test on planted worlds whose truth is known. Needs no weights."""
+    from .simulate import SimulateRequest, run
+
+    checked("replications", replications, whole_number(1))
+    checked("processes", processes, whole_number(1, optional=True))
+    run(SimulateRequest(write, replications, seed, processes))
 
 
 @app.command()

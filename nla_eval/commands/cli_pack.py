@@ -109,7 +109,7 @@ def pack_judge_sheet(
     run: RunFolder = None,
     source: Source = None,
     rows: Annotated[int, typer.Option(help="Number of explanations to judge.")] = 100,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the draw.")] = 0,
     target: Target = "smollm2-135m",
     dtype: Dtype = "auto",
 ) -> None:

@@ -17,6 +17,7 @@ from ..errors import NlaEvalError
 from ..pipeline.plan import ReadingPlan
 from ..pipeline.runtime import release
 from ..progress import peak_bytes
+from .next_step import next_step
 from .read import ReadRequest
 from .read import run as read
 from .report import ReportRequest
@@ -50,7 +51,8 @@ def run(request: DemoRequest) -> None:
     _evaluate(request, store, logs)
     _say(started, "3/3 tallying and writing the report")
     report(ReportRequest((str(logs),), str(request.out / "report.html"), pack=request.settings.pack))
-    _say(started, f"done, peak memory {peak_bytes() / 2**30:.1f} GiB. Every explanation: inspect view --log-dir {logs}")
+    see = next_step("inspect", "view", "--log-dir", str(logs))
+    _say(started, f"done, peak memory {peak_bytes() / 2**30:.1f} GiB. Every explanation: {see}")
 
 
 def _evaluate(request: DemoRequest, store: Path, logs: Path) -> None:

@@ -9,7 +9,7 @@ from ..judgement import Headline
 from ..judging.classify import rubric_ref
 from ..stats.gain import Discordant
 from ..stats.interval import Estimate
-from ..tally.gather import gather
+from ..tally.gather import apart_by, gather_apart
 from ..tally.readers import Beside, ReaderGain, ReadersTally, readers_tally, scores_of
 from .report import ReportRequest, _card, _judge, _named_classifier
 from .summary import interval
@@ -27,7 +27,10 @@ def run(request: ReportRequest, headline: str, rate: float) -> None:
         raise InputError(f"--headline is '{headline}'; expected one of {', '.join(Headline)}")
     if not 0 < rate < 1:
         raise InputError(f"--rate is {rate:g}; expected a share between 0 and 1")
-    named, gathered = _named_classifier(request), gather(request.inputs)
+    named, apart = _named_classifier(request), gather_apart(request.inputs)
+    if len(apart) > 1:
+        raise InputError(f"the inputs were read with {apart_by(apart)}; run nla-eval gain on those read alike")
+    (gathered,) = apart
     found, notes = _judge(gathered, named)
     card, _ = _card(request, gathered)
     beside = Beside(scores_of(request.inputs), card, rate)
@@ -40,6 +43,7 @@ def run(request: ReportRequest, headline: str, rate: float) -> None:
 
 def lines(found: ReadersTally) -> Iterator[str]:
     """A tally of readers as lines of text."""
+    yield from found.notes
     if not found.gains:
         yield "no other reader has read these transcripts; read them with --lanes measured,text_only,text_raw,asked"
     for gain in found.gains:

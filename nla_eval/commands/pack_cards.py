@@ -21,7 +21,7 @@ def with_judgements(pack: Pack, card: Mapping[str, Any], sheet: Path) -> Mapping
     if truth.pack != pack.id:
         raise InputError(
             f"judgements {sheet.name} are of pack {truth.pack}; expected a sheet of pack {pack.id}; "
-            "write one with: nla-eval pack judge-sheet"
+            f"write one with: nla-eval pack judge-sheet sheet.csv --pack {pack.name}"
         )
     return {**card, "claims": truth.as_dict()}
 

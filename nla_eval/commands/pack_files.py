@@ -10,6 +10,7 @@ from ..files import new_folder
 from ..models.dtypes import checked_dtype, torch_dtype
 from ..models.pack import load_pack
 from ..models.target import load_target
+from .next_step import next_step
 from .pack_cards import pack_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def import_(source: str, out: str, target: str, baseline_variance: float | None)
     from ..training.pack.public_format import import_ as take
 
     made = take(source, loaded, folder, baseline_variance)
-    print(f"pack {made.id} in {out}; next: nla-eval pack verify {out} --target {target}")
+    check = next_step("nla-eval", "pack", "verify", out, "--target", target)
+    print(f"pack {made.id} in {out}; next: {check}")
 
 
 def merge(name: str | None, out: str, target: str, dtype: str) -> None:

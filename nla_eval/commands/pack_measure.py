@@ -14,6 +14,7 @@ from ..models.dtypes import checked_dtype, torch_dtype
 from ..models.pack import Pack
 from ..models.target import Target, load_target
 from .console import wide_console
+from .next_step import next_step
 from .pack_cards import card_of, pack_of
 
 if TYPE_CHECKING:
@@ -161,14 +162,16 @@ def judge_sheet(request: MeasureRequest, out: str, seed: int) -> None:
     print(f"{written} explanations in {out}. Enter {', '.join(VERDICTS)} in each of these columns:")
     for name, what in TYPES.items():
         print(f"  {name}: {what}")
-    print(f"then: nla-eval pack card {request.pack or ''} --judgements {out} --write")
+    named_pack = [request.pack] if request.pack else []
+    print(f"then: {next_step('nla-eval', 'pack', 'card', *named_pack, '--judgements', out, '--write')}")
 
 
 def curve(records: Sequence[str], out: str) -> None:
     """Plot records over training into a PNG or SVG file."""
     if missing := next((r for r in records if not Path(r).is_file()), None):
         raise InputError(
-            f"record {Path(missing).name}: no such file; write one with: nla-eval pack card --measure --record"
+            f"record {Path(missing).name}: no such file; "
+            f"write one with: {next_step('nla-eval', 'pack', 'card', '--measure', '--record', missing)}"
         )
     if Path(out).suffix not in (".png", ".svg"):
         raise InputError(f"--out '{Path(out).name}'; expected a .png or .svg file")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from ..pipeline.runtime import Runtime, runtime_for
 from ..printable import one_line
 from ..progress import Lines, Progress
 from ..provenance import command
+from ..readings import Lane
 from ..sources import Skipped
 from ..sources import read as read_source
 from ..sources.hub import SCHEME, HubPlace, expect_hub
@@ -35,6 +35,8 @@ from ..store.rows import Fact
 from ..store.store import ReadingStore
 from ..suite import AnswersBy, Needs, Suite, get_suite, suite_names, suite_of
 from ..transcript import Arm, Transcript, arm_of
+from .lane_advice import with_donors
+from .next_step import next_step
 
 if TYPE_CHECKING:
     from ..pipeline.ray import RayResources
@@ -89,6 +91,8 @@ def run(request: ReadRequest) -> None:
         print("\nstopped; run the same command again to resume", file=sys.stderr)
         raise SystemExit(130) from None
     print(_summary(result, request.out))
+    if result.absent:
+        print(f"To read {_named(result.absent)} too: {with_donors(command())}")
 
 
 def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], None]) -> ReadResult:
@@ -110,19 +114,21 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
     for line in (*preset_lines(PRESETS[request.plan.preset], differs), planned.describe()):
         say(line)
     request = replace(request, provenance={**request.provenance, "preset_deviations": "; ".join(differs)})
+    if planned.absent:
+        say(_absence(planned.absent))
     runtime.drop_generator()
     setting = _setting(runtime)
     work = work_of(planned, store, retry_errors=request.retry_errors)
     if work.readings:
         say(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
     if stages is not None:
-        return _on_ray(request, planned, stages, progress)
-    readers = readers_for(runtime, request.plan)
-    bench = Workbench(lambda: runtime.engine, store, runtime.scorer, _provenance(request), readers)
+        return replace(_on_ray(request, planned, stages, progress), absent=planned.absent)
+    readers = readers_for(runtime, planned.plan)
+    bench = Workbench(lambda: runtime.engine, store, runtime.scorer, _provenance(request, planned), readers)
     result = read_in_process(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
     if request.scores is not Scores.NONE:
         remember(setting, result.spent)
-    return result
+    return replace(result, absent=planned.absent)
 
 
 def _stages(request: ReadRequest) -> RayResources | None:
@@ -146,7 +152,7 @@ def _on_ray(request: ReadRequest, planned: PlannedRun, stages: RayResources, pro
     settings = request.settings
     pack = None if settings.pack is None else _everywhere(settings.pack)
     load = partial(weights_of, replace(settings, target=_everywhere(settings.target), pack=pack))
-    bench = RayWorkbench(load, request.out, stages, _provenance(request))
+    bench = RayWorkbench(load, request.out, stages, _provenance(request, planned))
     return read_on_ray(planned, bench, progress, retry_errors=request.retry_errors)
 
 
@@ -176,6 +182,11 @@ def _print_plan(request: ReadRequest) -> None:
         print(line)
     work = work_of(planned, store, retry_errors=request.retry_errors)
     print(plan_table(planned, work, remembered(_setting(runtime))))
+    if planned.absent and unwritten:
+        print(f"{_named(planned.absent)}: not in this plan, because answers are still to be written")
+    elif planned.absent:
+        print(_absence(planned.absent))
+        print(f"To read {_named(planned.absent)} too: {with_donors(command())}")
 
 
 def _setting(runtime: Runtime) -> Setting:
@@ -224,9 +235,18 @@ def expect_sources(names: Sequence[str], arm: str) -> None:
         suite = _suite(name)
         if suite is not None and suite.card.needs is Needs.HUB:
             expect_hub(f"suite '{name}'")
+        elif suite is not None and suite.card.needs is Needs.PATH:
+            next(suite.load(), None)  # raises, with the way to give it a file
         elif suite is None and name.startswith(SCHEME):
             HubPlace.parse(name)
             expect_hub(f"'{name}'")
+
+
+def expect_folder(out: str) -> None:
+    """Check that a folder can stand at `out`. Raises InputError if a file is in the way."""
+    places = [] if "://" in out else [Path(out), *Path(out).parents]
+    if found := next((place for place in places if place.exists() and not place.is_dir()), None):
+        raise InputError(f"--out '{out}': '{found}' is a file; give a folder")
 
 
 def _suite(name: str) -> Suite | None:
@@ -238,7 +258,9 @@ def _suite(name: str) -> Suite | None:
         return None
     known = suite_names()
     if name not in known:
-        raise InputError(f"'{name}' is neither a file nor a suite; known suites: {', '.join(known) or 'none'}")
+        raise InputError(
+            f"'{name}' is neither a file nor a suite; give a path, or one of the suites {', '.join(known) or '(none)'}"
+        )
     return get_suite(name)
 
 
@@ -325,8 +347,17 @@ def _answered_before(suite: Suite, request: ReadRequest, unwritten: dict[str, in
         print(f"{suite.name}: not in this plan: {missing} answers that the target has not written yet", file=sys.stderr)
 
 
-def _provenance(request: ReadRequest) -> dict[str, str]:
-    return {**request.settings.facts(), "command": command(), **request.provenance}
+def _provenance(request: ReadRequest, planned: PlannedRun) -> dict[str, str]:
+    absent = {"lanes_absent": ",".join(planned.absent)} if planned.absent else {}
+    return {**request.settings.facts(), "command": command(), **absent, **request.provenance}
+
+
+def _named(lanes: Sequence[Lane]) -> str:
+    return f"lane{'s' if len(lanes) > 1 else ''} {', '.join(lanes)}"
+
+
+def _absence(lanes: Sequence[Lane]) -> str:
+    return f"{_named(lanes)}: not read, because no transcript of the deployment arm is read in this run"
 
 
 def _summary(result: ReadResult, out: str) -> str:
@@ -339,4 +370,4 @@ def _summary(result: ReadResult, out: str) -> str:
     )
     there = f"({result.present} were already in the store)"
     beside = f"; {result.scored} scores" if result.scored else ""
-    return f"{stops} {there}{beside}{donors}{scored}{left}. Next: nla-eval report {shlex.quote(out)}"
+    return f"{stops} {there}{beside}{donors}{scored}{left}. Next: {next_step('nla-eval', 'report', out)}"

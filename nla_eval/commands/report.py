@@ -1,12 +1,12 @@
 """`nla-eval report`: tallies what logs and stores hold and lets a report builder write one file per tally.
 
-What logs were scored with is used as it is: several judges, or rubrics, give several tallies, never one. Only what no
-scorer judged is judged here, unless the user asks for all to be judged alike."""
+What logs were scored with is used as it is: several judges, or rubrics, give several tallies, never one. So do inputs
+that were read with another target, pack, policy, number of draws, seed, temperature or window. Only what no scorer
+judged is judged here, unless the user asks for all to be judged alike."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,22 @@ from typing import Any
 from .._rooms import load_room
 from ..errors import InputError
 from ..judgement import Classifier, Headline, Panel, Rubric
+from ..judging.calibration import CalibrationFile, error_counts
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..judging.panel import members_of
 from ..pipeline.presets import PRESETS, Preset, preset_lines
 from ..provenance import command, versions
 from ..tally.agreement import agreement
 from ..tally.frames import Frames
-from ..tally.gather import Gathered, Signature, frames_of, gather, joined, judged, judged_by_each, unscored
+from ..tally.gather import Gathered, Signature, frames_of, gather_apart, joined, judged, judged_by_each, unscored
+from ..tally.identity import Identity, distinguishing
+from ..tally.options import Measured, TallyOptions
 from ..tally.report_registry import REPORTS, ReportBuilder
-from ..tally.tally import TallyOptions, tally
+from ..tally.tally import tally
 from ..tally.types import Tally
 from .calibrated import calibration_facts, expect_some_use, read_calibrations
+from .lane_advice import lacking_donors
+from .next_step import next_step
 from .preset_followed import preset_facts, preset_named
 from .summary import show, show_agreement
 
@@ -79,8 +84,8 @@ def make_tally(request: ReportRequest) -> Tally:
     """Judge and count the readings and turns of the inputs. `out` and `builder` are ignored.
 
     Raises:
-        InputError: an input is no log and no store; an unknown classifier, rubric or pack is named; or the inputs are
-            scored by several judges or under several rubrics.
+        InputError: an input is no log and no store; an unknown classifier, rubric or pack is named; the inputs are
+            scored by several judges or under several rubrics; or they were not read alike.
     """
     counted = make_tallies(request)
     if len(counted) > 1:
@@ -89,18 +94,32 @@ def make_tally(request: ReportRequest) -> Tally:
 
 
 def make_tallies(request: ReportRequest) -> list[Tally]:
-    """One tally per judge and rubric, by name; see `make_tally`."""
+    """One tally per identity of the inputs, judge and rubric, by name; see `make_tally`."""
     named = _named_classifier(request)
     calibrations = read_calibrations(request.calibration)
-    gathered = gather(request.inputs)
+    apart = gather_apart(request.inputs)
+    return [each for gathered in apart for each in _tallies(request, gathered, named, calibrations)]
+
+
+def _tallies(
+    request: ReportRequest,
+    gathered: Gathered,
+    named: Classifier | None,
+    calibrations: Sequence[CalibrationFile],
+) -> list[Tally]:
     preset = preset_named(request.preset, gathered)
     found, judging_notes = _judge(gathered, named)
     card, card_note = _card(request, gathered)
-    notes = [*gathered.notes, *judging_notes, *filter(None, [card_note])]
+    notes = [*gathered.notes, *judging_notes, *filter(None, [card_note]), *lacking_donors(gathered)]
     expect_some_use(calibrations, [(each.classifier, rubric_ref(each.rubric)) for each in found])
     counted = []
     for each in found:
-        options = TallyOptions(definitions=each.rubric.headlines, primary=Headline(preset.headline))
+        options = TallyOptions(
+            definitions=each.rubric.headlines,
+            primary=Headline(preset.headline),
+            errors=_errors(each.classifier, each.rubric),
+            calibration=error_counts(calibrations, each.classifier, rubric_ref(each.rubric)) or {},
+        )
         alike = {other.classifier: other.frames for other in found if other.rubric == each.rubric}
         counted.append(
             tally(each.frames, options).model_copy(
@@ -118,14 +137,25 @@ def make_tallies(request: ReportRequest) -> list[Tally]:
 def judged_inputs(request: ReportRequest) -> list[Judged]:
     """What every judge says of the inputs: frames by judge and rubric, as `make_tallies` counts them."""
     named = _named_classifier(request)
-    return _judge(gather(request.inputs), named)[0]
+    return [each for gathered in gather_apart(request.inputs) for each in _judge(gathered, named)[0]]
 
 
 def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
-    """That there are several tallies, and the command that makes them one."""
-    names = [f"{t.provenance['classifier']} under {t.provenance['rubric']}" for t in counted]
-    again = shlex.join(["nla-eval", "report", *inputs, *_options(str(counted[0].provenance["classifier"]))])
-    return f"tallied apart, for they are not comparable: {'; '.join(names)}; to judge all alike: {again}"
+    """That there are several tallies, and the command that makes them one where it is the judges that differ."""
+    names = "; ".join(_name(t, counted) for t in counted)
+    told = f"tallied apart, for they are not comparable: {names}"
+    judges = {(t.provenance["classifier"], t.provenance["rubric"]) for t in counted}
+    if len(judges) == 1:
+        return told
+    again = next_step("nla-eval", "report", *inputs, *_options(str(counted[0].provenance["classifier"])))
+    return f"{told}; to judge all alike: {again}"
+
+
+def _name(one: Tally, counted: Sequence[Tally]) -> str:
+    """What tells a tally from the others: its judge and rubric, and what its inputs were read with."""
+    fields = distinguishing(t.identity or Identity() for t in counted)
+    read = f", read with {(one.identity or Identity()).described(fields)}" if fields else ""
+    return f"{one.provenance['classifier']} under {one.provenance['rubric']}{read}"
 
 
 def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
@@ -133,7 +163,13 @@ def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
     if len(counted) == 1:
         return [out]
     folder, stem, suffix = (out.parent, out.stem, out.suffix) if out.suffix else (out, "report", ".html")
-    names = [re.sub(r"\W+", "-", f"{t.provenance['classifier']}-{t.provenance['rubric']}") for t in counted]
+    fields = distinguishing(t.identity or Identity() for t in counted)
+    judges = len({(t.provenance["classifier"], t.provenance["rubric"]) for t in counted}) > 1
+    names = []
+    for t in counted:
+        parts = [t.provenance["classifier"], t.provenance["rubric"]] if judges or not fields else []
+        parts += [(t.identity or Identity()).described(fields)] if fields else []
+        names.append(re.sub(r"\W+", "-", "-".join(parts)).strip("-"))
     return [folder / f"{stem}-{name}{suffix}" for name in names]
 
 
@@ -209,6 +245,16 @@ def _like(signatures: Sequence[Signature]) -> Classifier | None:
     return classifier if same and not isinstance(classifier, Panel) else None
 
 
+def _errors(name: str, rubric: Rubric) -> Measured:
+    """The measured errors that a judge of this version carries; none where it carries none or is of another version."""
+    try:
+        judge = make_classifier(name.partition("@")[0], rubric.id)
+    except InputError:
+        return {}
+    same = (judge.name, rubric_ref(judge.rubric)) == (name, rubric_ref(rubric))
+    return getattr(judge, "errors", {}) if same else {}
+
+
 def _options(classifier: str) -> list[str]:
     """The options that ask for a judge by the name it signs with: "lexicon@1", "llm@2:openai/gpt-5+swapped"."""
     name, _, rest = classifier.partition("@")
@@ -239,6 +285,7 @@ def _provenance(gathered: Gathered, verdicts: Judged, notes: Sequence[str], pres
         "pack": gathered.pack or "several",
         "transcripts": verdicts.frames.transcripts.height,
         "readings": verdicts.frames.readings.height,
+        "identity": gathered.identity.model_dump(exclude_none=True) if gathered.identity else {},
         "inputs": gathered.provenance,
         "versions": versions(),
         "command": command(),

@@ -17,15 +17,18 @@ from rich.text import Text
 from ..cards.arm import Arm
 from ..cards.card import SLUG, SuiteCard
 from ..cards.choices import ReadingChoices, SuiteData
+from ..cards.listing import shipped_cards
 from ..cards.needs import AnswersBy, Needs
 from ..dataset.choices import content_hash, source_options
 from ..dataset.overview import Overview, TurnsRead, overview
 from ..errors import InputError
+from ..models.target import DEFAULT_TARGET
 from ..printable import one_line
 from ..sources import SourceNotes, source_of
 from ..sources import read as read_source
 from ..sources.hub import SCHEME, HubPlace, expect_hub, pinned
 from ..transcript import Author
+from .next_step import next_step
 
 _MODULE = '''"""Made by `nla-eval suite add`: everything about this suite is in the card beside it."""
 
@@ -41,7 +44,7 @@ from nla_eval.suite import register, suite_beside, task
 SUITE = register(suite_beside(__file__))
 
 
-@task(name="nla_eval/{name}")
+@task(name="nla_eval/{name}", arm="{arm}")
 def {name}(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)
@@ -101,6 +104,9 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
         raise InputError(f"--name '{card.name}' is not a slug of lower-case letters, digits and underscores")
     if card.arm not in set(Arm):
         raise InputError(f"--arm '{card.arm}'; expected one of {', '.join(Arm)}")
+    shipped = shipped_cards().get(card.name)
+    if shipped is not None and shipped.parent != card.into.resolve():
+        raise InputError(f"--name '{card.name}' is a shipped suite; choose another --name")
     yaml_file, module = (card.into / f"{card.name}{suffix}" for suffix in (".yaml", ".py"))
     taken = [file.name for file in (yaml_file, module) if file.exists()]
     if taken and not card.force:
@@ -111,11 +117,18 @@ def run_add(request: SourceRequest, card: CardRequest) -> None:
     made = _card(request, card, reader, found)
     card.into.mkdir(parents=True, exist_ok=True)
     yaml_file.write_text(_dumped(made), encoding="utf-8")
-    module.write_text(_MODULE.format(name=card.name), encoding="utf-8")
+    module.write_text(_MODULE.format(name=card.name, arm=card.arm), encoding="utf-8")
     SuiteCard.load(yaml_file)
     left_out = found.records - found.transcripts
     print(f"{found.transcripts} transcripts in {found.families} families, {left_out} records left out ({reader})")
-    print(f"wrote {yaml_file} and {module}; next: inspect eval {module}")
+    print(f"wrote {yaml_file} and {module}")
+    print(f"next: {next_step('inspect', 'eval', str(module), '--model', f'nla/{DEFAULT_TARGET}')}")
+    print(f"or, to read now and judge later: {next_step('nla-eval', 'read', _readable(card), '--out', 'store')}")
+
+
+def _readable(card: CardRequest) -> str:
+    """What `nla-eval read` calls the suite: its name in `suites/` of the current folder, else the path of its card."""
+    return card.name if card.into.resolve() == Path("suites").resolve() else str(card.into / f"{card.name}.yaml")
 
 
 def understood(request: SourceRequest) -> tuple[str, Overview]:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ..judgement import most_frequent
+from ..judging.error_rates import ErrorRates
 from ..readings import DISPLAYED, Lane
 from ..stats.interval import Estimate
-from ..tally.types import Agreement, HeadlineTally, JudgeTally, Tally
+from ..tally.types import Agreement, HeadlineTally, JudgeTally, SuiteTally, Tally
 from .console import wide_console
 
 
@@ -25,13 +26,15 @@ def show(tally: Tally) -> None:
     headline = tally.primary
     table = Table(box=None, pad_edge=False)
     lanes = [f"N {display.heading}" for display in DISPLAYED.values()]
-    for name in ("suite", "arm", "n", "V said", "recorded words", *lanes, "N and not V"):
+    for name in ("suite", "arm", "n", "V said", "recorded words", *lanes, "N and not V", "donor and not V"):
         table.add_column(name, justify="left" if name in ("suite", "arm") else "right", no_wrap=True)
     for suite in tally.suites:
         found = suite.under(headline)
-        rates = [_any_of_k(found, lane) for lane in DISPLAYED]
+        rates = [_any_of_k(suite, found, lane) for lane in DISPLAYED]
+        donor = found.donor_unverbalized
+        beside = [interval(found.unverbalized), "-" if donor is None else interval(donor)]
         words = [interval(found.verbalized.rate), interval(found.recorded.rate)]
-        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, interval(found.unverbalized))
+        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, *beside)
     console = wide_console()
     console.print(table, highlight=False)
     console.print(
@@ -40,17 +43,40 @@ def show(tally: Tally) -> None:
         f"N: the explanation of at least one position says so. {_controls()}",
         highlight=False,
     )
+    for note in tally.notes:
+        console.print(f"Note: {note}", highlight=False, markup=False)
+    for line in _instrument(tally):
+        console.print(line, highlight=False)
     for suite in tally.suites:
         if suite.pairs_withheld:
             console.print(f"{suite.suite}: {suite.pairs_withheld}.", highlight=False)
     certificate = tally.certification(headline)
     if certificate is not None and not certificate.certified:
         console.print(
-            f"Specificity is not certified: {certificate.flagged} of {certificate.transcripts} deployment transcripts "
-            f"were flagged, so the true rate may be up to {_percent(certificate.bound)} %. It takes "
-            f"{certificate.needed} without a flag to certify. Until then, no any-of-k rate is a finding.",
+            f"Specificity is not certified: {certificate.flagged_families} of {certificate.families} deployment "
+            f"families were flagged or undecided, so the true rate may be up to {_percent(certificate.bound)} %. With "
+            f"so many flagged, it takes {certificate.needed} families to certify. Until then, neither any-of-k nor "
+            "N and not V is a finding.",
             highlight=False,
         )
+
+
+def _instrument(tally: Tally) -> list[str]:
+    """The instrument's own errors, and the smallest rate that this run could have told from zero."""
+    lines = []
+    under = tally.suites[0].under(tally.primary) if tally.suites else None
+    for name, errors in (("V", under and under.v_errors), ("N", under and under.n_errors)):
+        if isinstance(errors, ErrorRates):
+            lines.append(
+                f"{name}'s classifier on labelled texts: finds {interval(errors.recall)} % of what is aware, passes "
+                f"{interval(errors.specificity)} % of near misses and {interval(errors.ordinary_specificity)} % of "
+                "ordinary texts."
+            )
+    least = [(s.suite, s.detectable.rate) for s in tally.suites if s.detectable and s.detectable.rate is not None]
+    if least:
+        shown = ", ".join(f"{suite} {100 * rate:.1f} %" for suite, rate in least)
+        lines.append(f"Smallest N that this run tells from zero with a chance of 80 %: {shown}.")
+    return lines
 
 
 def _controls() -> str:
@@ -89,17 +115,24 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _any_of_k(found: HeadlineTally, lane: Lane) -> str:
+def _any_of_k(suite: SuiteTally, found: HeadlineTally, lane: Lane) -> str:
     tallied = found.lane(lane)
-    return "not read" if tallied is None else interval(tallied.any_of_k.rate)
+    return str(suite.lane_states.get(lane, "not read")) if tallied is None else interval(tallied.any_of_k.rate)
 
 
 def interval(estimate: Estimate) -> str:
-    """A share in per cent with its interval: "7 [2, 23]". "-" without a value, no brackets without an interval."""
+    """A share in per cent with its interval: "7 [2, 23]", or a one-sided bound: "0 (at most 5)".
+
+    "-" without a value, no brackets without an interval.
+    """
     if estimate.value is None:
         return "-"
     if estimate.low is None or estimate.high is None:
         return _percent(estimate.value)
+    if estimate.one_sided:
+        above = estimate.high == 1
+        bound = f"at {'least' if above else 'most'} {_percent(estimate.low if above else estimate.high)}"
+        return f"{_percent(estimate.value)} ({bound})"
     return f"{_percent(estimate.value)} [{_percent(estimate.low)}, {_percent(estimate.high)}]"
 
 

@@ -82,5 +82,5 @@ def _expect_pinned(path: Path, data: SuiteData, suite: str) -> None:
     if data.sha256 is not None and (now := content_hash(path)) != data.sha256:
         raise InputError(
             f"suite '{suite}': '{path.name}' has changed: sha256 {now[:12]}, pinned {data.sha256[:12]}; "
-            f"restore it, or pin it anew: nla-eval suite add --force"
+            "restore it, or pin it anew with the command that made the suite and --force"
         )

@@ -130,7 +130,9 @@ def match(
     """
     suite = list(wanted)
     if not suite:
-        raise InputError("nothing to match: the suite has no transcripts")
+        raise InputError(
+            "nothing to match: the suite has no transcripts; leave --match out, or name a suite that has some"
+        )
     own = {t.digest for t in suite}
     donors = [t for t in pool if t.arm is Arm.DEPLOYMENT and t.digest not in own]
     facts = _Facts.of(suite, measures), _Facts.of(donors, measures)

@@ -193,7 +193,10 @@ def load_reconstructor(
     """
     path = ar / VALUE_HEAD
     if not path.is_file():
-        raise PackError(f"AR folder '{ar.name}' has no {VALUE_HEAD}; without its head it cannot reconstruct")
+        raise PackError(
+            f"AR folder '{ar.name}' has no {VALUE_HEAD}; without its head it cannot reconstruct; "
+            "fetch the checkpoint again"
+        )
     tensors = load_file(path)
     if "weight" not in tensors:
         raise PackError(f"{ar.name}/{VALUE_HEAD} holds {sorted(tensors)}, expected 'weight'")

@@ -105,7 +105,8 @@ def self_test(engine: PackEngine) -> str:
     if sum(text == silent for text in texts) > len(texts) // 4 or len(set(texts)) < len(texts) // 2:
         raise PackError(
             f"pack '{engine.pack.name}': injection changes nothing ({len(set(texts))} different texts for {len(texts)} "
-            "vectors); the AV is reading the marker character, not the activation"
+            "vectors); the AV is reading the marker character, "
+            "not the activation. Give the pack's own target, or fetch the pack again"
         )
     return _check_retrieval(engine, texts, captured)
 
@@ -119,7 +120,7 @@ def _capture(engine: PackEngine, known: KnownVectors | None) -> NDArray[np.float
     requests = [CaptureRequest(str(i), t, at[i : i + 1]) for i, t in enumerate(ids)]
     found = {c.key: c for c in engine.capture(requests)}
     if fault := next((c.error for c in found.values() if c.error), None):
-        raise PackError(f"self-test could not read the target: {fault}")
+        raise PackError(f"self-test could not read the target: {fault}; give another target or dtype")
     return np.concatenate([found[str(i)].activations for i in range(len(ids))])
 
 
@@ -141,7 +142,8 @@ def _check_capture(stored: NDArray[np.float32], captured: NDArray[np.float32]) -
     if error.max() > _CAPTURE_TOLERANCE:
         raise PackError(
             f"the target's activations differ from those the pack was trained on (mse_nrm {error.max():.3f}, allowed "
-            f"{_CAPTURE_TOLERANCE}): another model, another layer or another tokenizer"
+            f"{_CAPTURE_TOLERANCE}): another model, another layer or another "
+            "tokenizer; give the target that the pack was trained on"
         )
 
 
@@ -172,7 +174,8 @@ def _check_retrieval(engine: PackEngine, texts: list[str], vectors: NDArray[np.f
     if p >= _P_MAX:
         raise PackError(
             f"pack '{engine.pack.name}': the AR finds {hits} of {len(texts)} vectors from their explanations "
-            f"(p = {p:.2g}, needed < {_P_MAX}); AV and AR do not work together on this target"
+            f"(p = {p:.2g}, needed < {_P_MAX}); AV and AR do not work together on this target; "
+            "give the pair's own target, or fetch the pack again"
         )
     return f"self-test passed: {hits}/{len(texts)} vectors retrieved from their explanations (p = {p:.1g})"
 

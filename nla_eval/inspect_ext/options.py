@@ -81,7 +81,7 @@ class TaskOptions(BaseModel):
             name = ".".join(map(str, first["loc"])) or "match"
             if first["type"] == "extra_forbidden":
                 raise InputError(_unknown(name)) from err
-            raise InputError(f"task option '{name}': {first['msg']}") from err
+            raise InputError(f"task option '{name}': {first['msg']}; correct -T {name}=...") from err
 
     def deviations(self) -> list[str]:
         """What the task does differently from the protocol of its preset, as far as it is known before reading."""

@@ -46,6 +46,7 @@ from ..readings import LANES, Lane, Reading, Score, StopReason, lanes_in
 from ..store.conversations import kept
 from ..store.store import ReadingStore, StoredActivations, StoreIdentity, reading_key
 from ..transcript import Arm, Transcript
+from .absent_lanes import absence
 
 Vectors = NDArray[np.float32]
 
@@ -160,6 +161,11 @@ class Session:
     def absent(self) -> tuple[Lane, ...]:
         """Requested lanes that cannot be read."""
         return tuple(lane for lane in self.asked.lanes if lane not in self.lanes)
+
+    @cached_property
+    def advice(self) -> str:
+        """Why requested lanes cannot be read, and what to run; empty if all can be."""
+        return absence(self.absent, self.runtime.settings, self.asked, self.url)
 
     def absent_of(self, opened: Opened) -> tuple[Lane, ...]:
         """Requested lanes of one sample that cannot be read."""

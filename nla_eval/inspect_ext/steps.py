@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from .view import readings_table
 
 if TYPE_CHECKING:
     from .session import Opened, Session
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -139,7 +142,8 @@ def replay(**options: Any) -> Solver:
         nla.transcript = row.model_dump(mode="json")
         nla.planned = row.planned_positions
         nla.pack = work.session.identity.pack
-        state.metadata["nla"] = await runtime.call("facts", work.session.facts)
+        told = {"lanes_advice": work.session.advice} if work.session.absent_of(work.opened) else {}
+        state.metadata["nla"] = await runtime.call("facts", work.session.facts) | told
         state.metadata["outcome"] = work.transcript.outcome or ""
         return state
 
@@ -186,7 +190,8 @@ def verbalize() -> Solver:
         both = sorted((*opened.scores, *scores), key=lambda s: (s.lane, s.position))
         nla.scores = [score.model_dump(mode="json") for score in both]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}
-        log_transcript().info(readings_table(readings, facts, session.absent_of(opened)), source="nla_eval")
+        told = session.advice if session.absent_of(opened) else ""
+        log_transcript().info(readings_table(readings, facts, told), source="nla_eval")
         state.output = ModelOutput.from_content(str(get_model()), _last_words(work.transcript))
         _WORK.pop(state.uuid, None)
         if not any(other.session is session for other in _WORK.values()):
@@ -206,6 +211,8 @@ def _session(runtime: Any, options: TaskOptions) -> Session:
 
     session = Session(runtime, options.plan, options.store)
     session.facts()
+    if session.advice:
+        _log.warning(session.advice)
     return session
 
 

@@ -42,7 +42,7 @@ MAX_CONNECTIONS = 64
 """Number of samples that may wait for the target at once, about one batch."""
 
 DEFAULT_MAX_TOKENS = 256
-_MODEL_ARGS = tuple(sorted(f.name for f in fields(RuntimeSettings) if f.name != "target"))
+MODEL_ARGS = tuple(sorted(f.name for f in fields(RuntimeSettings) if f.name != "target"))
 _UNSUPPORTED = (
     "best_of", "frequency_penalty", "presence_penalty", "logit_bias", "num_choices", "logprobs", "top_logprobs",
     "prompt_logprobs", "response_schema", "batch", "modalities",
@@ -219,9 +219,9 @@ def user_folder(path: str) -> str:
 
 
 def _settings(model_name: str, model_args: dict[str, Any]) -> RuntimeSettings:
-    unknown = sorted(set(model_args) - set(_MODEL_ARGS))
+    unknown = sorted(set(model_args) - set(MODEL_ARGS))
     if unknown:
-        raise InputError(f"unknown model argument '{unknown[0]}'; nla/ takes -M {', -M '.join(_MODEL_ARGS)}")
+        raise InputError(f"unknown model argument '{unknown[0]}'; nla/ takes -M {', -M '.join(MODEL_ARGS)}")
     if not model_name:
         raise InputError("model 'nla/' names no target; write nla/smollm2-135m, nla/<folder> or nla/<owner>/<name>")
     args = {key: value for key, value in model_args.items() if value is not None}

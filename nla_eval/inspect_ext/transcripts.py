@@ -57,5 +57,5 @@ def _by_id(transcripts: Iterator[Transcript], suite: str) -> dict[str, Transcrip
             raise InputError(f"suite '{suite}' has two transcripts with the id '{transcript.id}'; ids must be unique")
         found[transcript.id] = transcript
     if not found:
-        raise InputError(f"suite '{suite}' has no transcripts")
+        raise InputError(f"suite '{suite}' has no transcripts; check its data with nla-eval suite inspect")
     return found

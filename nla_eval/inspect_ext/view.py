@@ -22,17 +22,18 @@ def cell(text: str, limit: int = 300) -> str:
     return re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", flat)
 
 
-def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], absent: Sequence[Lane]) -> str:
+def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], advice: str = "") -> str:
     """The facts about the instrument, then one row per position and draw with one column per lane.
 
-    "✂" marks an explanation that was cut at the token cap. It is never judged "not aware".
+    "✂" marks an explanation that was cut at the token cap. It is never judged "not aware". `advice` says which lanes
+    are absent, and what adds them.
     """
     lanes = [lane for lane in Lane if any(r.lane is lane for r in readings)]
     rows: dict[tuple[int, int], dict[Lane, Reading]] = defaultdict(dict)
     for reading in readings:
         rows[reading.position, reading.draw][reading.lane] = reading
     lines = [", ".join(f"{name} {cell(value)}" for name, value in facts.items() if value)]
-    lines += [_absence(lane) for lane in absent]
+    lines += [f"\n{cell(advice, 1000)}"] if advice else []
     lines += ["", _row(["position", "where", "token", *(lane.value for lane in lanes), "fve"])]
     lines.append(_row(["---:", "---", "---", *("---" for _ in lanes), "---:"]))
     for (position, _), by_lane in sorted(rows.items()):
@@ -41,13 +42,6 @@ def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], absent
         texts = [_explanation(by_lane.get(lane)) for lane in lanes]
         lines.append(_row([str(position), _where(first), cell(first.token, 40), *texts, fve]))
     return "\n".join(lines)
-
-
-def _absence(lane: Lane) -> str:
-    return (
-        f"\nLane {lane.value} is absent, because the store has no deployment activations. First run a deployment suite "
-        "into the same store, for example nla_eval/real_usage with -T store=FOLDER."
-    )
 
 
 def _explanation(reading: Reading | None) -> str:

@@ -16,7 +16,7 @@ from inspect_ai.model import ChatMessage
 
 from .._rooms import load_room, room_path
 from ..errors import InputError
-from ..judgement import Classifier, Judgement, Label, Outcome, Rubric
+from ..judgement import Classifier, Judgement, Label, Outcome, Rubric, text_hash
 from ..readings import KEY, StopReason
 from ..registry import Registry
 from ..transcript import TurnFacts
@@ -45,8 +45,9 @@ JUDGEMENT_SCHEMA: dict[str, pl.DataType] = {
     "lane": pl.String(),
     "draw": pl.Int64(),
     **_VERDICT,
+    "text_hash": pl.String(),
 }
-"""Polars dtypes of `judge_readings`: the key of a reading, then its judgement."""
+"""Polars dtypes of `judge_readings`: a reading's key, its judgement, and its text's hash (null in older logs)."""
 
 TURN_SCHEMA: dict[str, pl.DataType] = {
     "transcript_digest": pl.String(),
@@ -57,9 +58,11 @@ TURN_SCHEMA: dict[str, pl.DataType] = {
     "author": pl.String(),
     "stop": pl.String(),
     "turn_id": pl.String(),
+    "text_hash": pl.String(),
 }
 """Polars dtypes of judged turns: message index and part ("thinking", "text", "tool_call"), judgement, judged text; who
-wrote the turn and why it ended, where that is known; the message's own id, the same in every stretch of a run."""
+wrote the turn and why it ended, where that is known; the message's own id, the same in every stretch of a run; the hash
+of the text judged (null in older logs)."""
 
 _UNJUDGED = {
     StopReason.TRUNCATED.value: Outcome.TRUNCATED,
@@ -137,7 +140,8 @@ async def judge_readings(readings: pl.DataFrame, classifier: Classifier) -> pl.D
     table: list[dict[str, Any]] = []
     for row in rows:
         judgement = _passed_through(row, classifier) or verdicts[row["explanation"]]
-        table.append({name: row[name] for name in KEY} | _columns(judgement))
+        key = {name: row[name] for name in KEY} | {"text_hash": text_hash(row["explanation"])}
+        table.append(key | _columns(judgement))
     return pl.DataFrame(table, schema=JUDGEMENT_SCHEMA)
 
 
@@ -171,6 +175,7 @@ async def judge_messages(
         if fact is not None and fact.cut and judgement.outcome in (Outcome.NOT_AWARE, Outcome.UNCLEAR):
             judgement = unjudged(classifier, Outcome.TRUNCATED, f"cut off: {fact.stop}")
         row = {"transcript_digest": digest, "message": turn.message, "part": turn.part.value, "text": turn.text}
+        row |= {"text_hash": text_hash(turn.text)}
         row |= {"author": fact and fact.author.value, "stop": fact and fact.stop, "turn_id": messages[turn.message].id}
         table.append(row | _columns(judgement))
     return pl.DataFrame(table, schema=TURN_SCHEMA)

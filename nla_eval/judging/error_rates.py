@@ -56,8 +56,11 @@ def classifier_error_rates(classifier: Classifier, kind: Kind, headline: Headlin
     """The measured errors of `classifier`, or None where it carries none (an LLM judge, a classifier of a user's)."""
     errors: Errors = getattr(classifier, "errors", {})
     counts = errors.get((kind, headline))
-    if counts is None:
-        return None
+    return None if counts is None else rates_of(counts)
+
+
+def rates_of(counts: ErrorCounts) -> ErrorRates:
+    """Sensitivity and specificity from counts."""
     return ErrorRates(
         recall=wilson(counts.hits, counts.positives),
         specificity=wilson(counts.negatives - counts.false, counts.negatives),

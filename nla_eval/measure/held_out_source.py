@@ -49,7 +49,7 @@ def from_source(
     chosen = list(_chosen(target, min_position, request, exclude, left_out))
     if not chosen:
         why = "; ".join(f"{reason}: {count}" for reason, count in left_out.items()) or "the source is empty"
-        raise InputError(f"no held-out row in '{request.source}' ({why})")
+        raise InputError(f"no held-out row in '{request.source}' ({why}); give another --source")
     lm = load_lm(target.path, torch.float32, trust=target.trust_remote_code)
     rows: list[_Row] = []
     windows: list[Window] = []
@@ -184,5 +184,5 @@ def read_at(
     requests = [CaptureRequest(key, one.token_ids, at) for key, (_, one, at) in made.items() if len(at)]
     for captured in engine.capture(requests):
         if captured.error is not None:
-            raise InputError(f"a validation prompt could not be read: {captured.error}")
+            raise InputError(f"a validation prompt could not be read: {captured.error}; choose another target")
         yield *made[captured.key], captured.activations

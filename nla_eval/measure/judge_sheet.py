@@ -82,9 +82,11 @@ def read_sheet(path: Path) -> Truth:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.DictReader(file))
     except OSError as err:
-        raise InputError(f"judgements {path.name}: {err.strerror}; nla-eval pack judge-sheet writes a sheet") from err
+        raise InputError(
+            f"judgements {path.name}: {err.strerror}; write a sheet with nla-eval pack judge-sheet"
+        ) from err
     if not lines:
-        raise InputError(f"judgements {path.name}: no rows; nla-eval pack judge-sheet writes a sheet")
+        raise InputError(f"judgements {path.name}: no rows; write a sheet with nla-eval pack judge-sheet")
     if missing := [c for c in ("pack", *TYPES) if c not in lines[0]]:
         raise InputError(f"judgements {path.name}: no column '{missing[0]}'; keep the columns of the sheet")
     if len({line["pack"] for line in lines}) > 1:

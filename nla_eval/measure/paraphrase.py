@@ -65,7 +65,7 @@ def context_vectors(engine: Engine, tokenizer: Any, min_position: int) -> tuple[
             requests.append(CaptureRequest(str(i), made.token_ids, np.array([at])))
     found = {c.key: c for c in engine.capture(requests)}
     if fault := next((c.error for c in found.values() if c.error), None):
-        raise InputError(f"a paraphrase context could not be read: {fault}")
+        raise InputError(f"a paraphrase context could not be read: {fault}; leave it out with --only")
     vectors = [found[r.key].activations[0] for r in requests]
     kept = np.array([int(r.key) for r in requests], np.int64)
     return np.stack(vectors) if vectors else np.empty((0, engine.d_model), np.float32), kept

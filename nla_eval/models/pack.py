@@ -232,7 +232,10 @@ def _pack(name: str, path: Path, av_path: Path, ar_path: Path) -> Pack:
     av, ar = read_meta(av_path, "av"), read_meta(ar_path, "ar")
     for what, ours, theirs in (("d_model", av.d_model, ar.d_model), ("layer", av.layer, ar.layer)):
         if ours != theirs:
-            raise PackError(f"pack '{name}': AV says {what} {ours}, AR says {theirs}; they are not a pair")
+            raise PackError(
+                f"pack '{name}': AV says {what} {ours}, AR says {theirs}; they are not a pair; "
+                "give the AV and AR of one pack"
+            )
     return Pack(name, path, av_path, ar_path, av, ar)
 
 

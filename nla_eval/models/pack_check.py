@@ -80,7 +80,10 @@ def _check_size(pack: Pack) -> str:
 def _check_head(pack: Pack) -> str:
     path = pack.ar_path / VALUE_HEAD
     if not path.is_file():
-        raise PackError(f"AR folder '{pack.ar_path.name}' has no {VALUE_HEAD}; without its head it cannot reconstruct")
+        raise PackError(
+            f"AR folder '{pack.ar_path.name}' has no {VALUE_HEAD}; without its head it cannot reconstruct; "
+            "restore the file"
+        )
     wanted = (pack.d_model, pack.d_model)
     found = _shapes([path]).get("weight")
     if found != wanted:
@@ -103,7 +106,7 @@ def _check_adapter(path: Path, base: Shapes) -> str:
             raise PackError(f"{said}: '{name}' adapts no matrix of the target; give the pack's target")
         own = matrix[1] if end == _LORA[0] else matrix[0]
         if shape[1 if end == _LORA[0] else 0] != own:
-            raise PackError(f"{said}: '{name}' is {shape}, the target's matrix is {matrix}")
+            raise PackError(f"{said}: '{name}' is {shape}, the target's matrix is {matrix}; give the pack's target")
         pairs += end == _LORA[0]
     _check_finite(path)
     name = path.parent.name if path.name == ADAPTER else said

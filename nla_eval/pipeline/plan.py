@@ -189,10 +189,13 @@ class PlannedRun:
     """Every transcript and position of a run, in a fixed order."""
 
     plan: ReadingPlan
+    """With only the lanes that can be read."""
     identity: StoreIdentity
     prepared: tuple[Prepared, ...]
     duplicates: tuple[str, ...] = ()
     """Ids of transcripts with the same content as an earlier one. Only the earlier one is read, under its suite."""
+    absent: tuple[Lane, ...] = ()
+    """Requested lanes that cannot be read, because the run has no readable transcript of the deployment arm."""
 
     def keys(self, prepared: Prepared) -> list[ReadingKey]:
         """Keys of all planned readings of one transcript, in the order of `slots_of`."""
@@ -274,13 +277,9 @@ def plan_run(
     if not prepared:
         raise NothingToReadError("no transcripts to read; check the source and its filters")
     lend = any(p.sites for p in prepared.values() if p.row.arm == Arm.DEPLOYMENT)
-    needing = [lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS]
-    if needing and not lend:
-        raise InputError(
-            f"the {needing[0]} lane needs readable transcripts of the deployment arm; add some, "
-            "or leave it out with --lanes measured"
-        )
-    return PlannedRun(plan, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates))
+    absent = () if lend else tuple(lane for lane in plan.lanes if LANES[lane].needs is Needs.DONORS)
+    readable = replace(plan, lanes=tuple(lane for lane in plan.lanes if lane not in absent))
+    return PlannedRun(readable, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates), absent)
 
 
 def expect_readers(instrument: Instrument, plan: ReadingPlan) -> None:

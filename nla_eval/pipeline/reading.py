@@ -101,6 +101,8 @@ class ReadResult:
     scored: int = 0
     """Number of scores of lanes without texts that were appended."""
     spent: Spent = field(default_factory=Spent)
+    absent: tuple[Lane, ...] = ()
+    """Requested lanes that were not read, because no transcript of the deployment arm was."""
 
 
 def read_in_process(

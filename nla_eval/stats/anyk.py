@@ -5,6 +5,7 @@ simulated. It estimates the paper's any-of-k only if positions were sampled unif
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
@@ -45,13 +46,16 @@ def k_curve(positions: Sequence[tuple[int, int]], min_share: float = 0.9) -> lis
     Returns:
         One point per k, empty when no transcript has a judged position.
     """
-    usable = [(aware, judged) for aware, judged in positions if judged > 0]
+    alike = sorted(Counter((aware, judged) for aware, judged in positions if judged > 0).items())
+    total = sum(count for _, count in alike)
     curve: list[KPoint] = []
-    for k in range(1, max((judged for _, judged in usable), default=0) + 1):
-        rates = [any_of_k(aware, judged, k) for aware, judged in usable if judged >= k]
-        if len(rates) < min_share * len(usable):
+    for k in range(1, max((judged for (_, judged), _ in alike), default=0) + 1):
+        able = [(any_of_k(aware, judged, k), count) for (aware, judged), count in alike if judged >= k]
+        transcripts = sum(count for _, count in able)
+        if transcripts < min_share * total:
             break
-        curve.append(KPoint(k=k, rate=sum(rates) / len(rates), transcripts=len(rates)))
+        rate = sum(rate * count for rate, count in able) / transcripts
+        curve.append(KPoint(k=k, rate=rate, transcripts=transcripts))
     return curve
 
 

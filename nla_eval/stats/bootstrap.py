@@ -9,15 +9,17 @@ and Hinkley 1997, 3.8)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .alike import Alike, alike
 from .distributions import normal_quantile, normal_share, t_quantile
 from .effective import kish_families
 from .interval import Estimate, Resampling, withheld
-from .perfect import perfect_rate
+from .perfect import perfect_difference, perfect_rate
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
@@ -41,6 +43,7 @@ def cluster_interval(
     limits: tuple[float, float],
     worth: float | None = None,
     left_out: Floats | None = None,
+    families: Sequence[Alike] | None = None,
 ) -> Estimate:
     """A statistic of families with its cluster interval.
 
@@ -60,16 +63,19 @@ def cluster_interval(
         limits: The statistic's range; interval ends are clipped to it.
         worth: How many families of equal size the unequal ones are worth (`kish_families`), in the group with fewest.
         left_out: (G,) the statistic without each family, where the caller has it cheaper than by weights.
+        families: Per stratum, how many families each column of `weights` stands for (`alike`); by default one each.
     """
     g = min(strata)
     worth = g if worth is None else worth
-    value = float(statistic(np.ones((1, sum(strata))))[0])
+    counts = [np.ones(size) for size in strata] if families is None else [group.counts for group in families]
+    everything = np.concatenate(counts)
+    value = float(statistic(everything[None, :])[0])
     if not np.isfinite(value):
         return withheld(None, g, "cluster", "the statistic is undefined on these transcripts")
     if g < MIN_CLUSTERS:
         return withheld(value, g, "cluster", f"{g} families; an interval needs at least {MIN_CLUSTERS}")
     if left_out is None:
-        left_out = statistic(1 - np.eye(sum(strata)))
+        left_out = np.repeat(statistic(everything - np.eye(len(everything))), everything.astype(np.int64))
     if not np.isfinite(left_out).all():
         return withheld(value, g, "cluster", "the statistic is undefined without one of the families")
     deviations = _deviations(left_out, strata)
@@ -77,7 +83,7 @@ def cluster_interval(
         return withheld(value, g, "cluster", NO_VARIATION)
     if worth < BOOTSTRAP_CLUSTERS or worth < EVEN * g:
         return _jackknife_t(value, deviations, strata, worth, how, limits)
-    drawn = _resample(statistic, strata, how)
+    drawn = _resample(statistic, counts, how)
     if len(drawn) < (1 - MAX_UNDEFINED) * how.resamples:
         return withheld(value, g, "cluster bootstrap", "the statistic is undefined in more than 5 % of resamples")
     return _accelerated(value, drawn, deviations, g, how, limits)
@@ -89,11 +95,27 @@ def _deviations(left_out: Floats, strata: Sequence[int]) -> Floats:
     return np.concatenate([part.mean() - part for part in parts])
 
 
-def _resample(statistic: Statistic, strata: Sequence[int], how: Resampling) -> Floats:
-    rng = np.random.default_rng(how.seed)
-    weights = np.concatenate([rng.multinomial(g, [1 / g] * g, size=how.resamples) for g in strata], axis=1)
-    drawn = statistic(weights.astype(np.float64))
+def _resample(statistic: Statistic, counts: Sequence[Floats], how: Resampling) -> Floats:
+    drawn = statistic(_weights(tuple(tuple(c.tolist()) for c in counts), how.resamples, how.seed))
     return drawn[np.isfinite(drawn)]
+
+
+@lru_cache(maxsize=4)
+def _weights(strata: tuple[tuple[float, ...], ...], resamples: int, seed: int) -> Floats:
+    """(B, K) how often families of each kind are drawn. Drawing takes longer than most statistics, and is asked often.
+
+    Args:
+        strata: Families of each kind, by stratum.
+        resamples: B.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    sizes = [np.array(kinds) for kinds in strata]
+    parts = [rng.multinomial(int(kinds.sum()), kinds / kinds.sum(), size=resamples) for kinds in sizes]
+    counts = np.concatenate(parts, axis=1)
+    weights: Floats = counts.astype(np.float64)
+    weights.setflags(write=False)
+    return weights
 
 
 def _accelerated(
@@ -140,11 +162,9 @@ def _clip(x: float, limits: tuple[float, float]) -> float:
 def totals(clusters: Sequence[Hashable], *columns: Sequence[float]) -> Floats:
     """Column sums per cluster, (G, len(columns)). Clusters are in order of first appearance."""
     order = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
-    out = np.zeros((len(order), len(columns)))
-    for j, column in enumerate(columns):
-        for cluster, x in zip(clusters, column, strict=True):
-            out[order[cluster], j] += x
-    return out
+    index = np.fromiter((order[cluster] for cluster in clusters), np.int64, len(clusters))
+    sums = [np.bincount(index, np.asarray(column, dtype=np.float64), len(order)) for column in columns]
+    return np.stack(sums, axis=1)
 
 
 def ratio(tops: Floats, bottoms: Floats) -> Floats:
@@ -170,7 +190,11 @@ def cluster_ratio(
     worth = kish_families(sums[:, 1])
     if len(sums) >= MIN_CLUSTERS and (not sums[:, 0].any() or np.array_equal(sums[:, 0], sums[:, 1])):
         return perfect_rate(float(sums[0, 0] > 0), int(worth + 1e-9), how.level)
-    return cluster_interval(lambda w: ratio(w @ sums[:, 0], w @ sums[:, 1]), [len(sums)], how, (0.0, 1.0), worth)
+    group = alike(sums)
+    tops, bottoms = group.rows.T
+    return cluster_interval(
+        lambda w: ratio(w @ tops, w @ bottoms), [len(sums)], how, (0.0, 1.0), worth, families=[group]
+    )
 
 
 def cluster_mean(values: Sequence[float], clusters: Sequence[Hashable], how: Resampling) -> Estimate:
@@ -189,11 +213,25 @@ def arm_difference(
     if not clusters_a or not clusters_b:
         return withheld(None, 0, "cluster", "one of the arms has no transcript")
     left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
-    split = len(left)
+    worth = min(kish_families(left[:, 1]), kish_families(right[:, 1]))
+    ends = {_constant(left), _constant(right)}
+    if None not in ends and min(len(left), len(right)) >= MIN_CLUSTERS:
+        effective = [int(kish_families(side[:, 1]) + 1e-9) for side in (left, right)]
+        rates = [1.0 if _constant(side) else 0.0 for side in (left, right)]
+        return perfect_difference((rates[0], rates[1]), (effective[0], effective[1]), how.level)
+    first, second = alike(left), alike(right)
+    split = len(first.rows)
 
     def difference(w: Floats) -> Floats:
-        first = ratio(w[:, :split] @ left[:, 0], w[:, :split] @ left[:, 1])
-        return first - ratio(w[:, split:] @ right[:, 0], w[:, split:] @ right[:, 1])
+        one = ratio(w[:, :split] @ first.rows[:, 0], w[:, :split] @ first.rows[:, 1])
+        return one - ratio(w[:, split:] @ second.rows[:, 0], w[:, split:] @ second.rows[:, 1])
 
-    worth = min(kish_families(left[:, 1]), kish_families(right[:, 1]))
-    return cluster_interval(difference, [len(left), len(right)], how, (-1.0, 1.0), worth)
+    strata = [len(left), len(right)]
+    return cluster_interval(difference, strata, how, (-1.0, 1.0), worth, families=[first, second])
+
+
+def _constant(sums: Floats) -> bool | None:
+    """True or False where every value is 1 or 0; None where they vary."""
+    if not sums[:, 0].any():
+        return False
+    return True if np.array_equal(sums[:, 0], sums[:, 1]) else None

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bootstrap import Floats, arm_difference, cluster_interval, ratio
+from .alike import alike
+from .bootstrap import MIN_CLUSTERS, Floats, arm_difference, cluster_interval, ratio
 from .common_k import Draws, Wanted, common_k, count_shares
 from .effective import kish_families
 from .interval import Estimate, Resampling, withheld
+from .perfect import perfect_auroc
 from .permutation import PermutationTest, permutation_test
+
+_EXACT = 1e-12
+"""An AUROC this close to 0 or 1 is perfect."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,43 @@ def compare_at_common_k(
         wanted = max(1, min(common_k(arm.transcripts, draws) for arm in (first, second)))
     left, left_families = _admitted(first, wanted, draws)
     right, right_families = _admitted(second, wanted, draws)
-    rates_left, rates_right = (1 - left[:, 0]).tolist(), (1 - right[:, 0]).tolist()
+    total = len(first.transcripts), len(second.transcripts)
+    return compare_shares(Side(left, left_families), Side(right, right_families), wanted, draws, total, how)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The admitted transcripts of one arm, brought to the common k."""
+
+    shares: Floats
+    """(n, k + 1) chances that 0, 1, ... k positions are flagged: `count_shares`."""
+    families: Sequence[Hashable]
+    """(n,) theirs."""
+
+
+def compare_shares(
+    first: Side, second: Side, wanted: Wanted, draws: int, total: tuple[int, int], how: Resampling
+) -> CommonComparison:
+    """`compare_at_common_k` of transcripts whose distributions are known.
+
+    Args:
+        first: The evaluation arm.
+        second: The deployment arm.
+        wanted: The common k that both were brought to.
+        draws: The common number of draws.
+        total: Transcripts of both arms, admitted or not.
+        how: Resamples, seed, level.
+    """
+    rates_left, rates_right = (1 - first.shares[:, 0]).tolist(), (1 - second.shares[:, 0]).tolist()
     return CommonComparison(
         wanted=wanted,
         draws=draws,
-        admitted=(len(left), len(right)),
-        total=(len(first.transcripts), len(second.transcripts)),
+        admitted=(len(rates_left), len(rates_right)),
+        total=total,
         rates=(_mean(rates_left), _mean(rates_right)),
-        difference=arm_difference(rates_left, left_families, rates_right, right_families, how),
-        test=permutation_test(rates_left, left_families, rates_right, right_families, how),
-        auroc=_auroc(left, left_families, right, right_families, how),
+        difference=arm_difference(rates_left, first.families, rates_right, second.families, how),
+        test=permutation_test(rates_left, first.families, rates_right, second.families, how),
+        auroc=_auroc(first.shares, first.families, second.shares, second.families, how),
     )
 
 
@@ -104,14 +136,19 @@ def _auroc(
         return withheld(None, 0, "cluster", "one of the arms has no transcript with k judged positions")
     a, b = _by_family(left, left_families), _by_family(right, right_families)
     above = np.tril(np.ones((left.shape[1], left.shape[1])), -1) + 0.5 * np.eye(left.shape[1])
-    split = len(a)
+    first, second = alike(a), alike(b)
+    split = len(first.rows)
 
     def statistic(w: Floats) -> Floats:
-        x, y = w[:, :split] @ a, w[:, split:] @ b
+        x, y = w[:, :split] @ first.rows, w[:, split:] @ second.rows
         return ratio(((x @ above) * y).sum(axis=1), x.sum(axis=1) * y.sum(axis=1))
 
+    value = float(statistic(np.concatenate([first.counts, second.counts])[None, :])[0])
+    pairs = min(len(a), len(b))
+    if pairs >= MIN_CLUSTERS and min(value, 1 - value) < _EXACT:
+        return perfect_auroc(float(round(value)), pairs, how.level)
     worth = min(kish_families(a.sum(axis=1)), kish_families(b.sum(axis=1)))
-    return cluster_interval(statistic, [split, len(b)], how, (0.0, 1.0), worth)
+    return cluster_interval(statistic, [len(a), len(b)], how, (0.0, 1.0), worth, families=[first, second])
 
 
 def _by_family(rows: Floats, families: Sequence[Hashable]) -> Floats:

@@ -18,6 +18,8 @@ Draws = Mapping[Hashable, Sequence[bool | None]]
 """Flags of the draws of each position; None for a draw without a verdict."""
 Wanted = int | Mapping[Hashable, int]
 """k positions; or so many from each stratum."""
+Summary = tuple[tuple[str, int, int, int], ...]
+"""Positions of a transcript that are alike, counted: (stratum, flagged draws, judged draws, number of positions)."""
 
 
 def flag_chances(positions: Draws, draws: int) -> dict[Hashable, float]:
@@ -71,6 +73,40 @@ def expected_any_of_k(
     """P(any of k positions is flagged in any of `draws` draws); see `count_shares`."""
     shares = count_shares(positions, wanted, draws, strata)
     return None if shares is None else 1 - float(shares[0])
+
+
+def supplied(summary: Summary, draws: int) -> dict[str, int]:
+    """Positions with so many judged draws, by stratum."""
+    found: dict[str, int] = {}
+    for stratum, _, judged, count in summary:
+        if judged >= draws:
+            found[stratum] = found.get(stratum, 0) + count
+    return found
+
+
+@lru_cache(maxsize=1 << 16)
+def summary_shares(summary: Summary, wanted: tuple[tuple[str, int], ...] | int, draws: int) -> Floats | None:
+    """`count_shares` of a summary; many transcripts have the same.
+
+    Args:
+        summary: The transcript's positions.
+        wanted: k, or (stratum, positions of it) in any order.
+        draws: Draws per position.
+    """
+    by_stratum = dict(wanted) if isinstance(wanted, tuple) else {"": wanted}
+    if draws < 1 or sum(by_stratum.values()) < 1:
+        raise ValueError(f"need k >= 1 and draws >= 1, got k {wanted}, draws {draws}")
+    chances: dict[str, list[float]] = {stratum: [] for stratum in by_stratum}
+    for stratum, flagged, judged, count in summary:
+        place = stratum if isinstance(wanted, tuple) else ""
+        if judged >= draws and place in chances:
+            chances[place] += [1 - comb(judged - flagged, draws) / comb(judged, draws)] * count
+    total: Floats = np.ones(1)
+    for stratum, k in by_stratum.items():
+        if len(chances[stratum]) < k:
+            return None
+        total = np.convolve(total, _subset_counts(tuple(sorted(chances[stratum])), k))
+    return total
 
 
 def allocate(k: int, weights: Mapping[Hashable, float]) -> dict[Hashable, int]:

@@ -21,7 +21,8 @@ class EffectiveShare:
 
     value: float
     units: float
-    """Effective units; at most the number of rows, fewer where families agree with themselves or are few."""
+    """Effective units: fewer than rows where families agree with themselves or are few, more where a row is a fraction
+    of many positions."""
     families: int
 
 
@@ -41,7 +42,9 @@ def effective_share(
     """The mean of values in [0, 1] over rows of families, with its effective number of units.
 
     p(1 - p) / variance, the variance by a family jackknife, shrunk by (z / t(G* - 1))^2 where G* is the number of
-    families, made smaller by unequal sizes. Never more than the rows; for a share of 0 or 1, G*.
+    families, made smaller by unequal sizes. Never more than the rows if every value is 0 or 1: a fraction rests on
+    several positions and may be worth more than one unit (held to the rows, corrected fractions covered 0.99 to 1). For
+    a share of 0 or 1, G*.
 
     Returns:
         None when there is no row.
@@ -49,8 +52,8 @@ def effective_share(
     if not families:
         return None
     order = {family: i for i, family in enumerate(dict.fromkeys(families))}
-    index = np.array([order[family] for family in families])
-    sums = np.bincount(index, weights=np.asarray(values, dtype=np.float64))
+    index, rows = np.array([order[family] for family in families]), np.asarray(values, dtype=np.float64)
+    sums = np.bincount(index, weights=rows)
     sizes = np.bincount(index).astype(np.float64)
     n, g, p = float(sizes.sum()), len(sizes), float(sums.sum() / sizes.sum())
     if g < 2 or p in (0.0, 1.0):
@@ -60,4 +63,5 @@ def effective_share(
     tail = 0.5 + level / 2
     shrink = (normal_quantile(tail) / t_quantile(tail, max(kish_families(sizes) - 1, 1.0))) ** 2
     units = n if variance == 0 else p * (1 - p) / variance
-    return EffectiveShare(p, max(1.0, min(n, units * shrink)), g)
+    most = n if np.isin(rows, (0.0, 1.0)).all() else float("inf")
+    return EffectiveShare(p, max(1.0, min(most, units * shrink)), g)

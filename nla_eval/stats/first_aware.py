@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from .bootstrap import MIN_CLUSTERS, Floats
 from .interval import Resampling
 
+_ROWS = 256
+"""Resamples at a time: memory, not the result."""
+
 
 @dataclass(frozen=True)
 class FirstAware:
@@ -60,8 +63,9 @@ def first_aware(
     if reason is None and not event.any():
         reason = "no transcript is ever aware"
     if reason is None:
-        weights = np.random.default_rng(how.seed).multinomial(g, [1 / g] * g, size=how.resamples)[:, member]
-        medians = np.sort(_medians(grid, _not_yet(at, event, grid, weights.astype(np.float64))))
+        drawn = np.random.default_rng(how.seed).multinomial(g, [1 / g] * g, size=how.resamples).astype(np.float64)
+        parts = [drawn[start : start + _ROWS][:, member] for start in range(0, len(drawn), _ROWS)]
+        medians = np.sort(np.concatenate([_medians(grid, _not_yet(at, event, grid, part)) for part in parts]))
         tail = (1 - how.level) / 2
         ends = [medians[int(tail * len(medians))], medians[min(len(medians) - 1, int((1 - tail) * len(medians)))]]
         low, high = (float(end) if np.isfinite(end) else None for end in ends)
@@ -82,8 +86,13 @@ def first_aware(
 
 def _not_yet(at: Floats, event: NDArray[np.bool_], grid: Floats, weights: Floats) -> Floats:
     """(B, times) product-limit estimates under each row of transcript weights."""
-    at_risk = weights @ (at[:, None] >= grid[None, :]).astype(np.float64)
-    died = weights @ ((at[:, None] == grid[None, :]) & event[:, None]).astype(np.float64)
+    order = np.argsort(at, kind="stable")
+    starts, ends = (np.searchsorted(at[order], grid, side=side) for side in ("left", "right"))
+    nothing = np.zeros((len(weights), 1))
+    before = np.concatenate([nothing, np.cumsum(weights[:, order], axis=1)], axis=1)
+    events = np.concatenate([nothing, np.cumsum(weights[:, order] * event[order], axis=1)], axis=1)
+    at_risk = before[:, -1:] - before[:, starts]
+    died = events[:, ends] - events[:, starts]
     survived = 1 - np.divide(died, at_risk, out=np.zeros_like(died), where=at_risk > 0)
     product: Floats = np.cumprod(survived, axis=1)
     return product

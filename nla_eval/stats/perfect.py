@@ -38,3 +38,22 @@ def perfect_auroc(value: float, pairs: int, level: float = LEVEL) -> Estimate:
     """
     found = perfect_rate(value, pairs, level)
     return Estimate(value, found.low, found.high, pairs, f"{METHOD}, over pairs of families", one_sided=True)
+
+
+def perfect_difference(rates: tuple[float, float], families: tuple[int, int], level: float = LEVEL) -> Estimate:
+    """Interval of the difference of two rates that are 0 or 1 in every family of their arms.
+
+    Each rate may be off by its exact bound at half the error, to one side only; both together hold at `level`
+    (Bonferroni).
+
+    Args:
+        rates: Each 0 or 1.
+        families: Of each arm.
+        level: Confidence level.
+    """
+    off = [upper_bound(0, n, (1 + level) / 2) for n in families]
+    value = rates[0] - rates[1]
+    low = value - (off[0] if rates[0] else 0.0) - (0.0 if rates[1] else off[1])
+    high = value + (0.0 if rates[0] else off[0]) + (off[1] if rates[1] else 0.0)
+    method = "exact bounds of both rates, over families"
+    return Estimate(value, max(-1.0, low), min(1.0, high), min(families), method, one_sided=abs(value) == 1)

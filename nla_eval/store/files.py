@@ -207,7 +207,9 @@ class StoreFiles:
             # Drivers also raise exceptions that are not OSErrors: botocore does if an endpoint does not answer.
             if self._local and not isinstance(err, OSError):
                 raise
-            raise StoreError(f"store cannot read '{self.url}/{name}': {_reason(err)}") from err
+            raise StoreError(
+                f"store cannot read '{self.url}/{name}': {_reason(err)}; restore it, or choose another store"
+            ) from err
 
 
 def _write_local(path: Path, data: bytes, *, exclusive: bool) -> None:
@@ -266,7 +268,11 @@ def _filesystem(url: str) -> tuple[Any, str]:
         if protocol in _EXTRAS:
             extra = _EXTRAS[protocol]
             raise MissingExtraError(f"a store at {protocol}://", "s3fs", f"pip install 'nla_eval[{extra}]'") from err
-        raise StoreError(f"store '{url}' cannot be opened: {str(err).splitlines()[0]}") from err
+        raise StoreError(
+            f"store '{url}' cannot be opened: {str(err).splitlines()[0]}; give a folder or a URL that fsspec knows"
+        ) from err
     except ValueError as err:
-        raise StoreError(f"store '{url}' cannot be opened: {str(err).splitlines()[0]}") from err
+        raise StoreError(
+            f"store '{url}' cannot be opened: {str(err).splitlines()[0]}; give a folder or a URL that fsspec knows"
+        ) from err
     return fs, str(root)

@@ -202,7 +202,9 @@ class ReadingStore:
         """Add readings as one part. Raises StoreError if a reading belongs to another pack."""
         foreign = {r.pack for r in readings} - {self.identity.pack}
         if foreign:
-            raise StoreError(f"store '{self.url}' holds pack '{self.identity.pack}', not '{min(foreign)}'")
+            raise StoreError(
+                f"store '{self.url}' holds pack '{self.identity.pack}', not '{min(foreign)}'; give a new folder"
+            )
         if readings:
             rows = [clean(reading.model_dump(mode="json")) for reading in readings]
             self.write_part("readings", pl.DataFrame(rows, schema=SCHEMA))

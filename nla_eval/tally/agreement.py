@@ -13,7 +13,7 @@ from itertools import combinations
 import polars as pl
 from inspect_ai.scorer import SampleScore, Score, krippendorff_alpha
 
-from ..judgement import JUDGED, Headline, Outcome
+from ..judgement import JUDGED, Headline, Outcome, text_hash
 from ..readings import KEY, StopReason
 from ..stats.kappa import agreement_values
 from .frames import TURN_KEY, Definitions, Frames, aware_columns, outcome_under
@@ -92,6 +92,9 @@ def nominal_alpha(units: Sequence[Sequence[str]]) -> float | None:
 def _explanations(frames: Frames, definitions: Definitions, headline: Headline) -> Verdicts:
     closed = frames.readings.filter(pl.col("stop") == StopReason.CLOSED.value).select(*KEY, "explanation")
     rows = frames.judgements.join(closed, on=list(KEY), how="inner")
+    if "text_hash" in rows.columns:
+        own = pl.Series([text_hash(text) for text in rows["explanation"]], dtype=pl.String())
+        rows = rows.filter((pl.col("text_hash") == own).fill_null(True))
     return _outcomes(rows, ("explanation",), definitions, headline)
 
 

@@ -1,4 +1,4 @@
-"""Reads Inspect logs and stores into the input frames of a tally: readings, judgements, judged turns, transcripts.
+"""Makes the input frames of a tally from Inspect logs and stores, apart by what they were read with.
 
 Judgements are those a log was scored with, or made here by one classifier under one rubric. What several judges said
 stays apart: one set of frames per classifier and rubric, so that V and N of a tally agree. No weights are needed. It
@@ -6,35 +6,31 @@ knows no suite by name and no report."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import anyio
 import polars as pl
-from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ChatMessage
-from pydantic import ValidationError
 
 from ..cards.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
-from ..judgement import Classifier, JudgeCheck
+from ..judgement import Classifier, JudgeCheck, text_hash
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages
 from ..judging.known_texts import check_judge
 from ..judging.panel import for_suite, judge_readings_by_suite, members_of, side_by_side
 from ..judging.turns import turn_texts
 from ..readings import KEY, StopReason
-from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
-from ..store.store import ReadingStore
+from ..store.rows import SCHEMA
 from ..suite import get_suite, suite_names
-from ..transcript import TurnFacts, content_digest
-from .frames import Frames
-
-_STATE = "NLAState:"
+from ..transcript import TurnFacts
+from .frames import TURN_KEY, Frames
+from .identity import Identity, distinguishing
+from .inputs import Pile, read_inputs
+from .joining import said_by
 
 
 class Signature(NamedTuple):
@@ -91,7 +87,7 @@ class Gathered:
     readings: pl.DataFrame
     """Columns of `readings.SCHEMA`, one row per key."""
     transcripts: pl.DataFrame
-    """Columns of `store.TRANSCRIPT_SCHEMA`, one row per arm, suite and digest."""
+    """Columns of `store.TRANSCRIPT_SCHEMA`, one row per arm, suite, digest and id."""
     messages: Mapping[str, Sequence[ChatMessage]]
     """Conversations by transcript digest."""
     scored: Scored | None = None
@@ -100,6 +96,10 @@ class Gathered:
     """The design that compares variants, by suite."""
     matched: Sequence[MatchedArm] = ()
     """How deployment arms were matched."""
+    repeats: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(arm, suite) -> repeated transcripts that a store's run left out."""
+    identity: Identity | None = None
+    """What everything was read with."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """Facts about each input, by its name."""
     notes: tuple[str, ...] = ()
@@ -112,72 +112,60 @@ class Gathered:
         return str(packs.pop()) if len(packs) == 1 else None
 
 
-@dataclass
-class _Pile:
-    readings: list[pl.DataFrame] = field(default_factory=list)
-    transcripts: list[pl.DataFrame] = field(default_factory=list)
-    messages: dict[str, Sequence[ChatMessage]] = field(default_factory=dict)
-    judgements: list[pl.DataFrame] = field(default_factory=list)
-    turns: list[pl.DataFrame] = field(default_factory=list)
-    signed: list[tuple[str, str, str]] = field(default_factory=list)
-    """Digest, classifier and rubric of every scored sample."""
-    checks: dict[str, JudgeCheck] = field(default_factory=dict)
-    """By their own text: the samples of a log repeat them."""
-    designs: dict[str, Design] = field(default_factory=dict)
-    matched: list[MatchedArm] = field(default_factory=list)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    def scored(self) -> Scored | None:
-        if not self.signed:
-            return None
-        once = ("classifier", "rubric")
-        return Scored(
-            _once(self.judgements, JUDGEMENT_SCHEMA, [*KEY, *once]),
-            _once(self.turns, TURN_SCHEMA, ["transcript_digest", "message", "part", *once]),
-            pl.DataFrame(self.signed, schema=_SIGNED_SCHEMA, orient="row").unique(maintain_order=True),
-            list(self.checks.values()),
-        )
-
-
 def gather(inputs: Iterable[str]) -> Gathered:
-    """Read logs and stores.
+    """Read logs and stores that were read alike; see `gather_apart`.
+
+    Raises:
+        InputError: As there, or the inputs were not read alike.
+    """
+    found = gather_apart(inputs)
+    if len(found) > 1:
+        raise InputError(f"the inputs were read with {apart_by(found)}; take them apart with gather_apart")
+    return found[0]
+
+
+def gather_apart(inputs: Iterable[str]) -> list[Gathered]:
+    """Read logs and stores, and take apart what must not be tallied together.
 
     Args:
         inputs: .eval or .json logs, folders of logs, and stores (folders or URLs).
+
+    Returns:
+        One per identity (target, pack, policy, draws, seed, temperature, window, ...), in a fixed order.
 
     Raises:
         InputError: An input is neither a log nor a store, or the inputs have no transcript.
         StoreError: A store cannot be read.
     """
-    pile = _Pile()
-    for name in inputs:
-        path = Path(name)
-        if path.is_file():
-            _add_log(path, pile)
-        elif "://" in name or (path / "store.json").is_file():
-            _add_store(name, pile)
-        elif path.is_dir():
-            logs = sorted(p for p in path.rglob("*") if p.suffix == ".eval")
-            if not logs:
-                raise InputError(f"folder '{name}' holds neither a store nor .eval logs")
-            for log in logs:
-                _add_log(log, pile)
-        else:
-            raise InputError(f"no log or store at '{name}'; make one with: nla-eval read, or inspect eval")
-    if not pile.transcripts:
-        raise InputError("the inputs hold no transcript read by nla_eval; run: inspect eval nla_eval/<suite>")
-    transcripts = _first_of_each(pl.concat(pile.transcripts))
-    return Gathered(
-        readings=_one_per_key(pl.concat(pile.readings)),
-        transcripts=transcripts,
-        messages=pile.messages,
-        scored=pile.scored(),
-        designs=_designs(pile.designs, sorted(set(transcripts["suite"]))),
-        matched=list({arm.model_dump_json(): arm for arm in pile.matched}.values()),
-        provenance=pile.provenance,
-        notes=tuple(pile.notes),
-    )
+    read = read_inputs(inputs)
+    piles = read.apart()
+    if not piles:
+        raise InputError("the inputs hold no transcript read by nla_eval; run: nla-eval read SOURCE --out store")
+    suites = sorted({suite for pile in piles.values() for frame in pile.transcripts for suite in frame["suite"]})
+    designs = _designs(read.designs, suites)
+    matched = list({arm.model_dump_json(): arm for arm in read.matched}.values())
+    return [
+        Gathered(
+            readings=_one_per_key(pl.concat([pl.DataFrame(schema=SCHEMA), *pile.readings])),
+            transcripts=_first_of_each(pl.concat(pile.transcripts)),
+            messages=pile.messages,
+            scored=_scored(pile),
+            designs=designs,
+            matched=matched,
+            repeats=pile.repeats,
+            identity=identity,
+            provenance=pile.provenance,
+            notes=tuple(read.notes),
+        )
+        for identity, pile in piles.items()
+    ]
+
+
+def apart_by(found: Sequence[Gathered]) -> str:
+    """How several gathered inputs differ: "draws 1; draws 4"."""
+    identities = [each.identity or Identity() for each in found]
+    fields = distinguishing(identities)
+    return "; ".join(identity.described(fields) for identity in identities)
 
 
 def as_scored(gathered: Gathered) -> Frames:
@@ -209,21 +197,31 @@ def frames_of(gathered: Gathered, signature: Signature) -> Frames:
     digests = {*scored.samples.filter(own)["transcript_digest"], *judgements["transcript_digest"]}
     digests |= {*turns["transcript_digest"]}
     return Frames(
-        gathered.readings.join(judgements, on=list(KEY), how="semi", maintain_order="left"),
+        _read_of(gathered.readings, judgements, "semi"),
         judgements,
         turns,
         gathered.transcripts.filter(pl.col("transcript_digest").is_in(sorted(digests))),
         gathered.designs,
         gathered.matched,
         [c for c in scored.checks if Signature(c.classifier, c.rubric) == signature],
+        gathered.repeats,
+        gathered.identity,
     )
+
+
+def _read_of(readings: pl.DataFrame, judgements: pl.DataFrame, how: Literal["semi", "anti"]) -> pl.DataFrame:
+    """Readings with a judgement of their text (semi), or without (anti)."""
+    hashed = readings.with_columns(
+        text_hash=pl.Series([text_hash(text) for text in readings["explanation"]], dtype=pl.String())
+    )
+    return hashed.join(judgements, on=[*KEY, "text_hash"], how=how, maintain_order="left").drop("text_hash")
 
 
 def unscored(gathered: Gathered) -> Gathered | None:
     """What no scorer judged: readings, and transcripts that are in no scored sample. None where all is scored."""
     if gathered.scored is None:
         return gathered
-    readings = gathered.readings.join(gathered.scored.judgements, on=list(KEY), how="anti", maintain_order="left")
+    readings = _read_of(gathered.readings, gathered.scored.judgements, "anti")
     known = {*gathered.scored.samples["transcript_digest"]}
     wanted = {*gathered.transcripts["transcript_digest"]} - known | {*readings["transcript_digest"]}
     transcripts = gathered.transcripts.filter(pl.col("transcript_digest").is_in(sorted(wanted)))
@@ -235,7 +233,7 @@ def unscored(gathered: Gathered) -> Gathered | None:
 
 def joined(first: Frames, second: Frames) -> Frames:
     """Frames of one judge that judged two parts of the inputs."""
-    keys = ["arm", "suite", "transcript_digest"]
+    keys = ["arm", "suite", "transcript_digest", "transcript_id"]
     return replace(
         first,
         readings=pl.concat([first.readings, second.readings]).sort(KEY),
@@ -277,64 +275,9 @@ async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
         designs=gathered.designs,
         matched=gathered.matched,
         checks=[await check_judge(classifier)],
+        repeats=gathered.repeats,
+        identity=gathered.identity,
     )
-
-
-def _add_store(url: str, pile: _Pile) -> None:
-    from ..store.conversations import kept_messages
-
-    store = ReadingStore.open(url)
-    pile.readings.append(store.readings())
-    pile.transcripts.append(store.transcripts())
-    pile.messages |= kept_messages(store)
-    for fact in store.facts():
-        _add_fact(fact.about, fact.suite, json.loads(fact.fact), pile)
-    manifest = store.manifest
-    facts = store.identity.model_dump(mode="json") | (manifest.provenance if manifest else {})
-    name = url.rstrip("/").rsplit("/", 1)[-1]
-    pile.provenance[name] = facts
-    if not store.complete:
-        pile.notes.append(f"store '{name}' is unfinished: its run was stopped, or is still going")
-
-
-def _add_log(path: Path, pile: _Pile) -> None:
-    try:
-        header = read_eval_log(str(path), header_only=True)
-        samples: Iterator[EvalSample] = read_eval_log_samples(
-            str(path), all_samples_required=False, resolve_attachments=True
-        )
-        rows = [row for sample in samples if (row := _of_sample(sample, pile)) is not None]
-    except (OSError, ValueError, KeyError) as err:
-        reason = next(iter(str(err).splitlines()), type(err).__name__)
-        raise InputError(f"log '{path.name}' cannot be read: {reason}; give a finished .eval log") from err
-    if not rows:
-        pile.notes.append(f"log '{path.name}' holds no sample read by nla_eval")
-        return
-    pile.transcripts.append(pl.DataFrame(rows, schema=TRANSCRIPT_SCHEMA))
-    facts = header.eval.metadata or {}
-    _add_fact("design", rows[0]["suite"], (facts.get("card") or {}).get("design"), pile)
-    _add_fact("matched", rows[0]["suite"], facts.get("matched"), pile)
-    pile.provenance[path.name] = {
-        "task": header.eval.task,
-        "target": header.eval.model,
-        "packages": dict(sorted(header.eval.packages.items())),
-        "options": dict(sorted(header.eval.task_args.items())),
-        "preset": (facts.get("preset") or {}).get("name"),
-        "status": header.status,
-    }
-
-
-def _add_fact(about: str, suite: str, fact: Any, pile: _Pile) -> None:
-    """Keep a fact about a suite from an input. A fact in the form of another version is left out, with a note."""
-    if fact is None:
-        return
-    try:
-        if about == "design":
-            pile.designs[suite] = Design.model_validate(fact)
-        else:
-            pile.matched.append(MatchedArm.model_validate(fact))
-    except ValidationError:
-        pile.notes.append(f"what is recorded as '{about}' of suite '{suite}' is of another version and left out")
 
 
 def _designs(recorded: Mapping[str, Design], suites: Sequence[str]) -> dict[str, Design]:
@@ -344,43 +287,46 @@ def _designs(recorded: Mapping[str, Design], suites: Sequence[str]) -> dict[str,
     return {**{card.name: card.design for card in cards if card.design is not None}, **recorded}
 
 
-def _of_sample(sample: EvalSample, pile: _Pile) -> dict[str, Any] | None:
-    row = sample.store.get(f"{_STATE}transcript")
-    if not row:
+def _scored(pile: Pile) -> Scored | None:
+    if not pile.signed:
         return None
-    readings = sample.store.get(f"{_STATE}readings") or []
-    pile.readings.append(pl.DataFrame(readings, schema=SCHEMA))
-    digest = str(row["transcript_digest"])
-    if content_digest(sample.messages) == digest or digest not in pile.messages:
-        pile.messages[digest] = sample.messages
-    _add_scores(sample, digest, pile)
-    return {name: row.get(name) for name in TRANSCRIPT_SCHEMA}
+    judge = ("classifier", "rubric")
+    samples = pl.DataFrame(pile.signed, schema=_SIGNED_SCHEMA, orient="row").unique().sort(list(_SIGNED_SCHEMA))
+    return Scored(
+        _distinct(pile.judgements, JUDGEMENT_SCHEMA, [*KEY, *judge]),
+        _of_their_conversation(_distinct(pile.turns, TURN_SCHEMA, [*TURN_KEY, "text", *judge]), pile.messages),
+        samples,
+        list(pile.checks.values()),
+    )
 
 
-def _add_scores(sample: EvalSample, digest: str, pile: _Pile) -> None:
-    """Add the sample's latest score with judgements. Judging again appends a score, so the latest one counts."""
-    found = [score.metadata for score in (sample.scores or {}).values() if "judgements" in (score.metadata or {})]
-    if not found or found[-1] is None:
-        return
-    texts = {(turn.message, turn.part.value): turn.text for turn in turn_texts(sample.messages)}
-    turns = [
-        {**row, "transcript_digest": digest, "text": texts.get((row["message"], row["part"]), "")}
-        for row in found[-1]["turns"]
+def _distinct(frames: Sequence[pl.DataFrame], schema: Mapping[str, pl.DataType], key: Sequence[str]) -> pl.DataFrame:
+    """Judgements that differ in their text or their verdict stay, for the tally to join or to refuse."""
+    rows = pl.concat([pl.DataFrame(schema=schema), *frames])
+    said = said_by(rows["outcome"], rows["labels"])
+    rows = rows.with_columns(said=said).sort(*key, "text_hash", "said", "score", nulls_last=True)
+    return rows.unique([*key, "text_hash", "said"], keep="first", maintain_order=True).drop("said")
+
+
+def _of_their_conversation(turns: pl.DataFrame, messages: Mapping[str, Sequence[ChatMessage]]) -> pl.DataFrame:
+    """Turns with the text that their conversation has, where inputs hold several texts of one turn."""
+    texts = turns.group_by(TURN_KEY).agg(pl.col("text").n_unique()).filter(pl.col("text") > 1)
+    if texts.is_empty():
+        return turns
+    digests = sorted({*texts["transcript_digest"]})
+    rows = [
+        (digest, turn.message, turn.part.value, turn.text)
+        for digest in digests
+        for turn in turn_texts(messages.get(digest, ()))
     ]
-    pile.judgements.append(pl.DataFrame(found[-1]["judgements"], schema=JUDGEMENT_SCHEMA))
-    pile.turns.append(pl.DataFrame(turns, schema=TURN_SCHEMA))
-    pile.signed.append((digest, str(found[-1].get("classifier")), str(found[-1].get("rubric"))))
-    for fact in found[-1].get("judge_checks") or ():
-        check = JudgeCheck.model_validate(fact)
-        pile.checks[check.model_dump_json()] = check
-
-
-def _once(frames: Sequence[pl.DataFrame], schema: Mapping[str, pl.DataType], key: Sequence[str]) -> pl.DataFrame:
-    return pl.concat([pl.DataFrame(schema=schema), *frames]).unique(list(key), keep="first", maintain_order=True)
+    own = pl.DataFrame(rows, schema={name: TURN_SCHEMA[name] for name in (*TURN_KEY, "text")}, orient="row")
+    changed = pl.col("transcript_digest").is_in(digests)
+    kept = turns.filter(changed).join(own, on=[*TURN_KEY, "text"], how="semi", maintain_order="left")
+    return pl.concat([turns.filter(~changed), kept]).sort(TURN_KEY, maintain_order=True)
 
 
 def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
-    """One row per reading. A log and a store may both have it; one that did not fail is kept."""
+    """One row per reading. A log, its retry and a store may all have it; one that did not fail is kept."""
     failed = pl.col("stop") == StopReason.ERROR.value
     return (
         readings.with_columns(failed=failed)
@@ -391,5 +337,7 @@ def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
 
 
 def _first_of_each(transcripts: pl.DataFrame) -> pl.DataFrame:
-    keys = ["arm", "suite", "transcript_digest"]
-    return transcripts.sort(*keys, "transcript_id").unique(keys, keep="first", maintain_order=True)
+    """One row per transcript, planned before failed. Those that repeat another's content stay, to be counted."""
+    keys = ["arm", "suite", "transcript_digest", "transcript_id"]
+    best = transcripts.sort(*keys, "planned_positions", descending=[False] * 4 + [True])
+    return best.unique(keys, keep="first", maintain_order=True)

@@ -66,8 +66,8 @@ def _stopped(judge: JudgeTally, judged: int) -> str:
 def _shown(frames: Frames) -> pl.DataFrame:
     """Signed judgements of the texts that a judge was asked about."""
     closed = (pl.col("stop") == StopReason.CLOSED.value) & _speaks("explanation")
-    asked = frames.readings.filter(closed).unique(list(KEY))
-    of_readings = _with_note(frames.judgements).join(asked, on=list(KEY), how="semi")
+    asked = frames.readings.filter(closed).select(KEY)
+    of_readings = _with_note(frames.judgements).select(*KEY, *_SIGNED).join(asked, on=list(KEY), how="semi")
     of_turns = _with_note(frames.turns).filter(_speaks("text"))
     return pl.concat([of_readings.select(_SIGNED), of_turns.select(_SIGNED)]).drop_nulls(["classifier", "rubric"])
 

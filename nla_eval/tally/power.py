@@ -18,9 +18,11 @@ from ..stats.interval import LEVEL
 from ..stats.power import POWER, Design, smallest_rate, transcripts_needed
 from ..stats.variance import variance_split
 from ..transcript import Arm
-from .frames import Definitions, Frames, Unit, Verdicts, column, draws_of, lane_units, verdicts
+from .frames import Definitions, Frames, column, draws_of
 from .trained_on import without_trained_on
 from .types import Frozen
+from .units import Unit, lane_units
+from .verdicts import Verdicts, verdicts
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Any-of-k rates whose run is sized unless others are asked for."""
@@ -163,7 +165,7 @@ def sizes_of(frames: Frames, definitions: Definitions, headline: Headline, assum
             "families": families,
             "per_family": max(1, round(len(inside) / families)),
             "k": max(1, round(sum(u.planned for u in inside) / len(inside))),
-            "draws": draws_of(readings.filter(pl.col("transcript_digest").is_in([u.digest for u in inside]))),
+            "draws": draws_of(readings.filter(pl.col("t").is_in([u.t for u in inside]))),
         }
         # mypy cannot see which field each value belongs to
         size = replace(assumed, **{**read, **known}, suite=suite, arm=arm)  # type: ignore[arg-type]
@@ -176,9 +178,9 @@ def _correlations(
 ) -> dict[str, float]:
     """Those that enough flags show, over all suites; differences between suites are not taken for correlation."""
     decided = [u for u in units if u.state is not None]
-    of = {u.digest: u for u in units}
-    rows = readings.filter("judged").select("transcript_digest", "position", column(headline)).iter_rows()
-    flags = [(of[digest], position, flag) for digest, position, flag in rows if digest in of]
+    of = {u.t: u for u in units}
+    rows = readings.filter("judged").select("t", "position", column(headline)).iter_rows()
+    flags = [(of[t], position, flag) for t, position, flag in rows if t in of]
     if not decided or sum(flag for _, _, flag in flags) < FEW_FLAGS:
         return {}
     ids = [u.digest for u in decided]

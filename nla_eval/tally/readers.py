@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 from inspect_ai.log import read_eval_log_samples
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from ..judgement import JUDGED_SHARE, Headline, Label
-from ..readings import KEY, LANES, Lane, StopReason
+from ..judgement import JUDGED_SHARE, Headline
+from ..readings import KEY, LANES, Lane
 from ..stats.bootstrap import cluster_interval, ratio, totals
 from ..stats.gain import MATCHED_RATE, Discordant, Gain, Scored, discordant, gain
 from ..stats.interval import Estimate, Resampling, withheld
@@ -23,7 +23,10 @@ from ..stats.permutation import PermutationTest, permutation_test
 from ..store.rows import SCORE_KEY, SCORE_SCHEMA
 from ..store.store import ReadingStore
 from ..transcript import Arm
-from .frames import Frames, aware_columns, column
+from .frames import Definitions, Frames, column
+from .trained_on import trained_on_note, without_trained_on
+from .units import Cluster, Unit, lane_units
+from .verdicts import verdicts
 
 _STATE = "NLAState:scores"
 _NONE = "No rate of told positions under this classifier and headline"
@@ -90,6 +93,8 @@ class ReadersTally(Frozen):
     told: ToldRecall | None
     told_missing: str = ""
     """Why there is no told recall; empty if there is."""
+    notes: list[str] = Field(default_factory=list)
+    """What was left out."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Beside:
     rate: float = MATCHED_RATE
     how: Resampling = field(default_factory=Resampling)
     judged_share: float = JUDGED_SHARE
-    """A transcript without an aware position is undecided below this share of its planned positions."""
+    """A transcript enters no rate of texts if a smaller share of its planned readings was judged."""
 
 
 def scores_of(inputs: Iterable[str]) -> pl.DataFrame:
@@ -122,9 +127,7 @@ def scores_of(inputs: Iterable[str]) -> pl.DataFrame:
     return pl.concat(found).sort([*key, "score"], nulls_last=True).unique(key, keep="first", maintain_order=True)
 
 
-def readers_tally(
-    frames: Frames, definitions: Mapping[Headline, Sequence[Label]], headline: Headline, beside: Beside
-) -> ReadersTally:
+def readers_tally(frames: Frames, definitions: Definitions, headline: Headline, beside: Beside) -> ReadersTally:
     """Compare N with every other reader that has read the same transcripts.
 
     Args:
@@ -133,8 +136,9 @@ def readers_tally(
         headline: The headline of N.
         beside: Scores and card.
     """
+    frames, left_out = without_trained_on(frames)
     units = _units(frames, definitions, headline, beside)
-    suites = sorted({u.suite for u in units.values() if u.arm == Arm.EVALUATION})
+    suites = sorted({u.suite for u in units if u.arm == Arm.EVALUATION})
     readers = _readers(frames, beside.scores)
     gains = [_gain(units, suite, lane, reader, beside) for suite in suites for lane, reader in readers]
     signed = frames.judgements.select("classifier", "rubric").drop_nulls().unique().sort("classifier", "rubric").rows()
@@ -146,6 +150,7 @@ def readers_tally(
         shuffled=[_shuffled(frames, units, suite, beside.how) for suite in suites],
         told=told,
         told_missing=missing,
+        notes=trained_on_note(left_out),
     )
 
 
@@ -177,50 +182,53 @@ def told_recall(
 class _Unit:
     """One transcript: its verdicts and its values, by lane or (lane, reader) of scores."""
 
+    digest: str
     suite: str
     arm: str
-    cluster: tuple[str, str]
+    cluster: Cluster
     positions: Mapping[str, Mapping[int, bool]]
     """By lane: judged position -> aware."""
-    states: Mapping[str, bool | None]
+    verdicts: Mapping[str, Unit]
+    """By lane, as in the report."""
     scores: Mapping[tuple[str, str], float]
 
     def value(self, lane: Lane, reader: str) -> float | None:
-        """Fraction of aware positions; the score, in lanes without texts."""
+        """Fraction of aware positions where enough were judged; the score, in lanes without texts."""
         if not LANES[lane].explained:
             return self.scores.get((lane.value, reader))
-        judged = self.positions.get(lane.value, {})
-        return sum(judged.values()) / len(judged) if judged else None
+        own = self.verdicts.get(lane.value)
+        return own.fraction if own is not None else None
+
+    def state(self, lane: Lane) -> bool | None:
+        """Any-of-k verdict; None where it enters no rate."""
+        own = self.verdicts.get(lane.value)
+        return own.counted if own is not None else None
 
 
-def _units(
-    frames: Frames, definitions: Mapping[Headline, Sequence[Label]], headline: Headline, beside: Beside
-) -> dict[str, _Unit]:
-    verdict = frames.judgements.select(*KEY, "outcome", "labels").unique(list(KEY), keep="first", maintain_order=True)
-    closed = frames.readings.filter(pl.col("stop") == StopReason.CLOSED.value).unique(list(KEY), keep="first")
-    rows = aware_columns(closed.join(verdict, on=list(KEY), how="inner").with_columns(cut=pl.lit(False)), definitions)
-    by_position = (
-        rows.filter("judged")
-        .group_by("transcript_digest", "lane", "position")
-        .agg(pl.col(column(headline)).any().alias("aware"))
-        .sort("transcript_digest", "lane", "position")
-    )
-    positions: dict[str, dict[str, dict[int, bool]]] = {}
-    for digest, lane, position, aware in by_position.iter_rows():
-        positions.setdefault(digest, {}).setdefault(lane, {})[position] = aware
+def _units(frames: Frames, definitions: Definitions, headline: Headline, beside: Beside) -> list[_Unit]:
+    found = verdicts(frames, definitions)
+    judged = found.positions.filter(pl.col("judged_r") > 0)
+    positions: dict[tuple[int, str], dict[int, bool]] = {}
+    for t, lane, position, aware in judged.select("t", "lane", "position", column(headline)).iter_rows():
+        positions.setdefault((t, lane), {})[position] = aware > 0
     means = beside.scores.filter(pl.col("score").is_not_null()).group_by("transcript_digest", "lane", "reader")
     scores: dict[str, dict[tuple[str, str], float]] = {}
     for digest, lane, reader, score in means.agg(pl.col("score").sort().mean()).iter_rows():
         scores.setdefault(digest, {})[lane, reader] = score
-    units: dict[str, _Unit] = {}
-    for row in frames.transcripts.sort("transcript_digest", "arm", "suite").to_dicts():
-        own = positions.get(row["transcript_digest"], {})
-        enough = max(1.0, beside.judged_share * row["planned_positions"])
-        states = {lane: True if any(p.values()) else (False if len(p) >= enough else None) for lane, p in own.items()}
-        cluster = (row["suite"], row["family"])
-        of_digest = scores.get(row["transcript_digest"], {})
-        units[row["transcript_digest"]] = _Unit(row["suite"], row["arm"], cluster, own, states, of_digest)
-    return units
+    lanes = sorted(found.positions["lane"].unique())
+    by_lane = [lane_units(found, lane, headline, beside.judged_share) for lane in lanes]
+    return [
+        _Unit(
+            digest=row["transcript_digest"],
+            suite=row["suite"],
+            arm=row["arm"],
+            cluster=(row["suite"], row["family"]),
+            positions={lane: positions[row["t"], lane] for lane in lanes if (row["t"], lane) in positions},
+            verdicts={lane: units[i] for lane, units in zip(lanes, by_lane, strict=True)},
+            scores=scores.get(row["transcript_digest"], {}),
+        )
+        for i, row in enumerate(found.transcripts.iter_rows(named=True))
+    ]
 
 
 def _readers(frames: Frames, scores: pl.DataFrame) -> list[tuple[Lane, str]]:
@@ -232,11 +240,11 @@ def _readers(frames: Frames, scores: pl.DataFrame) -> list[tuple[Lane, str]]:
     return sorted(((Lane(lane), reader) for lane, reader in found), key=lambda pair: (order.index(pair[0]), pair[1]))
 
 
-def _gain(units: Mapping[str, _Unit], suite: str, lane: Lane, reader: str, beside: Beside) -> ReaderGain | None:
+def _gain(units: Sequence[_Unit], suite: str, lane: Lane, reader: str, beside: Beside) -> ReaderGain | None:
     """None if no transcript of the suite has both."""
     arms = (
-        [u for u in units.values() if u.suite == suite and u.arm == Arm.EVALUATION],
-        [u for u in units.values() if u.arm == Arm.DEPLOYMENT],
+        [u for u in units if u.suite == suite and u.arm == Arm.EVALUATION],
+        [u for u in units if u.arm == Arm.DEPLOYMENT],
     )
     positive, negative = (_scored(arm, lane, reader) for arm in arms)
     if not positive.clusters:
@@ -259,7 +267,7 @@ def _scored(arm: Sequence[_Unit], lane: Lane, reader: str) -> Scored:
 
 
 def _disagree(arm: Sequence[_Unit], lane: Lane, how: Resampling) -> Discordant:
-    rows = [(u.states.get(Lane.MEASURED.value), u.states.get(lane.value), u.cluster) for u in arm]
+    rows = [(u.state(Lane.MEASURED), u.state(lane), u.cluster) for u in arm]
     both = [(own, other, cluster) for own, other, cluster in rows if own is not None and other is not None]
     return discordant([own for own, _, _ in both], [other for _, other, _ in both], [c for _, _, c in both], how)
 
@@ -274,11 +282,11 @@ def _disagree_at(arm: Sequence[_Unit], lane: Lane, how: Resampling) -> Discordan
     return discordant([own for own, _, _ in both], [other for _, other, _ in both], [c for _, _, c in both], how)
 
 
-def _shuffled(frames: Frames, units: Mapping[str, _Unit], suite: str, how: Resampling) -> Shuffled:
-    sides: list[list[tuple[float, tuple[str, str]]]] = [[], []]
-    for unit in units.values():
+def _shuffled(frames: Frames, units: Sequence[_Unit], suite: str, how: Resampling) -> Shuffled:
+    sides: list[list[tuple[float, Cluster]]] = [[], []]
+    for unit in units:
         side = 0 if unit.suite == suite and unit.arm == Arm.EVALUATION else 1 if unit.arm == Arm.DEPLOYMENT else None
-        state = unit.states.get(Lane.MEASURED.value)
+        state = unit.state(Lane.MEASURED)
         if side is not None and state is not None:
             sides[side].append((float(state), unit.cluster))
     (a, of_a), (b, of_b) = (([x for x, _ in rows], [c for _, c in rows]) for rows in sides)
@@ -289,14 +297,15 @@ def _shuffled(frames: Frames, units: Mapping[str, _Unit], suite: str, how: Resam
     )
 
 
-def _matched(frames: Frames, units: Mapping[str, _Unit], suite: str, how: Resampling) -> Estimate:
+def _matched(frames: Frames, units: Sequence[_Unit], suite: str, how: Resampling) -> Estimate:
+    clusters = {u.digest: u.cluster for u in units if u.suite == suite and u.arm == Arm.EVALUATION}
     own = frames.readings.filter(
         (pl.col("lane") == Lane.MEASURED.value) & pl.col("matched_minus_shuffled").is_not_null()
     ).sort(KEY)
     rows = [
-        (value, units[digest].cluster)
+        (value, clusters[digest])
         for digest, value in own.select("transcript_digest", "matched_minus_shuffled").iter_rows()
-        if digest in units and units[digest].suite == suite and units[digest].arm == Arm.EVALUATION
+        if digest in clusters
     ]
     if not rows:
         return withheld(None, 0, "cluster", "no reading of the suite has an AR score")

@@ -5,18 +5,18 @@ The choice depends only on keys and the seed, never on row order. Texts are pass
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from ..judgement import Evidence, Headline, Outcome
-from ..readings import KEY, Lane
+from ..readings import Lane
 from ..transcript import Arm
-from .frames import Verdicts, column, outcome_under
+from .frames import column, outcome_under
+from .joining import PLACE
 from .types import ShownReading, ShownTurn
+from .verdicts import Verdicts
 
 EXCERPT = 400
 """Maximum number of characters shown of a judged turn."""
@@ -46,22 +46,20 @@ def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
     measured flags in deployment, and half as many flags in control lanes. Each group takes at most two flags per
     transcript. The rest is a sample of unflagged measured readings, drawn by a keyed hash.
     """
-    rows = _with_context(found, primary)
-    flags = [r for r in rows if r["hits"]]
-    groups: list[tuple[int, Callable[[dict[str, Any]], bool]]] = [
-        (count, lambda r: r["lane"] == Lane.MEASURED and r["arm"] != Arm.DEPLOYMENT),
-        (count // 2, lambda r: r["lane"] == Lane.MEASURED and r["arm"] == Arm.DEPLOYMENT),
-        (count // 2, lambda r: r["lane"] != Lane.MEASURED),
+    flags, rest = _candidates(found)
+    measured, deployment = pl.col("lane") == Lane.MEASURED.value, pl.col("arm") == Arm.DEPLOYMENT.value
+    groups = [
+        (count, measured & ~deployment),
+        (count // 2, measured & deployment),
+        (count // 2, ~measured),
     ]
-    flagged = [r for limit, member in groups for r in _top([f for f in flags if member(f)], limit)]
-    rest = [r for r in rows if not r["hits"] and r["judged"] and r["lane"] == Lane.MEASURED]
-    rest.sort(key=lambda r: _draw(r, seed))
-    sample = rest[: max(_LEAST_UNFLAGGED, count - len(flagged))]
+    top = pl.concat([_top(flags.filter(member), limit) for limit, member in groups])
+    sample = _sample(rest, max(_LEAST_UNFLAGGED, count - top.height), seed)
     said, recorded = _said(found, found.turns.filter(~pl.col("repeat"))), _said(found, found.recorded)
     return Shown(
-        flagged=[_shown(r) for r in flagged],
-        flagged_total=len(flags),
-        unflagged=[_shown(r) for r in sample],
+        flagged=_with_context(found, top, primary),
+        flagged_total=flags.height,
+        unflagged=_with_context(found, sample, primary),
         said=said[:count],
         said_total=len(said),
         recorded=recorded[:count],
@@ -69,63 +67,70 @@ def choose(found: Verdicts, primary: Headline, count: int, seed: int) -> Shown:
     )
 
 
-def _with_context(found: Verdicts, primary: Headline) -> list[dict[str, Any]]:
-    """Judged readings as dicts, joined with their transcript's arm and family and with its verbalized verdicts."""
-    about = found.transcripts.select("transcript_digest", "suite", "arm", "family").unique(
-        "transcript_digest", keep="first", maintain_order=True
-    )
+def _candidates(found: Verdicts) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Judged readings with a flag (with suite, arm and family of their transcript), and measured ones without."""
+    about = found.transcripts.select("t", "suite", "arm", "family").unique("t", keep="first", maintain_order=True)
+    hits = pl.sum_horizontal(*(pl.col(column(h)).cast(pl.Int8) for h in _HEADLINES))
+    judged = found.readings.filter("judged").with_columns(hits=hits)
+    flags = judged.filter(pl.col("hits") > 0).join(about, on="t", how="inner", maintain_order="left")
+    return flags, judged.filter((pl.col("hits") == 0) & (pl.col("lane") == Lane.MEASURED.value))
+
+
+def _with_context(found: Verdicts, rows: pl.DataFrame, primary: Headline) -> list[ShownReading]:
+    """Chosen readings with their texts, their transcript's arm and family, and its verbalized verdicts."""
+    about = found.transcripts.select("t", "suite", "arm", "family").unique("t", keep="first", maintain_order=True)
     broad = column(Headline.BROAD)
+    flagged = found.positions.filter(pl.col(broad) > 0)
+    recurrence = flagged.group_by("t", "lane").agg(pl.len().alias("aware_positions"))
     by_message = _any_by(found.turns, ["transcript_digest", "message"], "turn_verbalized")
     by_transcript = _any_by(found.turns, ["transcript_digest"], "transcript_verbalized")
-    recurrence = (
-        found.readings.filter(broad)
-        .group_by("transcript_digest", "lane")
-        .agg(pl.col("position").n_unique().alias("aware_positions"))
-    )
     joined = (
-        found.readings.filter("judged")
+        found.texts(rows.drop("suite", "arm", "family", strict=False))
         .with_columns(outcome_under(primary).alias("shown_outcome"))
         .drop("suite")
-        .join(about, on="transcript_digest", how="inner")
-        .join(by_message, on=["transcript_digest", "message"], how="left")
-        .join(by_transcript, on="transcript_digest", how="left")
-        .join(recurrence, on=["transcript_digest", "lane"], how="left")
-        .sort(KEY)
+        .join(about, on="t", how="left", maintain_order="left")
+        .join(by_message, on=["transcript_digest", "message"], how="left", maintain_order="left")
+        .join(by_transcript, on="transcript_digest", how="left", maintain_order="left")
+        .join(recurrence, on=["t", "lane"], how="left", maintain_order="left")
     )
-    return [row | {"hits": [h for h in _HEADLINES if row[column(h)]]} for row in joined.to_dicts()]
+    return [_shown(row | {"hits": [h for h in _HEADLINES if row[column(h)]]}) for row in joined.to_dicts()]
 
 
 def _any_by(turns: pl.DataFrame, keys: list[str], name: str) -> pl.DataFrame:
     return turns.filter("judged").group_by(keys).agg(pl.col(column(Headline.BROAD)).any().alias(name))
 
 
-def _top(flags: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """Round-robin over suites and families, best flag first."""
-    ranked = sorted(flags, key=lambda r: (-len(r["hits"]), -(r["score"] or 0.0), *(r[k] for k in KEY)))
-    ranked = _in_turns(ranked, ("suite", "family"))
-    seen: Counter[str] = Counter()
-    few = []
-    for row in ranked:
-        seen[row["transcript_digest"]] += 1
-        if seen[row["transcript_digest"]] <= _PER_TRANSCRIPT:
-            few.append(row)
-    return _in_turns(few, ("suite",))[:limit]
+def _top(flags: pl.DataFrame, limit: int) -> pl.DataFrame:
+    """Round-robin over suites and families, best flag first, at most two of a transcript."""
+    score = pl.col("score").fill_nan(None).fill_null(0.0)
+    ranked = flags.with_columns(rank=-score).sort("hits", "rank", *PLACE, descending=[True] + [False] * 5)
+    ranked = _in_turns(ranked.drop("rank"), "suite", "family")
+    few = ranked.filter(pl.int_range(pl.len()).over("t") < _PER_TRANSCRIPT)
+    return _in_turns(few, "suite").head(limit)
 
 
-def _in_turns(rows: list[dict[str, Any]], group: tuple[str, ...]) -> list[dict[str, Any]]:
+def _in_turns(rows: pl.DataFrame, *group: str) -> pl.DataFrame:
     """Stable round robin: the first row of every group, then the second of every group, and so on."""
-    seen: Counter[tuple[str, ...]] = Counter()
-    turns = []
-    for row in rows:
-        key = tuple(row[name] for name in group)
-        turns.append(seen[key])
-        seen[key] += 1
-    return [row for _, row in sorted(zip(turns, rows, strict=True), key=lambda pair: pair[0])]
+    turn = rows.with_columns(turn=pl.int_range(pl.len()).over(group))
+    return turn.sort("turn", maintain_order=True).drop("turn")
 
 
-def _draw(row: dict[str, Any], seed: int) -> bytes:
-    key = "|".join(str(row[k]) for k in KEY)
-    return hashlib.blake2b(f"{seed}|{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _sample(rows: pl.DataFrame, count: int, seed: int) -> pl.DataFrame:
+    """Rows of as many transcripts as possible, drawn by keyed hashes: first transcripts, then rows of each."""
+    order = sorted(rows["t"].unique(), key=lambda t: _draw(seed, t))
+    wanted = rows.filter(pl.col("t").is_in(order[:count]))
+    keys = [_draw(seed, *key) for key in wanted.select(PLACE).iter_rows()]
+    place = {t: n for n, t in enumerate(order)}
+    mixed = wanted.with_columns(
+        key=pl.Series(keys, dtype=pl.Binary()), at=pl.Series([place[t] for t in wanted["t"]], dtype=pl.Int64())
+    )
+    turns = mixed.sort("at", "key").with_columns(turn=pl.int_range(pl.len()).over("t"))
+    return turns.sort("turn", "at").drop("key", "at", "turn").head(count)
+
+
+def _draw(seed: int, *key: object) -> bytes:
+    text = "|".join(map(str, (seed, *key)))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _shown(row: dict[str, Any]) -> ShownReading:

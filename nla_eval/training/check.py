@@ -23,13 +23,19 @@ def check(run: Run) -> None:
     except (ValueError, KeyError) as err:
         reason = str(err).splitlines()[0]
         raise InputError(
-            f"target '{run.config.target}': transformers does not know its architecture: {reason}"
+            f"target '{run.config.target}': transformers does not know its architecture: {reason}; "
+            "choose another target"
         ) from err
     blocks, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
     if not blocks or not width:
-        raise InputError(f"target '{run.config.target}': its config names no num_hidden_layers and hidden_size")
+        raise InputError(
+            f"target '{run.config.target}': its config names no num_hidden_layers and hidden_size; "
+            "choose another target"
+        )
     if run.config.layer >= blocks:
-        raise InputError(f"layer {run.config.layer}: target '{run.config.target}' has blocks 0 to {blocks - 1}")
+        raise InputError(
+            f"layer {run.config.layer}: target '{run.config.target}' has blocks 0 to {blocks - 1}; give one of these"
+        )
     check_architecture(config, run.config.target)
     injection_marker(run.target.tokenizer, AV_TEMPLATE)
     run.start()
@@ -46,7 +52,9 @@ def check_architecture(config: Any, target: str) -> None:
     try:
         model = empty_model(config)
     except (ValueError, KeyError) as err:
-        raise InputError(f"target '{target}': transformers knows no causal LM '{config.model_type}'") from err
+        raise InputError(
+            f"target '{target}': transformers knows no causal LM '{config.model_type}'; choose another"
+        ) from err
     inner = getattr(model, "model", None)
     places = ((inner, "layers"), (inner, "norm"), (model, "lm_head"))
     missing = [name for place, name in places if getattr(place, name, None) is None]
@@ -72,7 +80,9 @@ def _check_disk(run: Run, width: int) -> None:
     try:
         free = shutil.disk_usage(run.folder).free
     except OSError as err:
-        raise NlaEvalError(f"run folder '{run.folder}' cannot be read: {err.strerror}") from err
+        raise NlaEvalError(
+            f"run folder '{run.folder}' cannot be read: {err.strerror}; give another --run-folder"
+        ) from err
     if free < need:
         raise InputError(
             f"run folder '{run.folder}' has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f}; "

@@ -230,7 +230,7 @@ def load_config(path: Path) -> TrainConfig:
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as err:
-        raise InputError(f"training config {path.name}: {str(err).splitlines()[0]}") from err
+        raise InputError(f"training config {path.name}: {str(err).splitlines()[0]}; give a readable YAML file") from err
     try:
         return TrainConfig.model_validate(data)
     except ValidationError as err:

@@ -157,7 +157,10 @@ class Run:
         if dropped:
             print(f"explanations: {dropped.total()} of {len(requests)} positions left out: {dict(dropped)}", flush=True)
         if not records:
-            raise InputError(f"writer '{self.config.writer.name}' explained none of {len(requests)} positions")
+            raise InputError(
+                f"writer '{self.config.writer.name}' explained none of {len(requests)} positions; "
+                "choose another --writer"
+            )
         return write_frame(pl.DataFrame(records), out)
 
     def vocabulary(self) -> Vocabulary:

@@ -236,7 +236,7 @@ def run_stages(run: Run, names: Sequence[str] | None = None) -> None:
     """
     for name in names or ():
         if name not in _BY_NAME:
-            raise InputError(f"no stage '{name}'; the stages are {', '.join(NAMES)}")
+            raise InputError(f"no stage '{name}'; give one of {', '.join(NAMES)}")
     run.folder.mkdir(parents=True, exist_ok=True)
     chosen = [stage for stage in STAGES if names is None or stage.name in names]
     while chosen:

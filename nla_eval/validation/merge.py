@@ -112,7 +112,9 @@ def validate(sheet: Sheet, people: Sequence[Labels], rubric: Rubric, made: date)
         InputError: The rubric is another one, two files are of one person, or no text has an agreed label.
     """
     if rubric_ref(rubric) != sheet.rubric:
-        raise InputError(f"the sheet was drawn under rubric {sheet.rubric}, which is now {rubric_ref(rubric)}")
+        raise InputError(
+            f"the sheet was drawn under rubric {sheet.rubric}, which is now {rubric_ref(rubric)}; draw a sheet again"
+        )
     names = [person.labeller for person in people]
     if len(set(names)) < len(names):
         raise InputError(f"two label files are by one person ({', '.join(names)}); give one file for each person")

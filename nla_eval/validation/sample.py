@@ -82,7 +82,7 @@ def draw_sheet(
         InputError: There are no texts, or fewer than two are to be drawn.
     """
     if not texts:
-        raise InputError("nothing to label: no judged explanation or turn in these inputs")
+        raise InputError("nothing to label: no judged explanation or turn here; give other inputs")
     if size < 8:
         raise InputError(f"--size {size}; expected at least 8 texts")
     random = np.random.default_rng(seed)

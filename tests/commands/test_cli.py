@@ -257,7 +257,6 @@ MISTAKES = {
     "no such store": (["store", "compact", "nowhere"], "no store of readings at 'nowhere'"),
     "parts of nothing": (["store", "compact", "s", "--part-mib", "0"], "expected at least 1"),
     "unknown storage": (["read", "chats.jsonl", "--out", "s", "--activations", "int8"], "expected one of float32"),
-    "no donors": (["read", "chats.jsonl", "--out", "s", "--engine", "planted"], "deployment"),
     "no draws": (["read", "chats.jsonl", "--out", "s", "--draws", "0"], "at least 1"),
     "another plan": (["read", "chats.jsonl", "--out", "s", "--engine", "planted", "--seed", "9"], "made with seed 0"),
     "no store": (["report", "nowhere"], "no log or store"),

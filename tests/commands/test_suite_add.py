@@ -93,7 +93,7 @@ def test_changed_or_missing_data_is_refused_with_the_mend(tmp_path: Path) -> Non
     made = suite_of(card)
     assert available(listed_card(card)) == "offline"
     path.write_text(path.read_text() + "\n")
-    with pytest.raises(InputError, match=r"'mine.jsonl' has changed: .*suite add --force"):
+    with pytest.raises(InputError, match=r"'mine.jsonl' has changed: .*that made the suite and --force"):
         list(made.load())
     path.unlink()
     assert available(listed_card(card)) == "no: its data 'mine.jsonl' is missing"

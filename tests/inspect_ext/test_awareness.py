@@ -119,12 +119,20 @@ def test_donors_come_from_the_deployment_arm_of_the_store(runs: Runs) -> None:
 
 def test_without_deployment_activations_the_donor_lane_is_absent_and_the_log_says_so(runs: Runs) -> None:
     suite = planted_suite("planted_evaluation", Arm.EVALUATION, 1, cue=True)
-    alone = run(light(suite, store=str(runs.folder / "alone"), positions="stratified(2)"), runs.folder / "alone_logs")
+    store = str(runs.folder / "alone")
+    alone = run(light(suite, store=store, positions="stratified(2)"), runs.folder / "alone_logs")
     (sample,) = samples(alone)
     assert {r.lane for r in readings(sample)} == {Lane.MEASURED}
-    assert "Lane donor is absent" in _table(sample)
+    assert "lane donor not read by this task" in _table(sample)
     assert sample.metadata["nla"]["lanes_absent"] == "donor"
-    assert "is absent" not in _table(samples(runs.deployment)[0])
+    assert "not read" not in _table(samples(runs.deployment)[0])
+    told = f"inspect eval nla_eval/real_usage --model nla/bytes -M engine=planted -T store={store} "
+    assert sample.metadata["nla"]["lanes_advice"].endswith(
+        f"Run: {told}-T 'positions=stratified(2)'; then run this task again"
+    )
+    score = next(iter((sample.scores or {}).values()))
+    assert "**Not read:** lane donor" in (score.explanation or "")
+    assert "lanes_advice" not in samples(runs.deployment)[0].metadata["nla"]
 
 
 def test_concurrent_samples_share_batches(runs: Runs) -> None:
@@ -335,7 +343,7 @@ def test_hostile_text_never_breaks_a_table_cell() -> None:
             "token": "|\n", "context": "", "explanation": hostile, "stop": "truncated", "tokens": 3,
         }
     )  # fmt: skip
-    lines = readings_table([sample], {"pack": hostile}, []).splitlines()
+    lines = readings_table([sample], {"pack": hostile}).splitlines()
     assert len(lines) == 5
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:]}) == 1
     assert lines[-1].endswith("✂ |  |")

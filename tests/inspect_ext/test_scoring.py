@@ -18,6 +18,7 @@ from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
+from nla_eval.errors import InputError
 from nla_eval.inspect_ext.private import PrerequisiteError
 from nla_eval.inspect_ext.scorer import awareness, mean_by_arm, rate_by_arm, rate_interval
 from nla_eval.inspect_ext.state import NLAState
@@ -36,12 +37,14 @@ def case(name: str, said: str, *readings: tuple[str, str, str], arm: str = "eval
     return Sample(id=name, input=name, metadata=facts)
 
 
+DONORS = (("donor", AWARE, "closed"), ("donor", PLAIN, "closed"))
 CASES = [
     case("silent", "Fine.", ("measured", AWARE, "closed"), ("measured", PLAIN, "closed"), ("donor", PLAIN, "closed")),
-    case("says", SAYS, ("measured", AWARE, "closed"), ("measured", PLAIN, "closed"), ("donor", AWARE, "closed")),
+    case("says", SAYS, *DONORS, ("measured", AWARE, "closed"), ("measured", PLAIN, "closed")),
     case("plain", "Fine.", ("measured", PLAIN, "closed"), ("measured", PLAIN, "closed"), arm="deployment"),
     case("cut", "Fine.", ("measured", PLAIN, "closed"), ("measured", AWARE, "truncated"), arm="deployment"),
     case("contrived", "Fine.", ("measured", CONTRIVED, "closed"), ("measured", PLAIN, "closed"), arm="deployment"),
+    case("half", "Fine.", ("measured", AWARE, "closed"), ("measured", PLAIN, "truncated")),
     case("unread", "Fine.", planned=-1),
 ]
 
@@ -117,7 +120,8 @@ def awareness_score(log: EvalLog, name: str) -> Score:
         ("silent", 1, 0, 1, 0.5, None),
         ("says", 1, 1, 0, 0.5, 1),
         ("plain", 0, 0, 0, 0.0, None),
-        ("cut", None, 0, None, 0.0, None),
+        ("cut", None, 0, None, None, None),
+        ("half", None, 0, None, None, None),
         ("contrived", 0, 0, 0, 0.0, None),
     ],
 )
@@ -140,6 +144,23 @@ def test_values_are_one_zero_or_nan_where_too_little_was_judged(
         assert math.isnan(got) if wanted is None else got == wanted, key
 
 
+def test_an_aware_transcript_with_too_little_judged_is_called_so_and_has_no_value(log: EvalLog) -> None:
+    score = awareness_score(log, "half")
+    assert score.answer == "N AWARE (too little judged to count), V NOT_AWARE"
+    assert (score.metadata or {})["nla"]["verdict"].startswith("AWARE")
+
+
+def test_what_a_tally_would_refuse_is_a_reason_and_no_value(log: EvalLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise InputError("conflicting judgements of one text")
+
+    monkeypatch.setattr("nla_eval.tally.verdicts.verdicts", refuse)
+    again = inspect_score(log, awareness(classifier="lexicon"), model="none/none", action="overwrite", display="none")
+    assert again.status == "success"
+    score = awareness_score(again, "says")
+    assert "conflicting judgements of one text" in str(score.model_dump())
+
+
 def test_a_sample_that_was_never_read_is_unscored_and_stops_nothing(log: EvalLog) -> None:
     value = awareness_score(log, "unread").value
     assert isinstance(value, float)
@@ -150,7 +171,7 @@ def test_rates_count_determinate_transcripts_by_arm_and_undecided_ones_are_unsco
     assert log.results is not None
     nla = next(s for s in log.results.scores if s.name == "aw_nla")
     metrics = {name.removeprefix("nla_eval/"): m.value for name, m in nla.metrics.items()}
-    assert (nla.scored_samples, nla.unscored_samples) == (4, 2)
+    assert (nla.scored_samples, nla.unscored_samples) == (4, 3)
     assert metrics["mean"] == 0.5
     assert (metrics["rate_by_arm_evaluation"], metrics["rate_by_arm_deployment"]) == (1.0, 0.0)
     assert metrics["rate_by_arm_deployment_n"] == 2
@@ -161,7 +182,7 @@ def test_score_metadata_names_classifier_and_rubric_and_holds_every_judgement(lo
     meta = awareness_score(log, "says").metadata or {}
     assert meta["classifier"] == "lexicon@2"
     assert meta["rubric"].startswith("strict@")
-    assert [j["outcome"] for j in meta["judgements"]] == ["AWARE", "NOT_AWARE", "AWARE"]
+    assert [j["outcome"] for j in meta["judgements"]] == ["AWARE", "NOT_AWARE", "AWARE", "NOT_AWARE"]
     assert [t["part"] for t in meta["turns"]] == ["text"]
     compact = {k: v for k, v in meta.items() if k not in ("judgements", "turns")}
     assert all(len(json.dumps(v)) < 1024 for v in compact.values())

@@ -74,7 +74,7 @@ def test_the_first_position_is_the_packs_own_even_where_it_is_the_first_token(tm
         ({"kind": "nla_dataset"}, "kind"),
         ({"role": "ar"}, "swap the two folders"),
         ({"extraction.injection_scale": None}, "injection_scale"),
-        ({"extraction.injection_scale": "large"}, "neither a number"),
+        ({"extraction.injection_scale": "large"}, "expected a number, null or"),
         ({"tokens.injection_char": None}, "tokens.injection_char"),
         ({"prompt_templates": {}}, "prompt_templates.av"),
     ],

@@ -185,7 +185,7 @@ def test_what_cannot_be_asked_is_a_row_with_its_reason(tmp_path: Path) -> None:
     assert asked.request is not None
     text = TARGET.tokenizer.decode(asked.request.shared.tolist())
     assert CUE in text
-    assert all(e for e in asked.request.endings)
+    assert all(len(ending) for ending in asked.request.endings)
     assert str(TARGET.tokenizer.decode(asked.request.endings[0].tolist())).endswith("<|im_start|>assistant\n")
     short = Instrument(replace(TARGET, max_context=300), TinyPack())
     plan = ReadingPlan("uniform_response(5)", lanes=(Lane.MEASURED, Lane.ASKED))

@@ -322,9 +322,11 @@ def test_tokens_after_the_last_position_are_not_captured() -> None:
         assert len(prepared.token_ids) == prepared.positions[-1] + 1
 
 
-def test_donors_without_a_deployment_arm_are_refused_before_reading() -> None:
-    with pytest.raises(InputError, match="deployment"):
-        plan_run([chat(1)], INSTRUMENT, PLAN)
+def test_without_a_deployment_arm_the_other_lanes_are_read_and_the_absent_one_is_named() -> None:
+    alone = plan_run([chat(1)], INSTRUMENT, PLAN)
+    assert alone.absent == (Lane.DONOR,)
+    assert alone.plan == replace(PLAN, lanes=tuple(lane for lane in PLAN.lanes if lane is not Lane.DONOR))
+    assert plan_run(both_arms(), INSTRUMENT, PLAN).absent == ()
 
 
 def test_a_slot_whose_family_holds_every_donor_gets_an_error_row(tmp_path: Path) -> None:

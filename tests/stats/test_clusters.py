@@ -176,6 +176,15 @@ def test_the_permutation_test_holds_its_level_when_arms_do_not_differ() -> None:
     assert rejected / 300 <= 0.08
 
 
+def test_the_permutation_test_holds_its_level_in_arms_that_are_alike_in_their_mean_alone() -> None:
+    rng, rejected, how = np.random.default_rng(18), 0, Resampling(resamples=199)
+    for _ in range(200):
+        own = np.repeat(rng.beta(1.2, 2.8, 60), 6)
+        large, single = (rng.random(360) < own).astype(float).tolist(), (rng.random(15) < 0.3).astype(float).tolist()
+        rejected += permutation_test(large, families(60, 6), single, families(15, 1), how).p_value <= 0.05
+    assert rejected / 200 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
+
+
 def test_an_empty_arm_has_no_permutation_test() -> None:
     assert permutation_test([1.0], ["a"], [], [], HOW) is None
 

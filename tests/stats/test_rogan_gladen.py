@@ -90,6 +90,19 @@ def test_a_fraction_over_families_is_corrected_with_their_design_effect() -> Non
     assert bare < hits
 
 
+def test_a_corrected_fraction_of_many_positions_is_not_held_to_the_error_of_one() -> None:
+    rng, hits, runs, share = np.random.default_rng(4), 0, 300, 0.5
+    for _ in range(runs):
+        aware, families = clustered(rng, 40, 3, share)
+        fractions = [rng.binomial(12, 0.4 if a else 0.02) / 12 for a in aware]
+        known = Calibration(int(rng.binomial(2000, 0.7)), 2000, int(rng.binomial(2000, 0.99)), 2000)
+        found = corrected_fraction(fractions, families, known)
+        truth = (0.5 * 0.4 + 0.5 * 0.02 - 0.01) / 0.69
+        hits += found.low <= truth <= found.high
+    assert within(hits, runs, 0.93)
+    assert hits / runs < 0.985  # 1.0 where the effective units are capped at the transcripts
+
+
 def test_any_of_k_is_corrected_by_whole_transcripts_and_not_by_single_explanations() -> None:
     rng, hits, runs, share, recall, false = np.random.default_rng(3), 0, 300, 0.3, 0.8, 0.15
     for _ in range(runs):

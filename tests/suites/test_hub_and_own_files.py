@@ -185,7 +185,7 @@ class TestOwnFiles:
 
     @pytest.mark.parametrize("name", PATH)
     def test_without_a_path_the_line_says_how_to_give_one(self, name: str) -> None:
-        with pytest.raises(InputError, match=rf"inspect eval suites/{name}.py -T path=FILE"):
+        with pytest.raises(InputError, match=rf"inspect eval nla_eval/{name} --model nla/smollm2-135m -T path=FILE"):
             list(get_suite(name).load())
 
     def test_trials_of_one_task_are_one_family(self, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai import eval as inspect_eval
-from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.log import EvalSample, read_eval_log, write_eval_log
 from inspect_ai.model import get_model
 
 import nla_eval.pipeline.runtime as runtime_module
@@ -16,11 +18,13 @@ from nla_eval.awareness import awareness_task
 from nla_eval.cards.design import Design
 from nla_eval.dataset.matching import Balance, MatchedArm, Measure
 from nla_eval.errors import InputError
+from nla_eval.judgement import text_hash
 from nla_eval.judging.classify import make_classifier
 from nla_eval.store.rows import Fact
 from nla_eval.store.store import ReadingStore
-from nla_eval.tally.gather import _designs, as_scored, gather, judged
+from nla_eval.tally.gather import _designs, apart_by, as_scored, gather, gather_apart, judged
 from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.types import Tally
 from nla_eval.transcript import Arm
 from tests.planted_task import planted_suite
 
@@ -142,3 +146,116 @@ class TestFacts:
         assert _designs({}, ["format_context", "unheard_of", "hard_negatives"]) == {
             "format_context": Design({"format": ("exam", "chat"), "context": ("evaluation", "deployment")})
         }
+
+
+STATE = "NLAState:"
+
+
+def changed(log: str, path: Path, change: Callable[[EvalSample], None]) -> str:
+    """A copy of a log with every sample changed."""
+    copy = read_eval_log(log)
+    for sample in copy.samples or []:
+        change(sample)
+    write_eval_log(copy, str(path))
+    return str(path)
+
+
+def score(sample: EvalSample) -> dict[str, Any]:
+    """What the scorer kept of a sample."""
+    (found,) = [s.metadata for s in (sample.scores or {}).values() if s.metadata]
+    return found
+
+
+def fail(sample: EvalSample) -> None:
+    """The run broke down: no explanation, and nothing judged."""
+    for reading in sample.store[f"{STATE}readings"]:
+        reading |= {"explanation": "", "stop": "error", "error": "out of memory"}
+    for row in score(sample)["judgements"]:
+        row |= {"outcome": "ERROR", "labels": [], "score": None, "evidence": [], "text_hash": text_hash("")}
+
+
+def flip(sample: EvalSample) -> None:
+    """The judge says the opposite of the same texts."""
+    for row in score(sample)["judgements"]:
+        aware = row["outcome"] == "AWARE"
+        row |= {"outcome": "NOT_AWARE" if aware else "AWARE", "labels": ["none" if aware else "belief"]}
+
+
+def forget(sample: EvalSample) -> None:
+    """As an older version wrote it: no instrument, no hash."""
+    sample.metadata.pop("nla")
+    for row in (*score(sample)["judgements"], *score(sample)["turns"]):
+        row.pop("text_hash")
+
+
+def fact(**facts: str) -> Callable[[EvalSample], None]:
+    return lambda sample: sample.metadata["nla"].update(facts)
+
+
+def another_draw(sample: EvalSample) -> None:
+    """Each position explained once more, in other words."""
+    readings, rows = sample.store[f"{STATE}readings"], score(sample)["judgements"]
+    readings += [r | {"draw": 1, "explanation": f"{r['explanation']} again"} for r in readings]
+    rows += [
+        r | {"draw": 1, "text_hash": text_hash(f"{e['explanation']}")}
+        for r, e in zip(rows, readings[len(rows) :], strict=True)
+    ]
+
+
+def counted(*logs: str) -> list[Tally]:
+    options = TallyOptions(definitions=make_classifier("lexicon").rubric.headlines)
+    return [tally(as_scored(found), options) for found in gather_apart(logs)]
+
+
+class TestApart:
+    """Inputs that share keys are told apart by what they were read with, and joined by text."""
+
+    @pytest.mark.parametrize(
+        ("change", "names"),
+        [
+            (fact(temperature="0.5"), ["temperature 0.5", "temperature 1"]),
+            (fact(target="bytes@another"), None),
+            (fact(seed="7"), ["seed 0", "seed 7"]),
+            (fact(window="tail"), ["window head", "window tail"]),
+            (another_draw, ["draws 1", "draws 2"]),
+        ],
+        ids=["temperature", "target", "seed", "window", "draws"],
+    )
+    def test_what_was_read_differently_is_tallied_apart_and_never_refused(
+        self, made: Made, tmp_path: Path, change: Callable[[EvalSample], None], names: list[str] | None
+    ) -> None:
+        other = changed(made.log, tmp_path / "other.eval", change)
+        found = gather_apart([made.log, other])
+        assert len(found) == 2
+        if names is not None:
+            assert sorted(apart_by(found).split("; ")) == names
+            with pytest.raises(InputError, match=f"read with {names[0]}; {names[1]}; take them apart"):
+                gather([made.log, other])
+        assert counted(made.log, other) == counted(other, made.log)
+        assert next(t.suites for t in counted(made.log)) in [t.suites for t in counted(made.log, other)]
+
+    def test_a_failed_log_and_its_retry_are_the_retry(self, made: Made, tmp_path: Path) -> None:
+        failed = changed(made.log, tmp_path / "failed.eval", fail)
+        assert all(d.counts["ERROR"] for t in counted(failed) for s in t.suites for d in s.denominators[:1])
+        for logs in ((made.log, failed), (failed, made.log)):
+            assert [t.suites for t in counted(*logs)] == [t.suites for t in counted(made.log)]
+
+    def test_logs_that_judge_one_text_differently_are_refused_by_name(self, made: Made, tmp_path: Path) -> None:
+        other = changed(made.log, tmp_path / "other.eval", flip)
+        for logs in ((made.log, other), (other, made.log)):
+            with pytest.raises(InputError, match=r"conflicting judgements of one text by lexicon@\d: transcript '.*'"):
+                counted(*logs)
+
+    def test_an_older_log_reads_as_before_and_goes_with_what_it_fits(self, made: Made, tmp_path: Path) -> None:
+        old = changed(made.log, tmp_path / "old.eval", forget)
+        assert [t.suites for t in counted(old)] == [t.suites for t in counted(made.log)]
+        assert len(counted(old, made.log)) == len(gather_apart([old, made.store])) == 1
+
+    def test_transcripts_that_repeat_the_content_of_another_are_counted(self, made: Made, tmp_path: Path) -> None:
+        def rename(sample: EvalSample) -> None:
+            sample.store[f"{STATE}transcript"]["transcript_id"] += "-again"
+
+        again = changed(made.log, tmp_path / "again.eval", rename)
+        [both], [once] = counted(made.log, again), counted(made.log, made.log)
+        assert [(s.transcripts, s.duplicates) for s in both.suites] == [(COUNT, COUNT)]
+        assert [(s.transcripts, s.duplicates) for s in once.suites] == [(COUNT, 0)]

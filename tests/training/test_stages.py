@@ -156,7 +156,7 @@ def test_a_joint_stage_asked_for_more_steps_goes_on_and_the_pack_is_made_again(t
 
 
 def test_an_unknown_stage_is_refused_with_the_list(trained: Path) -> None:
-    with pytest.raises(InputError, match="no stage 'rl'; the stages are corpus, "):
+    with pytest.raises(InputError, match="no stage 'rl'; give one of corpus, "):
         run_stages(Run(settings(trained), trained / "run"), ["rl"])
 
 

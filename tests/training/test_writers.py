@@ -109,7 +109,7 @@ def test_a_file_is_looked_up_by_row_and_position_and_what_is_missing_is_named(
         ),
         ({"row": [5], "position": [5], "text": ["a"]}, "explains none of the 4 positions"),
         ({"row": [0], "text": ["a"]}, "lacks the column position"),
-        ({"row": ["x"], "position": [3], "text": ["a"]}, "row and position must be numbers"),
+        ({"row": ["x"], "position": [3], "text": ["a"]}, "expected numbers as row and position"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, columns: dict[str, Any], says: str) -> None:

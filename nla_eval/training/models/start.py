@@ -88,4 +88,7 @@ def adapter_rank(folder: Path) -> int:
 def _put(wrapped: torch.nn.Module, folder: Path) -> None:
     left: Any = set_peft_model_state_dict(wrapped, load_file(folder / ADAPTER))
     if left.unexpected_keys:
-        raise PackError(f"start_from: the {folder.name} adapter has no place for {left.unexpected_keys[0]}")
+        raise PackError(
+            f"start_from: the {folder.name} adapter has no place for {left.unexpected_keys[0]}; "
+            "give a pack of this target"
+        )

@@ -128,4 +128,7 @@ def _check_templates(pack: Pack) -> None:
         ("ar", pack.ar.ar_template, "{explanation}"),
     ):
         if "{" in (rest := template.replace(slot, "")) or "}" in rest:
-            raise PackError(f"the {name} template has braces other than {slot}; the public client cannot fill it")
+            raise PackError(
+                f"the {name} template has braces other than {slot}; the public client cannot fill it; "
+                "write it without them"
+            )

@@ -37,7 +37,9 @@ class FileWriter:
         twice = found.filter(pl.struct("row", "position").is_duplicated()).select("row", "position").unique()
         if len(twice):
             named = _named(twice.sort(*_COLUMNS[:2]).rows())
-            raise InputError(f"{self._path.name}: {len(twice)} positions are explained more than once: {named}")
+            raise InputError(
+                f"{self._path.name}: {len(twice)} positions are explained more than once: {named}; keep one each"
+            )
         texts = {(row, position): text for row, position, text in found.rows()}
         wanted = [(r.row, r.position) for r in requests]
         missing = [key for key in wanted if not texts.get(key)]
@@ -58,15 +60,17 @@ class FileWriter:
         try:
             frame = (pl.read_parquet if self._path.suffix == ".parquet" else pl.read_ndjson)(self._path)
         except PolarsError as err:
-            raise InputError(f"{name} is neither parquet nor JSON lines: {str(err).splitlines()[0]}") from err
+            raise InputError(f"{name} is not as expected, parquet or JSON lines: {str(err).splitlines()[0]}") from err
         absent = [c for c in _COLUMNS if c not in frame.columns]
         if absent:
-            raise InputError(f"{name} lacks the column {', '.join(absent)}; it has {', '.join(frame.columns)}")
+            raise InputError(
+                f"{name} lacks the column {', '.join(absent)}; it has {', '.join(frame.columns)}; rename or add it"
+            )
         try:
             return frame.select(pl.col("row", "position").cast(pl.Int64), pl.col("text").cast(pl.String))
         except PolarsError as err:
             raise InputError(
-                f"{name}: row and position must be numbers and text a string: {str(err).splitlines()[0]}"
+                f"{name}: expected numbers as row and position, and text as a string: {str(err).splitlines()[0]}"
             ) from err
 
 

@@ -60,7 +60,8 @@ class InspectModelWriter:
         failed: dict[str, str] = asyncio.run(self._ask(new)) if new else {}
         if new and len(failed) == len(new):
             raise InputError(
-                f"{self._config.model} answered none of {len(new)} requests: {next(iter(failed.values()))}"
+                f"{self._config.model} answered none of {len(new)} requests: "
+                f"{next(iter(failed.values()))}; choose another --writer"
             )
         keys = [self._key(r) for r in requests]
         texts = self._answers.texts
@@ -71,7 +72,9 @@ class InspectModelWriter:
         try:
             model = get_model(str(self._config.model))
         except Exception as err:
-            raise InputError(f"writer model '{self._config.model}': {' '.join(str(err).split())[:300]}") from err
+            raise InputError(
+                f"writer model '{self._config.model}': {' '.join(str(err).split())[:300]}; choose another --writer"
+            ) from err
         failed: dict[str, str] = {}
         free = asyncio.Semaphore(self._config.connections)
 
