@@ -181,7 +181,8 @@ def weights(settings: RuntimeSettings, *, deep: bool) -> Iterator[Finding]:
         lines = list(check_files(pack, target))
         yield Finding("pack", State.OK, f"{pack.id}, layer {pack.layer}: {'; '.join(lines)}")
         if deep:
-            yield Finding("self-test", State.OK, TransformersKind.engine(settings, target, pack).self_test())
+            TransformersKind.engine(settings, target, pack)  # loading runs the self-test
+            yield Finding("self-test", State.OK, "the weights load, and the explanations follow the activations")
     except NlaEvalError as err:
         yield Finding("pack", State.WRONG, str(err), "")
 

@@ -107,7 +107,7 @@ def _of_log(name: str) -> dict[str, Any]:
     """Facts of the instrument, which each sample keeps, over the options of the task."""
     options = (read_eval_log(name, header_only=True).eval.metadata or {}).get("reading") or {}
     samples = read_eval_log_samples(name, all_samples_required=False)
-    facts = next((sample.metadata["nla"] for sample in samples if sample.metadata.get("nla")), {})
+    facts: dict[str, Any] = next((sample.metadata["nla"] for sample in samples if sample.metadata.get("nla")), {})
     return {**options, **facts}
 
 

@@ -46,7 +46,7 @@ def _study(key: str, says: str, arm: Arm, pools: Pools) -> Study:
         held_out = certify_threshold(
             scores, drawn.families, THRESHOLDS, LIMIT, how.level, seed=int(rng.integers(2**31))
         )
-        lost = (rng.random(drawn.flag.shape) < 0.05).any(axis=(1, 2))
+        lost = np.any(rng.random(drawn.flag.shape) < 0.05, axis=(1, 2))
         undecided = [None if gone and not flag else flag for flag, gone in zip(flags, lost.tolist(), strict=True)]
         wrong = held_out is not None and held_out.certificate.certified and above[held_out.threshold] >= LIMIT
         return {

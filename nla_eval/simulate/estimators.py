@@ -164,11 +164,11 @@ def _corrected(e: Experiment, how: Resampling) -> Estimate:
 
 
 def _corrected_prevalence(e: Experiment, how: Resampling) -> Estimate:
-    parts = (
+    measured, aware, unaware = (
         TranscriptFlags(drawn.any.tolist(), drawn.families, drawn.flag.shape[1], drawn.flag.shape[2])
         for drawn in (e.evaluation, e.known_aware, e.known_other)
     )
-    return corrected_prevalence(*parts, how.level)
+    return corrected_prevalence(measured, aware, unaware, how.level)
 
 
 def _judges(e: Experiment) -> tuple[list[bool], list[bool], list[int]]:

@@ -24,7 +24,7 @@ from ..store.rows import SCHEMA
 from ..tally.agreement import agreement
 from ..tally.frames import Frames
 from ..tally.tally import TallyOptions, tally
-from ..tally.types import PairAgreement, Tally
+from ..tally.types import HeadlineTally, PairAgreement, Tally
 from ..transcript import Author, TurnFacts
 from .pools import HEADLINE, Pools
 from .world import Arm, Drawn, Verbalizer, draw, reread
@@ -82,7 +82,7 @@ class Printed:
         return found is not None and found.certified
 
     @property
-    def _suite(self) -> Any:
+    def _suite(self) -> HeadlineTally:
         suite = next(s for s in self.tally.suites if s.suite == SUITES["evaluation"])
         return suite.under(HEADLINE)
 
@@ -107,7 +107,7 @@ WORLDS: tuple[Whole, ...] = (
 """In all of them a reader of the text sees what the activation carries: the verbalizer has no privileged gain."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Remembered:
     """A classifier that gives the verdicts of the pools, and may leak the name of the suite it is told."""
 

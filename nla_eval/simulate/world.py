@@ -114,17 +114,17 @@ class Drawn:
     @property
     def flagged_positions(self) -> Flags:
         """(n, k) positions with a flag in any draw."""
-        return self.seen.any(axis=2)
+        return np.asarray(np.any(self.seen, axis=2), dtype=np.bool_)
 
     @property
     def any(self) -> Flags:
         """(n,) any-of-k."""
-        return self.flagged_positions.any(axis=1)
+        return np.asarray(np.any(self.flagged_positions, axis=1), dtype=np.bool_)
 
     @property
     def judged_positions(self) -> Flags:
         """(n, k) positions with a judged draw."""
-        return self.judged.any(axis=2)
+        return np.asarray(np.any(self.judged, axis=2), dtype=np.bool_)
 
     @property
     def fraction(self) -> Floats:

@@ -142,7 +142,7 @@ def headline_tally(
         unverbalized_by_family=cluster_mean(*pairs.decided, how),
         unverbalized_bounds=unverbalized_bounds(states(pairs.lane), states(pairs.v)),
         n_given_not_v=n_given_not_v(pairs.table, how.level),
-        donor_pairs=donor and donor.table,
+        donor_pairs=None if donor is None else donor.table,
         donor_unverbalized=None if donor is None else unverbalized(donor.table, how.level),
         donor_unverbalized_by_family=None if donor is None else cluster_mean(*donor.decided, how),
         withheld=withheld(certificate),
