@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,21 @@ def test_shuffled_is_a_permutation_test_and_the_ar_s_own_score() -> None:
     (nothing,) = tallied(null).shuffled
     assert nothing.arms is not None
     assert nothing.arms.p_value == 1.0
+
+
+def test_what_the_report_does_not_count_is_not_counted_here() -> None:
+    """A judgement of another text, a transcript the pack was trained on, and one of which too little was judged."""
+    whole = with_reader(FRAMES, lambda row, own: own)
+    first, second, third = whole.transcripts.filter(pl.col("arm") == "evaluation")["transcript_digest"].sort()[:3]
+    digest = pl.col("transcript_digest")
+    marked = whole.transcripts.with_columns(trained_on=pl.when(digest == first).then(pl.lit("texts.parquet")))
+    other = whole.judgements.with_columns(text_hash=pl.when(digest == second).then(pl.lit("of another text")))
+    late = (digest == third) & (pl.col("position") > 100)
+    few = other.filter(~late)
+    found = tallied(replace(whole, transcripts=marked, judgements=few))
+    (gain,) = found.gains
+    assert (gain.gain.positives, gain.gain.negatives) == (21, 24)
+    assert found.notes == ["1 transcripts are left out (1 of office): the pack was trained on them."]
 
 
 RATES = {
