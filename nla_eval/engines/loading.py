@@ -178,7 +178,10 @@ def load_text_reader(base: Path, av: Path, adapter: Path, dtype: torch.dtype, at
     model = get_peft_model(load_lm(base, torch.float32, attention), LoraConfig.from_pretrained(str(av)))
     placed: Any = set_peft_model_state_dict(model, load_file(adapter))
     if placed.unexpected_keys:
-        raise PackError(f"{adapter.name} does not fit {av.name}/adapter_config.json ({placed.unexpected_keys[0]})")
+        raise PackError(
+            f"{adapter.name} does not fit {av.name}/adapter_config.json ({placed.unexpected_keys[0]}); "
+            "restore the files of the pack"
+        )
     return cast_weights(frozen(model.merge_and_unload()), dtype)
 
 

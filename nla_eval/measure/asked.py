@@ -75,7 +75,8 @@ def asked_figures(
             texts.append(made.text)
             families.append(names.setdefault(pair.told.family, len(names)))
     if not scores:
-        raise InputError(f"none of {len(pairs)} pairs could be asked: {asked[0].error if pairs else 'there is none'}")
+        why = asked[0].error if pairs else "there is none"
+        raise InputError(f"none of {len(pairs)} pairs could be asked: {why}; give pairs that leave room for a question")
     positive, groups = np.array(told), np.array(families, np.int64)
     found = {
         "asked": np.array(scores),

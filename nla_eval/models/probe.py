@@ -23,7 +23,6 @@ from ..files import written
 from ..stats.interval import Estimate
 
 _KEY = "nla_eval_probe"
-_MAKE = "make one with nla-eval probe train"
 
 
 class ProbeFacts(BaseModel):
@@ -82,7 +81,8 @@ class Probe:
         ):
             if own != asked:
                 raise InputError(
-                    f"probe '{self.name}' was trained on {what} {own}, this run reads {what} {asked}; {_MAKE} for it"
+                    f"probe '{self.name}' was trained on {what} {own}, this run reads {what} {asked}; "
+                    "make one for it with: nla-eval probe train"
                 )
 
 
@@ -99,11 +99,13 @@ def write_probe(probe: Probe, path: Path) -> None:
 def load_probe(path: Path) -> Probe:
     """Read a probe file. Raises InputError if it is missing or is none."""
     if not path.is_file():
-        raise InputError(f"no probe file '{path}'; {_MAKE}")
+        raise InputError(f"no probe file '{path}'; make one with: nla-eval probe train")
     try:
         with safe_open(path, "np") as file:
             facts = ProbeFacts.model_validate(json.loads((file.metadata() or {})[_KEY]))
             direction, bias = file.get_tensor("direction"), file.get_tensor("bias")
     except (SafetensorError, OSError, KeyError, ValueError, ValidationError) as err:
-        raise InputError(f"'{path.name}' is not a probe of nla-eval ({type(err).__name__}); {_MAKE}") from err
+        raise InputError(
+            f"'{path.name}' is not a probe of nla-eval ({type(err).__name__}); make one with: nla-eval probe train"
+        ) from err
     return Probe(path.stem, direction, float(bias[0]), facts)

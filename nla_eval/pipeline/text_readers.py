@@ -121,7 +121,10 @@ class ModelReader:
         try:
             model = get_model(self.name)
         except Exception as err:
-            raise InputError(f"text reader '{self.name}': {' '.join(str(err).split())[:300]}") from err
+            why = " ".join(str(err).split())[:300]
+            raise InputError(
+                f"text reader '{self.name}' cannot be used: {why}; name a chat model as Inspect does, with its key set"
+            ) from err
         free = anyio.Semaphore(_AT_ONCE)
 
         async def one(request: TextRequest) -> Draw:
@@ -134,7 +137,10 @@ class ModelReader:
 
         draws = await side_by_side([partial(one, request) for request in requests])
         if draws and all(draw.stop is StopReason.ERROR for draw in draws):
-            raise InputError(f"text reader '{self.name}' answered none of {len(draws)} requests: {draws[0].error}")
+            raise InputError(
+                f"text reader '{self.name}' answered none of {len(draws)} requests: {draws[0].error}; "
+                "run the same command again, or name another model"
+            )
         return draws
 
     async def _answer(self, model: Any, request: TextRequest, sampling: Sampling) -> Draw:

@@ -152,8 +152,8 @@ LANES: dict[Lane, LaneEntry] = {
     Lane.PROBE: LaneEntry(
         "a linear probe on the raw activation: a score per position",
         Needs.PROBE,
-        lacking="the probe lane needs a probe of target and layer; make one with nla-eval probe train and give --probe "
-        "FILE",
+        lacking="the probe lane needs a probe of target and layer; make one with nla-eval probe train, then give "
+        "--probe FILE",
         repeats=False,
     ),
     Lane.ASKED: LaneEntry(

@@ -35,7 +35,7 @@ def test_a_lane_without_an_activation_in_the_slot_has_no_stand_in(lane: Lane) ->
             {"lanes": "measured,text_only"},
             "pack 'planted@1' has no text_only adapter; name a chat model with --text-re",
         ),
-        ({"lanes": "measured,probe"}, "nla-eval probe train and give --probe FILE"),
+        ({"lanes": "measured,probe"}, "nla-eval probe train, then give --probe FILE"),
         ({"text_reader": "openai/gpt-5-mini"}, "no effect without lane text_only; add text_only to lanes"),
         ({"probe": "told.safetensors"}, "no effect without lane probe"),
         ({"lanes": "measured,probe", "probe": "nowhere.safetensors"}, "no probe file '.*nowhere.safetensors'"),
