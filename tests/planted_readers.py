@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nla_eval.engines.answering import Answered, AskRequest
 from nla_eval.engines.base import Draw, Sampling
+from nla_eval.engines.questions import Answered, AskRequest
 from nla_eval.models.probe import Probe, ProbeFacts
 from nla_eval.pipeline.asked import wordings
 from nla_eval.pipeline.text_readers import TextRequest

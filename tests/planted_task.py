@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nla_eval.engines.answering import Answered, AskRequest
 from nla_eval.engines.generation import Generated, GenerateRequest
 from nla_eval.engines.kinds import ENGINES, RuntimeSettings
+from nla_eval.engines.questions import Answered, AskRequest
 from nla_eval.pipeline.asked import wordings
 from nla_eval.suite import Suite, SuiteCard, register
 from nla_eval.transcript import Arm, Transcript

@@ -6,7 +6,6 @@ probabilities; nothing is sampled. What is shared runs once and its keys and val
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,29 +14,10 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from ..errors import InputError
+from .questions import Answered, AskRequest
 
 _YES = ("Yes", "yes", "YES", " Yes", " yes")
 _NO = ("No", "no", "NO", " No", " no")
-
-
-@dataclass(frozen=True)
-class AskRequest:
-    """Questions about one text."""
-
-    shared: NDArray[np.int32]
-    """(T,) token ids before the questions differ; at least one."""
-    endings: tuple[NDArray[np.int32], ...]
-    """The rest of each prompt, at least one token each."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The answers of one request, one value per question."""
-
-    yes: tuple[float, ...]
-    """P(yes) / (P(yes) + P(no)) at the first token of the answer."""
-    mass: tuple[float, ...]
-    """P(yes) + P(no)."""
 
 
 class Answerer:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from ..models.pack import Pack
     from ..models.scores import Scorer
     from ..models.target import Target
-    from .answering import Answered, AskRequest
     from .base import Engine
     from .config import EngineConfig
     from .generation import Generated, GenerateRequest
+    from .questions import Answered, AskRequest
     from .side_by_side import Split
 from ..models.pack import shipped_pack
 

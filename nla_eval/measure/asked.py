@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.answering import Answered, AskRequest
+from ..engines.questions import Answered, AskRequest
 from ..errors import InputError
 from ..pipeline.asked import asked_score, questions_of
 from ..replay.replay import ReplayConfig, replay

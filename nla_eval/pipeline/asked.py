@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from inspect_ai.model import ChatMessageUser
 
-from ..engines.answering import Answered, AskRequest
+from ..engines.questions import Answered, AskRequest
 from ..errors import NlaEvalError
 from ..readings import Lane, Score
 from ..replay.replay import ReplayConfig, replay

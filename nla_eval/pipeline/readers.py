@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engines.answering import Answered, AskRequest
+from ..engines.questions import Answered, AskRequest
 from ..errors import StoreError
 from ..judging.panel import side_by_side
 from ..models.probe import Probe, load_probe

@@ -15,9 +15,9 @@ from ..errors import NlaEvalError
 from .microbatch import MicroBatcher, Work
 
 if TYPE_CHECKING:
-    from ..engines.answering import Answered, AskRequest
     from ..engines.base import Engine
     from ..engines.generation import Generated, GenerateRequest
+    from ..engines.questions import Answered, AskRequest
     from ..engines.recorded import Recording
     from ..models.pack import Pack
     from ..models.scores import Scorer

@@ -9,18 +9,20 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Draw, Sampling
-from ..engines.generation import Generated, GenerateRequest
 from ..errors import InputError
 from ..judging.panel import side_by_side
 from ..models.prompts import CLOSE_TAG, parse_explanation, text_prompt
 from ..readings import StopReason
+
+if TYPE_CHECKING:
+    from ..engines.generation import Generated, GenerateRequest
 
 _AT_ONCE = 32
 _PROMPT = """\
@@ -84,6 +86,7 @@ class AdapterReader:
 
     async def write(self, requests: Sequence[TextRequest], sampling: Sampling) -> list[Draw]:
         """One draw per request, in order."""
+        from ..engines.generation import GenerateRequest
 
         async def one(request: TextRequest) -> Draw:
             ids = np.array(text_prompt(self.prompt, request.window.tolist()), np.int32)

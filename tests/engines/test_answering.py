@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from nla_eval.engines.answering import Answered, Answerer, AskRequest, first_tokens
+from nla_eval.engines.answering import Answerer, first_tokens
+from nla_eval.engines.questions import Answered, AskRequest
 from nla_eval.errors import InputError
 from tests.tiny_target import write_tiny_target
 
