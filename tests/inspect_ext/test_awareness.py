@@ -245,7 +245,8 @@ def test_the_deployment_arm_has_no_donor_lane_and_nothing_is_missing_of_it(runs:
 def test_the_scorer_is_the_packages_and_takes_what_the_task_passes_on(runs: Runs) -> None:
     log = runs.evaluation
     assert log.eval.scorers is not None
-    assert [(s.name, s.options) for s in log.eval.scorers] == [("awareness", {"classifier": "lexicon"})]
+    options = {"classifier": "lexicon", "headline": "paper", "rubric": "strict"}
+    assert [(s.name, s.options) for s in log.eval.scorers] == [("awareness", options)]
     assert all(s.scores and s.scores["awareness"].value["aw_nla"] == 1 for s in samples(log))
 
 
