@@ -183,7 +183,7 @@ def test_scores_come_from_stores(tmp_path: Path) -> None:
         pack="p", target="t", layer=1, d_model=8, positions="stratified(12)", seed=0, temperature=1.0, max_new_tokens=9
     )
     store = ReadingStore.create(str(tmp_path / "store"), identity)
-    row = {"transcript_digest": "d", "position": 3, "lane": Lane.PROBE, "reader": "p@1"}
+    row: dict[str, Any] = {"transcript_digest": "d", "position": 3, "lane": Lane.PROBE, "reader": "p@1"}
     store.append_scores([Score(**row, score=None, error="no activation")])
     store.append_scores([Score(**row, score=1.5)])
     assert scores_of([store.url]).select("lane", "score").rows() == [("probe", 1.5)]
