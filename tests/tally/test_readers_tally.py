@@ -169,7 +169,8 @@ def test_a_tally_of_readers_is_plain_data_that_comes_back_equal_from_json() -> N
 def test_the_order_of_rows_changes_nothing() -> None:
     frames = with_reader(FRAMES, lambda row, own: own and row["position"] > 200)
     mixed = Frames(
-        *(f.sample(fraction=1.0, shuffle=True, seed=5) for f in (frames.readings, frames.judgements)),
+        frames.readings.sample(fraction=1.0, shuffle=True, seed=5),
+        frames.judgements.sample(fraction=1.0, shuffle=True, seed=5),
         frames.turns,
         frames.transcripts.reverse(),
     )
