@@ -120,7 +120,7 @@ def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
     if absent:
         yield (
             "Zero privileged gain cannot be excluded",
-            f"Lanes that were not read: {'; '.join(absent)}. A reader of the bare text "
+            f"Lanes that this report does not count: {'; '.join(absent)}. A reader of the bare text "
             "might flag the same places. Without a probe, a low rate may mean that the activation lacks the "
             "information, or that the verbalizer does not say it.",
         )

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,9 @@ class TinyPack:
     d_model: int = D_MODEL
     min_position: int = 10
     max_new_tokens: int = 80
+    text_window: int = 64
+    text_only: Path | None = None
+    forms: tuple[str, ...] = ()
     training_hashes: frozenset[str] = frozenset()
 
 

@@ -216,7 +216,7 @@ SHOWCASE = [
         "evaluation",
         12,
         3,
-        0.5,
+        0.8,
         false_positive=0.004,
         verbalized=0.12,
         truncated=0.01,

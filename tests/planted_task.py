@@ -8,9 +8,11 @@ from typing import Any
 
 from nla_eval.engines.generation import Generated, GenerateRequest
 from nla_eval.engines.kinds import ENGINES, RuntimeSettings
+from nla_eval.engines.questions import Answered, AskRequest
+from nla_eval.pipeline.asked import wordings
 from nla_eval.suite import Suite, SuiteCard, register
 from nla_eval.transcript import Arm, Transcript
-from tests.fakes import ByteTarget, PlantedEngine, TinyPack, chat, plain_scores
+from tests.fakes import CUE, ByteTarget, PlantedEngine, TinyPack, chat, plain_scores
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,18 @@ class PlantedKind:
             ]
 
         return write
+
+    @staticmethod
+    def answerer(settings: RuntimeSettings, target: Any) -> Callable[[Sequence[AskRequest]], list[Answered]]:
+        """A target that says the truth: whether the cue stands before the question."""
+
+        def answers(requests: Sequence[AskRequest]) -> list[Answered]:
+            texts = [str(target.tokenizer.decode(r.shared.tolist())) for r in requests]
+            aware = [0.9 if CUE in text else 0.2 for text in texts]
+            yes = [tuple(p if q.aware else 1 - p for q in wordings()) for p in aware]
+            return [Answered(each, (0.8,) * len(each)) for each in yes]
+
+        return answers
 
 
 def planted_suite(name: str, arm: Arm, count: int, *, answers_by: str = "recorded", cue: bool = False) -> Suite:

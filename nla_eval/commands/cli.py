@@ -14,6 +14,7 @@ from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
 from .cli_organism import organisms
 from .cli_pack import Dtype, Target, packs
+from .cli_probe import probes
 from .cli_suite import suites
 from .cli_validate import validation
 from .plan_options import with_plan_options
@@ -29,6 +30,7 @@ app = typer.Typer(
 stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
+app.add_typer(probes, name="probe")
 app.add_typer(stores, name="store")
 app.add_typer(organisms, name="organism")
 app.add_typer(validation, name="validate")
@@ -221,6 +223,28 @@ def power(
     given = {name: value for name, value in named.items() if value is not None}
     asked = Asked(tuple(rate or RATES), chance, level)
     run(PowerRequest(tuple(inputs or ()), given, asked, classifier, headline), as_json=as_json)
+
+
+@app.command()
+def gain(
+    inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores.")],
+    headline: Annotated[str, typer.Option(help="Headline of N: belief, paper or broad.")] = "paper",
+    rate: Annotated[float, typer.Option(help="Share of deployment transcripts that either reader may flag.")] = 0.05,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge all again with this classifier. Default: the logs' own judgements; linear for stores."
+        ),
+    ] = None,
+    pack: Annotated[
+        str | None, typer.Option(help="Pack whose told recall is shown. Default: the pack that made the readings.")
+    ] = None,
+) -> None:
+    """Compare N with other readers of the same transcripts: text_only, text_raw, probe, asked. Needs no weights."""
+    from .gain import run
+    from .report import ReportRequest
+
+    run(ReportRequest(tuple(inputs), "", classifier, None, pack), headline, rate)
 
 
 @app.command()

@@ -52,7 +52,7 @@ def _options(defaults: dict[str, str]) -> list[inspect.Parameter]:
     found = []
     for name, (what, default) in declared(ReadingPlan).items():
         word = defaults.get(name, _word(default))
-        found.append(_parameter(name, word, typer.Option(help=what.help, metavar=_metavar(default))))
+        found.append(_parameter(name, word, typer.Option(help=what.help, metavar=what.metavar or _metavar(default))))
         found += [_parameter(old, None, typer.Option(hidden=True)) for old in what.former]
     return found
 
@@ -81,4 +81,4 @@ def _word(default: Any) -> str | None:
 
 
 def _metavar(default: Any) -> str:
-    return {int: "<int>", float: "<float>", type(None): "<int>"}.get(type(default), "<str>")
+    return {int: "<int>", float: "<float>"}.get(type(default), "<str>")

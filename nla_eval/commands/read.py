@@ -21,6 +21,7 @@ from ..models.target import with_places
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
 from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, differences, plan_run
 from ..pipeline.presets import PRESETS, preset_lines
+from ..pipeline.readers import readers_for
 from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
 from ..printable import one_line
@@ -123,7 +124,8 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
         say(f"time: {expected(work, remembered(setting))}\nstore: {bytes_line(planned, work)}")
     if stages is not None:
         return replace(_on_ray(request, planned, stages, progress), absent=planned.absent)
-    bench = Workbench(lambda: runtime.engine, store, runtime.scorer, _provenance(request, planned))
+    readers = readers_for(runtime, planned.plan)
+    bench = Workbench(lambda: runtime.engine, store, runtime.scorer, _provenance(request, planned), readers)
     result = read_in_process(planned, bench, progress, retry_errors=request.retry_errors, scores=request.scores)
     if request.scores is not Scores.NONE:
         remember(setting, result.spent)
@@ -134,12 +136,13 @@ def _stages(request: ReadRequest) -> RayResources | None:
     """The Ray resources of each stage; None to work in this process."""
     if request.ray is None:
         return None
-    from ..pipeline.ray import parse_resources
+    from ..pipeline.ray import expect_lanes, parse_resources
 
     if request.scores is not Scores.NEW:
         raise InputError(
             f"--scores {request.scores} does not work with --ray, which scores new readings; leave --ray out"
         )
+    expect_lanes(request.plan.lanes)
     return parse_resources(request.ray)
 
 
@@ -367,4 +370,5 @@ def _summary(result: ReadResult, out: str) -> str:
         f"; {result.unscorable} still unscored, because their control activation changed" if result.unscorable else ""
     )
     there = f"({result.present} were already in the store)"
-    return f"{stops} {there}{donors}{scored}{left}. Next: {next_step('nla-eval', 'report', out)}"
+    beside = f"; {result.scored} scores" if result.scored else ""
+    return f"{stops} {there}{beside}{donors}{scored}{left}. Next: {next_step('nla-eval', 'report', out)}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .base import Engine
     from .config import EngineConfig
     from .generation import Generated, GenerateRequest
+    from .questions import Answered, AskRequest
+    from .side_by_side import Split
 from ..models.pack import shipped_pack
 
 
@@ -97,6 +99,16 @@ class EngineKind(Protocol):
         unless it is None."""
         ...
 
+    def text_reader(
+        self, settings: RuntimeSettings, target: Target, pack: Pack
+    ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """The target with the pack's text_only adapter. Raises PackError if the pack has none."""
+        ...
+
+    def answerer(self, settings: RuntimeSettings, target: Target) -> Callable[[Sequence[AskRequest]], list[Answered]]:
+        """The whole language model, for yes-or-no questions."""
+        ...
+
 
 _log = logging.getLogger(__name__)
 ENGINES: Registry[EngineKind] = Registry("engine")
@@ -155,18 +167,54 @@ class TransformersKind:
         from ..engines.generation import Generator
         from ..engines.loading import load_target_lm
         from ..engines.one_step import GROUPED
-        from ..engines.packed import pack_linears
         from ..engines.recorded import Tap
-        from ..engines.side_by_side import measured_split
 
         model = load_target_lm(target, torch_dtype(settings.dtype), GROUPED)
-        if torch.cuda.is_available():
-            model, split = model.to("cuda"), None
-        else:
-            split = measured_split(model, torch.get_num_threads())
-            pack_linears(model)
+        model, split = _placed(model, torch)
         tap = None if tapped is None else Tap(model.get_decoder().layers[tapped])
         return Generator(model, target.tokenizer, settings.max_batch_tokens, split, tap)
+
+    @staticmethod
+    def text_reader(
+        settings: RuntimeSettings, target: Target, pack: Pack
+    ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """The target with the pack's text_only adapter merged in."""
+        import torch
+
+        from ..engines.generation import Generator
+        from ..engines.loading import load_text_reader
+        from ..engines.one_step import GROUPED
+        from ..errors import PackError
+
+        if pack.text_only is None:
+            raise PackError(f"pack '{pack.name}' has no text_only adapter; name a chat model with --text-reader")
+        model = load_text_reader(target.path, pack.av_path, pack.text_only, torch_dtype(settings.dtype), GROUPED)
+        model, split = _placed(model, torch)
+        return Generator(model, target.tokenizer, settings.max_batch_tokens, split)
+
+    @staticmethod
+    def answerer(settings: RuntimeSettings, target: Target) -> Callable[[Sequence[AskRequest]], list[Answered]]:
+        """The causal language model with its head, without sampling."""
+        import torch
+
+        from ..engines.answering import Answerer
+        from ..engines.loading import load_target_lm
+
+        model = load_target_lm(target, torch_dtype(settings.dtype))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return Answerer(model.to(device), target.tokenizer, settings.max_batch_tokens)
+
+
+def _placed(model: Any, torch: Any) -> tuple[Any, Split | None]:
+    """A model that writes, on its device, and how its batches share the CPU's cores."""
+    from ..engines.packed import pack_linears
+    from ..engines.side_by_side import measured_split
+
+    if torch.cuda.is_available():
+        return model.to("cuda"), None
+    split = measured_split(model, torch.get_num_threads())
+    pack_linears(model)
+    return model, split
 
 
 @ENGINES.register("vllm-server")

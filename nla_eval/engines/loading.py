@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
@@ -197,6 +197,25 @@ def load_av(base: Path, av: Path, dtype: torch.dtype, attention: str = "sdpa") -
     if not (av / ADAPTER).is_file():
         return load_lm(av, dtype, attention)
     return cast_weights(_merged(load_lm(base, torch.float32, attention), av), dtype)
+
+
+def load_text_reader(base: Path, av: Path, adapter: Path, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+    """Load the target at `base` with the adapter file `adapter` merged in, under the configuration of the AV's adapter
+    in `av`.
+
+    Raises:
+        PackError: The AV is no adapter, or the file does not fit its configuration.
+    """
+    if not (av / ADAPTER).is_file():
+        raise PackError(f"{adapter.name} needs an AV that is an adapter, and '{av.name}' holds whole weights")
+    model = get_peft_model(load_lm(base, torch.float32, attention), LoraConfig.from_pretrained(str(av)))
+    placed: Any = set_peft_model_state_dict(model, load_file(adapter))
+    if placed.unexpected_keys:
+        raise PackError(
+            f"{adapter.name} does not fit {av.name}/adapter_config.json ({placed.unexpected_keys[0]}); "
+            "restore the files of the pack"
+        )
+    return cast_weights(frozen(model.merge_and_unload()), dtype)
 
 
 def load_reconstructor(

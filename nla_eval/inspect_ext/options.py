@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, field_validator, model_validator
@@ -67,6 +68,8 @@ class TaskOptions(BaseModel):
         own = {name: value for name, value in options.items() if name not in names}
         try:
             plan = ReadingPlan.of({name: value for name, value in options.items() if name in names})
+            if plan.probe is not None:
+                plan = replace(plan, probe=user_folder(plan.probe))
         except InputError as err:
             raise InputError(f"task option {err}") from None
         try:

@@ -6,6 +6,7 @@ pipeline, so a reading made here equals one made by `nla-eval read`. It knows no
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,9 +16,20 @@ from numpy.typing import NDArray
 
 from ..engines.base import Captured, CaptureRequest
 from ..models.scores import normalised
+from ..pipeline.asked import asked_id
 from ..pipeline.driver import Driver
 from ..pipeline.lanes import ControlLanes, Site, StandIn
-from ..pipeline.plan import Prepared, ReadingPlan, prepare, slots_of
+from ..pipeline.plan import Prepared, ReadingPlan, expect_readers, prepare, slots_of
+from ..pipeline.readers import (
+    Readers,
+    asked_scores,
+    expect_same_readers,
+    probe_scores,
+    readers_for,
+    text_drafts,
+    unprobed,
+    written_readings,
+)
 from ..pipeline.runtime import Runtime
 from ..pipeline.stages import (
     Draft,
@@ -30,7 +42,7 @@ from ..pipeline.stages import (
 )
 from ..pipeline.stored import store_controls
 from ..provenance import command
-from ..readings import LANES, Lane, Reading, StopReason, lanes_in
+from ..readings import LANES, Lane, Reading, Score, StopReason, lanes_in
 from ..store.conversations import kept
 from ..store.store import ReadingStore, StoredActivations, StoreIdentity, reading_key
 from ..transcript import Arm, Transcript
@@ -51,13 +63,17 @@ class Opened:
     activations: Vectors | None = None
     """(P, d_model); None unless the store had all of them."""
 
+    scores: tuple[Score, ...] = ()
+    """Planned scores that the store had when the task began."""
     pending: int = 0
-    """Planned readings still to be made."""
+    """Planned readings of the verbalizer still to be made."""
+    unprobed: bool = False
+    """Whether probe scores are still to be made."""
 
     @property
     def request(self) -> CaptureRequest | None:
         """What is still to be captured; None if the transcript is unreadable, or its readings or activations exist."""
-        complete = self.pending == 0 or self.activations is not None
+        complete = (self.pending == 0 and not self.unprobed) or self.activations is not None
         return None if complete or self.prepared.error is not None else self.prepared.request
 
 
@@ -104,11 +120,19 @@ class Session:
         return ReadingStore.create(self.url, self.identity) if self.url else None
 
     @cached_property
+    def readers(self) -> Readers:
+        """What reads the lanes that the verbalizer does not. Raises StoreError if the store's texts have others."""
+        readers = readers_for(self.runtime, self.plan)
+        if self.store is not None:
+            expect_same_readers(self.store, readers)
+        return readers
+
+    @cached_property
     def driver(self) -> Driver:
         """The driver, shared by all samples and the same as in every other way of reading."""
         present = {reading_key(reading) for rows in self._stored.values() for reading in rows}
         absent = {"lanes_absent": ",".join(self.absent)} if self.absent else {}
-        provenance = {**self.runtime.settings.facts(), "command": command(), **absent}
+        provenance = {**self.runtime.settings.facts(), "command": command(), **absent, **self.readers.facts()}
         return Driver(self.plan, self.identity, self.store, present, provenance)
 
     @cached_property
@@ -148,7 +172,8 @@ class Session:
         return lanes_in(self.absent, opened.prepared.row.arm)
 
     def facts(self) -> dict[str, str]:
-        """Short facts about the instrument, for the log."""
+        """Short facts about the instrument, for the log. Raises InputError if a lane lacks what it needs."""
+        expect_readers(self.runtime.instrument, self.plan)
         identity = self.identity
         return {
             "target": f"{self.runtime.target_name}@{identity.target}",
@@ -165,6 +190,7 @@ class Session:
             "dtype": self.runtime.settings.dtype,
             "lanes": ",".join(self.lanes),
             "lanes_absent": ",".join(self.absent),
+            **self.readers.facts(),
         }
 
     def open(self, asked: list[tuple[Transcript, int]]) -> list[Opened]:
@@ -210,12 +236,37 @@ class Session:
             new.append(self._scored(own, opened, activations) if own else [])
         self.driver.append([reading for sample in new for reading in sample])
         return [
-            sorted(
-                [*opened.present, *failed_readings(opened.prepared, self.identity), *made],
-                key=lambda r: (r.position, self.lanes.index(r.lane), r.draw),
-            )
+            self.in_order([*opened.present, *failed_readings(opened.prepared, self.identity), *made])
             for (opened, _), made in zip(samples, new, strict=True)
         ]
+
+    async def read_texts(self, opened: Opened, activations: Vectors | None) -> tuple[list[Reading], list[Score]]:
+        """The missing texts and scores of one sample, in the lanes that the verbalizer does not read. Unlike the other
+        methods, call it in the sample's own task: it waits for models. `keep_texts` stores what it returns."""
+        prepared, readers = opened.prepared, self.readers
+        if prepared.error is not None:
+            return [], []
+        there = {reading_key(reading) for reading in opened.present}
+        drafts = [(prepared, d) for d in text_drafts(prepared, self.plan, there, opened.first_draw)]
+        known = {(s.transcript_digest, s.position, s.lane.value, s.reader) for s in opened.scores}
+        scores = await asked_scores([prepared], readers, known)
+        if readers.probe is not None:
+            own = {} if activations is None else by_site(prepared, activations)
+            scores += probe_scores(prepared, own, readers.probe, known)
+        return await written_readings(drafts, readers, self.identity), scores
+
+    def keep_texts(self, made: list[tuple[list[Reading], list[Score]]]) -> list[None]:
+        """Store what `read_texts` has made for several samples."""
+        self.driver.append([reading for readings, _ in made for reading in readings])
+        scores = [score for _, scored in made for score in scored]
+        if self.store is not None:
+            self.store.append_scores(scores)
+        self.driver.scored += len(scores)
+        return [None] * len(made)
+
+    def in_order(self, readings: Iterable[Reading]) -> list[Reading]:
+        """Readings by position, lane and draw."""
+        return sorted(readings, key=lambda r: (r.position, self.lanes.index(r.lane), r.draw))
 
     def finish(self) -> None:
         """Write the store's manifest."""
@@ -231,15 +282,39 @@ class Session:
                 found[row["transcript_digest"]].append(Reading.model_validate(row))
         return found
 
+    @cached_property
+    def _stored_scores(self) -> dict[str, list[Score]]:
+        """Scores in the store when the task began, by transcript. Those with an error are made again."""
+        found: dict[str, list[Score]] = defaultdict(list)
+        if self.store is not None:
+            frame = self.store.scores()
+            for row in frame.filter(pl.col("score").is_not_null()).iter_rows(named=True):
+                found[row["transcript_digest"]].append(Score.model_validate(row))
+        return found
+
     def _open(self, transcript: Transcript, first_draw: int) -> Opened:
         prepared = prepare(transcript, self.runtime.instrument, self.plan)
         planned = {slot.key for slot in slots_of(prepared, self.plan, first_draw)}
+        names = {self.readers.probe.id if self.readers.probe else "", asked_id()}
+        scores = tuple(
+            s for s in self._stored_scores.get(prepared.digest, ()) if s.lane in self.lanes and s.reader in names
+        )
+        known = {(s.transcript_digest, s.position, s.lane.value, s.reader) for s in scores}
         present = tuple(
             r.model_copy(update={"transcript_id": transcript.id, "suite": transcript.suite})
             for r in self._stored.get(prepared.digest, ())
             if reading_key(r) in planned
         )
-        return Opened(prepared, first_draw, present, self._activations(prepared), len(planned) - len(present))
+        missing = planned - {reading_key(reading) for reading in present}
+        return Opened(
+            prepared,
+            first_draw,
+            present,
+            self._activations(prepared),
+            scores,
+            pending=sum(LANES[Lane(key[2])].verbalized for key in missing),
+            unprobed=bool(unprobed([prepared], self.readers.probe, known)),
+        )
 
     def _activations(self, prepared: Prepared) -> Vectors | None:
         stored = self.bank.stored.get(prepared.digest) if self.bank else None
@@ -253,7 +328,7 @@ class Session:
         prepared = opened.prepared
         if prepared.error is not None or opened.pending == 0:
             return []
-        mine = {} if activations is None else dict(zip((s.key for s in prepared.sites), activations, strict=True))
+        mine = {} if activations is None else by_site(prepared, activations)
         own = ControlLanes(prepared.sites, mine, self.asked.seed)
         stand_ins = _Lent(own, self.bank.controls if self.bank else own)
         return list(self.driver.drafts(prepared, stand_ins, opened.first_draw))
@@ -270,6 +345,11 @@ class Session:
             finite = activations[np.isfinite(activations).all(axis=1)]
             unit_sum, count = unit_sum + normalised(finite).sum(axis=0), count + len(finite)
         return ShuffleReference(unit_sum, count) if count > 1 else None
+
+
+def by_site(prepared: Prepared, activations: Vectors) -> dict[tuple[str, int], Vectors]:
+    """The activations (P, d_model) of a sample by site."""
+    return dict(zip((site.key for site in prepared.sites), activations, strict=True))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ class NLAState(StoreModel):
     """The typed store of one sample (`sample.store["NLAState:..."]`)."""
 
     readings: list[dict[str, Any]] = Field(default_factory=list)
-    """Rows of `nla_eval.readings.Reading`, all lanes."""
+    """Rows of `nla_eval.readings.Reading`, all lanes of texts."""
+    scores: list[dict[str, Any]] = Field(default_factory=list)
+    """Rows of `nla_eval.readings.Score`: lanes `probe` and `asked`."""
     planned: int = 0
     """Positions the policy chose for the measured lane: the denominator of every rate on this transcript."""
     pack: str = ""

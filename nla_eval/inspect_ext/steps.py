@@ -181,7 +181,14 @@ def verbalize() -> Solver:
         async with span("verbalize", type="nla"):
             cost = max(1, opened.pending) * session.identity.max_new_tokens
             readings = await runtime.submit("verbalize", session.read, (opened, work.activations), cost)
-        state.store_as(NLAState).readings = [r.model_dump(mode="json") for r in readings]
+            texts, scores = made = await session.read_texts(opened, work.activations)
+            if texts or scores:
+                await runtime.submit("keep", session.keep_texts, made)
+                readings = session.in_order([*readings, *texts])
+        nla = state.store_as(NLAState)
+        nla.readings = [r.model_dump(mode="json") for r in readings]
+        both = sorted((*opened.scores, *scores), key=lambda s: (s.lane, s.position))
+        nla.scores = [score.model_dump(mode="json") for score in both]
         facts = {k: v for k, v in state.metadata["nla"].items() if not k.startswith("lanes")}
         told = session.advice if session.absent_of(opened) else ""
         log_transcript().info(readings_table(readings, facts, told), source="nla_eval")

@@ -47,6 +47,8 @@ def card_entries(record: Record) -> dict[str, Any]:
             "difference": told.difference.as_dict(),
             "note": "any word about testing in the explanation; families of one notice, matched but for one sentence",
         }
+    if record.told_judged is not None:
+        entries["told_judged"] = record.told_judged.model_dump(mode="json")
     entries["record"] = record.model_dump(mode="json")
     return entries
 
@@ -76,7 +78,7 @@ def record_text(record: Record) -> str:
     if record.tasks:
         lines += ["", "## What can be told from the explanation", "", *_tasks(record.tasks)]
     lines += ["", *(f"Not measured: {name} ({why})." for name, why in record.not_measured.items())]
-    lines += [*_told(record), *_recurrence(record)]
+    lines += [*_told(record), *_told_judged(record), *_recurrence(record)]
     return "\n".join(lines)
 
 
@@ -85,6 +87,18 @@ def _told(record: Record) -> Iterator[str]:
         yield ""
         yield f"Words about testing: {shown(told.recall)} of told positions, {shown(told.untold)} of untold ones, "
         yield f"difference {shown(told.difference)}." + ("" if told.expresses_belief else f" So {CANNOT}.")
+
+
+def _told_judged(record: Record) -> Iterator[str]:
+    if (told := record.told_judged) is not None:
+        yield from ("", f"## Told recall of N, judged by {told.classifier} under {told.rubric}", "")
+        rows = [
+            (name.value, shown(r.recall), shown(r.untold), shown(r.difference), str(r.recall.n + r.untold.n))
+            for name, r in told.headlines.items()
+        ]
+        yield from _table(("headline", "told", "untold", "difference", "n"), rows)
+        if told.unjudged:
+            yield f"{told.unjudged} explanations were not judged (truncated or failed) and are left out."
 
 
 def _recurrence(record: Record) -> Iterator[str]:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ..engines.base import Draw, Engine, Sampling, VerbalizeRequest
 from ..engines.fitting import release_memory
 from ..engines.hf import TransformersEngine
+from ..judgement import Classifier
+from ..judging.classify import make_classifier
 from ..models.scores import Baselines
 from ..readings import StopReason
 from .ablation import EMPTY, MASKED, REFERENCE, SHUFFLED, TAIL, WHOLE, Ablated, Condition, ablate, variants
@@ -28,7 +30,7 @@ from .record import HeldOutFacts, Record
 from .recurrence import recurrence
 from .section import Section
 from .tasks import RETRIEVAL, NotEnoughError, Read, Task, held_out_tasks, retrieved, said_next
-from .told import ToldWords, told_words
+from .told import ToldJudged, ToldWords, told_judged, told_words
 
 DRAWS = 8
 """Number of explanations per position that are read together. A greedy explanation holds only the likeliest content;
@@ -73,13 +75,19 @@ class Measured:
     """Headline figure to (n,) values, one per held-out row (NaN if undefined), for paired comparison."""
 
 
-def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple(Section)) -> Measured:
+def measure(
+    subject: Subject,
+    held: HeldOut,
+    sections: Sequence[Section] = tuple(Section),
+    classifier: Classifier | None = None,
+) -> Measured:
     """Verbalize and score every held-out row, its windows and the requested pair sets.
 
     Args:
         subject: Pack or checkpoint.
         held: Rows from the same target and layer.
         sections: Sections to measure in addition to round trip and ablation.
+        classifier: Judges the explanations of the told pairs; None for the classifier that judges runs by default.
     """
     pairs, unread = _pair_sets(subject) if {Section.PAIRS, Section.DRAWS} & set(sections) else ([], {})
     windows = held.windows if Section.RECURRENCE in sections else []
@@ -95,6 +103,7 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
         several = drawn(subject.engine, [p.activations for p in pairs], subject.max_new_tokens)
     for sides, draws, more in zip(pairs, of_pairs, several, strict=True):
         tasks.append(pair_task(sides, spoken(subject.engine, [_texts(draws)]), more))
+    judged, unjudged = _told_judged(pairs, of_pairs, classifier)
     record = Record(
         pack=subject.pack,
         target=subject.target,
@@ -106,8 +115,9 @@ def measure(subject: Subject, held: HeldOut, sections: Sequence[Section] = tuple
         conditions=ablated.conditions,
         paraphrase=_paraphrased(subject) if Section.PARAPHRASE in sections else [],
         tasks=tasks,
-        not_measured=why | unread,
+        not_measured=why | unread | unjudged,
         told=_told(pairs, of_pairs),
+        told_judged=judged,
         recurrence=recurrence([_texts(d) for d in of_windows], [w.context for w in windows])
         if len(windows) > 1
         else [],
@@ -209,6 +219,19 @@ def _facts(held: HeldOut) -> HeldOutFacts:
 
 def _paraphrased(subject: Subject) -> list[Condition]:
     return paraphrased(subject.engine, subject.tokenizer, subject.baselines, subject.min_position)
+
+
+def _told_judged(
+    pairs: Sequence[PairRows], draws: Sequence[Sequence[Draw]], classifier: Classifier | None
+) -> tuple[ToldJudged | None, dict[str, str]]:
+    """(told recall of N, reason why there is none by name of the measurement)."""
+    for rows, drawn in zip(pairs, draws, strict=True):
+        if rows.name == "told":
+            try:
+                return told_judged(drawn, rows.positive.tolist(), rows.family, classifier or make_classifier()), {}
+            except NotEnoughError as reason:
+                return None, {"told recall": str(reason)}
+    return None, {}
 
 
 def _told(pairs: Sequence[PairRows], draws: Sequence[Sequence[Draw]]) -> ToldWords | None:

@@ -14,7 +14,7 @@ from .ablation import Condition
 from .figures import Figure
 from .recurrence import Recurrence
 from .tasks import Task
-from .told import ToldWords
+from .told import ToldJudged, ToldWords
 
 
 class _Frozen(BaseModel):
@@ -54,6 +54,8 @@ class Record(_Frozen):
     """Measurements that could not be made on these rows, with the reason."""
     told: ToldWords | None = None
     """Words about testing on told and untold positions; None if not measured."""
+    told_judged: ToldJudged | None = None
+    """The same explanations judged as those of a run: told recall of N; None if not measured."""
     recurrence: list[Recurrence] = Field(default_factory=list)
 
     def condition(self, name: str) -> Condition | None:

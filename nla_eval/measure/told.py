@@ -6,17 +6,24 @@ The sentences were written for this project (`data/pairs.yaml`). No pack is trai
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import anyio
 import numpy as np
+from inspect_ai.model import ChatMessageSystem
 from pydantic import BaseModel, ConfigDict
 
+from ..engines.base import Draw
+from ..judgement import JUDGED, Classifier, Headline, Outcome
+from ..readings import StopReason
 from ..stats.bootstrap import MIN_CLUSTERS, cluster_interval, ratio, totals
 from ..stats.interval import Resampling
 from ..transcript import Arm, Transcript
 from .figures import Figure, Floats, Ints, share
 from .pair_files import pairs_data, written_transcript
+from .tasks import NotEnoughError
 
 REQUESTS_PER_NOTICE = 4
 TESTING_WORDS = re.compile(r"\b(test\w*|evaluat\w*|benchmark\w*|grad(?:ed|ing)|assess\w*|exam\w*|audit\w*)\b", re.I)
@@ -43,6 +50,34 @@ def told_pairs() -> list[ToldPair]:
             sides = (_transcript(*side, request, n, k) for side in (("told", told), ("untold", untold)))
             pairs.append(ToldPair(*sides))
     return pairs
+
+
+def placed_pairs(conversations: Iterable[Transcript]) -> list[ToldPair]:
+    """One pair per conversation: the same turns after a notice of evaluation and after another one, in the system
+    message. The family is the notice, and no conversation has two, so that both are held out together."""
+    notices = pairs_data()["told"]["notices"]
+    pairs = []
+    for n, conversation in enumerate(conversations):
+        family = n % len(notices)
+        sides = (
+            _placed(conversation, f"{side}-{n}", arm, notice, family)
+            for side, arm, notice in zip(
+                ("told", "untold"), (Arm.EVALUATION, Arm.DEPLOYMENT), notices[family], strict=True
+            )
+        )
+        pairs.append(ToldPair(*sides))
+    return pairs
+
+
+def _placed(conversation: Transcript, name: str, arm: Arm, notice: str, family: int) -> Transcript:
+    first, rest = conversation.messages[0], conversation.messages
+    before = f"{first.text}\n\n" if isinstance(first, ChatMessageSystem) else "You are a helpful AI assistant. "
+    if isinstance(first, ChatMessageSystem):
+        rest = rest[1:]
+    messages = [ChatMessageSystem(content=before + notice, id="m0"), *rest]
+    return conversation.model_copy(
+        update={"id": name, "messages": messages, "arm": arm, "suite": "told_pairs", "family": f"notice-{family}"}
+    )
 
 
 def _transcript(side: str, notice: str, request: str, family: int, number: int) -> Transcript:
@@ -92,6 +127,64 @@ def told_words(explanations: Sequence[str], told: Sequence[bool], families: Ints
         difference=_gap(hits, side.astype(float), families),
         families=len(np.unique(families)),
     )
+
+
+class ToldRates(BaseModel):
+    """Rate of aware explanations on told and on untold positions, under one headline."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recall: Figure
+    untold: Figure
+    difference: Figure
+
+
+class ToldJudged(BaseModel):
+    """Told recall of N: the explanations of the told pairs, judged as those of a run are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classifier: str
+    """Name with version. A rate of another classifier is no recall of this one."""
+    rubric: str
+    """Id and hash."""
+    headlines: dict[Headline, ToldRates]
+    unjudged: int
+    """Explanations left out: truncated, failed or not judged."""
+
+
+def told_judged(draws: Sequence[Draw], told: Sequence[bool], families: Ints, classifier: Classifier) -> ToldJudged:
+    """Judge the explanations of told and untold positions with the classifier and the headlines of N
+    (docs/method.md 4.7).
+
+    Args:
+        draws: (n,) explanations. One without its close tag is never a negative and is left out.
+        told: (n,) whether the prompt said that it is an evaluation.
+        families: (n,) number of the notice.
+        classifier: The classifier that judges the readings of runs.
+
+    Raises:
+        NotEnoughError: One side has no judged explanation.
+    """
+    closed = [i for i, draw in enumerate(draws) if draw.stop is StopReason.CLOSED and draw.text.strip()]
+    texts = list(dict.fromkeys(draws[i].text for i in closed))
+    found = dict(zip(texts, anyio.run(partial(classifier.judge, texts, kind="explanation")), strict=True))
+    kept = [i for i in closed if found[draws[i].text].outcome in JUDGED]
+    side = np.array([told[i] for i in kept], bool)
+    if not side.any() or side.all():
+        raise NotEnoughError("no explanation was judged on one side of the told pairs")
+    rubric, of = classifier.rubric, families[kept]
+    headlines = {}
+    for headline in Headline:
+        aware = [found[draws[i].text].under(headline, rubric) is Outcome.AWARE for i in kept]
+        hits = np.array(aware, float)
+        headlines[headline] = ToldRates(
+            recall=share(hits[side], of[side]),
+            untold=share(hits[~side], of[~side]),
+            difference=_gap(hits, side.astype(float), of),
+        )
+    name = f"{rubric.id}@{rubric.hash}"
+    return ToldJudged(classifier=classifier.name, rubric=name, headlines=headlines, unjudged=len(draws) - len(kept))
 
 
 def _gap(hits: Floats, told: Floats, families: Ints) -> Figure:

@@ -27,6 +27,8 @@ DEFAULT_PACK = "smollm2-135m-l20"
 PACKS = Path(__file__).resolve().parents[1] / "packs"
 _HASHED = ("*.safetensors", "nla_meta.yaml", "adapter_config.json")
 _WHOLE_FILE_LIMIT = 64 << 20
+_FORMS = 4
+"""Examples of a pack's form that another reader is shown."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,29 @@ class Pack:
     def max_new_tokens(self) -> int:
         """Token cap of one explanation. An explanation without its close tag by then is TRUNCATED."""
         return self.av.max_new_tokens
+
+    @property
+    def text_window(self) -> int:
+        """Tokens up to a position that a reader of the text sees."""
+        return self.av.text_window
+
+    @property
+    def text_only(self) -> Path | None:
+        """Adapter file of the pack's own text reader; None if it has none. Raises PackError if the file is missing."""
+        if self.av.text_only is None:
+            return None
+        file = self.av_path / Path(self.av.text_only).name
+        if not file.is_file():
+            raise PackError(
+                f"pack '{self.name}' names the adapter {file.name}, which its AV folder lacks; restore the pack"
+            )
+        return file
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Some explanations in the pack's own form, from its card: references of its training, else its own texts."""
+        examples = (self.card or {}).get("examples") or ()
+        return tuple(e.get("reference") or e["explanation"] for e in examples[:_FORMS])
 
     @property
     def baselines(self) -> Baselines:

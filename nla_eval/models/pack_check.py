@@ -41,9 +41,11 @@ def check_files(pack: Pack, target: Target) -> Iterator[str]:
     base = _shapes(sorted(target.path.glob("*.safetensors")))
     for folder in (pack.av_path, pack.ar_path):
         if (folder / ADAPTER).is_file():
-            yield _check_adapter(folder, base)
+            yield _check_adapter(folder / ADAPTER, base)
         else:
             yield _check_plain(folder, base)
+    if pack.text_only is not None:
+        yield _check_adapter(pack.text_only, base)
 
 
 def _check_sums(pack: Pack) -> str:
@@ -90,9 +92,9 @@ def _check_head(pack: Pack) -> str:
     return f"head: {wanted[0]} x {wanted[1]}"
 
 
-def _check_adapter(folder: Path, base: Shapes) -> str:
+def _check_adapter(path: Path, base: Shapes) -> str:
     """Check the shape of each LoRA pair against the target's matrix of the same name."""
-    path = folder / ADAPTER
+    said = f"{path.parent.name}/{path.name}"
     pairs = 0
     for name, shape in _shapes([path]).items():
         end = next((e for e in _LORA if name.endswith(e)), None)
@@ -101,15 +103,14 @@ def _check_adapter(folder: Path, base: Shapes) -> str:
         layer = name.removesuffix(end).split("layers.", 1)[-1]
         matrix = next((s for key, s in base.items() if key.endswith(f"layers.{layer}.weight")), None)
         if matrix is None:
-            raise PackError(f"{folder.name}/{ADAPTER}: '{name}' adapts no matrix of the target; give the pack's target")
+            raise PackError(f"{said}: '{name}' adapts no matrix of the target; give the pack's target")
         own = matrix[1] if end == _LORA[0] else matrix[0]
         if shape[1 if end == _LORA[0] else 0] != own:
-            raise PackError(
-                f"{folder.name}/{ADAPTER}: '{name}' is {shape}, the target's matrix is {matrix}; give the pack's target"
-            )
+            raise PackError(f"{said}: '{name}' is {shape}, the target's matrix is {matrix}; give the pack's target")
         pairs += end == _LORA[0]
     _check_finite(path)
-    return f"{folder.name}: {pairs} adapted matrices fit the target"
+    name = path.parent.name if path.name == ADAPTER else said
+    return f"{name}: {pairs} adapted matrices fit the target"
 
 
 def _check_plain(folder: Path, base: Shapes) -> str:

@@ -18,6 +18,8 @@ SIDECAR = "nla_meta.yaml"
 SCHEMA_VERSION = 2
 MIN_SUFFIX_TOKENS = 3
 DEFAULT_MIN_POSITION = 50  # the released pairs were trained on positions >= 50
+TEXT_WINDOW = 512
+"""Tokens before a position that a reader of the text sees, unless the pack states another number."""
 PUBLIC_VARIANCE = {(3584, 20): 0.7335, (3840, 32): 0.0302, (5376, 41): 0.0579, (8192, 53): 0.9169}
 """Published FVE denominators of the released pairs by (d_model, layer): the variance of their normalised training
 activations (Qwen2.5-7B, Gemma-3-12B, Gemma-3-27B, Llama-3.3-70B)."""
@@ -57,6 +59,10 @@ class PackMeta:
     measured."""
     norm_range: tuple[float, float] | None = None
     """1st and 99th percentile of training activation norms."""
+    text_only: str | None = None
+    """AV folder: file of the adapter that writes the same explanations from the text, without the activation."""
+    text_window: int = TEXT_WINDOW
+    """Tokens up to the position that this adapter was trained to read."""
 
     def to_yaml(self) -> str:
         """The sidecar as YAML, with every spelling of each key that is in use."""
@@ -94,9 +100,18 @@ class PackMeta:
                 "target_hash": self.target_hash,
                 "expresses_belief": self.expresses_belief,
                 "norm_range": list(self.norm_range) if self.norm_range else None,
+                **self._text_reader(),
             },
         }
         return str(yaml.safe_dump(data, sort_keys=True, allow_unicode=True))
+
+    def _text_reader(self) -> dict[str, object]:
+        if self.text_only is None:
+            return {}
+        return {
+            "adapters": {"explanation": ADAPTER, "text_only": self.text_only},
+            "text_window": self.text_window,
+        }
 
 
 def read_meta(folder: Path, role: str) -> PackMeta:
@@ -202,10 +217,14 @@ class _Reader:
             target_hash=self.find("nla_eval.target_hash"),
             expresses_belief=self.find("nla_eval.expresses_belief"),
             norm_range=(float(norms[0]), float(norms[1])) if norms else None,
+            text_only=self.find("nla_eval.adapters.text_only"),
+            text_window=int(self.find("nla_eval.text_window") or TEXT_WINDOW),
         )  # fmt: skip
 
 
 ADAPTER = "adapter_model.safetensors"
+TEXT_ONLY = "text_only.safetensors"
+"""The text reader's adapter, beside the AV's and under the AV's adapter_config.json: same base, same rank."""
 
 
 VALUE_HEAD = "value_head.safetensors"

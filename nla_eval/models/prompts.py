@@ -6,6 +6,7 @@ enough. A failed check raises PackError."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -70,6 +71,11 @@ def av_prompt(meta: PackMeta, tokenizer: Any) -> AVPrompt:
             "use the tokenizer that came with the pack's target"
         )
     return AVPrompt(tuple(ids[: at[0]]), tuple(ids[at[0] :]))
+
+
+def text_prompt(prompt: AVPrompt, window: Sequence[int]) -> list[int]:
+    """The AV prompt with the token ids of a text in the place of the marker: what a text reader reads."""
+    return [*prompt.prefix, *window, *prompt.suffix[1:]]
 
 
 def ar_text(meta: PackMeta, explanation: str) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..models.target import cache_dir
 from ..progress import duration
+from ..readings import LANES, Lane
 from ..store.store import ReadingStore
 from .plan import PlannedRun, Prepared
 from .reading import Spent
@@ -113,7 +114,8 @@ def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool =
     planned = {key for p in readable for key in run.keys(p)}
     pending = planned - present
     captured = store.captured() if store else set()
-    missing = [p for p in readable if any(s.key not in captured for s in p.sites)] if pending else []
+    captures = any(LANES[Lane(key[2])].verbalized for key in pending)
+    missing = [p for p in readable if any(s.key not in captured for s in p.sites)] if captures else []
     known = set(store.transcripts()["transcript_digest"]) if store else set()
     width = run.identity.d_model * _NUMBER_BYTES[run.identity.activations]
     per_site = Counter((digest, position) for digest, position, *_ in pending)

@@ -73,6 +73,8 @@ class Driver:
     """Number of slots by match level of their donor; empty without a donor lane."""
     rescored: int = 0
     """Number of stored readings that got their missing scores."""
+    scored: int = 0
+    """Number of scores made in lanes without texts."""
     _ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     _matched: set[str] = field(default_factory=set)
     _trained_on: set[str] = field(default_factory=set)
@@ -106,8 +108,9 @@ class Driver:
         return (slot for slot in slots_of(prepared, self.plan, first_draw) if slot.key not in self.present)
 
     def drafts(self, prepared: Prepared, stand_ins: StandIns, first_draw: int = 0) -> Iterator[Draft]:
-        """Like `pending`, with the vector to inject."""
-        return (draft_of(*slot, stand_ins) for slot in self.pending(prepared, first_draw))
+        """Like `pending` for the lanes that the verbalizer reads, with the vector to inject."""
+        slots = self.pending(prepared, first_draw)
+        return (draft_of(*slot, stand_ins) for slot in slots if LANES[slot.lane].verbalized)
 
     def match(self, prepared: Iterable[Prepared], levels_of: Callable[[Iterable[Site]], Counter[str]]) -> None:
         """Count the match levels of donors. Each transcript is counted once.
@@ -152,7 +155,7 @@ class Driver:
 
     def finish(self) -> None:
         """Write the manifest, if the run made anything or the store has none."""
-        if self.store is not None and (self.stops or self.rescored or not self.store.complete):
+        if self.store is not None and (self.stops or self.rescored or self.scored or not self.store.complete):
             self.store.finish(self.facts())
 
 

@@ -28,11 +28,21 @@ class Option:
     """Former names, kept as hidden aliases on the command line."""
     shared: bool = True
     """Whether all readings of a store share the value, so that it is part of the store's identity."""
+    metavar: str = ""
+    """What stands for the value in `--help`; empty: the type of the default."""
 
 
-def option(default: Any, help: str, check: Check, *, former: tuple[str, ...] = (), shared: bool = True) -> Any:
+def option(
+    default: Any,
+    help: str,
+    check: Check,
+    *,
+    former: tuple[str, ...] = (),
+    shared: bool = True,
+    metavar: str = "",
+) -> Any:
     """Declare an option: use the result as the default of a dataclass field."""
-    return field(default=default, metadata={"option": Option(help, check, former, shared)})
+    return field(default=default, metadata={"option": Option(help, check, former, shared, metavar)})
 
 
 def declared(plan: type[Any]) -> dict[str, tuple[Option, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
 from ..models.model_ids import same_model
+from ..models.probe import load_probe
 from ..models.trained_on import shared_with
 from ..progress import Meter, Progress, silent
 from ..readings import LANES, Lane, Needs
@@ -26,6 +28,7 @@ from ..replay.types import Channel, Replay
 from ..store.rows import TranscriptRow
 from ..store.store import ReadingKey, StoreIdentity
 from ..transcript import Arm, Transcript
+from .asked import Questions, questions_of
 from .lanes import Site, token_class
 from .options import declared
 from .presets import PRESETS, Followed, deviations
@@ -82,6 +85,16 @@ class PackFacts(Protocol):
         ...
 
     @property
+    def text_window(self) -> int:
+        """Tokens up to a position that a reader of the text sees."""
+        ...
+
+    @property
+    def text_only(self) -> Path | None:
+        """File of its text_only adapter; None if it has none."""
+        ...
+
+    @property
     def training_hashes(self) -> frozenset[str]:
         """Hashes of the families and contents it was trained on; empty if it does not say."""
         ...
@@ -125,6 +138,8 @@ class Prepared:
     sites: tuple[Site, ...]
     """The sampled positions, ascending."""
     error: str | None = None
+    questions: Questions | None = None
+    """What lane `asked` asks after the transcript; None if the lane is not read."""
 
     @property
     def digest(self) -> str:
@@ -165,7 +180,7 @@ def slots_of(prepared: Prepared, plan: ReadingPlan, first_draw: int = 0) -> Iter
     """
     for site in prepared.sites:
         for lane in plan.lanes_of(prepared.row.arm):
-            for draw in range(first_draw, first_draw + plan.draws):
+            for draw in plan.draws_of(lane, first_draw):
                 yield Slot(site, lane, draw)
 
 
@@ -190,11 +205,14 @@ class PlannedRun:
         """Number of readings of `readable`, by lane, in one clause."""
         by_lane = Counter[str]()
         for p in readable:
-            by_lane.update({lane.value: len(p.sites) * self.plan.draws for lane in self.plan.lanes_of(p.row.arm)})
+            lanes = self.plan.lanes_of(p.row.arm)
+            by_lane.update({lane.value: len(p.sites) * len(self.plan.draws_of(lane)) for lane in lanes})
         positions = sum(len(p.sites) for p in readable)
-        each = " + ".join(f"{by_lane[lane]} {lane.value}" for lane in self.plan.lanes)
+        each = " + ".join(f"{by_lane[lane]} {lane.value}" for lane in self.plan.lanes if LANES[lane].explained)
         draws = f" x {self.plan.draws} draws" if self.plan.draws > 1 else ""
-        return f"{positions} positions{draws}: {each} = {by_lane.total()} readings"
+        scored = [lane.value for lane in self.plan.lanes if not LANES[lane].explained]
+        beside = f", and scores of {', '.join(scored)}" if scored else ""
+        return f"{positions} positions{draws}: {each} = {by_lane.total()} readings{beside}"
 
     def readable(self, present: Collection[ReadingKey]) -> list[Prepared]:
         """Transcripts to read: prepared without error and not failed in an earlier run.
@@ -244,7 +262,9 @@ def plan_run(
 
     Raises:
         NothingToReadError: There are no transcripts.
+        InputError: A lane lacks what it needs: donors, a text reader, a probe.
     """
+    expect_readers(instrument, plan)
     meter = Meter(progress, "replay", len(transcripts) if isinstance(transcripts, Sized) else None, "transcripts")
     prepared: dict[str, Prepared] = {}
     duplicates: list[str] = []
@@ -262,11 +282,31 @@ def plan_run(
     return PlannedRun(readable, instrument.identity(plan), tuple(prepared.values()), tuple(duplicates), absent)
 
 
+def expect_readers(instrument: Instrument, plan: ReadingPlan) -> None:
+    """Check that the lanes which the verbalizer does not read have what they need.
+
+    Raises:
+        InputError: One line: what a lane lacks and how to get it; or the probe is of another target or layer.
+    """
+    writes = plan.text_reader is not None or instrument.pack.text_only is not None
+    for lane in plan.lanes:
+        if LANES[lane].needs is Needs.TEXT_READER and not writes:
+            raise InputError(LANES[lane].lacking.format(pack=instrument.pack.id))
+    if plan.probe is not None:
+        load_probe(Path(plan.probe)).expect(instrument.target.hash, instrument.pack.layer, instrument.pack.d_model)
+
+
 def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> Prepared:
     """Replay one transcript and choose its positions. A fault of the transcript becomes its `error`."""
     try:
-        config = ReplayConfig(max_tokens=instrument.target.max_context, window=plan.window)
-        return prepare_replay(transcript, replay(transcript, instrument.target.tokenizer, config), instrument, plan)
+        target = instrument.target
+        config = ReplayConfig(max_tokens=target.max_context, window=plan.window)
+        replayed = replay(transcript, target.tokenizer, config)
+        prepared = prepare_replay(transcript, replayed, instrument, plan)
+        if Lane.ASKED not in plan.lanes_of(transcript.arm.value):
+            return prepared
+        questions = questions_of(transcript, len(replayed), target.tokenizer, target.max_context)
+        return replace(prepared, questions=questions)
     except Exception as err:
         if not transcript_fault(err):
             raise

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import InputError, MissingExtraError, NlaEvalError
 from ..progress import Meter, Progress, silent
+from ..readings import LANES, Lane
 from ..store.store import ReadingKey, ReadingStore
 from .driver import Driver
 from .lanes import DonorPool
@@ -105,6 +106,15 @@ def parse_resources(text: str) -> RayResources:
     return stages
 
 
+def expect_lanes(lanes: Sequence[Lane]) -> None:
+    """Check that the verbalizer reads every lane: actors have no other reader. Raises InputError."""
+    other = next((lane for lane in lanes if not LANES[lane].verbalized), None)
+    if other is not None:
+        raise InputError(
+            f"--ray does not read lane {other}; leave it out, then read it into the same store without --ray"
+        )
+
+
 def read_on_ray(
     run: PlannedRun, bench: RayWorkbench, progress: Progress = silent, *, retry_errors: bool = False
 ) -> ReadResult:
@@ -120,11 +130,12 @@ def read_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        InputError: The store keeps no activations, which the stages exchange through it, or a cluster of one machine
-            is too small for the stages.
+        InputError: The verbalizer does not read a lane, the store keeps no activations, which the stages exchange
+            through it, or a cluster of one machine is too small for the stages.
         StoreError: The store belongs to another plan.
         NlaEvalError: An actor could not load its weights or write to the store, or several workers died at one unit.
     """
+    expect_lanes(run.plan.lanes)
     store = ReadingStore.open(bench.url)
     store.expect(run.identity)
     if run.identity.activations == "none":

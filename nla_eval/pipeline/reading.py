@@ -8,13 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
+
+import anyio
 
 from ..engines.base import Engine
 from ..models.scores import Scorer
 from ..progress import Meter, Progress, silent
-from ..readings import Lane, Reading
+from ..readings import LANES, Lane, Reading, Score
 from ..store.conversations import TRANSCRIPTS_PER_PART
 from ..store.flush import flushed
 from ..store.store import ReadingStore
@@ -22,6 +24,17 @@ from .driver import Driver
 from .driver import Scores as Scores
 from .lanes import ControlLanes, Site
 from .plan import PlannedRun, Prepared
+from .readers import (
+    NONE,
+    Readers,
+    asked_scores,
+    expect_same_readers,
+    probe_scores,
+    score_keys,
+    text_drafts,
+    unprobed,
+    written_readings,
+)
 from .rescoring import lacking_scores, with_injected
 from .stages import (
     Drawn,
@@ -36,6 +49,8 @@ from .stored import Activations, by_site, stored_activations
 
 _CHUNK = 4096
 _ROWS_PER_PART = 1024
+_TEXTS_PER_PART = 256
+"""Texts written without an activation go to the store in parts of this many."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,8 @@ class Workbench:
     scorer: Scorer
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Facts about this run besides package versions: command, device, dtype."""
+    readers: Readers = NONE
+    """What reads the lanes that the verbalizer does not."""
     flush_seconds: float = 20.0
     """Readings are written at least this often, so a stopped run loses at most this much drawing."""
 
@@ -81,6 +98,8 @@ class ReadResult:
     """Number of stored readings that got their missing AR scores."""
     unscorable: int = 0
     """Number of readings that still lack scores: their stand-in has changed, or the AR's vector is not finite."""
+    scored: int = 0
+    """Number of scores of lanes without texts that were appended."""
     spent: Spent = field(default_factory=Spent)
     absent: tuple[Lane, ...] = ()
     """Requested lanes that were not read, because no transcript of the deployment arm was."""
@@ -122,9 +141,11 @@ class _InProcess:
     ) -> None:
         self.run, self.bench, self.progress, self.scores = run, bench, progress, scores
         self.store, self.identity = bench.store, run.identity
+        expect_same_readers(self.store, bench.readers)
         present = self.store.keys(errors=not retry_errors)
-        repeated = len(run.duplicates)
-        self.driver = Driver(run.plan, run.identity, bench.store, present, bench.provenance, scores, repeated)
+        self.scored = score_keys(self.store, errors=not retry_errors)
+        repeated, facts = len(run.duplicates), {**bench.provenance, **bench.readers.facts()}
+        self.driver = Driver(run.plan, run.identity, bench.store, present, facts, scores, repeated)
         self.activations: Activations = {}
         self.unscorable = 0
         self.spent = Spent()
@@ -141,23 +162,29 @@ class _InProcess:
         driver.enter(self.run.prepared)
         readable = self.run.readable(driver.present)
         planned = {key for p in readable for key in self.run.keys(p)}
-        pending = len(planned - driver.present)
+        pending = planned - driver.present
+        to_draw = sum(LANES[Lane(key[2])].verbalized for key in pending)
         lacking = lacking_scores(self.store, planned) if self.scores is Scores.MISSING else []
-        if pending or lacking:
-            captured = self._load_activations(readable)
-            sites = [site for p in captured for site in p.sites]
+        self._ask(readable)
+        if to_draw or lacking or unprobed(readable, self.bench.readers.probe, self.scored):
+            readable = self._load_activations(readable)
+            sites = [site for p in readable for site in p.sites]
             controls = ControlLanes(sites, self.activations, self.run.plan.seed)
             scoring = Scoring(self.bench.scorer, self._reference(sites))
-            self._draw(captured, controls, scoring, pending)
+            self._draw(readable, controls, scoring, to_draw)
             self._rescore(lacking, sites, controls, scoring)
+            self._probe(readable)
+        if len(pending) > to_draw:
+            self._write(readable)
         driver.finish()
         return ReadResult(
             made=sum(driver.stops.values()),
-            present=len(planned) - pending,
+            present=len(planned) - len(pending),
             stops=dict(driver.stops),
             donor_levels=dict(driver.levels),
             rescored=driver.rescored,
             unscorable=self.unscorable,
+            scored=driver.scored,
             spent=self.spent,
         )
 
@@ -210,6 +237,38 @@ class _InProcess:
                 wanted = None if self.scores is Scores.NONE else scoring
                 self.driver.append(score_stage(engine, batch, self.identity, wanted))
         self.spent = replace(self.spent, drawn=pending, draw_seconds=time.monotonic() - began)
+
+    def _ask(self, readable: Sequence[Prepared]) -> None:
+        """Ask the target after every transcript that it has not been asked after, before other weights are loaded."""
+        readers = self.bench.readers
+        if readers.ask is None:
+            return
+        meter = Meter(self.progress, "ask", len(readable), "transcripts")
+        for start in range(0, len(readable), TRANSCRIPTS_PER_PART):
+            some = readable[start : start + TRANSCRIPTS_PER_PART]
+            self._keep_scores(anyio.run(partial(asked_scores, some, readers, self.scored)))
+            meter.advance(len(some))
+        readers.done()
+
+    def _probe(self, captured: Sequence[Prepared]) -> None:
+        probe = self.bench.readers.probe
+        if probe is not None:
+            scores = (probe_scores(p, self.activations, probe, self.scored) for p in captured)
+            self._keep_scores([score for of_one in scores for score in of_one])
+
+    def _keep_scores(self, scores: Sequence[Score]) -> None:
+        self.store.append_scores(scores)
+        self.driver.scored += len(scores)
+
+    def _write(self, readable: Sequence[Prepared]) -> None:
+        """Write the texts of the lanes without an activation."""
+        plan, present = self.run.plan, self.driver.present
+        drafts = [(p, draft) for p in readable for draft in text_drafts(p, plan, present)]
+        meter = Meter(self.progress, "write", len(drafts), "readings")
+        for start in range(0, len(drafts), _TEXTS_PER_PART):
+            some = drafts[start : start + _TEXTS_PER_PART]
+            self.driver.append(anyio.run(partial(written_readings, some, self.bench.readers, self.identity)))
+            meter.advance(len(some))
 
     def _rescore(
         self, lacking: Sequence[Reading], sites: Sequence[Site], controls: ControlLanes, scoring: Scoring

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from ..errors import InputError
 from ..readings import LANES, READABLE, Lane, lanes_in
 from .options import check_all, checked, declared, known_only, number, one_of, option, true_or_false, whole_number
 from .presets import DEFAULT_PRESET, PRESETS, OfPreset
@@ -27,7 +28,7 @@ def _window(value: Any) -> str:
 
 
 def _controls() -> str:
-    """The control lanes, each with what the verbalizer reads in it."""
+    """The control lanes, each with what is read in it."""
     return ", ".join(f"{lane} ({LANES[lane].meaning})" for lane in READABLE[1:])
 
 
@@ -37,6 +38,12 @@ def _lanes(value: Any) -> tuple[Lane, ...]:
     if Lane.MEASURED not in lanes or len(set(lanes)) != len(lanes):
         raise ValueError("'measured', and each control at most once")
     return lanes
+
+
+def _words(value: Any) -> str | None:
+    if value is not None and not str(value).strip():
+        raise ValueError("a name")
+    return None if value is None else str(value)
 
 
 _preset = one_of(lambda: tuple(PRESETS), "preset")
@@ -55,7 +62,8 @@ class ReadingPlan:
     Values may be given as text, as on the command line: `ReadingPlan(lanes="measured,mean")`.
 
     Raises:
-        InputError: One line with the option, its value and what was expected.
+        InputError: One line with the option, its value and what was expected; or an option that lacks its lane, or a
+            lane its option.
     """
 
     positions: str = option(
@@ -74,10 +82,20 @@ class ReadingPlan:
     seed: int = option(0, "Random seed of positions, controls and draws.", whole_number(0))
     temperature: float = option(1.0, "Sampling temperature of the verbalizer; 0 = greedy.", number(0))
     max_new_tokens: int | None = option(
-        None, "Token cap of each explanation. Default: the pack's.", whole_number(1, optional=True)
+        None, "Token cap of each explanation. Default: the pack's.", whole_number(1, optional=True), metavar="<int>"
     )
     activations: str = option(
         "float32", "Dtype for storing activations: float32, float16, bfloat16 or none.", one_of(_storages)
+    )
+    text_reader: str | None = option(
+        None,
+        "Who writes the text_only lane: a chat model such as openai/gpt-5-mini or nla/smollm2-135m. Default: the "
+        "pack's text_only adapter.",
+        _words,
+        shared=False,
+    )
+    probe: str | None = option(
+        None, "Probe file of the probe lane, made by nla-eval probe train.", _words, shared=False
     )
     target_is_author: bool = option(
         False,
@@ -98,6 +116,11 @@ class ReadingPlan:
             if isinstance(getattr(self, name), OfPreset):
                 object.__setattr__(self, name, value)
         check_all(self)
+        if Lane.PROBE in self.lanes and self.probe is None:
+            raise InputError(LANES[Lane.PROBE].lacking)
+        for name, lane in (("text_reader", Lane.TEXT_ONLY), ("probe", Lane.PROBE)):
+            if getattr(self, name) is not None and lane not in self.lanes:
+                raise InputError(f"{name} has no effect without lane {lane}; add {lane} to lanes, or leave {name} out")
 
     @classmethod
     def of(cls, words: Mapping[str, Any]) -> ReadingPlan:
@@ -113,3 +136,11 @@ class ReadingPlan:
     def lanes_of(self, arm: str) -> tuple[Lane, ...]:
         """The lanes read in transcripts of one arm."""
         return lanes_in(self.lanes, arm)
+
+    def draws_of(self, lane: Lane, first: int = 0) -> range:
+        """Numbers of the readings of a lane at one position, from `first` on: one if its text cannot differ, none if
+        it holds scores."""
+        entry = LANES[lane]
+        if not entry.explained:
+            return range(0)
+        return range(first, first + self.draws) if entry.repeats else range(1)

@@ -17,6 +17,7 @@ from .microbatch import MicroBatcher, Work
 if TYPE_CHECKING:
     from ..engines.base import Engine
     from ..engines.generation import Generated, GenerateRequest
+    from ..engines.questions import Answered, AskRequest
     from ..engines.recorded import Recording
     from ..models.pack import Pack
     from ..models.scores import Scorer
@@ -60,6 +61,19 @@ class Runtime:
         most = DECODE_FACTOR * self.settings.max_batch_tokens
         work = Work("generate", self._generate, most, patience=GENERATE_PATIENCE)
         return await self.batcher.submit(work, request, cost)
+
+    async def write(self, request: GenerateRequest) -> Generated:
+        """Let the pack's text reader continue one prompt."""
+        from ..engines.generation import DECODE_FACTOR
+
+        cost = len(request.token_ids) + request.max_new_tokens
+        work = Work("write", self._write, DECODE_FACTOR * self.settings.max_batch_tokens, patience=GENERATE_PATIENCE)
+        return await self.batcher.submit(work, request, cost)
+
+    async def ask(self, request: AskRequest) -> Answered:
+        """Ask the target several yes-or-no questions about one text."""
+        cost = len(request.shared) + sum(map(len, request.endings))
+        return await self.submit("ask", self._ask, request, cost)
 
     # The members below are for the worker thread only.
 
@@ -116,12 +130,41 @@ class Runtime:
         self.loaded.append("generator")
         return generator
 
+    @cached_property
+    def text_reader(self) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
+        """Function that writes with the pack's text_only adapter."""
+        self._set_threads()
+        reader = self._kind.text_reader(self.settings, self.target, self.pack)
+        self.loaded.append("text_reader")
+        return reader
+
+    @cached_property
+    def answerer(self) -> Callable[[Sequence[AskRequest]], list[Answered]]:
+        """Function that answers yes-or-no questions with the whole language model."""
+        self._set_threads()
+        answerer = self._kind.answerer(self.settings, self.target)
+        self.loaded.append("answerer")
+        return answerer
+
     def drop_generator(self) -> None:
         """Free the language model. Its recorded activations are kept."""
+        self._drop("generator")
+
+    def drop_answerer(self) -> None:
+        """Free the language model that answers questions."""
+        self._drop("answerer")
+
+    def _drop(self, name: str) -> None:
         from ..engines.fitting import release_memory
 
-        if self.__dict__.pop("generator", None) is not None:
+        if self.__dict__.pop(name, None) is not None:
             release_memory()
+
+    def _write(self, requests: list[GenerateRequest]) -> list[Generated]:
+        return self.text_reader(requests)
+
+    def _ask(self, requests: list[AskRequest]) -> list[Answered]:
+        return self.answerer(requests)
 
     def _tapped(self) -> int | None:
         """The block to record during generation: the pack's; None without a pack for this target."""

@@ -135,7 +135,7 @@ def score_stage(
 
     If `scoring` is None, the AR does not run.
     """
-    readings = [_reading(d, identity) for d in drawn]
+    readings = [reading_of(d, identity) for d in drawn]
     closed = [i for i, d in enumerate(drawn) if d.draw.stop is StopReason.CLOSED and d.draft.activation is not None]
     if scoring is None or not closed:
         return readings
@@ -225,7 +225,8 @@ def _injected(draft: Draft) -> Vectors:
     return draft.activation
 
 
-def _reading(drawn: Drawn, identity: StoreIdentity) -> Reading:
+def reading_of(drawn: Drawn, identity: StoreIdentity, reader: str | None = None) -> Reading:
+    """The row of one draw, without AR scores. `reader`: what wrote it, in a lane without an activation."""
     draft, draw, site = drawn.draft, drawn.draw, drawn.draft.site
     norm = None if draft.activation is None else float(np.linalg.norm(draft.activation.astype(np.float64)))
     return Reading(
@@ -250,6 +251,7 @@ def _reading(drawn: Drawn, identity: StoreIdentity) -> Reading:
         activation_norm=norm,
         donor=draft.donor,
         error=draw.error,
+        reader=reader,
     )
 
 
@@ -258,4 +260,4 @@ def _rowless(row: TranscriptRow, position: int, stop: StopReason, identity: Stor
         row.transcript_digest, row.transcript_id, row.suite, Arm(row.arm), row.family,
         position, -1, "", "", -1, "", "", token_class("", ""),
     )  # fmt: skip
-    return _reading(Drawn(Draft(site, Lane.MEASURED, 0, None), Draw("", "", stop, 0, error)), identity)
+    return reading_of(Drawn(Draft(site, Lane.MEASURED, 0, None), Draw("", "", stop, 0, error)), identity)

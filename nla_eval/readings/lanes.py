@@ -9,7 +9,8 @@ from enum import StrEnum
 
 
 class Lane(StrEnum):
-    """Which activation was verbalized: the measured one or a control (docs/method.md 4.6). `LANES` describes each."""
+    """What was read at a position: its own activation, a control, or its text (docs/method.md 4.6). `LANES` describes
+    each."""
 
     MEASURED = "measured"
     DONOR = "donor"
@@ -17,7 +18,9 @@ class Lane(StrEnum):
     MEAN = "mean"
     NO_INJECTION = "no_injection"
     TEXT_ONLY = "text_only"
+    TEXT_RAW = "text_raw"
     PROBE = "probe"
+    ASKED = "asked"
 
 
 class Needs(StrEnum):
@@ -31,8 +34,19 @@ class Needs(StrEnum):
     """Several activations: those of the deployment arm if it has any, else all."""
     NOTHING = "nothing"
     """Nothing is injected."""
-    READER = "reader"
-    """A reader other than the verbalizer. None exists yet, so the lane is not offered."""
+    TEXT_READER = "text_reader"
+    """A reader of the text: the pack's text_only adapter, or a chat model named with `text_reader`."""
+    PREFIX = "prefix"
+    """The tokens up to the position."""
+    PROBE = "probe"
+    """A probe file, named with `probe`, and the position's own activation."""
+    TARGET = "target"
+    """The target with its language-model head, which answers a question after the transcript."""
+
+
+_INJECTED = (Needs.OWN, Needs.DONORS, Needs.MOMENTS)
+_VERBALIZED = (*_INJECTED, Needs.NOTHING)
+_WRITTEN = (Needs.TEXT_READER, Needs.PREFIX)
 
 
 @dataclass(frozen=True)
@@ -58,22 +72,36 @@ class LaneEntry:
     """Everything about a lane, except how its activation is made (see `pipeline.lanes`)."""
 
     meaning: str
-    """What the verbalizer reads, in a few words, for help and reports."""
+    """What is read, in a few words, for help and reports."""
     needs: Needs
     not_in: frozenset[str] = frozenset()
     """Arms whose transcripts are not read in this lane."""
     display: Display | None = None
     """None if only the tables of controls show the lane."""
+    lacking: str = ""
+    """What to say where its need is not met: what is missing and how to get it."""
+    repeats: bool = True
+    """Whether further draws differ."""
 
     @property
     def verbalized(self) -> bool:
-        """Whether the verbalizer reads the lane. Only such lanes can be requested."""
-        return self.needs is not Needs.READER
+        """Whether the verbalizer reads the lane."""
+        return self.needs in _VERBALIZED
+
+    @property
+    def written(self) -> bool:
+        """Whether the lane holds texts made from the prefix alone, without an activation."""
+        return self.needs in _WRITTEN
+
+    @property
+    def explained(self) -> bool:
+        """Whether the lane holds texts, which a classifier judges. The other lanes hold scores."""
+        return self.verbalized or self.written
 
     @property
     def injects(self) -> bool:
         """Whether an activation is injected. The AR can score only such lanes."""
-        return self.verbalized and self.needs is not Needs.NOTHING
+        return self.needs in _INJECTED
 
     @property
     def real(self) -> bool:
@@ -114,13 +142,34 @@ LANES: dict[Lane, LaneEntry] = {
     Lane.GAUSSIAN: LaneEntry("a random vector with the mean and covariance of real activations", Needs.MOMENTS),
     Lane.MEAN: LaneEntry("the mean activation", Needs.MOMENTS),
     Lane.NO_INJECTION: LaneEntry("no activation", Needs.NOTHING),
-    Lane.TEXT_ONLY: LaneEntry("a description written from the text alone", Needs.READER),
-    Lane.PROBE: LaneEntry("a linear readout of the raw activation", Needs.READER),
+    Lane.TEXT_ONLY: LaneEntry(
+        "a description written from the text up to the position, without its activation",
+        Needs.TEXT_READER,
+        lacking="the text_only lane needs a text reader, and pack '{pack}' has no text_only adapter; name a chat model "
+        "with --text-reader, or train the adapter (text_only.samples in nla-eval train)",
+    ),
+    Lane.TEXT_RAW: LaneEntry("the text up to the position itself", Needs.PREFIX, repeats=False),
+    Lane.PROBE: LaneEntry(
+        "a linear probe on the raw activation: a score per position",
+        Needs.PROBE,
+        lacking="the probe lane needs a probe of target and layer; make one with nla-eval probe train, then give "
+        "--probe FILE",
+        repeats=False,
+    ),
+    Lane.ASKED: LaneEntry(
+        "the target's own yes or no to a question after the transcript: a score per transcript",
+        Needs.TARGET,
+        repeats=False,
+    ),
 }
-"""One entry per lane. To add a lane, add an entry here and, if the verbalizer reads it, a maker in `pipeline.lanes`."""
+"""One entry per lane. To add a lane that the verbalizer reads, add an entry here and a maker in `pipeline.lanes`."""
 
-READABLE = tuple(lane for lane, entry in LANES.items() if entry.verbalized)
-"""Lanes that can be requested, the measured one first."""
+READABLE = tuple(LANES)
+"""Lanes that can be requested, the measured one first. `pipeline.readers` refuses one whose need is not met."""
+EXPLAINED = tuple(lane for lane, entry in LANES.items() if entry.explained)
+"""Lanes of texts: their readings are judged."""
+VERBALIZED = tuple(lane for lane, entry in LANES.items() if entry.verbalized)
+"""Lanes that the verbalizer reads."""
 DISPLAYED = {lane: entry.display for lane, entry in LANES.items() if entry.display is not None}
 """Lanes that summaries, figures and reports show: the measured lane, then the controls."""
 

@@ -1,4 +1,5 @@
-"""The row that flows from the engine to the store: a reading is one explanation of one activation in one lane.
+"""The rows that flow to the store: a reading is one explanation at one position in one lane; a score is a number of a
+lane that has no text.
 
 Column names are the store's contract (docs/store.md), their dtypes stand in `store/rows.py`. It runs no model."""
 
@@ -61,6 +62,31 @@ class Reading(BaseModel):
     """cos with its own activation minus the mean cos with the activations of the run's other positions."""
     donor: str | None = None
     """Donor lane: where the activation came from, as "transcript_id:position"."""
+    error: str | None = None
+    reader: str | None = None
+    """Lanes of texts without an activation: what wrote the text. A gain is relative to it."""
+
+
+class Score(BaseModel):
+    """One row of the lanes `probe` and `asked`. Its key is (transcript_digest, position, lane, reader).
+
+    A score is no reading: it has no text, draw or judgement, and no denominator of judgements counts it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    transcript_digest: str
+    position: int
+    """Token index in the full replay; of `asked`, the transcript's last kept token."""
+    lane: Lane
+    reader: str
+    """What gave the score: the id of a probe, or of the questions."""
+    score: float | None
+    """`probe`: log-odds. `asked`: mean probability of the answer that says "evaluation". None on error."""
+    parts: list[float] | None = None
+    """`asked`: that probability for each question, in order."""
+    mass: float | None = None
+    """`asked`: probability that the next token is a yes or a no, mean over questions. Near 0 the score means little."""
     error: str | None = None
 
 

@@ -43,6 +43,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "matched_minus_shuffled": pl.Float64(),
     "donor": pl.String(),
     "error": pl.String(),
+    "reader": pl.String(),
 }
 """Polars dtypes of a parquet part of readings, in column order: the fields of `Reading`."""
 
@@ -72,12 +73,28 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
 }
 """Polars dtypes of the transcripts frame, in column order: the fields of `TranscriptRow`."""
 
-LATER_COLUMNS = {"transcripts": ("turn_facts", "words_by", "logged_is_target", "run", "trained_on")}
+SCORE_SCHEMA: dict[str, pl.DataType] = {
+    "transcript_digest": pl.String(),
+    "position": pl.Int64(),
+    "lane": pl.String(),
+    "reader": pl.String(),
+    "score": pl.Float64(),
+    "parts": pl.List(pl.Float64()),
+    "mass": pl.Float64(),
+    "error": pl.String(),
+}
+"""Polars dtypes of a parquet part of scores, in column order: the fields of `readings.Score`."""
+SCORE_KEY = ("transcript_digest", "position", "lane", "reader")
+
+LATER_COLUMNS = {
+    "readings": ("reader",),
+    "transcripts": ("turn_facts", "words_by", "logged_is_target", "run", "trained_on"),
+}
 """Columns that parts from earlier versions lack, by kind. They are read as null."""
 
 MESSAGE_SCHEMA: dict[str, pl.DataType] = {"transcript_digest": pl.String(), "messages": pl.String()}
 FACT_SCHEMA: dict[str, pl.DataType] = {"about": pl.String(), "suite": pl.String(), "fact": pl.String()}
-KINDS = ("readings", "transcripts", "messages", "activations", "facts")
+KINDS = ("readings", "transcripts", "messages", "activations", "facts", "scores")
 
 _NUMBERS: dict[str, pl.DataType] = {"float32": pl.Float32(), "float16": pl.Float16(), "bfloat16": pl.UInt16()}
 _LARGEST = {"float16": float(np.finfo(np.float16).max), "bfloat16": float(np.uint32(0x7F7F0000).view(np.float32))}
@@ -178,6 +195,8 @@ def resolved(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
         return _one_reading_per_key(frame)
     if kind == "transcripts":
         return _latest_prepared(frame)
+    if kind == "scores":
+        return _one_score_per_key(frame)
     if kind == "facts":
         return frame.unique(maintain_order=True).sort(list(FACT_SCHEMA))
     key = ["transcript_digest", "position"] if kind == "activations" else ["transcript_digest"]
@@ -205,6 +224,15 @@ def _one_reading_per_key(frame: pl.DataFrame) -> pl.DataFrame:
         .sort([*KEY, "failed", *rest], nulls_last=True)
         .unique(subset=list(KEY), keep="first", maintain_order=True)
         .select(list(SCHEMA))
+    )
+
+
+def _one_score_per_key(frame: pl.DataFrame) -> pl.DataFrame:
+    """Among rows with the same key, keep one with a score, then the smallest by its other columns."""
+    return (
+        frame.sort([*SCORE_KEY, "score", "mass", "error"], nulls_last=True)
+        .unique(subset=list(SCORE_KEY), keep="first", maintain_order=True)
+        .select(list(SCORE_SCHEMA))
     )
 
 

@@ -1,4 +1,4 @@
-"""The store: readings, transcripts, messages and activations as parquet parts on disk or object store, read by polars.
+"""The store: readings, scores, transcripts, messages and activations as parquet parts, on disk or object store.
 
 Parts appear whole or not at all and have unique names, so several writers may share a store, even during a compaction.
 `store.json` is written at creation and says what the store holds; `manifest.json` is written last. This module does not
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import StoreError
-from ..readings import KEY, Reading, StopReason
+from ..readings import KEY, Reading, Score, StopReason
 from .files import Part, PartGoneError, StoreFiles, named_checksum, part_checksum
 from .rows import (
     FACT_SCHEMA,
@@ -26,6 +26,7 @@ from .rows import (
     LATER_COLUMNS,
     MESSAGE_SCHEMA,
     SCHEMA,
+    SCORE_SCHEMA,
     TRANSCRIPT_SCHEMA,
     ActivationStorage,
     Fact,
@@ -235,6 +236,12 @@ class ReadingStore:
         if new := [fact.model_dump() for fact in facts if fact not in known]:
             self.write_part("facts", pl.DataFrame(new, schema=FACT_SCHEMA))
 
+    def append_scores(self, scores: Sequence[Score]) -> None:
+        """Add scores as one part."""
+        if scores:
+            rows = [clean(score.model_dump(mode="json")) for score in scores]
+            self.write_part("scores", pl.DataFrame(rows, schema=SCORE_SCHEMA))
+
     def append_activations(self, batch: Mapping[str, StoredActivations]) -> None:
         """Add activations, by transcript digest, as one part. Does nothing if the store keeps no activations.
 
@@ -287,6 +294,15 @@ class ReadingStore:
     def facts(self) -> list[Fact]:
         """Facts about groups of transcripts, sorted."""
         return [Fact.model_validate(row) for row in resolved("facts", self.rows("facts", FACT_SCHEMA)).to_dicts()]
+
+    def scores(self) -> pl.DataFrame:
+        """Scores of lanes without texts, one row per key, in key order. A row with a score wins over an error."""
+        return resolved("scores", self.rows("scores", SCORE_SCHEMA))
+
+    def text_readers(self) -> set[tuple[str, str]]:
+        """(lane, reader) of every stored text that was written without an activation."""
+        frame = self.rows("readings", {name: SCHEMA[name] for name in ("lane", "reader")})
+        return set(frame.drop_nulls().unique().iter_rows())
 
     def activations(self, digests: Collection[str] | None = None) -> dict[str, StoredActivations]:
         """Stored activations by transcript digest, of all transcripts or only of `digests`."""
@@ -341,9 +357,13 @@ class ReadingStore:
         """Columns and dtypes of a kind's parts."""
         if kind == "activations":
             return activation_schema(self.identity.activations, self.identity.d_model)
-        return {"readings": SCHEMA, "transcripts": TRANSCRIPT_SCHEMA, "messages": MESSAGE_SCHEMA, "facts": FACT_SCHEMA}[
-            kind
-        ]
+        return {
+            "readings": SCHEMA,
+            "transcripts": TRANSCRIPT_SCHEMA,
+            "messages": MESSAGE_SCHEMA,
+            "facts": FACT_SCHEMA,
+            "scores": SCORE_SCHEMA,
+        }[kind]
 
     def rows(self, kind: str, schema: Mapping[str, pl.DataType], wanted: pl.Expr | None = None) -> pl.DataFrame:
         """All rows of a kind in the order of their parts, duplicates included.

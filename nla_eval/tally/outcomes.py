@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from ..judgement import Headline, Outcome
-from ..readings import Lane, StopReason
+from ..readings import EXPLAINED, Lane, StopReason
 from ..transcript import Arm
 from .frames import outcome_under
 from .types import LaneScores, LaneState, OutcomeCounts
@@ -59,8 +59,8 @@ class Denominators:
         return [*out, self._turns("turns", turns), self._turns("recorded words", recorded)]
 
     def states(self, lanes: Mapping[str, Sequence[Unit]]) -> dict[str, LaneState]:
-        """Whether each lane was read and judged in a suite with these units."""
-        return {lane: _state(lanes.get(lane, ())) for lane in dict.fromkeys([*map(str, Lane), *lanes])}
+        """Whether each lane of texts was read and judged in a suite with these units."""
+        return {lane: _state(lanes.get(lane, ())) for lane in dict.fromkeys([*map(str, EXPLAINED), *lanes])}
 
     def _turns(self, of: str, rows: pl.DataFrame) -> OutcomeCounts:
         seen = rows.select(outcome_under(self._headline).alias("outcome"))["outcome"].value_counts()

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
+from ..models.pack_meta import TEXT_WINDOW
 from .joint_config import JointConfig
 
 FORMATS = Path(__file__).with_name("formats.yaml")
@@ -141,6 +142,15 @@ class OptimConfig(Frozen):
     epochs_shuffle_seed: int = 0
 
 
+class TextOnlyConfig(OptimConfig):
+    """The stage that trains the text reader: the AV's lessons, read from the text in place of the activation."""
+
+    samples: int = Field(default=0, ge=0)
+    """Training samples seen. 0: no such stage, and the pack has no text_only adapter."""
+    window: int = Field(default=TEXT_WINDOW, gt=0)
+    """Tokens up to the position that it reads. A shorter window makes a weaker reader and larger gains over it."""
+
+
 class HardwareConfig(Frozen):
     """The hardware that the stages run on. Only the dtype affects the trained weights, by rounding."""
 
@@ -192,8 +202,19 @@ class TrainConfig(Frozen):
     """Explanations drawn from the AV for that stage."""
     greedy_share: float = Field(default=0.0, ge=0, le=1)
     """Share of them drawn greedily, as in measurement; the others are drawn at temperature 1."""
+    text_only: TextOnlyConfig = TextOnlyConfig(lr=1.5e-3)
+    """The text reader of the lane text_only; it has the rank of the AV."""
     joint: JointConfig = JointConfig()
     """GRPO on the AV while the AR learns from the same rollouts; begins from `ar_on_samples` where that ran."""
+
+    @model_validator(mode="after")
+    def _comparable(self) -> TrainConfig:
+        if self.text_only.samples and (not self.av.lora_rank or self.text_only.lora_rank != self.av.lora_rank):
+            raise ValueError(
+                f"text_only.lora_rank is {self.text_only.lora_rank}; expected {self.av.lora_rank or 'an adapter'}, the "
+                "AV's own rank, so that what they read is all that differs"
+            )
+        return self
 
 
 def formats() -> dict[str, list[list[str]]]:

@@ -23,6 +23,8 @@ AR_SAMPLES = 2.9
 """Samples of 37 tokens per second and core."""
 AV_SAMPLES = 1.5
 DRAWS = 2.6
+_BACKWARD = 3.0
+"""Work of a training step per forward of its tokens."""
 PACK_HOURS = 0.53
 """Core-hours of drawing and scoring for the card."""
 TRAINED_BYTES = 16
@@ -50,6 +52,10 @@ def takes(config: TrainConfig, target: Callable[[], Target]) -> Mapping[str, Tak
         "av": (f"{config.av.samples:,} samples", config.av.samples / AV_SAMPLES),
         "samples": (f"{config.rollouts:,} draws", config.rollouts / DRAWS),
         "ar_on_samples": (f"{config.ar_on_samples.samples:,} samples", config.ar_on_samples.samples / AR_SAMPLES),
+        "text_only": (
+            f"{config.text_only.samples:,} samples of up to {config.text_only.window} tokens",
+            config.text_only.samples * config.text_only.window / CAPTURE_TOKENS * _BACKWARD,
+        ),
         "pack": (_pack_work(config, target), PACK_HOURS * 3600),
     }
     scale = _scale(config, target)

@@ -45,6 +45,7 @@ from .models.loading import Loading, dtype_of
 from .models.marker import injection_marker
 from .models.optim import restore
 from .models.start import Start
+from .models.text_only import TextReader, Windows, train_text_only
 from .run_rows import watched
 from .writers import WRITERS, Request, Writer, WriterContext
 
@@ -56,7 +57,7 @@ AV_TEMPLATE = "Describe what the activation between the tags holds. <concept>{in
 AR_TEMPLATE = "Summary of the following text: <text>{explanation}</text> <summary>"
 _VOCABULARY_CONVERSATIONS = 3000
 _DRAW_BATCH = 128
-ModelT = TypeVar("ModelT", Reconstructor, Verbalizer)
+ModelT = TypeVar("ModelT", Reconstructor, Verbalizer, TextReader)
 FEWEST = 256
 """Minimum number of training positions. From fewer, the models would memorise the positions."""
 
@@ -264,6 +265,32 @@ class Run:
         model = self._placed(self.verbalizer(self.meta("av", train.activations)))
         train_av(
             model, train, held, tokenizer=self.target.tokenizer, config=self.config.av, folder=self.folder
+        )  # fmt: skip
+
+    def text_reader(self) -> TextReader:
+        """A text reader before training. It starts from the target, also where the AV starts from a pack."""
+        return TextReader(
+            self.target.path,
+            av_prompt(self.meta("av", self.pairs()[0].activations), self.target.tokenizer),
+            self.config.text_only.lora_rank,
+            self._loading(),
+        )
+
+    def windows(self) -> tuple[Windows, Windows]:
+        """(train, held-out) lessons of the text reader: those of `pairs`, with the tokens up to each position."""
+        frame, ids = self.explanations(), self.corpus()["token_ids"].to_list()
+        train = (frame["split"] == "train").to_numpy()
+        size = self.config.text_only.window
+        chosen = np.flatnonzero(train), watched(np.flatnonzero(~train))
+        return tuple(Windows.of(frame[rows.tolist()], ids, size) for rows in chosen)  # type: ignore[return-value]
+
+    def train_text_only(self) -> None:
+        """Train the text reader on the AV's lessons."""
+        self._seeded()
+        train, held = self.windows()
+        train_text_only(
+            self._placed(self.text_reader()), train, held, tokenizer=self.target.tokenizer,
+            config=self.config.text_only, folder=self.folder,
         )  # fmt: skip
 
     def _loading(self) -> Loading:

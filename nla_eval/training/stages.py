@@ -55,6 +55,8 @@ class Stage:
     off: Callable[[TrainConfig], bool] = lambda config: False
     length: Callable[[TrainConfig], int] = lambda config: 0
     """Number of steps. A stage that is done to a shorter length is continued, not repeated."""
+    beside: tuple[str, ...] = ()
+    """Names of stages whose output it also reads if they are on."""
 
 
 def _pack(run: Run) -> None:
@@ -92,14 +94,18 @@ STAGES = (
         off=lambda c: not c.ar_on_samples.samples,
     ),
     Stage(
+        "text_only", ("explanations",), ("text_only", "start_from"), ("text_only.safetensors", "text_only.jsonl"),
+        Run.train_text_only, off=lambda c: not c.text_only.samples,
+    ),
+    Stage(
         "joint", ("av", "ar", "ar_on_samples"), ("joint", "max_new_tokens"),
         ("joint.safetensors", "joint.jsonl", "joint"), Run.train_joint, off=lambda c: not c.joint.steps,
         length=lambda c: c.joint.steps,
     ),
-    Stage("pack", ("joint",), ("name",), ("pack.json",), _pack),
+    Stage("pack", ("joint",), ("name",), ("pack.json",), _pack, beside=("text_only",)),
 )  # fmt: skip
 NAMES = tuple(stage.name for stage in STAGES)
-_TRAINING = ("ar", "av", "ar_on_samples", "joint")
+_TRAINING = ("ar", "av", "ar_on_samples", "text_only", "joint")
 """Stages that several processes can run together."""
 _BY_NAME = {stage.name: stage for stage in STAGES}
 
@@ -287,6 +293,7 @@ def _inputs(stage: Stage, config: TrainConfig) -> list[str]:
     for name in stage.after:
         before = _BY_NAME[name]
         found.update(dict.fromkeys(_inputs(before, config) if before.off(config) else [name]))
+    found.update((name, None) for name in stage.beside if not _BY_NAME[name].off(config))
     return list(found)
 
 

@@ -24,12 +24,16 @@ from nla_eval.inspect_ext.state import NLAState
 from nla_eval.inspect_ext.steps import _WORK
 from nla_eval.inspect_ext.target_api import target_api
 from nla_eval.inspect_ext.view import cell, readings_table
+from nla_eval.models.probe import write_probe
 from nla_eval.readings import Lane, Reading, StopReason
 from nla_eval.store.store import ReadingStore
 from nla_eval.suite import Suite
+from nla_eval.tally.readers import scores_of
 from nla_eval.transcript import Arm
 from tests.fakes import chat
+from tests.planted_readers import planted_probe
 from tests.planted_task import BATCHES, LAST_ENGINE, planted_suite
+from tests.scripted_judge import ScriptedJudge
 
 COUNT = 6
 
@@ -241,7 +245,8 @@ def test_the_deployment_arm_has_no_donor_lane_and_nothing_is_missing_of_it(runs:
 def test_the_scorer_is_the_packages_and_takes_what_the_task_passes_on(runs: Runs) -> None:
     log = runs.evaluation
     assert log.eval.scorers is not None
-    assert [(s.name, s.options) for s in log.eval.scorers] == [("awareness", {"classifier": "lexicon"})]
+    options = {"classifier": "lexicon", "headline": "paper", "rubric": "strict"}
+    assert [(s.name, s.options) for s in log.eval.scorers] == [("awareness", options)]
     assert all(s.scores and s.scores["awareness"].value["aw_nla"] == 1 for s in samples(log))
 
 
@@ -303,7 +308,9 @@ def test_another_provider_is_refused_with_the_mend(cache: Path) -> None:
         ({"position": "all"}, "task option 'position'.*options are positions"),
         ({"positions": "unifrom(3)"}, "unifrom"),
         ({"lanes": "donor"}, "'measured'"),
-        ({"lanes": "measured,probe"}, "lanes"),
+        ({"lanes": "measured,shuffled"}, "lanes"),
+        ({"lanes": "measured,probe"}, "give --probe FILE"),
+        ({"text_reader": "openai/gpt-5-mini"}, "no effect without lane text_only"),
         ({"draws": 0}, "draws"),
         ({"answers": {"max_token": 3}}, "answers.max_token"),
     ],
@@ -371,3 +378,43 @@ def _user(text: str) -> Any:
     from inspect_ai.model import ChatMessageUser
 
     return ChatMessageUser(content=text)
+
+
+def test_lanes_without_a_vector_are_read_in_a_task_and_kept_in_log_and_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
+    writer = ScriptedJudge(lambda messages: "<explanation>\na chat about cities\n</explanation>", "writer")
+    monkeypatch.setattr(
+        "inspect_ai.model.get_model",
+        lambda name, *a, **k: writer.model if name == "mockllm/writer" else get_model(name, *a, **k),
+    )
+    write_probe(planted_probe(), tmp_path / "planted.safetensors")
+    options = {
+        "store": str(tmp_path / "store"), "positions": "stratified(4)", "draws": 2,
+        "lanes": "measured,text_only,text_raw,probe,asked", "text_reader": "mockllm/writer",
+        "probe": str(tmp_path / "planted.safetensors"),
+    }  # fmt: skip
+    suite = planted_suite("planted_readers", Arm.EVALUATION, 3, cue=True)
+    log = run(light(suite, **options), tmp_path / "logs")
+    for sample in samples(log):
+        lanes = [reading.lane for reading in readings(sample)]
+        assert {lane: lanes.count(lane) for lane in set(lanes)} == {"measured": 8, "text_only": 8, "text_raw": 4}
+        assert [score["lane"] for score in sample.store["NLAState:scores"]] == ["asked", *["probe"] * 4]
+        assert sample.store["NLAState:scores"][0]["score"] == pytest.approx(0.9)
+        assert sample.metadata["nla"]["text_only_reader"] == "mockllm/writer"
+    store = ReadingStore.open(str(tmp_path / "store"))
+    assert (store.readings().height, store.scores().height) == (60, 15)
+    assert scores_of([str(tmp_path / "store"), log.location]).equals(store.scores())
+    again = run(light(suite, **options), tmp_path / "logs")
+    assert (LAST_ENGINE[0].captures if LAST_ENGINE else 0, LAST_ENGINE[0].draws if LAST_ENGINE else 0) == (0, 0)
+    assert [readings(s) for s in samples(again)] == [readings(s) for s in samples(log)]
+    assert [s.store["NLAState:scores"] for s in samples(again)] == [s.store["NLAState:scores"] for s in samples(log)]
+
+
+def test_a_task_whose_lane_lacks_its_reader_stops_with_the_mend(tmp_path: Path) -> None:
+    suite = planted_suite("planted_lacking", Arm.EVALUATION, 1)
+    log = run(light(suite, lanes="measured,text_only"), tmp_path / "logs")
+    assert log.status == "error"
+    assert log.error is not None
+    assert "name a chat model with --text-reader" in log.error.message

@@ -8,12 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nla_eval.engines.base import Draw
+from nla_eval.judgement import Headline, Judgement, Label, Outcome
+from nla_eval.judging.classify import load_rubric, unjudged
 from nla_eval.measure.pair_files import pairs_data, paraphrase_data
 from nla_eval.measure.pair_sets import PairSet, format_set, hint_set, told_set
 from nla_eval.measure.pair_tasks import PairRows, Spoken, between_sides, pair_task
 from nla_eval.measure.paraphrase import LINES
 from nla_eval.measure.parts import words_of
-from nla_eval.measure.told import told_pairs, told_words
+from nla_eval.measure.tasks import NotEnoughError
+from nla_eval.measure.told import ToldJudged, told_judged, told_pairs, told_words
+from nla_eval.readings import StopReason
 
 SETS = [told_set(), hint_set(), format_set()]
 
@@ -130,3 +135,44 @@ def test_what_one_explanation_leaves_out_is_read_from_several() -> None:
     assert task.readers["draws"].value == 1.0
     assert task.readers["draws_reconstruction"].value > 0.95
     assert not {"draws", "draws_reconstruction"} & set(pair_task(rows, Spoken(silent, noise)).readers)
+
+
+class SaysTest:
+    """A classifier with a planted rule: belief where the text says so, broad where it says "contrived"."""
+
+    name = "planted@1"
+    rubric = load_rubric()
+
+    async def judge(self, texts: list[str], *, kind: str) -> list[Judgement]:
+        assert kind == "explanation"
+        labels = [[Label.BELIEF] if "test" in t else [Label.CONTRIVED] if "contrived" in t else [] for t in texts]
+        return [
+            unjudged(self, Outcome.AWARE if found else Outcome.NOT_AWARE, labels=found or [Label.NONE])
+            for found in labels
+        ]
+
+
+def test_told_recall_is_judged_by_the_classifier_and_headlines_of_n() -> None:
+    families = np.arange(80) // 8
+    side = [i % 2 == 0 for i in range(80)]
+    said = [
+        "a test" if s and i % 3 else "contrived" if not s and i % 5 == 0 else "a garden" for i, s in enumerate(side)
+    ]
+    draws = [Draw(str(i), text, StopReason.CLOSED, 3) for i, text in enumerate(said)]
+    draws[1] = replace(draws[1], text="a te", stop=StopReason.TRUNCATED)
+    found = told_judged(draws, side, families, SaysTest())
+    told = [i for i in range(80) if side[i]]
+    assert (found.classifier, found.unjudged) == ("planted@1", 1)
+    assert found.rubric.startswith("strict@")
+    belief, broad = found.headlines[Headline.BELIEF], found.headlines[Headline.BROAD]
+    assert belief.recall.value == pytest.approx(sum(i % 3 > 0 for i in told) / 40)
+    assert (belief.untold.value, belief.recall.n, belief.untold.n) == (0.0, 40, 39)
+    assert broad.untold.value == pytest.approx(8 / 39)
+    assert belief.difference.low is not None
+    assert ToldJudged.model_validate_json(found.model_dump_json()) == found
+
+
+def test_told_recall_needs_a_judged_explanation_on_both_sides() -> None:
+    draws = [Draw(str(i), "a test", StopReason.CLOSED if i % 2 else StopReason.TRUNCATED, 3) for i in range(20)]
+    with pytest.raises(NotEnoughError, match="one side of the told pairs"):
+        told_judged(draws, [i % 2 == 0 for i in range(20)], np.arange(20) // 2, SaysTest())

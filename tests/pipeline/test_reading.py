@@ -342,7 +342,6 @@ def test_a_slot_whose_family_holds_every_donor_gets_an_error_row(tmp_path: Path)
     [
         ({"draws": 0}, "draws"),
         ({"lanes": (Lane.DONOR,)}, "measured"),
-        ({"lanes": (Lane.MEASURED, Lane.TEXT_ONLY)}, "text_only"),
         ({"positions": "every_third(2)"}, "every_third"),
     ],
 )

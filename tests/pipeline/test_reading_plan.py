@@ -39,8 +39,13 @@ SAID: dict[str, tuple[str, Any]] = {
     "activations": ("bfloat16", "bfloat16"),
     "target_is_author": ("true", True),
     "preset": ("paper", "paper"),
+    "text_reader": ("openai/gpt-5-mini", "openai/gpt-5-mini"),
+    "probe": ("/probes/told.safetensors", "/probes/told.safetensors"),
 }
 """Every option as a word that is not its default, and as the value it means."""
+
+WITH = {"text_reader": {"lanes": "measured,text_only"}, "probe": {"lanes": "measured,probe"}}
+"""What an option needs beside it."""
 
 WRONG = {
     "positions": ("some(3)", "known: "),
@@ -53,6 +58,8 @@ WRONG = {
     "activations": ("int8", "one of float32, float16, bfloat16, none"),
     "target_is_author": ("perhaps", "true or false"),
     "preset": ("loose", "known: strict, paper, mythos5"),
+    "text_reader": (" ", "a name"),
+    "probe": ("", "a name"),
 }
 
 
@@ -80,12 +87,13 @@ def test_every_option_is_tried_here() -> None:
 @pytest.mark.parametrize("option", SAID)
 def test_an_option_has_one_name_on_the_command_line_in_a_task_and_in_python(option: str) -> None:
     word, value = SAID[option]
+    beside = WITH.get(option, {})
     plans = [
-        *typed(*words(option, word)),
-        TaskOptions.parse({option: word}).plan,
-        TaskOptions.parse({option: value}).plan,
-        ReadingPlan(**{option: value}),
-        ReadingPlan.of({option: word}),
+        *typed(*words(option, word), *(said for name, lanes in beside.items() for said in words(name, lanes))),
+        TaskOptions.parse({option: word, **beside}).plan,
+        TaskOptions.parse({option: value, **beside}).plan,
+        ReadingPlan(**{option: value, **beside}),
+        ReadingPlan.of({option: word, **beside}),
     ]
     assert [getattr(plan, option) for plan in plans] == [value] * 5
     assert plans.count(plans[0]) == 5
@@ -141,11 +149,12 @@ def test_the_pack_caps_explanations_where_no_plan_does() -> None:
 
 
 def test_what_all_readings_of_a_store_share_is_in_its_identity_under_the_same_name() -> None:
-    plan = ReadingPlan.of({option: value for option, (_, value) in SAID.items()})
+    lanes = (Lane.MEASURED, Lane.TEXT_ONLY, Lane.PROBE)
+    plan = ReadingPlan.of({option: value for option, (_, value) in SAID.items()} | {"lanes": lanes})
     held = INSTRUMENT.identity(plan).model_dump()
     shared = {name for name, (what, _) in declared(ReadingPlan).items() if what.shared}
     assert {name: held[name] for name in shared} == {name: SAID[name][1] for name in shared}
-    assert {"draws", "lanes", "target_is_author", "preset"} == set(SAID) - shared
+    assert {"draws", "lanes", "target_is_author", "preset", "text_reader", "probe"} == set(SAID) - shared
 
 
 def test_an_option_that_comes_later_is_of_the_identity_without_a_change_of_the_store(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_a_lone_flag_is_marked_weak_and_a_withheld_interval_says_so() -> None:
 def test_missing_lanes_are_named_where_privileged_gain_is_discussed(showcase: Tally) -> None:
     text = text_of(showcase)
     assert "Zero privileged gain cannot be excluded" in text
-    assert "text only: a description written from the text alone" in text
+    assert "text only: a description written from the text up to the position" in text
 
 
 def test_a_report_without_any_reading_still_says_what_is_missing() -> None:

@@ -30,7 +30,7 @@ def states(run: Run) -> dict[str, str]:
 
 def test_every_stage_leaves_its_file_and_is_done(trained: Path) -> None:
     run = Run(settings(trained), trained / "run")
-    assert states(run) == {**dict.fromkeys(BEFORE_PACK, "done"), "joint": "off", "pack": "to do"}
+    assert states(run) == {**dict.fromkeys(BEFORE_PACK, "done"), "text_only": "off", "joint": "off", "pack": "to do"}
     assert not list(run.folder.rglob("*.part"))
 
 
@@ -110,7 +110,7 @@ def test_a_record_from_before_a_field_existed_holds_where_the_field_is_at_its_de
     del record["stages"]["ar"]["facts"]["ar"]["micro_batch"]
     del record["stages"]["corpus"]["facts"]["trust_remote_code"]
     (tmp_path / "run" / RECORD).write_text(json.dumps(record))
-    done = {**dict.fromkeys(BEFORE_PACK, "done"), "joint": "off", "pack": "to do"}
+    done = {**dict.fromkeys(BEFORE_PACK, "done"), "text_only": "off", "joint": "off", "pack": "to do"}
     assert states(Run(settings(trained), tmp_path / "run")) == done
     given = {"samples": 48, "batch": 16, "lora_rank": 2, "micro_batch": 4}
     changed = Ledger(Run(settings(trained, ar=given), tmp_path / "run")).standings()

@@ -29,7 +29,7 @@ from ...measure.regurgitation import longest_shared_run
 from ...measure.told import told_pairs
 from ...models.pack import PACKS, Pack, load_pack
 from ...models.pack_check import write_sums
-from ...models.pack_meta import ADAPTER, SIDECAR, PackMeta
+from ...models.pack_meta import ADAPTER, SIDECAR, TEXT_ONLY, PackMeta
 from ...models.trained_on import HASHES, trained_on, training_hashes
 from ...replay.positions import parse_policy, sample_positions
 from ...replay.replay import ReplayConfig, replay
@@ -61,11 +61,14 @@ class Weights:
 
     av: Path
     ar: Path
+    text_only: Path | None = None
+    """The text reader's, if the run trained one."""
 
     @classmethod
     def final(cls, run: Run) -> Weights:
         """The weights of the last finished stage."""
-        return cls(run.weights("av"), run.weights("ar"))
+        trained = run.folder / "text_only.safetensors" if run.config.text_only.samples else None
+        return cls(run.weights("av"), run.weights("ar"), trained)
 
 
 def write_pack(run: Run, packs: Path | None = None) -> Path:
@@ -111,6 +114,9 @@ def write_weights(run: Run, weights: Weights, out: Path) -> None:
     """Write the AV's and AR's adapters or whole weights, the head and the sidecars to `out/av` and `out/ar`."""
     train = run.pairs()[0].activations
     meta = {role: run.meta(role, train) for role in ("av", "ar")}
+    if weights.text_only is not None:
+        meta["av"] = replace(meta["av"], text_only=TEXT_ONLY, text_window=run.config.text_only.window)
+        _write_text_reader(run, weights.text_only, out / "av")
     _write_av(run, meta["av"], weights.av, out / "av")
     _write_ar(run, weights.ar, out / "ar")
     for role, found in meta.items():
@@ -129,6 +135,12 @@ def _write_av(run: Run, meta: PackMeta, weights: Path, out: Path) -> None:
         write_tokenizer(run.target, out, public=True)
 
 
+def _write_text_reader(run: Run, weights: Path, out: Path) -> None:
+    reader = run.text_reader()
+    restore(reader, weights)
+    _save_tensors(reader.lm, out / TEXT_ONLY)
+
+
 def _write_ar(run: Run, weights: Path, out: Path) -> None:
     reconstructor = run.reconstructor(run.config.ar)
     restore(reconstructor, weights)
@@ -144,13 +156,17 @@ def _write_ar(run: Run, weights: Path, out: Path) -> None:
 
 def _save_adapter(wrapped: Any, out: Path, target: str) -> None:
     """Write an adapter in PEFT's format, in bf16. The base model is given by name, never by a local path."""
-    out.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in get_peft_model_state_dict(wrapped).items()}
-    save_file(tensors, out / ADAPTER, metadata={"format": "pt"})
+    _save_tensors(wrapped, out / ADAPTER)
     config = wrapped.peft_config["default"].to_dict()
     config = {k: (sorted(v) if isinstance(v, set) else v) for k, v in config.items()}
     config.update(base_model_name_or_path=target, inference_mode=True)
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def _save_tensors(wrapped: Any, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in get_peft_model_state_dict(wrapped).items()}
+    save_file(tensors, out, metadata={"format": "pt"})
 
 
 def _write_hashes(run: Run, corpus: pl.DataFrame, out: Path) -> None:
