@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ..errors import StoreError
 from ..readings import KEY
 from .files import Part, StoreFiles, named_checksum
-from .rows import FACT_SCHEMA, KINDS, SCORE_KEY, SCORE_KEY
+from .rows import FACT_SCHEMA, KINDS, SCORE_KEY
 from .store import FORMAT, IDENTITY_FILE, MANIFEST_FILE, Manifest, ReadingStore, StoreIdentity
 
 _KEYS: dict[str, list[str]] = {
@@ -23,7 +23,6 @@ _KEYS: dict[str, list[str]] = {
     "messages": ["transcript_digest"],
     "activations": ["transcript_digest", "position"],
     "facts": [*FACT_SCHEMA],
-    "scores": [*SCORE_KEY],
     "scores": [*SCORE_KEY],
 }
 """Columns that make a row of a kind one row."""
