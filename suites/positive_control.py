@@ -17,7 +17,7 @@ from nla_eval.suite import Suite, card_beside, register, task
 SUITE = register(Suite(card=card_beside(__file__), load=partial(replayed, "positive_control")))
 
 
-@task(name="nla_eval/positive_control")
+@task(name="nla_eval/positive_control", arm="monitor", needs="offline")
 def positive_control(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

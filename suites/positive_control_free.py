@@ -21,7 +21,7 @@ SUITE = register(
 )
 
 
-@task(name="nla_eval/positive_control_free")
+@task(name="nla_eval/positive_control_free", arm="monitor", needs="offline")
 def positive_control_free(**options: Any) -> Task:
     """Options (`-T`) are `nla_eval.awareness.TaskOptions`."""
     return awareness_task(SUITE, **options)

@@ -83,6 +83,7 @@ class NLATargetAPI(ModelAPI):
         super().__init__(model_name, base_url, api_key, [], config or GenerateConfig())
         try:
             self.settings = _settings(model_name, model_args)
+            runtime_for(self.settings)  # says at once what is wrong with the engine
         except NlaEvalError as err:
             raise PrerequisiteError(str(err)) from err
         self.staged: dict[str, StagedReplay] = {}

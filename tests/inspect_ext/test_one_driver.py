@@ -64,7 +64,7 @@ def by_process(where: Path, plan: ReadingPlan = PLAN) -> ReadingStore:
     store = ReadingStore.create(str(where), runtime.instrument.identity(plan))
     planned = plan_run(kept([*deployment(), *evaluation()], store), runtime.instrument, plan)
     request = ReadRequest((), (), store.url, plan, SETTINGS)
-    read_in_process(planned, Workbench(PlantedEngine, store, plain_scores, _provenance(request)))
+    read_in_process(planned, Workbench(PlantedEngine, store, plain_scores, _provenance(request, planned)))
     return store
 
 
@@ -125,7 +125,7 @@ def test_ray_makes_the_same_store_and_says_the_same_of_it(ray: Any, tmp_path: Pa
     two = ReadingStore.create(str(tmp_path / "ray"), runtime.instrument.identity(PLAN))
     planned = plan_run(kept([*deployment(), *evaluation()], two), runtime.instrument, PLAN)
     each = StageResources(cpus=0.25)
-    provenance = _provenance(ReadRequest((), (), two.url, PLAN, SETTINGS))
+    provenance = _provenance(ReadRequest((), (), two.url, PLAN, SETTINGS), planned)
     read_on_ray(planned, RayWorkbench(planted_weights, two.url, RayResources(each, each, each), provenance))
     assert manifest(two).provenance == {**manifest(one).provenance, "ray": ray.__version__}
     assert_frame_equal(one.readings(), two.readings(), abs_tol=1e-9, rel_tol=0)

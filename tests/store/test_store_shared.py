@@ -175,7 +175,8 @@ def test_compaction_keeps_the_content_in_one_part_of_each_kind(url: str, tmp_pat
     store.finish({"torch": "2.13"})
     done = {c.kind: c for c in compact(store)}
     assert {kind: (c.before, c.after) for kind, c in done.items()} == {
-        "readings": (7, 1), "transcripts": (6, 1), "messages": (4, 1), "activations": (6, 1), "facts": (6, 1)
+        "readings": (7, 1), "transcripts": (6, 1), "messages": (4, 1), "activations": (6, 1), "facts": (6, 1),
+        "scores": (0, 0),
     }  # fmt: skip
     assert done["readings"].duplicates == 6
     same_content(store, plain)
