@@ -74,7 +74,7 @@ def test_a_composed_character_stays_with_the_token_that_begins_it(
 
 
 def in_order(text: str) -> bool:
-    """Whether NFC leaves its marks in their order. Otherwise it swaps two of them, by canonical order or because a later
+    """Whether NFC leaves its marks in their order. Otherwise it swaps two, by canonical order or because a later
     mark joins the letter past an earlier one, and no span within them is exact."""
     whole = unicodedata.normalize("NFD", text)
     apart = ("".join(unicodedata.normalize("NFD", char) for char in form) for form in (text, _composed(text)))
