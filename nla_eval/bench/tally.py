@@ -88,6 +88,7 @@ def frames(suites: int, transcripts: int, positions: int, seed: int = 0) -> Fram
         matched_minus_shuffled=pl.Series(rng.normal(0.1, 0.05, n)),
         **{name: pl.lit(value) for name, value in shared.items()},
     )
+    readings = readings.with_columns(pl.lit(None).alias(name) for name in SCHEMA if name not in readings.columns)
     readings = readings.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
     judgements = readings.select("pack", "transcript_digest", "position", "lane", "draw").with_columns(
         *_verdict(flagged), text_hash=_hashes(texts).gather(drawn)
