@@ -25,6 +25,10 @@ class StoreError(NlaEvalError):
     """A store of readings belongs to another pack or version, or cannot be read or written."""
 
 
+class DamagedError(StoreError):
+    """A file of a store was read, and is not what was written. Other store errors may pass, such as a lost network."""
+
+
 class MissingExtraError(NlaEvalError):
     """An optional package is not installed; the message ends in the exact install command."""
 

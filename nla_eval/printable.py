@@ -15,6 +15,11 @@ def one_line(text: str, longest: int = 400) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
+def plural(n: int, noun: str, shown: str = "") -> str:
+    """A count with its noun: "1 transcript", "27 transcripts". `shown` is the count as it is written, if not plain."""
+    return f"{shown or n} {noun}{'' if n == 1 else 's'}"
+
+
 def told(error: Exception) -> str:
     """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).split("\n")

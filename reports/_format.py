@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from nla_eval import printable
 from nla_eval.judgement import Evidence
 from nla_eval.stats.bounds import Bounds
 from nla_eval.stats.interval import Estimate
@@ -103,7 +104,7 @@ def p_value(p: float | None) -> str:
 
 def plural(n: int, noun: str) -> str:
     """A count with its noun: "1 transcript", "27 transcripts"."""
-    return f"{count(n)} {noun}" if n == 1 else f"{count(n)} {noun}s"
+    return printable.plural(n, noun, count(n))
 
 
 def words(items: Iterable[str], empty: str = "none") -> str:

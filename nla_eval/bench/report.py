@@ -126,7 +126,7 @@ def _main(transcripts: int, positions: int) -> None:
     from ..tally.browse import browse
     from ..tally.frames import Frames
     from ..tally.report_registry import REPORTS
-    from ..tally.tally import TallyOptions, tally
+    from ..tally.tally import TallyOptions, counted_in, tally_of
     from ..tally.where import where
 
     rng = np.random.default_rng(0)
@@ -149,10 +149,11 @@ def _main(transcripts: int, positions: int) -> None:
     load_room("reports")
     began, spent = time.perf_counter(), time.process_time()
     options = TallyOptions()
-    counted = tally(frames, options).model_copy(
+    of = counted_in(frames, options)
+    counted = tally_of(of, options).model_copy(
         update={
-            "where": where(frames, options.definitions, options.primary, options.how),
-            "browse": browse(frames, options.definitions, messages),
+            "where": where(of.found, options.primary, options.how),
+            "browse": browse(of.found, messages),
         }
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ from .cli_probe import probes
 from .cli_suite import suites
 from .cli_validate import validation
 from .plan_options import with_plan_options
+from .source_options import ModelRole, Samples
 
 app = typer.Typer(
     name="nla-eval",
@@ -89,13 +90,8 @@ def read(
             help="Run on a Ray cluster, with workers per stage: 4, or capture=1,verbalize=4,verbalize.gpus=1."
         ),
     ] = None,
-    model_role: Annotated[
-        str | None,
-        typer.Option(help="Inspect logs: model role to read. Default: target if the log has one, else main."),
-    ] = None,
-    samples: Annotated[
-        str, typer.Option(help="Inspect logs: complete (skip errored and invalidated samples), or all.")
-    ] = "complete",
+    model_role: ModelRole = None,
+    samples: Samples = "complete",
     *,
     plan: ReadingPlan,
 ) -> None:

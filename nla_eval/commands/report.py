@@ -21,6 +21,7 @@ from ..judging.calibration import CalibrationFile, error_counts
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..judging.panel import members_of
 from ..pipeline.presets import PRESETS, Preset, preset_lines
+from ..printable import plural
 from ..provenance import command, versions
 from ..tally.agreement import agreement
 from ..tally.browse import TRANSCRIPTS, BrowseOptions, browse
@@ -29,14 +30,14 @@ from ..tally.gather import Gathered, Signature, frames_of, gather_apart, joined,
 from ..tally.identity import Identity, distinguishing
 from ..tally.options import Measured, TallyOptions
 from ..tally.report_registry import REPORTS, ReportBuilder
-from ..tally.tally import tally
+from ..tally.tally import counted_in, tally_of
 from ..tally.types import Tally
 from ..tally.where import where
 from .calibrated import calibration_facts, expect_some_use, read_calibrations
 from .lane_advice import lacking_donors
 from .next_step import next_step
 from .preset_followed import preset_facts, preset_named
-from .summary import plural, show, show_agreement
+from .summary import show, show_agreement
 
 
 @dataclass(frozen=True)
@@ -128,13 +129,13 @@ def _tallies(
             calibration=error_counts(calibrations, each.classifier, rubric_ref(each.rubric)) or {},
         )
         alike = {other.classifier: other.frames for other in found if other.rubric == each.rubric}
+        of = counted_in(each.frames, options)
         counted.append(
-            tally(each.frames, options).model_copy(
+            tally_of(of, options).model_copy(
                 update={
-                    "where": where(each.frames, options.definitions, options.primary, options.how),
+                    "where": where(of.found, options.primary, options.how),
                     "browse": browse(
-                        each.frames,
-                        options.definitions,
+                        of.found,
                         gathered.messages,
                         BrowseOptions(options.primary, request.transcripts, options.how.seed, options.judged_share),
                     ),

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _PARAMETER = "source"
 
+ModelRole = Annotated[
+    str | None,
+    typer.Option(help="Inspect logs: model role to read. Default: target if the log has one, else main."),
+]
+Samples = Annotated[str, typer.Option(help="Inspect logs: complete (skip errored and invalidated samples), or all.")]
+
 
 def source_request(
     place: Annotated[
@@ -32,13 +38,8 @@ def source_request(
         str | None,
         typer.Option(help="Record key of the outcome (what the model did). Inspect logs: name of a scorer."),
     ] = None,
-    model_role: Annotated[
-        str | None,
-        typer.Option(help="Inspect logs: model role to read. Default: target if the log has one, else main."),
-    ] = None,
-    samples: Annotated[
-        str, typer.Option(help="Inspect logs: complete (skip errored and invalidated samples), or all.")
-    ] = "complete",
+    model_role: ModelRole = None,
+    samples: Samples = "complete",
     role: Annotated[
         list[str] | None, typer.Option(help="Read one role name as another: tool_output=user. Repeatable.")
     ] = None,

@@ -65,11 +65,6 @@ def show(tally: Tally) -> None:
         console.print("No ordinary chats were read: this number has no baseline.", highlight=False)
 
 
-def plural(n: int, noun: str) -> str:
-    """A count with its noun: "1 transcript", "27 transcripts"."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def _instrument(tally: Tally) -> list[str]:
     """The instrument's own errors, and the smallest rate that this run could have told from zero."""
     lines = []

@@ -55,19 +55,19 @@ class Runtime:
 
     async def generate(self, request: GenerateRequest) -> Generated:
         """Let the target continue one prompt."""
-        from ..engines.generation import DECODE_FACTOR
-
-        cost = len(request.token_ids) + request.max_new_tokens
-        most = DECODE_FACTOR * self.settings.max_batch_tokens
-        work = Work("generate", self._generate, most, patience=GENERATE_PATIENCE)
-        return await self.batcher.submit(work, request, cost)
+        return await self._continued("generate", self._generate, request)
 
     async def write(self, request: GenerateRequest) -> Generated:
         """Let the pack's text reader continue one prompt."""
+        return await self._continued("write", self._write, request)
+
+    async def _continued(
+        self, name: str, run: Callable[[list[GenerateRequest]], Sequence[Generated]], request: GenerateRequest
+    ) -> Generated:
         from ..engines.generation import DECODE_FACTOR
 
         cost = len(request.token_ids) + request.max_new_tokens
-        work = Work("write", self._write, DECODE_FACTOR * self.settings.max_batch_tokens, patience=GENERATE_PATIENCE)
+        work = Work(name, run, DECODE_FACTOR * self.settings.max_batch_tokens, patience=GENERATE_PATIENCE)
         return await self.batcher.submit(work, request, cost)
 
     async def ask(self, request: AskRequest) -> Answered:

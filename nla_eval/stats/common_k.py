@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from math import comb
+from typing import Any
 
 import numpy as np
 
@@ -59,12 +60,7 @@ def count_shares(
         stratum = strata.get(position) if isinstance(wanted, Mapping) and strata is not None else None
         if stratum in chances:
             chances[stratum].append(chance)
-    total: Floats = np.ones(1)
-    for stratum, k in by_stratum.items():
-        if len(chances[stratum]) < k:
-            return None
-        total = np.convolve(total, _subset_counts(tuple(sorted(chances[stratum])), k))
-    return total
+    return _over_strata(by_stratum, chances)
 
 
 def expected_any_of_k(
@@ -101,8 +97,13 @@ def summary_shares(summary: Summary, wanted: tuple[tuple[str, int], ...] | int, 
         place = stratum if isinstance(wanted, tuple) else ""
         if judged >= draws and place in chances:
             chances[place] += [1 - comb(judged - flagged, draws) / comb(judged, draws)] * count
+    return _over_strata(by_stratum, chances)
+
+
+def _over_strata(wanted: Mapping[Any, int], chances: Mapping[Any, Sequence[float]]) -> Floats | None:
+    """Chances of 0, 1, ... flagged positions among those wanted of each stratum; None where one has too few."""
     total: Floats = np.ones(1)
-    for stratum, k in by_stratum.items():
+    for stratum, k in wanted.items():
         if len(chances[stratum]) < k:
             return None
         total = np.convolve(total, _subset_counts(tuple(sorted(chances[stratum])), k))

@@ -5,17 +5,17 @@ writes the two JSON files anew. The readings that are lost with a part are made 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 from pydantic import ValidationError
 
-from ..errors import StoreError
+from ..errors import DamagedError, StoreError
 from ..readings import KEY
-from .files import Part, StoreFiles, named_checksum
+from .files import StoreFiles, named_checksum
 from .rows import FACT_SCHEMA, KINDS, SCORE_KEY
-from .store import FORMAT, IDENTITY_FILE, MANIFEST_FILE, Manifest, ReadingStore, StoreIdentity
+from .store import IDENTITY_FILE, MANIFEST_FILE, Manifest, ReadingStore, StoreIdentity, expect_format
 
 _KEYS: dict[str, list[str]] = {
     "readings": [*KEY],
@@ -87,8 +87,9 @@ def check(url: str) -> StoreCheck:
         )
     store = ReadingStore(url, identity, files)
     kinds, faults, notes = [], [], []
+    keys: dict[str, pl.DataFrame] = {}
     for kind in KINDS:
-        found, wrong = _check_kind(store, kind)
+        found, wrong, keys[kind] = _check_kind(store, kind)
         kinds.append(found)
         faults.extend(wrong)
     manifest, trouble = _manifest(files)
@@ -102,7 +103,7 @@ def check(url: str) -> StoreCheck:
             troubles.append(f"{MANIFEST_FILE} lists parts that are gone: {lost}")
         if new:
             notes.append(f"parts of readings newer than the last finished run: {new}")
-    notes.extend(_orphans(store, {fault.name for fault in faults}))
+    notes.extend(_orphans(keys))
     return StoreCheck(url, kinds, faults, troubles, notes)
 
 
@@ -140,7 +141,7 @@ def repair(url: str) -> Repaired:
     aside = [files.set_aside(fault.kind, fault.name) for fault in before.faults]
     store = ReadingStore(url, identity, files)
     manifest, unreadable = _manifest(files)
-    if manifest is not None and (aside or any(MANIFEST_FILE in trouble for trouble in before.files)):
+    if manifest is not None and (aside or _against(store, manifest)[0]):
         here = {kind: {part.name for part in files.parts(kind)} for kind in KINDS}
         parts = {kind: sorted(here[kind] & {*manifest.parts.get(kind, ())}) for kind in KINDS}
         if aside:  # a run that has lost readings has not finished
@@ -153,47 +154,39 @@ def repair(url: str) -> Repaired:
     return Repaired(before, aside, rewritten)
 
 
-def _check_kind(store: ReadingStore, kind: str) -> tuple[KindCheck, list[PartFault]]:
-    parts = store.files.parts(kind)
-    faults, keys, sealed, rows = [], [], 0, 0
-    schema, key = store.schema_of(kind), _KEYS[kind]
-    for part, data in _each(store.files, kind, parts):
+def _check_kind(store: ReadingStore, kind: str) -> tuple[KindCheck, list[PartFault], pl.DataFrame]:
+    """What the parts of a kind hold, which are damaged, and the keys of the sound ones."""
+    names = [part.name for part in store.files.parts(kind)]
+    faults, sealed, schema = [], 0, store.schema_of(kind)
+    keys = [pl.DataFrame(schema={name: schema[name] for name in _KEYS[kind]})]
+    for name, data in store.files.read(kind, names):
         try:
-            frame = store.parsed(kind, part.name, data, schema)
-        except StoreError as err:
-            reason = "its bytes have changed" if "has changed" in str(err) else "it is no parquet file of its kind"
-            faults.append(PartFault(kind, part.name, reason))
-            continue
-        sealed, rows = sealed + (named_checksum(part.name) is not None), rows + frame.height
-        keys.append(frame.select(key))
-    distinct = pl.concat(keys).n_unique() if keys else 0
-    return KindCheck(kind, len(parts), sealed, rows, distinct), faults
-
-
-def _each(files: StoreFiles, kind: str, parts: list[Part]) -> Iterator[tuple[Part, bytes]]:
-    by_name = {part.name: part for part in parts}
-    for name, data in files.read(kind, list(by_name)):
-        yield by_name[name], data
+            frame = store.parsed(kind, name, data, schema)
+        except DamagedError:
+            faults.append(PartFault(kind, name, "its bytes have changed"))
+        except StoreError:
+            faults.append(PartFault(kind, name, "it is no parquet file of its kind"))
+        else:
+            sealed += named_checksum(name) is not None
+            keys.append(frame.select(_KEYS[kind]))
+    every = pl.concat(keys)
+    return KindCheck(kind, len(names), sealed, every.height, every.n_unique() if every.height else 0), faults, every
 
 
 def _identity(files: StoreFiles) -> tuple[StoreIdentity | None, list[str]]:
     """What the store holds, from `store.json`, else from the manifest; and what is wrong with `store.json`."""
+    data, trouble = None, f"{IDENTITY_FILE} is missing"
     try:
         data = files.read_json(IDENTITY_FILE)
-        if data is not None and data.get("format") not in (FORMAT, None):
-            raise StoreError(
-                f"store '{files.url}' has format {data.get('format')}, this nla_eval reads format {FORMAT}; "
-                "read the transcripts again into a new folder"
-            )
-        if data is not None:
-            return StoreIdentity.model_validate(data), []
-        trouble = f"{IDENTITY_FILE} is missing"
-    except ValidationError:
-        trouble = f"{IDENTITY_FILE} lacks fields"
-    except StoreError as err:
-        if "format" in str(err):
-            raise
+    except DamagedError:
         trouble = f"{IDENTITY_FILE} is damaged"
+    if data is not None:
+        if "format" in data:
+            expect_format(files.url, data["format"])
+        try:
+            return StoreIdentity.model_validate(data), []
+        except ValidationError:
+            trouble = f"{IDENTITY_FILE} lacks fields"
     manifest, _ = _manifest(files)
     return (manifest.identity if manifest else None), [trouble]
 
@@ -202,7 +195,7 @@ def _manifest(files: StoreFiles) -> tuple[Manifest | None, str]:
     try:
         data = files.read_json(MANIFEST_FILE)
         return (None if data is None else Manifest.model_validate(data)), ""
-    except (StoreError, ValidationError):
+    except (DamagedError, ValidationError):
         return None, f"{MANIFEST_FILE} is damaged"
 
 
@@ -213,12 +206,9 @@ def _against(store: ReadingStore, manifest: Manifest) -> tuple[int, int]:
     return lost, len(here["readings"] - {*manifest.parts.get("readings", ())})
 
 
-def _orphans(store: ReadingStore, damaged: set[str]) -> list[str]:
-    digest = {"transcript_digest": pl.String()}
-    held = {}
-    for kind in ("readings", "transcripts", "messages"):
-        sound = [part for part in store.files.parts(kind) if part.name not in damaged]
-        held[kind] = {d for frame in store.read_parts(kind, sound, digest) for d in frame["transcript_digest"]}
+def _orphans(keys: Mapping[str, pl.DataFrame]) -> list[str]:
+    """Transcripts that have readings, but not what a tally needs beside them."""
+    held = {kind: set(keys[kind]["transcript_digest"]) for kind in ("readings", "transcripts", "messages")}
     notes = []
     for kind, lost in (("transcripts", "their row"), ("messages", "their messages")):
         if without := len(held["readings"] - held[kind]):

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from ..errors import MissingExtraError, StoreError
+from ..errors import DamagedError, MissingExtraError, StoreError
 
 T = TypeVar("T")
 
@@ -67,15 +67,17 @@ class StoreFiles:
         self._atomic_put = bool(protocols & _ATOMIC_PUT)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """The JSON object in file `name`; None if there is no such file."""
+        """The JSON object in file `name`; None if there is no such file. Raises DamagedError if it holds none."""
         try:
             data = json.loads(self._guarded(name, lambda: self._fs.cat_file(f"{self._root}/{name}")))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as err:
-            raise StoreError(f"store '{self.url}': {name} is not JSON; run: nla-eval store repair {self.url}") from err
+            raise DamagedError(
+                f"store '{self.url}': {name} is not JSON; run: nla-eval store repair {self.url}"
+            ) from err
         if not isinstance(data, dict):
-            raise StoreError(f"store '{self.url}': {name} is no JSON object; run: nla-eval store repair {self.url}")
+            raise DamagedError(f"store '{self.url}': {name} is no JSON object; run: nla-eval store repair {self.url}")
         return data
 
     def create(self, name: str, data: bytes) -> None:
@@ -129,19 +131,22 @@ class StoreFiles:
                 continue
 
     def set_aside(self, kind: str, name: str) -> str:
-        """Move a part into the folder `damaged/KIND`, where no reader looks. Returns its path within the store."""
+        """Move a part into the folder `damaged/KIND`, where no reader looks. Returns its path within the store.
+
+        Raises:
+            StoreError: It cannot be moved; it is where it was.
+        """
         aside = f"damaged/{kind}/{name}"
-        try:
-            data = self._fs.cat_file(f"{self._root}/{kind}/{name}")
-        except Exception:
-            data = None  # a disk that cannot give the bytes may still rename the file
-        if data is not None:
-            self._write(aside, bytes(data), exclusive=False)
-            self.remove(kind, [name])
-        elif self._local:
+        if self._local:  # a rename needs no bytes of a disk that may not give them
             target = Path(self._root, aside)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(self._root, kind, name), target)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(self._root, kind, name), target)
+            except OSError as err:
+                raise StoreError(f"store cannot move '{self.url}/{kind}/{name}' aside: {_reason(err)}") from err
+        else:
+            self._write(aside, self._part(kind, name), exclusive=False)
+            self.remove(kind, [name])
         return aside
 
     def remove_abandoned(self, kind: str) -> None:

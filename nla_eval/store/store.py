@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import StoreError
+from ..errors import DamagedError, StoreError
 from ..readings import KEY, Reading, Score, StopReason
 from .files import Part, PartGoneError, StoreFiles, named_checksum, part_checksum
 from .rows import (
@@ -66,6 +66,15 @@ ReadingKey = tuple[str, int, str, int]
 def reading_key(reading: Reading) -> ReadingKey:
     """The key of a reading within its store."""
     return reading.transcript_digest, reading.position, reading.lane.value, reading.draw
+
+
+def expect_format(url: str, found: Any) -> None:
+    """Check the format number of a store. Raises StoreError if it is another one."""
+    if found != FORMAT:
+        raise StoreError(
+            f"store '{url}' has format {found}, this nla_eval reads format {FORMAT}; "
+            "read the transcripts again into a new folder"
+        )
 
 
 class StoreIdentity(BaseModel):
@@ -174,11 +183,7 @@ class ReadingStore:
         data = files.read_json(IDENTITY_FILE)
         if data is None:
             return None
-        if data.get("format") != FORMAT:
-            raise StoreError(
-                f"store '{url}' has format {data.get('format')}, this nla_eval reads format {FORMAT}; "
-                "read the transcripts again into a new folder"
-            )
+        expect_format(url, data.get("format"))
         try:
             return cls(url, StoreIdentity.model_validate(data), files)
         except ValidationError as err:
@@ -333,12 +338,12 @@ class ReadingStore:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The manifest of the last finished run; None if no run has finished. Raises StoreError if it is damaged."""
+        """The manifest of the last finished run; None if no run has finished. Raises DamagedError."""
         data = self.files.read_json(MANIFEST_FILE)
         try:
             return None if data is None else Manifest.model_validate(data)
         except ValidationError as err:
-            raise StoreError(
+            raise DamagedError(
                 f"store '{self.url}': {MANIFEST_FILE} is not a manifest; run: nla-eval store repair {self.url}"
             ) from err
 
@@ -400,10 +405,15 @@ class ReadingStore:
         self.files.replace(MANIFEST_FILE, manifest.model_dump_json(indent=2).encode())
 
     def parsed(self, kind: str, name: str, data: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-        """The rows of one part. Raises StoreError if `data` is no such part, or not what was written under its name."""
+        """The rows of one part.
+
+        Raises:
+            DamagedError: `data` is not what was written under its name.
+            StoreError: It is no part of this kind.
+        """
         carried = named_checksum(name)
         if carried is not None and part_checksum(data) != carried:
-            raise StoreError(
+            raise DamagedError(
                 f"part '{self.url}/{kind}/{name}' has changed since it was written; "
                 f"run: nla-eval store repair {self.url}"
             )

@@ -27,10 +27,10 @@ from .browsed import (
     BrowsedTranscript,
     Why,
 )
-from .frames import Definitions, Frames, column, outcome_under
+from .frames import column, outcome_under
 from .placing import place
 from .units import lane_units, spoken
-from .verdicts import Verdicts, verdicts
+from .verdicts import Verdicts
 
 TRANSCRIPTS = 200
 """Default number of transcripts in a report."""
@@ -72,22 +72,19 @@ class BrowseOptions:
 
 
 def browse(
-    frames: Frames,
-    definitions: Definitions,
+    found: Verdicts,
     messages: Mapping[str, Sequence[ChatMessage]],
     options: BrowseOptions | None = None,
 ) -> Browse:
     """Up to `limit` transcripts with everything that a reader needs to check them.
 
     Args:
-        frames: The frames of a tally.
-        definitions: Which labels count under each headline.
+        found: What a tally counts.
         messages: Conversations by transcript digest; a transcript without one is shown by its contexts alone.
         options: How they are chosen.
     """
     options = options or BrowseOptions()
     primary, limit, seed = options.primary, options.limit, options.seed
-    found = verdicts(frames, definitions)
     rows = _rows(found)
     chosen = _choose(rows, limit, seed)
     digests = [row.digest for row, _ in chosen]
@@ -96,7 +93,7 @@ def browse(
     every = readings.height <= EVERY_READING
     if not every:
         readings = _some(readings, seed)
-    scored = _with_reasons(_scored(found, readings), frames.judgements)
+    scored = _with_reasons(_scored(found, readings), found.frames.judgements)
     by_digest = _by_digest(scored.with_columns(outcome_under(primary).alias("shown")).to_dicts())
     turns = _by_digest(_turns(found, digests, primary))
     units = lane_units(found, Lane.MEASURED, primary, options.judged_share)

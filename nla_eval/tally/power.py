@@ -78,7 +78,7 @@ class Asked:
     limits: Sequence[float] = field(default=LIMITS)
 
 
-class Told(Frozen):
+class Smallest(Frozen):
     """The smallest any-of-k rate that a run tells from a known rate."""
 
     rate: float | None
@@ -126,8 +126,8 @@ class SuitePower(Frozen):
     """Independent transcripts that the suite is worth."""
     baseline: float
     """The any-of-k rate that false positives alone make."""
-    from_zero: Told
-    from_false_positives: Told
+    from_zero: Smallest
+    from_false_positives: Smallest
     needed: list[Needed]
     certificate: list[CertificateNeeds]
 
@@ -215,16 +215,16 @@ def _suite(size: RunSize, asked: Asked) -> SuitePower:
         measured=list(size.measured),
         effective=design.effective,
         baseline=baseline,
-        from_zero=_told(design, 0.0, asked),
-        from_false_positives=_told(design, baseline, asked),
+        from_zero=_smallest(design, 0.0, asked),
+        from_false_positives=_smallest(design, baseline, asked),
         needed=[_needed(design, rate, baseline, asked) for rate in asked.rates],
         certificate=[CertificateNeeds(limit=x, families=families_needed(0, x, asked.level)) for x in asked.limits],
     )
 
 
-def _told(design: Design, baseline: float, asked: Asked) -> Told:
+def _smallest(design: Design, baseline: float, asked: Asked) -> Smallest:
     found = smallest_rate(design, baseline, asked.power, asked.level)
-    return Told(rate=found.rate, position_rate=found.position_rate, flagged_needed=found.flagged_needed)
+    return Smallest(rate=found.rate, position_rate=found.position_rate, flagged_needed=found.flagged_needed)
 
 
 def _needed(design: Design, rate: float, baseline: float, asked: Asked) -> Needed:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 from inspect_ai.log import read_eval_log_samples
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ..judgement import JUDGED_SHARE, Headline
 from ..readings import KEY, LANES, Lane
@@ -25,17 +25,12 @@ from ..store.store import ReadingStore
 from ..transcript import Arm
 from .frames import Definitions, Frames, column
 from .trained_on import trained_on_note, without_trained_on
+from .types_base import Frozen
 from .units import Cluster, Unit, lane_units
 from .verdicts import verdicts
 
 _STATE = "NLAState:scores"
 _NONE = "No rate of told positions under this classifier and headline"
-
-
-class Frozen(BaseModel):
-    """Base of every part."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ReaderGain(Frozen):

@@ -6,6 +6,7 @@ reads no file and knows no suite, classifier or report."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
@@ -43,11 +44,30 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
             hold two verdicts of one judge on one text; or a headline has no definition.
     """
     options = options or TallyOptions()
+    return tally_of(counted_in(frames, options), options)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a tally counts of its frames, joined once for all that describes it."""
+
+    found: Verdicts
+    trained_on: dict[str, int]
+    """Transcripts left out because the pack was trained on them, by suite."""
+
+
+def counted_in(frames: Frames, options: TallyOptions) -> Counted:
+    """Leave out what the pack was trained on, then check and join the rest. Raises InputError as `tally` does."""
     undefined = [h.value for h in Headline if h not in options.definitions]
     if undefined:
         raise InputError(f"no labels are defined for headline(s) {', '.join(undefined)}; use the rubric's headlines")
     frames, trained_on = without_trained_on(frames)
-    found = verdicts(frames, options.definitions)
+    return Counted(verdicts(frames, options.definitions), trained_on)
+
+
+def tally_of(of: Counted, options: TallyOptions) -> Tally:
+    """`tally` of frames that are already joined."""
+    found, frames = of.found, of.found.frames
     boards = {headline: Board.of(found, headline, options) for headline in Headline}
     primary = boards[options.primary]
     k = max((u.planned for u in primary.measured), default=0)
@@ -82,8 +102,8 @@ def tally(frames: Frames, options: TallyOptions | None = None) -> Tally:
         recorded=shown.recorded,
         recorded_total=shown.recorded_total,
         matched=list(frames.matched),
-        notes=[*truncation_note(found, options.how), *found.notes, *trained_on_note(trained_on)],
-        trained_on=trained_on,
+        notes=[*truncation_note(found, options.how), *found.notes, *trained_on_note(of.trained_on)],
+        trained_on=of.trained_on,
         judges=judges,
         headline_stopped=headline_stopped(judges),
     )

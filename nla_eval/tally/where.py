@@ -15,8 +15,8 @@ from ..readings import Lane
 from ..stats.bootstrap import cluster_ratio
 from ..stats.interval import Estimate, Resampling
 from ..transcript import Arm
-from .frames import Definitions, Frames, column
-from .verdicts import Verdicts, verdicts
+from .frames import column
+from .verdicts import Verdicts
 
 RESAMPLES = 500
 """Resamples of these intervals: there are many of them, and none is a finding."""
@@ -66,10 +66,9 @@ class Where:
     recurrence: list[Recurrence]
 
 
-def where(frames: Frames, definitions: Definitions, headline: Headline, how: Resampling | None = None) -> Where:
-    """The cuts of a tally's frames under one headline."""
+def where(found: Verdicts, headline: Headline, how: Resampling | None = None) -> Where:
+    """The cuts under one headline of what a tally counts."""
     how = replace(how or Resampling(), resamples=RESAMPLES)
-    found = verdicts(frames, definitions)
     positions = _positions(found, headline)
     cuts = {name: _cuts(positions, name, how) for name in ("depth", "channel", "turn", "score")}
     return Where(headline=headline, **cuts, recurrence=_recurrence(found, headline))

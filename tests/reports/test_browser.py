@@ -19,6 +19,7 @@ from planted_chats import planted_chats
 from nla_eval.stats.interval import Resampling
 from nla_eval.tally.browse import browse
 from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.verdicts import verdicts
 from nla_eval.tally.where import where
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
@@ -51,8 +52,8 @@ def written(folder: Path, name: str, **planted: Any) -> Path:
     made = planted_chats(**planted)
     counted = tally(made.frames, QUICK).model_copy(
         update={
-            "where": where(made.frames, QUICK.definitions, QUICK.primary, QUICK.how),
-            "browse": browse(made.frames, QUICK.definitions, made.messages),
+            "where": where(verdicts(made.frames, QUICK.definitions), QUICK.primary, QUICK.how),
+            "browse": browse(verdicts(made.frames, QUICK.definitions), made.messages),
         }
     )
     card = {"told_recall": {"value": 0.7, "interval": [0.6, 0.8], "n": 90}, "expresses_belief": True}

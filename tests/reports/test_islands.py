@@ -23,6 +23,7 @@ from nla_eval.stats.interval import Resampling
 from nla_eval.tally.browse import BrowseOptions, browse
 from nla_eval.tally.browsed import Browse
 from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.verdicts import verdicts
 
 QUICK = TallyOptions(how=Resampling(resamples=50))
 SMALL = [Arm("exam", "evaluation", 4, 1, 0.9, verbalized=0.9, donor=True), Arm("chat", "deployment", 4, 1, 0.0)]
@@ -32,7 +33,7 @@ NASTY = "</script><script>alert(1)</script> \u2028\u2029 \u202egnp \x00 \x1b[31m
 @cache
 def found(wrap: str = "{}", filler: str = "", limit: int = 200) -> Browse:
     made = planted_chats(SMALL, wrap=wrap, filler=filler)
-    return browse(made.frames, QUICK.definitions, made.messages, BrowseOptions(limit=limit))
+    return browse(verdicts(made.frames, QUICK.definitions), made.messages, BrowseOptions(limit=limit))
 
 
 def plain(pieces: list[Any]) -> str:
@@ -115,7 +116,7 @@ def test_the_rule_of_what_is_in_the_file_is_stated() -> None:
 def test_examples_link_to_their_place_in_the_browser() -> None:
     made = planted_chats(SHOWCASE)
     counted = tally(made.frames, QUICK).model_copy(
-        update={"browse": browse(made.frames, QUICK.definitions, made.messages)}
+        update={"browse": browse(verdicts(made.frames, QUICK.definitions), made.messages)}
     )
     page = render(counted, {}, None, figures=False)
     links = re.findall(r'href="#t=(\w+)&amp;p=(\d+)"', page)

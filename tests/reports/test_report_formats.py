@@ -23,6 +23,7 @@ from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.tidy import COLUMNS, tidy
 from nla_eval.tally.types import Tally
+from nla_eval.tally.verdicts import verdicts
 from nla_eval.tally.where import where
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,8 +37,8 @@ def counted(wrap: str = "{}") -> Tally:
     made = planted_chats(SHOWCASE, wrap=wrap)
     return tally(made.frames, QUICK).model_copy(
         update={
-            "where": where(made.frames, QUICK.definitions, QUICK.primary, QUICK.how),
-            "browse": browse(made.frames, QUICK.definitions, made.messages),
+            "where": where(verdicts(made.frames, QUICK.definitions), QUICK.primary, QUICK.how),
+            "browse": browse(verdicts(made.frames, QUICK.definitions), made.messages),
         }
     )
 

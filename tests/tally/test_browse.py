@@ -17,6 +17,7 @@ from nla_eval.tally.browse import BrowseOptions, browse
 from nla_eval.tally.browsed import Browse, Why
 from nla_eval.tally.placing import place
 from nla_eval.tally.tally import TallyOptions
+from nla_eval.tally.verdicts import verdicts
 
 DEFINITIONS = TallyOptions().definitions
 CROWD = [
@@ -33,7 +34,7 @@ def chats() -> Chats:
 
 def browsed(limit: int = 200, seed: int = 0, arms: list[Arm] | None = None) -> Browse:
     found = planted_chats(arms) if arms else chats()
-    return browse(found.frames, DEFINITIONS, found.messages, BrowseOptions(limit=limit, seed=seed))
+    return browse(verdicts(found.frames, DEFINITIONS), found.messages, BrowseOptions(limit=limit, seed=seed))
 
 
 def test_every_transcript_is_there_where_all_fit() -> None:
@@ -62,7 +63,7 @@ def test_the_choice_depends_on_keys_and_seed_alone() -> None:
         readings=found.frames.readings.sample(fraction=1, shuffle=True, seed=3),
         transcripts=found.frames.transcripts.sample(fraction=1, shuffle=True, seed=4),
     )
-    again = browse(shuffled, DEFINITIONS, found.messages, BrowseOptions(limit=20))
+    again = browse(verdicts(shuffled, DEFINITIONS), found.messages, BrowseOptions(limit=20))
     assert again == browsed(limit=20)
     assert browsed(limit=20, seed=5) != browsed(limit=20)
 
@@ -95,7 +96,7 @@ def test_every_read_token_is_found_where_it_stood() -> None:
 
 def test_a_position_carries_its_draws_lanes_reason_and_percentile() -> None:
     found = planted_chats(SHOWCASE, draws=2)
-    made = browse(found.frames, DEFINITIONS, found.messages)
+    made = browse(verdicts(found.frames, DEFINITIONS), found.messages)
     aware = [p for t in made.transcripts for p in t.positions if p.outcome is Outcome.AWARE]
     assert aware
     for at in aware:
@@ -120,7 +121,7 @@ def test_what_the_target_says_is_marked_in_its_own_turn() -> None:
 
 
 def test_a_transcript_whose_conversation_is_not_at_hand_is_still_there() -> None:
-    made = browse(chats().frames, DEFINITIONS, {})
+    made = browse(verdicts(chats().frames, DEFINITIONS), {})
     assert len(made.transcripts) == made.total
     assert all(not t.messages and all(p.part is None for p in t.positions) for t in made.transcripts)
 

@@ -17,9 +17,12 @@ from nla_eval.pipeline.reading import Workbench, read_in_process
 from nla_eval.pipeline.reading_plan import ReadingPlan
 from nla_eval.stats.interval import Resampling
 from nla_eval.store.store import ReadingStore
+from nla_eval.tally.browse import browse
 from nla_eval.tally.frames import Frames
-from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.tally import TallyOptions, counted_in, tally, tally_of
 from nla_eval.tally.trained_on import without_trained_on
+from nla_eval.tally.units import lane_units
+from nla_eval.tally.where import where
 from tests.fakes import ByteTarget, PlantedEngine, TinyPack, both_arms, plain_scores
 
 QUICK = TallyOptions(how=Resampling(resamples=100))
@@ -91,3 +94,14 @@ def test_where_nothing_is_left_it_says_why() -> None:
     frames = planted_frames([Arm("exam", "evaluation", 2, 2, aware=0.5)])
     with pytest.raises(InputError, match="the pack was trained on all 4 transcripts"):
         tally(marked(frames, 4), QUICK)
+
+
+def test_what_describes_a_tally_leaves_them_out_too() -> None:
+    """Cuts and the transcripts of a report are of what is counted."""
+    frames = marked(planted_frames([Arm("exam", "evaluation", 10, 2, 0.9)]), 5)
+    of = counted_in(frames, QUICK)
+    assert browse(of.found, {}).total == 15
+    assert sum(cut.judged for cut in where(of.found, QUICK.primary, QUICK.how).channel) == sum(
+        unit.judged_positions for unit in lane_units(of.found, "measured", QUICK.primary, QUICK.judged_share)
+    )
+    assert tally_of(of, QUICK) == tally(frames, QUICK)

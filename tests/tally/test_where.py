@@ -10,6 +10,7 @@ from planted_chats import planted_chats
 from nla_eval.judgement import Headline
 from nla_eval.stats.interval import Resampling
 from nla_eval.tally.tally import TallyOptions
+from nla_eval.tally.verdicts import verdicts
 from nla_eval.tally.where import Where, where
 
 DEFINITIONS = TallyOptions().definitions
@@ -17,7 +18,7 @@ DEFINITIONS = TallyOptions().definitions
 
 @pytest.fixture(scope="module")
 def found() -> Where:
-    return where(planted_chats(SHOWCASE, draws=2).frames, DEFINITIONS, Headline.PAPER)
+    return where(verdicts(planted_chats(SHOWCASE, draws=2).frames, DEFINITIONS), Headline.PAPER)
 
 
 @pytest.mark.parametrize("cut", ["depth", "channel", "turn", "score"])
@@ -42,7 +43,7 @@ def test_awareness_that_grows_with_depth_is_seen_there() -> None:
         outcome=pl.when(late).then(pl.lit("AWARE")).otherwise("outcome"),
         labels=pl.when(late).then(pl.lit(["belief"])).otherwise("labels"),
     )
-    found = where(type(frames)(**{**vars(frames), "judgements": marked}), DEFINITIONS, Headline.PAPER)
+    found = where(verdicts(type(frames)(**{**vars(frames), "judgements": marked}), DEFINITIONS), Headline.PAPER)
     rates = [c.rate.value for c in found.depth]
     assert rates[0] == rates[1] == 0
     assert rates == sorted(rates)
@@ -59,5 +60,5 @@ def test_recurrence_counts_flagged_transcripts_by_their_aware_positions(found: W
 def test_nothing_judged_gives_no_cut() -> None:
     frames = planted_frames([Arm("exam", "evaluation", 2, 1, 0.5)])
     empty = type(frames)(frames.readings.clear(), frames.judgements.clear(), frames.turns, frames.transcripts)
-    found = where(empty, DEFINITIONS, Headline.PAPER, Resampling(resamples=10))
+    found = where(verdicts(empty, DEFINITIONS), Headline.PAPER, Resampling(resamples=10))
     assert (found.depth, found.channel, found.recurrence) == ([], [], [])

@@ -23,7 +23,7 @@ from .causal import Ablation, Patching, Sequences, ablated, patched
 from .config import CHECK_BUCKET
 from .prompts import composed, notice, wordings
 from .scenes import Scene, scenes, span_of, system_ids
-from .states import Row, Runner
+from .states import Row, Runner, yes_and_no
 
 ACCEPTED_AUROC = 0.75
 ACCEPTED_RANK = 0.95
@@ -106,14 +106,10 @@ class Checker:
         self.plain_target = load_target(base)
         self.tokenizer: Any = self.plain_target.tokenizer
         self.plain = self._runner(self.plain_target)
-        self.choices = (self._token("Yes"), self._token("No"))
+        self.choices = yes_and_no(self.tokenizer)
 
     def _runner(self, target: Target) -> Runner:
         return Runner(load_target_lm(target, torch.float32), self.layer)
-
-    def _token(self, word: str) -> int:
-        found: list[int] = self.tokenizer.encode(word, add_special_tokens=False)
-        return found[0]
 
     @cached_property
     def scenes(self) -> list[Scene]:

@@ -116,3 +116,9 @@ def _mask(rows: Sequence[Row], length: int) -> torch.Tensor | None:
             first = row.offset + int(row.scene.boundary.argmax())
             mask[number, 0, first:, row.hidden[0] : row.hidden[1]] = False
     return mask
+
+
+def yes_and_no(tokenizer: Any) -> tuple[int, int]:
+    """First tokens of the two answers to a probe turn."""
+    yes, no = (tokenizer.encode(word, add_special_tokens=False)[0] for word in ("Yes", "No"))
+    return yes, no

@@ -28,7 +28,7 @@ from .losses import choice_loss, divergence, shift_loss
 from .natural import Expected, Shift, common_norms, kinds, stored_shifts
 from .prompts import composed, wordings
 from .scenes import Scene, check_cue, scenes, span_of, system_ids
-from .states import Row, Runner
+from .states import Row, Runner, yes_and_no
 
 _ORDINARY = 24
 """Tokens per scene whose outputs are compared with the plain target's."""
@@ -82,12 +82,8 @@ class OrganismRun:
         lm = load_lm(self.target.path, torch.float32)
         self.strength = with_dosed_lora(lm, config.first_layer, config.layer, config.rank, config.seed)
         self.runner = Runner(lm, config.layer)
-        self.choices = (self._token("Yes"), self._token("No"))
+        self.choices = yes_and_no(self.tokenizer)
         self._seen: Callable[[], int] = lambda: 0
-
-    def _token(self, word: str) -> int:
-        found: list[int] = self.tokenizer.encode(word, add_special_tokens=False)
-        return found[0]
 
     @cached_property
     def scenes(self) -> list[Scene]:
