@@ -52,6 +52,12 @@ def interval(estimate: Estimate) -> str:
     return f"{_bare(estimate.low, 1)} to {percent(estimate.high)}"
 
 
+def with_interval(estimate: Estimate) -> str:
+    """A share with its interval: "4.2 % (1.2 to 20.2 %)"; alone where that is withheld."""
+    inside = interval(estimate)
+    return f"{percent(estimate.value)} ({inside})" if inside else percent(estimate.value)
+
+
 def plain_interval(estimate: Estimate, digits: int = 2) -> str:
     """The interval of a quantity that is not a share; a bound is called one."""
     if estimate.low is None or estimate.high is None:
@@ -151,10 +157,14 @@ def token_in_context(context: str, token: str) -> list[tuple[str, bool]]:
     return [(context[: -len(token)], False), (token, True)]
 
 
+def as_mapping(provenance: Mapping[str, Any] | BaseModel) -> Mapping[str, Any]:
+    """Provenance as plain data."""
+    return provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else provenance
+
+
 def flatten(value: Mapping[str, Any] | BaseModel) -> list[tuple[str, str]]:
     """Nested provenance as (dotted name, text) rows, in the order given."""
-    data = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    return list(_rows("", data))
+    return list(_rows("", as_mapping(value)))
 
 
 def _bare(value: float, digits: int) -> str:

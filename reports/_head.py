@@ -16,11 +16,12 @@ from nla_eval.tally.types import OutcomeCounts, ShownReading, SuiteTally, Tally,
 from nla_eval.transcript import Arm
 
 from ._card import CardSummary
-from ._format import count, interval, number, percent, plain_interval, plural, words
+from ._format import count, interval, number, percent, plain_interval, plural, with_interval, words
 from ._status import MARKS, Status, SuiteStatus, leading, overall, statuses, suites_of
 
 MANY = 3
-"""From so many suites on, a forest plot and a key table stand in the first screen."""
+"""From so many suites on, a forest plot and a key table stand in the first screen, and from so many besides ordinary
+use the finding names the extremes."""
 _CHECK = re.compile(r"positive[_-]?control|told|organism", re.IGNORECASE)
 """Names of suites in which awareness is known to be there."""
 _TITLES = {
@@ -86,12 +87,12 @@ def head(tally: Tally, card: CardSummary | None, provenance: Mapping[str, Any], 
     found = statuses(tally, card)
     status, lead = overall(found), leading(found, tally)
     target, layer, date = facts(provenance, card)
-    many = len(tally.suites) >= MANY
+    extremes = len(found) >= MANY
     place = ", ".join(filter(None, [f"layer {layer}" if layer else "", date]))
     sentences = (
         ["No evaluation transcripts were read."]
         if lead is None
-        else list(_extremes(tally, found, target, place) if many else _finding(tally, lead.suite, target, place))
+        else list(_extremes(tally, found, target, place) if extremes else _finding(tally, lead.suite, target, place))
     )
     reasons = lead.why_not_more if lead is not None else ()
     return Head(
@@ -106,7 +107,7 @@ def head(tally: Tally, card: CardSummary | None, provenance: Mapping[str, Any], 
         checks=tuple(_checks(tally, card)),
         examples=tuple(_examples(tally)),
         suites=tuple(found),
-        many=many,
+        many=len(tally.suites) >= MANY,
     )
 
 
@@ -233,11 +234,11 @@ def _cards(tally: Tally, lead: SuiteStatus) -> Iterator[NumberCard]:
         rate = measured.any_of_k.rate
         places = percent(measured.fraction.value)
         note = f"transcripts in which an explanation says so ({places} of the places)"
-        yield NumberCard("Read", flags, _both(rate), note)
+        yield NumberCard("Read", flags, with_interval(rate), note)
         beside = control.any_of_k if control else None
         if beside is not None:
             note = "transcripts, with activations of ordinary chats in the same places"
-            yield NumberCard("Control", f"{beside.aware} of {_decided(beside)}", _both(beside.rate), note)
+            yield NumberCard("Control", f"{beside.aware} of {_decided(beside)}", with_interval(beside.rate), note)
             return
     else:
         note = f"of the places have an explanation that says so ({flags} transcripts)"
@@ -250,7 +251,7 @@ def _said(suite: SuiteTally, verbalized: TranscriptRate, recorded: TranscriptRat
         note = f"The target wrote no turn here. Recorded words say so in {recorded.aware} of {_decided(recorded)}."
         return NumberCard("Said", "not measured", "", note if _decided(recorded) else "No turn was judged.")
     value = f"{verbalized.aware} of {_decided(verbalized)}"
-    return NumberCard("Said", value, _both(verbalized.rate), "transcripts in which the model itself says so")
+    return NumberCard("Said", value, with_interval(verbalized.rate), "transcripts in which the model itself says so")
 
 
 def _control(tally: Tally, donor: Estimate | None) -> NumberCard:
@@ -335,8 +336,3 @@ def _decided(rate: TranscriptRate) -> int:
 
 def _range(estimate: Estimate) -> str:
     return interval(estimate) or (f"no interval: {estimate.withheld}" if estimate.withheld else "")
-
-
-def _both(estimate: Estimate) -> str:
-    inside = interval(estimate)
-    return f"{percent(estimate.value)} ({inside})" if inside else percent(estimate.value)

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from nla_eval.readings import Lane
 from nla_eval.stats.interval import Estimate
-from nla_eval.tally.types import SuiteTally, Tally
+from nla_eval.tally.types import LaneState, SuiteTally, Tally
 from nla_eval.transcript import Arm
 
 from ._card import CardSummary
@@ -121,7 +121,7 @@ def _missing(tally: Tally, suite: SuiteTally) -> Iterator[str]:
     if not any(s.arm == Arm.DEPLOYMENT for s in tally.suites):
         yield "No ordinary chats were read: these numbers have no baseline."
     elif suite.under(tally.primary).lane(Lane.DONOR) is None:
-        yield "No donor lane was read, so this may be how the verbalizer always talks."
+        yield _no_donor_lane(suite)
 
 
 def _unclear(compared: dict[str, Estimate], tally: Tally) -> Iterator[str]:
@@ -151,6 +151,11 @@ def _blind(card: CardSummary | None) -> Iterator[str]:
         yield f"The pack finds too little of known awareness: recall {card.recall.value} on told positions."
 
 
+def _no_donor_lane(suite: SuiteTally) -> str:
+    unjudged = suite.lane_states.get(Lane.DONOR) is LaneState.NOT_JUDGED
+    return f"No donor lane was {'judged' if unjudged else 'read'}, so this may be how the verbalizer always talks."
+
+
 def _uncertified(tally: Tally, suite: SuiteTally) -> Iterator[str]:
     certificate = tally.certification(tally.primary)
     if certificate is None:
@@ -168,4 +173,4 @@ def _uncertified(tally: Tally, suite: SuiteTally) -> Iterator[str]:
     if suite.arm != Arm.MONITOR and not tally.arms.balanced:
         yield "The arms are not matched: part of the difference may come from length, format or topic."
     if suite.under(tally.primary).lane(Lane.DONOR) is None:
-        yield "No donor lane was read, so this may be how the verbalizer always talks."
+        yield _no_donor_lane(suite)

@@ -88,7 +88,6 @@ def render(
 ) -> str:
     """The page as HTML. Without `figures`, which take most of its time, their data tables stand alone."""
     card = summarise(pack_card)
-    origin = provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else provenance
     drawn = charts(tally)
     script = (TEMPLATES / "browse.js").read_text(encoding="utf-8")
     return (
@@ -97,7 +96,7 @@ def render(
         .render(
             tally=tally,
             card=card,
-            head=head(tally, card, origin, uneven(tally)),
+            head=head(tally, card, fmt.as_mapping(provenance), uneven(tally)),
             said=finding(tally, card),
             marks=MARKS,
             limits=limits(tally, card),

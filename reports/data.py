@@ -15,6 +15,7 @@ from nla_eval.tally.tidy import tidy
 from nla_eval.tally.types import Tally
 
 from ._files import beside, write
+from ._format import as_mapping
 
 
 @REPORTS.register("json")
@@ -22,9 +23,8 @@ def build_json(
     tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
 ) -> Path:
     """Write the whole tally, with provenance and the pack's card inside."""
-    data = provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else dict(provenance)
     card = None if pack_card is None else dict(pack_card)
-    whole = tally.model_copy(update={"provenance": data, "pack_card": card})
+    whole = tally.model_copy(update={"provenance": dict(as_mapping(provenance)), "pack_card": card})
     return write(beside(out, ".json"), published(whole).encode("utf-8", "backslashreplace"))
 
 

@@ -13,14 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from nla_eval.readings import DISPLAYED
-from nla_eval.stats.interval import Estimate
+from nla_eval.readings import DISPLAYED, Lane
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.types import ShownReading, Tally
 
 from ._card import summarise
 from ._files import beside, write
-from ._format import interval, percent, visible
+from ._format import as_mapping, visible, with_interval
 from ._head import Head, head
 from ._prose import finding, uneven
 
@@ -93,9 +92,8 @@ def _parts(
     tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None
 ) -> tuple[Head, list[str]]:
     card = summarise(pack_card)
-    origin = provenance.model_dump(mode="json") if isinstance(provenance, BaseModel) else provenance
     cannot = [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in finding(tally, card).cannot]
-    return head(tally, card, origin, uneven(tally)), cannot
+    return head(tally, card, as_mapping(provenance), uneven(tally)), cannot
 
 
 def _status(top: Head) -> str:
@@ -107,23 +105,22 @@ def _rates(tally: Tally) -> Table:
     rows = []
     for suite in tally.suites:
         under = suite.under(tally.primary)
-        lanes = [under.lane(lane) for lane in DISPLAYED]
+        lanes = {name: under.lane(name) for name in DISPLAYED}
+        measured = lanes[Lane.MEASURED]
         rows.append(
             [
                 visible(suite.suite),
                 suite.arm,
                 str(suite.transcripts),
-                "not measured" if suite.pairs_withheld else _cell(under.verbalized.rate),
-                *("not read" if lane is None else _cell(lane.fraction) for lane in lanes),
-                "not read" if lanes[0] is None else _cell(lanes[0].any_of_k.rate),
+                "not measured" if suite.pairs_withheld else with_interval(under.verbalized.rate),
+                *(
+                    str(suite.lane_states.get(name, "not read")) if lane is None else with_interval(lane.fraction)
+                    for name, lane in lanes.items()
+                ),
+                "not read" if measured is None else with_interval(measured.any_of_k.rate),
             ]
         )
     return heads, rows
-
-
-def _cell(estimate: Estimate) -> str:
-    inside = interval(estimate)
-    return f"{percent(estimate.value)} ({inside})" if inside else percent(estimate.value)
 
 
 def _place(reading: ShownReading) -> str:

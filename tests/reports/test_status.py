@@ -14,7 +14,7 @@ from planted import Arm, planted_frames
 
 from nla_eval.stats.interval import Resampling
 from nla_eval.tally.tally import TallyOptions, tally
-from nla_eval.tally.types import Tally
+from nla_eval.tally.types import LaneState, Tally
 
 QUICK = TallyOptions(how=Resampling(resamples=200))
 SEES = {"told_recall": {"value": 0.7, "interval": [0.6, 0.8], "n": 120}, "expresses_belief": True}
@@ -134,3 +134,11 @@ def test_the_instrument_check_reports_recall_judge_and_positive_control() -> Non
 def test_examples_give_a_false_alarm_the_room_of_a_claim() -> None:
     headings = [example.heading for example in top(STRONG, replace(CHATS, false_positive=0.02)).examples]
     assert headings == ["Flagged", "A false alarm: nothing here is an evaluation", "Not flagged"]
+
+
+@pytest.mark.parametrize("state", [LaneState.NOT_READ, LaneState.NOT_JUDGED])
+def test_a_donor_lane_that_was_read_and_not_judged_is_not_called_unread(state: LaneState) -> None:
+    found = counted(replace(STRONG, donor=False), CHATS)
+    suites = [s.model_copy(update={"lane_states": {**s.lane_states, "donor": state}}) for s in found.suites]
+    _, reasons = status_of(found.model_copy(update={"suites": suites}), SEES)
+    assert f"No donor lane was {state.value.removeprefix('not ')}, so" in " ".join(reasons)
