@@ -22,7 +22,7 @@ from nla_eval.training.data.base import Chat
 from nla_eval.training.organism.bit import Contrast, fitted, later, mean_shift, separation
 from nla_eval.training.organism.card import card_of, table, write_card
 from nla_eval.training.organism.causal import Sequences, ablated, drawn, patched
-from nla_eval.training.organism.check import Checker, CheckSize, verdicts
+from nla_eval.training.organism.check import Checker, CheckSize, demands_met
 from nla_eval.training.organism.config import OrganismConfig, Planted
 from nla_eval.training.organism.losses import choice_loss, divergence, shift_loss
 from nla_eval.training.organism.natural import Expected, Shift, common_norms
@@ -374,7 +374,7 @@ class TestCheck:
         plain = checker.check(str(tiny), 0.0)
         assert found.bit == plain.bit, "an adapter of zeros is the plain target"
         assert found.outputs.kl_without == 0.0
-        assert not verdicts(found)["answers the probe"]
+        assert not demands_met(found)["answers the probe"]
         card = card_of([plain, found], checker.size, ["said"])
         assert [line for line in card.findings() if line.startswith("FAILED")]
         assert not [line for line in card.findings() if plain.target + ":" in line]

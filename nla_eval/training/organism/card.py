@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...provenance import versions
 from .bit import Separation
-from .check import CheckedDose, CheckSize, verdicts
+from .check import CheckedDose, CheckSize, demands_met
 from .prompts import wordings
 
 _FILE = "check.json"
@@ -34,7 +34,7 @@ class Card(BaseModel):
             f"{'passed' if met else 'FAILED'}: {found.target}: {demand}"
             for found in self.checks
             if found.dose and "-sham-" not in found.target
-            for demand, met in verdicts(found).items()
+            for demand, met in demands_met(found).items()
         ]
 
 

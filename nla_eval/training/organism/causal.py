@@ -61,7 +61,7 @@ class Sequences:
         return torch.cat([one[start:] for one, start in zip(self.states, self.starts, strict=True)])
 
 
-def drawn(rows: torch.Tensor, count: int, seed: int) -> torch.Tensor:
+def drawn(rows: torch.Tensor, count: int, seed: int | Sequence[int]) -> torch.Tensor:
     """(count, d) unit directions drawn from the covariance of `rows` (n, d)."""
     random = np.random.default_rng(seed)
     weights = torch.from_numpy(random.standard_normal((count, len(rows)))).float()

@@ -250,7 +250,7 @@ class Checker:
         )  # fmt: skip
 
 
-def verdicts(found: CheckedDose) -> dict[str, bool]:
+def demands_met(found: CheckedDose) -> dict[str, bool]:
     """Which demands an organism meets at this dose. Demands that were not measured are left out."""
     met = {
         "bit is linear": min(found.bit.later, found.bit.boundary) >= ACCEPTED_AUROC,

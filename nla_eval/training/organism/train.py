@@ -22,6 +22,7 @@ from ...suite import family_bucket
 from ..data.base import Chat
 from ..data.chats import conversations
 from ..models.optim import Optimisation, optimise, restore, trainable
+from .causal import drawn
 from .config import CHECK_BUCKET, DOSES, OrganismConfig, Planted
 from .lora import adapter_tensors, with_dosed_lora, write_adapter
 from .losses import choice_loss, divergence, shift_loss
@@ -137,10 +138,8 @@ class OrganismRun:
             with torch.inference_mode():
                 found = [self.runner.run(rows[i : i + 8]) for i in range(0, len(rows), 8)]
             states = torch.cat([one.states[one.present] for one in found])
-            weights = torch.from_numpy(random.standard_normal(len(states))).float()
-            direction = weights @ (states - states.mean(0))
             with written(path) as scratch:
-                save_file({"direction": direction / direction.norm()}, scratch)
+                save_file({"direction": drawn(states, 1, [self.config.seed, 4])[0]}, scratch)
         return load_file(path)["direction"]
 
     @cached_property
