@@ -104,7 +104,7 @@ class Adapter:
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the file"
-            raise InputError(f"adapter '{self.name}': {DECLARED}: {where}: {first['msg']}; mend it") from err
+            raise InputError(f"adapter '{self.name}': {DECLARED}: {where}: {first['msg']}; correct it") from err
 
     @cached_property
     def matrices(self) -> tuple[LowRank, ...]:
@@ -190,9 +190,12 @@ class Adapter:
         """
         said = self.declared.base_hash
         named = self.config.get("base_model_name_or_path") or "the model it was trained on"
-        mend = f"it belongs to another base: give --target {named}+{self.name}"
+        its_base = f"{named}+{self.name}"
         if said and said != base_hash:
-            raise InputError(f"adapter '{self.name}' declares base {said}, but '{base}' hashes to {base_hash}; {mend}")
+            raise InputError(
+                f"adapter '{self.name}' declares base {said}, but '{base}' hashes to {base_hash}; it belongs to "
+                f"another base: give --target {its_base}"
+            )
         found = {match["place"]: shape for name, shape in shapes.items() if (match := _WEIGHT.search(name))}
         blocks = 1 + max((int(place.split(".")[0]) for place in found), default=-1)
         for matrix in self.matrices:
@@ -201,12 +204,12 @@ class Adapter:
             if matrix.layer >= blocks:
                 raise InputError(
                     f"adapter '{self.name}' changes block {matrix.layer}, but '{base}' has blocks 0 to {blocks - 1}; "
-                    f"{mend}"
+                    f"it belongs to another base: give --target {its_base}"
                 )
             if theirs != ours or matrix.a.shape[0] != matrix.b.shape[1]:
                 raise InputError(
                     f"adapter '{self.name}': 'layers.{matrix.layer}.{matrix.name}' changes a matrix of {ours}, which "
-                    f"in '{base}' is {theirs or 'not there'}; {mend}"
+                    f"in '{base}' is {theirs or 'not there'}; it belongs to another base: give --target {its_base}"
                 )
         _ = self.norm
 

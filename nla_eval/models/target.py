@@ -127,7 +127,7 @@ def load_target(name: str = DEFAULT_TARGET, *, trust_remote_code: bool = False) 
         adapter = load_adapter(parts[1])
         base = load_target(parts[0], trust_remote_code=trust_remote_code)
         if base.adapter is not None:
-            raise InputError(f"target '{name}' names two adapters; merge them into one")
+            raise InputError(f"target '{name}' names two adapters; use one that holds both")
         adapter.check_base(base.name, base.base_hash, base.shapes())
         return replace(base, name=public_name(name), adapter=adapter)
     if name == DEFAULT_TARGET:

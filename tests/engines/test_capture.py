@@ -52,7 +52,7 @@ class CaptureOnly(TransformersEngine):
     """The engine without a pack: capture needs none."""
 
     def __init__(self, path: Path, layer: int, d_model: int, config: EngineConfig) -> None:
-        self.target = SimpleNamespace(path=path, trust_remote_code=False)  # type: ignore[assignment]
+        self.target = SimpleNamespace(path=path, trust_remote_code=False, adapter=None)  # type: ignore[assignment]
         self.layer, self.d_model, self.config = layer, d_model, config
 
 
