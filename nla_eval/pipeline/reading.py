@@ -5,6 +5,7 @@ module knows nothing of suites, rubrics or Inspect."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,7 @@ from .stages import (
 from .stopping import Stopping, stopping
 from .stored import Activations, by_site, stored_activations
 
+_log = logging.getLogger(__name__)
 _CHUNK = 4096
 _ROWS_PER_PART = 1024
 _TEXTS_PER_PART = 256
@@ -164,6 +166,7 @@ class _InProcess:
         began = time.monotonic()
         engine = self.bench.load_engine()
         self.spent = replace(self.spent, load_seconds=time.monotonic() - began)
+        _log.info("weights loaded and tested in %.1f s", self.spent.load_seconds)
         return engine
 
     def result(self) -> ReadResult:
@@ -174,6 +177,10 @@ class _InProcess:
         pending = planned - driver.present
         to_draw = sum(LANES[Lane(key[2])].verbalized for key in pending)
         lacking = lacking_scores(self.store, planned) if self.scores is Scores.MISSING else []
+        _log.info(
+            "store '%s': %d of %d planned readings are there; to draw: %d, to score: %d",
+            self.store.url, len(planned) - len(pending), len(planned), to_draw, len(lacking),
+        )  # fmt: skip
         self._ask(readable)
         if to_draw or lacking or unprobed(readable, self.bench.readers.probe, self.scored):
             readable = self._load_activations(readable)
@@ -201,6 +208,7 @@ class _InProcess:
         """Fill `activations` from the store and the engine. Returns the transcripts that could be captured."""
         self.activations.update(stored_activations(self.store, {p.digest for p in readable}))
         missing = [p for p in readable if any(s.key not in self.activations for s in p.sites)]
+        _log.info("activations in the store: %d; transcripts to capture: %d", len(self.activations), len(missing))
         lost = self._capture(missing)
         return [p for p in readable if p.digest not in lost]
 

@@ -242,7 +242,7 @@ def spans(data: bytes, folder: Path) -> None:
     )  # fmt: skip
     tokenizer = _tokenizer()
     try:
-        got = replay(said, tokenizer, ReplayConfig(max_context=1 << 20))
+        got = replay(said, tokenizer, ReplayConfig(max_tokens=1 << 20))
     except TemplateError as err:
         one_line(err)
         return
