@@ -364,6 +364,9 @@ def main() -> None:
     except NlaEvalError as err:
         print(f"nla-eval: {' '.join(str(err).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # before a command has begun
+        print("nla-eval: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
     except Exception as bug:
         import traceback
 

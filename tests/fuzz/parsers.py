@@ -234,7 +234,7 @@ def spans(data: bytes, folder: Path) -> None:
     from nla_eval.replay.replay import ReplayConfig, replay
     from nla_eval.transcript import Arm, Provenance, Transcript
 
-    texts = data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace").split("\x00")[:6]
+    texts = data.decode("utf-8", "surrogateescape").split("\x00")[:6]  # bytes that are no text: lone surrogates
     turns = [(ChatMessageAssistant if at % 2 else ChatMessageUser)(content=text) for at, text in enumerate(texts)]
     said = Transcript(
         id="t", messages=[*turns, ChatMessageAssistant(content="end")], arm=Arm.EVALUATION, suite="s", family="f",

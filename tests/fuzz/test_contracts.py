@@ -39,6 +39,6 @@ def test_a_parser_keeps_its_contract(name: str, tmp_path: Path) -> None:
     rng, known = random.Random(name), seeds(name)
     assert known
     for data in [*known, b"", *_WORDS, *(mutated(rng.choice(known), rng) for _ in range(_MUTATIONS))]:
-        began = time.monotonic()
+        began = time.process_time()
         TARGETS[name].run(data, tmp_path)
-        assert time.monotonic() - began < _SLOWEST, data[:200]
+        assert time.process_time() - began < _SLOWEST, data[:200]
