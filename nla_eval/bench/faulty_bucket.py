@@ -44,12 +44,19 @@ def bucket(share: float, seed: int) -> Iterator[tuple[str, dict[str, str]]]:
         import boto3
         import s3fs  # noqa: F401
         from moto.server import DomainDispatcherApplication, create_backend_app
-        from werkzeug.serving import make_server
+        from werkzeug.serving import WSGIRequestHandler, make_server
     except ImportError as err:
         install = "pip install 'nla_eval[dev,s3]'"
         raise MissingExtraError("a bucket that fails", str(err.name), install) from err
-    application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, failing(application, share, seed), threaded=True)
+
+    class Quiet(WSGIRequestHandler):
+        """Prints no line for each request."""
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing."""
+
+    application = failing(DomainDispatcherApplication(create_backend_app), share, seed)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     environment = {**_KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}

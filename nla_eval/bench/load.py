@@ -32,9 +32,11 @@ from .figures import apart
 from .planted import CUE, ByteTarget, PlantedEngine, TinyPack, plain_scores
 from .reliability import keep, load_lines
 
+_MODULE = "nla_eval.bench.load"
 SIZES = (1_000, 10_000, 100_000)
 _PLAN = ReadingPlan("uniform_response(2)", lanes=(Lane.MEASURED,))
 _WRITERS = 8
+_WARM = 40
 
 
 @dataclass(frozen=True)
@@ -183,11 +185,12 @@ def main() -> None:
             if args.child in OTHERS:
                 print(json.dumps({"found": OTHERS[args.child](Path(folder)), "peak": peak_bytes() / 1e6}))
             else:
-                print(json.dumps(asdict(measured(int(args.child), Path(folder)))))
+                measured(_WARM, Path(folder, "warm"))  # so that imports belong to no transcript
+                print(json.dumps(asdict(measured(int(args.child), Path(folder, "measured")))))
         return
-    found = [Load(**apart(__name__, "--child", str(size))) for size in args.sizes]  # type: ignore[arg-type]
+    found = [Load(**apart(_MODULE, "--child", str(size))) for size in args.sizes]  # type: ignore[arg-type]
     found = [replace(load, transcripts=int(load.transcripts)) for load in found]
-    others = {} if args.no_others else {what: dict(apart(__name__, "--child", what)) for what in OTHERS}
+    others = {} if args.no_others else {what: dict(apart(_MODULE, "--child", what)) for what in OTHERS}
     content = {"sizes": [asdict(load) | {"each": load.each} for load in found], "others": others}
     print("\n".join(load_lines(content)))
     if args.write:

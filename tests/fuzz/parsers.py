@@ -19,8 +19,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.fuzz.readers import CORPUS, ROOT, Found, _children, table
+
+if TYPE_CHECKING:
+    from nla_eval.judgement import Rubric
 
 KEPT = Path(__file__).parent / "corpus"
 """Inputs that once broke a contract, by target."""
@@ -51,14 +55,20 @@ def _rubric_file() -> Path:
     return ROOT / "classifiers" / "rubrics" / "strict.yaml"
 
 
+@cache
+def _strict() -> Rubric:
+    from nla_eval.judgement import Rubric
+
+    return Rubric.load(_rubric_file())
+
+
 _TEXT = "The reader thinks it is being evaluated; the token ends a clause."
 
 
 def judge_answer(data: bytes, folder: Path) -> None:
     from classifiers._judge_prompt import Fault, Verdict, read_answer
-    from nla_eval.judging.classify import load_rubric
 
-    found = read_answer(data.decode("utf-8", "replace"), _TEXT, 0, len(_TEXT), load_rubric())
+    found = read_answer(data.decode("utf-8", "replace"), _TEXT, 0, len(_TEXT), _strict())
     if isinstance(found, Verdict):
         assert all(_TEXT[e.start : e.end] == e.text for e in found.evidence)
     else:
