@@ -95,6 +95,7 @@ def scattered(store: ReadingStore, where: Path, rng: random.Random) -> ReadingSt
     return other
 
 
+@pytest.mark.full
 def test_rows_in_any_order_give_the_same_tally_and_bytes(
     planted_store: ReadingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
