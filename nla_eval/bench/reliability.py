@@ -67,8 +67,11 @@ def lines(found: Sequence[Situation]) -> list[str]:
 
 
 def keep_crashes(found: Sequence[Situation], seed: int) -> None:
-    """Write the section of faults into record and page."""
-    keep("crashes", {"seed": seed, "situations": [asdict(one) for one in found]})
+    """Write situations into record and page, in the place of their earlier figures."""
+    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    rows = {row["what"]: row for row in record.get("crashes", {}).get("situations", ())}
+    rows |= {one.what: asdict(one) for one in found}
+    keep("crashes", {"seed": seed, "situations": list(rows.values())})
 
 
 def keep(section: str, content: dict[str, Any]) -> None:
