@@ -268,8 +268,6 @@ def test_a_file_opens_with_its_name_and_its_chats_can_be_chosen(page: TestClient
     user = {"role": "user", "content": "Where is it? " * 4}
     chats = {name: [user, {"role": "assistant", "content": f"{name} " * 30}] for name in "ab"}
     lines = [json.dumps({"id": f"chat-{name}", "messages": messages}) for name, messages in chats.items()]
-        json.dumps({"id": f"chat-{n}", "messages": [turns[0], {**turns[1], "content": f"{n} " * 30}]}) for n in "ab"
-    ]
     headers = {"content-type": "application/octet-stream"}
     found = page.post("/api/file?name=mine.jsonl", content="\n".join([*lines, "{"]).encode(), headers=headers).json()
     assert found["opened"] == 2

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import torch
 from starlette.testclient import TestClient
 
 from nla_eval.commands.explore import ExploreRequest, desk_of
+from nla_eval.engines.config import EngineConfig
+from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.kinds import RuntimeSettings
+from nla_eval.engines.side_by_side import Split
 from nla_eval.explore.desk import Desk
 
 PORT = 8765
@@ -22,7 +26,12 @@ TOKEN = 90
 
 
 def desk_on(settings: RuntimeSettings, most_tokens: int = 600, **options: Any) -> Desk:
-    return desk_of(ExploreRequest(None, settings, {**OPTIONS, **options}, PORT, most_tokens))
+    """A desk with the engine loaded, without the self-test, which refuses a pair of random weights."""
+    desk = desk_of(ExploreRequest(None, settings, {**OPTIONS, **options}, PORT, most_tokens))
+    runtime = desk.runtime
+    engine = TransformersEngine(runtime.target, runtime.pack, EngineConfig(torch.float32, split=Split()))
+    runtime.__dict__.setdefault("engine", engine)
+    return desk
 
 
 def pasted(page: TestClient, text: str = CHAT) -> str:
