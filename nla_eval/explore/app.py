@@ -184,7 +184,7 @@ async def _body(request: Request, kind: type[Body]) -> Body:
         return kind.model_validate(json.loads(await _bytes(request)))
     except ValidationError as err:
         first = err.errors()[0]
-        raise InputError(f"request: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise InputError(f"request: '{'.'.join(map(str, first['loc']))}' is not as expected: {first['msg']}") from None
     except (ValueError, RecursionError):
         raise InputError("request: expected JSON") from None
 

@@ -86,7 +86,7 @@ class Chat:
         if not len(readable):
             raise InputError(
                 f"the chat has {plural(len(replayed), 'token')}, and this pack reads from token {pack.min_position} "
-                "on; open a longer chat"
+                "on; give a longer chat"
             )
         row = row_of(transcript, replayed, len(readable), instrument, plan)
         sites = tuple(site_of(row, replayed, int(position)) for position in readable)
@@ -101,7 +101,7 @@ class Chat:
     def site(self, position: int) -> Site:
         """The site of a token. Raises InputError if it is none that can be read."""
         if position not in self._index:
-            raise InputError(f"token {position} cannot be read: {self._why_not(position)}")
+            raise InputError(f"token {position} cannot be read: {self._why_not(position)}; choose another")
         return self.prepared.sites[self._index[position]]
 
     def own(self, position: int) -> NDArray[np.float32]:

@@ -135,9 +135,9 @@ class Desk:
         chat.site(position)
         key = next((key for key in chat.readings if (key[0], key[1].value, key[2]) == (position, lane, draw)), None)
         if key is None:
-            raise InputError(f"token {position} has no draw {draw} in lane '{lane}' to edit; draw it first")
+            raise InputError(f"token {position} has no draw {draw} in lane '{lane}' to edit; read it first")
         if len(text) > MOST_TEXT:
-            raise InputError(f"the text has {len(text):,} characters; the AR is asked about {MOST_TEXT:,} at most")
+            raise InputError(f"the text has {len(text):,} characters; the AR reads {MOST_TEXT:,} at most; shorten it")
         return self.line.join(partial(self._score, chat, key, text))
 
     def exported(self, chat_id: str) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class Desk:
     def _captured(self, chat: Chat) -> Vectors:
         (found,) = capture_stage(self.runtime.engine, [chat.prepared])
         if found.error is not None:
-            raise InputError(f"the target cannot read this chat: {found.error}")
+            raise InputError(f"the target cannot read this chat: {found.error}; give another")
         return found.activations
 
     async def _read(self, chat: Chat, position: int, lanes: Sequence[Lane], draws: int, job: Job) -> None:

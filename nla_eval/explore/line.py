@@ -95,7 +95,7 @@ class Line:
     def join(self, work: Callable[[Job], Awaitable[None]]) -> Job:
         """Put work at the end of the queue. Raises InputError if the queue is full."""
         if len(self._waiting) >= MOST_WAITING:
-            raise InputError(f"{MOST_WAITING} requests are waiting already; wait for some, or cancel them")
+            raise InputError(f"{MOST_WAITING} requests are waiting already; cancel some, or try again later")
         job = Job(work, asyncio.get_running_loop())
         self._waiting.append(job)
         self._jobs[job.id] = job
@@ -108,7 +108,7 @@ class Line:
     def job(self, job_id: str) -> Job:
         """The job of that id. Raises InputError if there is none."""
         if job_id not in self._jobs:
-            raise InputError("no such request here; it is over, or the explorer was started again")
+            raise InputError("no such request: it is over, or the explorer was started again; read the token again")
         return self._jobs[job_id]
 
     def cancel(self, job_id: str) -> None:

@@ -26,7 +26,7 @@ _SUITE = "explored"
 _TURN = re.compile(r"^[ \t]*(system|user|human|assistant|ai|model)[ \t]*:[ \t]*", re.IGNORECASE | re.MULTILINE)
 _ROLES = {"human": "user", "ai": "assistant", "model": "assistant"}
 _EXPECTED = (
-    "begin each turn with 'User:' or 'Assistant:' on a line of its own, or paste JSON such as "
+    "begin each turn with 'User:' or 'Assistant:' at the start of a line, or paste JSON such as "
     '[{"role": "user", "content": "..."}]'
 )
 
@@ -92,7 +92,7 @@ def open_pasted(text: str) -> Opened:
         InputError: It is neither.
     """
     if not text.strip():
-        raise InputError(f"nothing was pasted; {_EXPECTED}")
+        raise InputError(f"nothing was pasted; expected a chat: {_EXPECTED}")
     if text.lstrip()[0] in "[{":
         try:
             return open_bytes(text.encode("utf-8", "replace"), "pasted.json")
@@ -101,7 +101,7 @@ def open_pasted(text: str) -> Opened:
                 raise
     turns = list(_turns(text))
     if not turns:
-        raise InputError(f"no chat in the pasted text, which begins '{one_line(text, 60)}'; {_EXPECTED}")
+        raise InputError(f"no chat in the text, which begins '{one_line(text, 60)}'; expected turns: {_EXPECTED}")
     return open_bytes(json.dumps(turns).encode(), "pasted.json")
 
 

@@ -67,6 +67,7 @@ class Tab:
     def read(self, number: int = 5) -> None:
         """Click a token and wait until its draws are scored."""
         self.page.locator("#chat .tok").nth(number).click()
+        self.page.wait_for_selector("#chat .tok.read[aria-pressed=true]")
         self.page.wait_for_function("document.getElementById('status').textContent === 'Ready'")
 
     def text(self, selector: str) -> str:

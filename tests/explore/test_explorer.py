@@ -232,7 +232,7 @@ def test_a_chat_without_an_answer_is_read_up_to_where_it_would_begin(page: TestC
     ("path", "body", "why"),
     [
         ("/api/paste", {"text": "nonsense"}, "begin each turn with 'User:'"),
-        ("/api/paste", {"text": "User: a\nAssistant: b"}, "open a longer chat"),
+        ("/api/paste", {"text": "User: a\nAssistant: b"}, "give a longer chat"),
         ("/api/paste", {"text": 7}, "text"),
         ("/api/paste", {"txt": "x"}, "text"),
         ("/api/chats/nope/read", {"position": 90, "lanes": ["measured"], "draws": 1}, "not open"),

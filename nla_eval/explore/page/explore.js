@@ -34,9 +34,10 @@
     + "the Sun, whose gravity would pull a moon from a wide orbit, and a moon on a close orbit would have spiralled in.";
   const STOPPED = { truncated: "ended at the token cap, without its close tag", error: "failed" };
 
-  let about = null, chat = null, at = null, order = [], wanted = null;
+  let about = null, chat = null, at = null, order = [], wanted = null, told = null;
   const tokens = new Map(), texts = new Map(), readings = new Map(), scores = new Map(), edits = [], bottom = new Map();
   const live = new Map(), jobs = new Map(), editing = new Map();
+  const scoreKey = (s) => (s.lane === "asked" ? s.lane : s.position + "|" + s.lane);  /* asked is of the whole chat */
   const keyOf = (r) => r.position + "|" + r.lane + "|" + r.draw;
 
   const say = (text) => { $("message").textContent = shown(text || ""); $("message").hidden = !text; };
@@ -63,12 +64,14 @@
     return job.stage;
   };
   const status = () => {
-    const all = [...jobs.values()], node = $("status");
+    const all = [...jobs.values()], node = $("status"), first = all[0], more = all.length - 1;
+    const text = first ? first.what + ": " + standing(first) + (more ? "; " + plural(more, "more request") : "") : about ? "Ready" : "";
+    if (text === told) return;
+    told = text;
     node.classList.toggle("busy", all.length > 0);
-    if (!all.length) { node.textContent = about ? "Ready" : ""; return; }
-    const first = all[0], more = all.length - 1;
-    node.replaceChildren(shown(first.what + ": " + standing(first) + (more ? "; " + plural(more, "more request") : "") + " "),
-      button(more ? "Cancel all" : "Cancel", cancelAll, { class: "small" }));
+    node.replaceChildren(shown(text));
+    $("cancel").hidden = !first;
+    $("cancel").textContent = more > 0 ? "Cancel all" : "Cancel";
   };
   const cancel = (id) => ask("/api/jobs/" + id + "/cancel", {}).catch(() => {});
   const cancelAll = () => { for (const id of jobs.keys()) cancel(id); };
@@ -94,7 +97,7 @@
         case "capturing": job.stage = "reading " + plural(event.tokens, "token"); break;
         case "words": job.stage = "drawing"; words(event, id); return status();
         case "reading": hold(event); break;
-        case "score": scores.set(event.lane === "asked" ? "asked" : event.position + "|" + event.lane, event); redraw(event.position); break;
+        case "score": scores.set(scoreKey(event), event); panel(); break;
         case "scored": edited(event); break;
         case "over": return end(event.stage === "failed" ? event.error : "");
       }
@@ -135,7 +138,7 @@
     const blank = !text.trim();
     texts.set(position, text);
     const sign = text === "" ? "◦" : blank && text.includes("\n") ? "⏎" : "";
-    if (!readable) return document.createTextNode(shown(text));
+    if (!readable) return el("span", { class: "off" }, text);
     const node = el("span", { class: "tok", role: "button", tabindex: "-1", "data-p": position, "aria-pressed": "false",
       "aria-label": blank ? (text === "" ? "rest of a character" : text.includes("\n") ? "line break" : "space") : null },
     sign ? el("span", { class: "mark", "aria-hidden": "true" }, sign) : null, text);
@@ -155,7 +158,7 @@
     for (const held of [tokens, texts, readings, scores, bottom, live, editing]) held.clear();
     edits.length = 0;
     found.readings.forEach((r) => readings.set(keyOf(r), r));
-    found.scores.forEach((s) => scores.set(s.lane === "asked" ? "asked" : s.position + "|" + s.lane, s));
+    found.scores.forEach((s) => scores.set(scoreKey(s), s));
     found.edits.forEach((e) => (e.of === "empty" ? bottom.set(e.position, e) : edits.push(e)));
     $("chat").replaceChildren(
       ...(found.notice ? [el("p", { class: "notice" }, found.notice)] : []),
@@ -220,7 +223,7 @@
     follow(found.job, what, position);
     if (position === at) panel();
   });
-  const redraw = (position) => { if (position === at || position === undefined || scores.has("asked")) panel(); };
+  const redraw = (position) => { if (position === at) panel(); };
   const figures = (r, against) => el("p", { class: "figures" }, ...FIGURES.filter(([name]) => r[name] !== null
     && r[name] !== undefined).map(([name, label, digits]) => {
     const change = against && typeof against[name] === "number" ? r[name] - against[name] : null;
@@ -272,7 +275,7 @@
   const lane = ({ lane: name, meaning, explained }) => {
     const title = el("h3", {}, spoken(name), el("span", { class: "soft" }, " " + meaning));
     if (!explained) {
-      const score = scores.get(name === "asked" ? "asked" : at + "|" + name);
+      const score = scores.get(scoreKey({ lane: name, position: at }));
       if (!score) return null;
       return el("section", {}, title, el("p", { class: "figures" }, score.error ? score.error
         : el("span", {}, (name === "asked" ? "mean probability of the answer that says evaluation " : "log-odds "),
@@ -380,6 +383,7 @@
   });
 
   /* Opening. */
+  $("cancel").addEventListener("click", cancelAll);
   $("paste").addEventListener("click", trying(async () => opened(await ask("/api/paste", { text: $("pasted").value }))));
   $("example").addEventListener("click", () => { $("pasted").value = EXAMPLE; $("pasted").focus(); });
   $("pick").addEventListener("click", () => $("file").click());
