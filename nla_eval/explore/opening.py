@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from ..errors import InputError
@@ -91,11 +92,12 @@ def open_pasted(text: str) -> Opened:
     Raises:
         InputError: It is neither.
     """
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be written to a file
     if not text.strip():
         raise InputError(f"nothing was pasted; expected a chat: {_EXPECTED}")
     if text.lstrip()[0] in "[{":
         try:
-            return open_bytes(text.encode("utf-8", "replace"), "pasted.json")
+            return open_bytes(text.encode(), "pasted.json")
         except InputError:
             if not _TURN.search(text):
                 raise
@@ -108,8 +110,8 @@ def open_pasted(text: str) -> Opened:
 def _turns(text: str) -> Iterator[dict[str, str]]:
     """Messages of a chat in plain words. Text before the first role is none of them."""
     marks = list(_TURN.finditer(text))
-    ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    for mark, end in zip(marks, ends, strict=True):
+    for mark, following in zip_longest(marks, marks[1:]):
+        end = len(text) if following is None else following.start()
         role = mark[1].lower()
         yield {"role": _ROLES.get(role, role), "content": text[mark.end() : end].strip()}
 
