@@ -74,9 +74,9 @@ def measured(target: str, pack: str | None) -> dict[str, Figure]:
     browser = _Browser(at.getsockname()[1])
     app = explorer(desk, hosts_of(at.getsockname()[1]))
     threading.Thread(target=serve, args=(app, at), daemon=True).start()
-    opened = browser.asked("/api/paste", {"text": _CHAT})
-    browser.send(f"/api/jobs/{opened['job']}/events").read()
-    chat = desk.chat(opened["chat"])
+    chat = desk.chat(browser.asked("/api/paste", {"text": _CHAT})["chat"])
+    job = browser.asked(f"/api/chats/{chat.id}/capture", {})["job"]
+    browser.send(f"/api/jobs/{job}/events").read()
     positions = [site.position for site in chat.prepared.sites]
     times: dict[str, list[float]] = {"explorer": [], "bare": []}
     for number in range(_ROUNDS + 1):

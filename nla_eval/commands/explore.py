@@ -49,7 +49,7 @@ def run(request: ExploreRequest) -> None:
         import anyio
 
         desk = desk_of(request)
-        anyio.run(_prepared, desk, request.source)
+        anyio.run(prepared, desk, request.source)
         from ..explore.app import explorer
         from ..explore.guard import hosts_of
 
@@ -71,7 +71,7 @@ def desk_of(request: ExploreRequest) -> Desk:
     return Desk(runtime, plan, request.most_tokens)
 
 
-async def _prepared(desk: Desk, source: Path | None) -> None:
+async def prepared(desk: Desk, source: Path | None) -> None:
     """Load the weights, and open the file that was named."""
     print(f"loading {desk.runtime.target_name} and {desk.runtime.pack.id}", file=sys.stderr)
     load: Callable[[], Any] = partial(getattr, desk.runtime, "engine")

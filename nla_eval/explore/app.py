@@ -86,6 +86,9 @@ def explorer(desk: Desk, hosts: frozenset[str]) -> ASGIApp:
     async def chat(request: Request) -> Response:
         return _json(desk.chat(request.path_params["chat"]).shown())
 
+    async def capture(request: Request) -> Response:
+        return _json(_joined(desk.capture(request.path_params["chat"])))
+
     async def read(request: Request) -> Response:
         asked = await _body(request, ReadBody)
         return _json(_joined(desk.read(request.path_params["chat"], asked.position, asked.lanes, asked.draws)))
@@ -121,6 +124,7 @@ def explorer(desk: Desk, hosts: frozenset[str]) -> ASGIApp:
     told = {
         "/api/paste": paste,
         "/api/file": file,
+        "/api/chats/{chat}/capture": capture,
         "/api/chats/{chat}/read": read,
         "/api/chats/{chat}/score": score,
         "/api/jobs/{job}/cancel": cancel,

@@ -139,6 +139,7 @@ class Chat:
             **self.title(),
             "notice": self._notice(),
             "from": min(self._index),
+            "captured": self.activations is not None,
             "messages": [
                 {"role": self.replayed.roles[m] if m >= 0 else "", "index": m, "runs": self._runs(list(positions))}
                 for m, positions in groupby(range(len(self.replayed)), key=lambda p: int(self.replayed.message[p]))

@@ -107,6 +107,10 @@ class Desk:
             raise InputError("this chat is not open; open it again")
         return self.chats[chat_id]
 
+    def capture(self, chat_id: str) -> Job:
+        """Queue the capture of a chat, so that the first token that is picked need not wait. Raises InputError."""
+        return self.line.join(partial(self._capture, self.chat(chat_id)))
+
     def read(self, chat_id: str, position: int, lanes: Sequence[str], draws: int) -> Job:
         """Queue the drawing of `draws` further explanations of one token in each of `lanes`.
 
@@ -157,11 +161,7 @@ class Desk:
     async def _open(self, found: Callable[[], Opened]) -> dict[str, Any]:
         opened, chats, notes = await anyio.to_thread.run_sync(partial(self._opened, found))
         self.chats = dict(islice(({chat.id: chat for chat in chats} | self.chats).items(), _MOST_CHATS))
-        first = self.chats[chats[0].id]
-        # Captured at once, so that the first token that is picked need not wait.
-        job = None if first.activations is not None else self.line.join(partial(self._capture, first))
-        notes = [*opened.notes, *notes]
-        return {"chat": first.id, "opened": len(chats), "notes": notes, "job": job and job.id}
+        return {"chat": chats[0].id, "opened": len(chats), "notes": [*opened.notes, *notes]}
 
     def _opened(self, found: Callable[[], Opened]) -> tuple[Opened, list[Chat], list[str]]:
         """Read and replay, off the event loop. Raises the first reason if no transcript can be replayed."""

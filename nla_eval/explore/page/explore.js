@@ -173,6 +173,7 @@
     if (order.length) tokens.get(order[0]).tabIndex = 0;
     panel();
     link();
+    if (!found.captured) follow((await ask("/api/chats/" + encodeURIComponent(id) + "/capture", {})).job, "Chat", null);
   };
   const list = async () => {
     about = await ask("/api/about");
@@ -185,7 +186,6 @@
     await list();
     await openChat(found.chat);
     if (found.notes.length) say(found.notes.join(" "));
-    if (found.job) follow(found.job, "Chat", null);
   };
   const link = () => history.replaceState(null, "", "#" + new URLSearchParams(
     { chat: chat.id, ...(at === null ? {} : { p: at }) }));
