@@ -114,7 +114,7 @@ def explorer(desk: Desk, hosts: frozenset[str]) -> ASGIApp:
         desk.line.cancel(request.path_params["job"])
         return _json({})
 
-    pages = [Route(path, _page(name)) for path, name in _FILES.items()]
+    pages = [*(Route(path, _page(name)) for path, name in _FILES.items()), Route("/favicon.ico", _no_icon)]
     asked = {
         "/api/about": about,
         "/api/chats/{chat}": chat,
@@ -139,6 +139,10 @@ def _page(name: str) -> Handler:
         return FileResponse(_PAGE / name)
 
     return page
+
+
+async def _no_icon(request: Request) -> Response:
+    return Response(status_code=204)  # browsers ask for one, and would log that it is missing
 
 
 def _answered(handler: Handler) -> Handler:

@@ -279,7 +279,9 @@ class Desk:
         made = []
         for of, vector in zip(texts, self.runtime.engine.reconstruct(list(texts.values())), strict=True):
             scores = self.runtime.scorer(vector[None], own)
-            beside = reference and reference.matched_minus_shuffled(vector[None], own, np.array([True]))[0]
+            beside = None
+            if reference is not None:
+                (beside,) = reference.matched_minus_shuffled(vector[None], own, np.array([True]))
             made.append(
                 Scored(
                     position=position,

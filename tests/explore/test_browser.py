@@ -68,7 +68,7 @@ class Tab:
         """Click a token and wait until its draws are scored."""
         self.page.locator("#chat .tok").nth(number).click()
         self.page.wait_for_selector("#chat .tok.read[aria-pressed=true]")
-        self.page.wait_for_function("document.getElementById('status').textContent === 'Ready'")
+        self.page.locator("#status", has_text="Ready").wait_for()
 
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
@@ -109,7 +109,7 @@ def test_a_click_draws_side_by_side_and_nothing_leaves(tab: Any, address: str) -
     assert one.count("#chat .tok[aria-pressed=true]") == 1
     assert "often made up" in one.text("#panel")
     one.page.click("#draw")
-    one.page.wait_for_function("document.querySelectorAll('.draw').length === 4")
+    one.page.wait_for_selector(".draw:nth-child(4)")
     assert [one.text(f".draw:nth-child({n}) h4") for n in (1, 2, 3, 4)] == [f"Draw {n}" for n in (1, 2, 3, 4)]
     assert one.errors == []
     assert all(url.startswith(address + "/") for url in one.requests)
@@ -187,7 +187,7 @@ def test_a_file_opens_by_its_picker(tab: Any, tmp_path: Path) -> None:
     one.page.wait_for_selector("#chat .tok")
     assert one.count("#chats option") >= 2
     one.page.select_option("#chats", index=1)
-    one.page.wait_for_function("document.querySelectorAll('#chat .msg').length > 2")
+    one.page.locator("#chat .msg").nth(2).wait_for()
     assert one.page.title() == "Explore: nla-eval"
     assert one.errors == []
 

@@ -16,6 +16,7 @@
       .map((kid) => (typeof kid === "string" ? shown(kid) : kid)));
     return node;
   };
+  const fill = (node, ...kids) => node.replaceChildren(...kids.filter(Boolean));
   const button = (text, act, attributes) => {
     const node = el("button", { type: "button", ...attributes }, text);
     node.addEventListener("click", act);
@@ -34,7 +35,7 @@
     + "the Sun, whose gravity would pull a moon from a wide orbit, and a moon on a close orbit would have spiralled in.";
   const STOPPED = { truncated: "ended at the token cap, without its close tag", error: "failed" };
 
-  let about = null, chat = null, at = null, order = [], wanted = null, told = null;
+  let about = null, chat = null, at = null, order = [], wanted = null, told = null, pressed = false;
   const tokens = new Map(), texts = new Map(), readings = new Map(), scores = new Map(), edits = [], bottom = new Map();
   const live = new Map(), jobs = new Map(), editing = new Map();
   const scoreKey = (s) => (s.lane === "asked" ? s.lane : s.position + "|" + s.lane);  /* asked is of the whole chat */
@@ -160,13 +161,14 @@
     found.readings.forEach((r) => readings.set(keyOf(r), r));
     found.scores.forEach((s) => scores.set(scoreKey(s), s));
     found.edits.forEach((e) => (e.of === "empty" ? bottom.set(e.position, e) : edits.push(e)));
-    $("chat").replaceChildren(
-      ...(found.notice ? [el("p", { class: "notice" }, found.notice)] : []),
+    fill($("chat"),
+      found.notice ? el("p", { class: "notice" }, found.notice) : null,
       el("p", { class: "note" }, "Pick a token to read the activation behind it. This pack reads from token "
-        + found.from + " on; paler text cannot be picked or is the template's."),
+        + found.from + " on; paler text cannot be picked."),
       ...found.messages.map(message));
     order.forEach(mark);
-    $("work").hidden = $("chosen").hidden = $("keys").hidden = false;
+    $("work").hidden = $("chosen").hidden = false;
+    $("start").hidden = true;
     $("opener").open = false;
     $("chats").value = id;
     $("export").href = "/api/chats/" + encodeURIComponent(id) + "/export";
@@ -202,8 +204,8 @@
     node.setAttribute("aria-pressed", "true");
     node.tabIndex = 0;
     if (focus) node.focus({ preventScroll: true });
-    uncover(node);
     panel();
+    uncover(node);
     link();
   };
   const uncover = (node) => {
@@ -228,18 +230,33 @@
     && r[name] !== undefined).map(([name, label, digits]) => {
     const change = against && typeof against[name] === "number" ? r[name] - against[name] : null;
     const better = name === "rank" ? change < 0 : change > 0;
-    return el("span", {}, label + " ", el("b", {}, r[name].toFixed(digits)), change === null || !Number(change.toFixed(digits))
+    return el("span", {}, label + " ", el("b", {}, r[name].toFixed(digits)),
+      name === "rank" ? " of " + order.length.toLocaleString("en") : null, change === null || !Number(change.toFixed(digits))
       ? null : el("span", { class: better ? "up" : "down" }, " (" + (change > 0 ? "+" : "−") + Math.abs(change).toFixed(digits) + ")"));
   }));
   const parts = (text) => text.match(/\s+|[^\s]+/g) || [];
+  /* Both texts word by word: what both have, what is gone, what came (longest common subsequence). */
   const changed = (before, after) => {
-    const a = parts(before), b = parts(after);
-    let start = 0, tail = 0;
-    while (start < a.length && start < b.length && a[start] === b[start]) start += 1;
-    while (tail < a.length - start && tail < b.length - start && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail += 1;
-    const [gone, come] = [a.slice(start, a.length - tail).join(""), b.slice(start, b.length - tail).join("")];
-    return [a.slice(0, start).join(""), gone ? el("del", {}, gone) : null, gone && come ? " " : null,
-      come ? el("ins", {}, come) : null, a.slice(a.length - tail).join("")];
+    const a = parts(before), b = parts(after), width = b.length + 1;
+    const common = new Uint16Array((a.length + 1) * width);
+    for (let i = a.length - 1; i >= 0; i -= 1) {
+      for (let j = b.length - 1; j >= 0; j -= 1) {
+        common[i * width + j] = a[i] === b[j] ? common[(i + 1) * width + j + 1] + 1
+          : Math.max(common[(i + 1) * width + j], common[i * width + j + 1]);
+      }
+    }
+    const runs = [];
+    const add = (tag, text) => {
+      if (runs.length && runs[runs.length - 1][0] === tag) runs[runs.length - 1][1] += text;
+      else runs.push([tag, text]);
+    };
+    let i = 0, j = 0;
+    while (i < a.length || j < b.length) {
+      if (i < a.length && j < b.length && a[i] === b[j]) { add("", a[i]); i += 1; j += 1; }
+      else if (i < a.length && (j === b.length || common[(i + 1) * width + j] >= common[i * width + j + 1])) add("del", a[i++]);
+      else add("ins", b[j++]);
+    }
+    return runs.map(([tag, text]) => (tag ? el(tag, {}, text) : text));
   };
   const editor = (r) => {
     const key = keyOf(r), box = el("textarea", { rows: "5", "aria-label": "Edited explanation", maxlength: about.most_text });
@@ -257,7 +274,7 @@
   const draw = (r, going) => {
     const key = keyOf(r), tried = going ? [] : edits.filter((e) => keyOf(e) === key), empty = bottom.get(r.position);
     const edit = () => { editing.set(key, r.explanation); panel(); focusEditor(key); };
-    return el("article", { class: "draw" + (going ? " drawing" : ""), "data-draw": key },
+    return el("article", { class: "draw" + (going ? " drawing" : "") + (editing.has(key) || tried.length ? " wide" : ""), "data-draw": key },
       el("header", {}, el("h4", {}, "Draw " + (r.draw + 1)),
         going || editing.has(key) ? null : button("Edit", edit, { class: "small", "aria-label": "Edit draw " + (r.draw + 1) })),
       el("p", { class: "text" }, going ? r.text : r.explanation || "(no words)"),
@@ -297,14 +314,14 @@
     const caret = typed && held.tagName === "TEXTAREA" ? [typed.dataset.draw, held.selectionStart, held.selectionEnd] : null;
     const focused = !caret && box.contains(held) ? held.id || held.getAttribute("aria-label") : null;
     if (at === null) {
-      box.replaceChildren(el("h2", {}, "No token is picked"), el("p", { class: "note" },
+      fill(box, el("h2", {}, "No token is picked"), el("p", { class: "note" },
         "Click a token, or move to one with the arrow keys and press Enter."));
       return;
     }
     const known = wanted || { draws: 2, lanes: ["measured"] };
     const waiting = [...jobs.values()].filter((job) => job.position === at);
     const any = [...readings.values()].some((r) => r.position === at);
-    box.replaceChildren(
+    fill(box,
       el("h2", {}, "Token " + at), before(),
       el("div", { class: "row" },
         button(any ? "Draw more" : "Draw", () => read(at), { class: "main", id: "draw" }),
@@ -365,9 +382,12 @@
     select(position, true);
     if (![...readings.values(), ...jobs.values()].some((r) => r.position === position)) read(position);
   });
+  /* A press also focuses the token. It must not scroll before the click has come, which would then miss. */
+  addEventListener("pointerdown", () => { pressed = true; }, true);
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { pressed = false; }, true);
   $("chat").addEventListener("focusin", (event) => {
     const node = event.target.closest(".tok");
-    if (node && Number(node.dataset.p) !== at) select(Number(node.dataset.p));
+    if (!pressed && node && Number(node.dataset.p) !== at) select(Number(node.dataset.p));
   });
   $("chat").addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !event.target.closest(".tok") || !KEYS[event.key]) return;
