@@ -12,6 +12,7 @@ import typer
 from ..errors import NlaEvalError
 from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
+from .cli_explore import explore
 from .cli_organism import organisms
 from .cli_pack import Dtype, Target, packs
 from .cli_probe import probes
@@ -294,6 +295,9 @@ def doctor(
     from .doctor import run
 
     run(RuntimeSettings(target=target, pack=pack), tuple(store or ()), deep=deep)
+
+
+app.command()(explore)
 
 
 @stores.command("compact")
