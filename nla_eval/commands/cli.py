@@ -14,7 +14,7 @@ from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
 from .cli_explore import explore
 from .cli_organism import organisms
-from .cli_pack import Dtype, Target, packs
+from .cli_pack import Dtype, PlanOnly, Target, packs
 from .cli_probe import probes
 from .cli_suite import suites
 from .cli_validate import validation
@@ -82,9 +82,7 @@ def read(
         str,
         typer.Option(help="Match the deployment arm to the evaluation arm in any of length,turns,tools,language."),
     ] = "",
-    plan_only: Annotated[
-        bool, typer.Option("--plan", help="Print the plan and its cost, then exit. Loads no weights.")
-    ] = False,
+    plan_only: PlanOnly = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -253,6 +251,7 @@ def demo(
     limit: Annotated[int, typer.Option(help="Maximum number of transcripts per suite (of 27).")] = 24,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads.")] = None,
+    plan_only: PlanOnly = False,
     *,
     plan: ReadingPlan,
 ) -> None:
@@ -263,7 +262,8 @@ def demo(
 
     checked("limit", limit, whole_number(1, optional=True))
     expect_folder(str(out))
-    run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
+    settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads)
+    run(DemoRequest(out, settings, plan, limit, plan_only))
 
 
 @app.command()
