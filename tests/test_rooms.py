@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ("suites", "classifiers", "reports")
 FLOORS: tuple[tuple[str, ...], ...] = (
     CONTENT,
-    ("nla_eval.__main__", "nla_eval._registry", "nla_eval.api"),
-    ("nla_eval.awareness", "nla_eval.commands", "nla_eval.bench", "nla_eval.scanners"),
+    ("nla_eval.__main__", "nla_eval._registry", "nla_eval.api", "nla_eval.bench"),
+    ("nla_eval.awareness", "nla_eval.commands", "nla_eval.scanners"),
     ("nla_eval.explore", "nla_eval.inspect_ext", "nla_eval.simulate", "nla_eval.training", "nla_eval.validation"),
     ("nla_eval.measure", "nla_eval.tally"),
     ("nla_eval.suite",),

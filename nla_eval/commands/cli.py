@@ -51,8 +51,14 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, then exit.")
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say what each stage does; -vv: every part, too.")
+    ] = 0,
 ) -> None:
     """Measure evaluation awareness of open-weights models with Natural Language Autoencoders."""
+    from .diagnostics import talk
+
+    talk(verbose)
 
 
 Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
@@ -355,12 +361,24 @@ def train(
 
 
 def main() -> None:
-    """Entry point. A user error is one line on standard error and exit code 2."""
+    """Entry point. A user error is one line on standard error and exit code 2. A bug is a traceback, a line that names
+    its report, and exit code 1."""
     try:
         app()
     except NlaEvalError as err:
         print(f"nla-eval: {' '.join(str(err).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # before a command has begun
+        print("nla-eval: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as bug:
+        import traceback
+
+        from .diagnostics import told_of
+
+        traceback.print_exc()
+        print(told_of(bug), file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":
