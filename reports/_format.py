@@ -69,6 +69,12 @@ def plain_interval(estimate: Estimate, digits: int = 2) -> str:
     return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
 
 
+def stacked(text: str) -> tuple[str, str]:
+    """Text before and inside brackets at its end: "4.2 % (1.2 to 20.2 %)" as "4.2 %" and "1.2 to 20.2 %"."""
+    before, opened, inside = text.removesuffix(")").partition(" (")
+    return (before, inside) if opened and text.endswith(")") else (text, "")
+
+
 def level(value: float | None, measure: VariantMeasure) -> str:
     """A mean of one outcome: a percentage, or a score with three decimals."""
     return number(value, 3) if measure is VariantMeasure.SCORE else percent(value)

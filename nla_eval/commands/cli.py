@@ -120,6 +120,10 @@ def read(
 def report(
     inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores.")],
     out: Annotated[str, typer.Option(help="Report to write.")] = "report.html",
+    compare: Annotated[
+        bool,
+        typer.Option("--diff", help="Compare two inputs instead: which rates moved, and what else differs."),
+    ] = False,
     classifier: Annotated[
         str | None,
         typer.Option(
@@ -132,7 +136,7 @@ def report(
     ] = None,
     builder: Annotated[
         str,
-        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png."),
+        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png, pdf."),
     ] = "html",
     judge: Annotated[
         str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
@@ -141,6 +145,10 @@ def report(
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
     transcripts: Annotated[int, typer.Option(help="Number of transcripts that the report can open.")] = 200,
+    vary: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Also count the headline under other choices, and say where it flips."),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(help="Protocol to report by: strict, paper or mythos5. Default: the one the inputs were read by."),
@@ -153,11 +161,13 @@ def report(
     ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
+    from .compared import run_diff
     from .report import ReportRequest, run
 
     checked("transcripts", transcripts, whole_number(0))
-    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts)
-    run(ReportRequest(tuple(inputs), out, *asked))
+    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts, vary)
+    request = ReportRequest(tuple(inputs), out, *asked)
+    run_diff(request) if compare else run(request)
 
 
 @app.command()

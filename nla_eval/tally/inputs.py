@@ -23,7 +23,7 @@ from ..judgement import JudgeCheck, text_hash
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA
 from ..judging.turns import turn_texts
 from ..readings import KEY, Lane
-from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
+from ..store.rows import SCHEMA, SCORE_SCHEMA, TRANSCRIPT_SCHEMA
 from ..store.store import ReadingStore
 from ..transcript import content_digest
 from .identity import Identity, unified
@@ -38,6 +38,8 @@ class Pile:
     readings: list[pl.DataFrame] = field(default_factory=list)
     transcripts: list[pl.DataFrame] = field(default_factory=list)
     messages: dict[str, Sequence[ChatMessage]] = field(default_factory=dict)
+    scores: list[pl.DataFrame] = field(default_factory=list)
+    """Of lanes without texts; columns of `rows.SCORE_SCHEMA`."""
     judgements: list[pl.DataFrame] = field(default_factory=list)
     turns: list[pl.DataFrame] = field(default_factory=list)
     signed: list[tuple[str, str, str]] = field(default_factory=list)
@@ -51,7 +53,7 @@ class Pile:
 
     def add(self, other: Pile) -> None:
         """Take in the rows of another one."""
-        for name in ("readings", "transcripts", "judgements", "turns", "signed"):
+        for name in ("readings", "transcripts", "scores", "judgements", "turns", "signed"):
             getattr(self, name).extend(getattr(other, name))
         for digest, messages in other.messages.items():
             self.hear(digest, messages)
@@ -137,6 +139,7 @@ def _part(pile: Pile, transcripts: pl.DataFrame, readings: pl.DataFrame) -> Pile
         readings=[readings],
         transcripts=[transcripts],
         messages={digest: said for digest, said in pile.messages.items() if digest in digests},
+        scores=[frame.filter(within) for frame in pile.scores],
         judgements=[frame.filter(within) for frame in pile.judgements],
         turns=[frame.filter(within) for frame in pile.turns],
         signed=[row for row in pile.signed if row[0] in digests],
@@ -160,6 +163,7 @@ def _add_store(url: str, found: Inputs) -> None:
     pile = Pile(
         readings=[store.readings()],
         transcripts=[transcripts],
+        scores=[store.scores()],
         messages=dict(kept_messages(store)),
         repeats=_left_out(name, transcripts, made.get("duplicates"), found.notes),
         provenance={name: identity | made},
@@ -239,6 +243,7 @@ def _identity(sample: EvalSample) -> Identity:
 def _add_sample(sample: EvalSample, digest: str, pile: Pile) -> None:
     readings = pl.DataFrame(sample.store.get(f"{_STATE}readings") or [], schema=SCHEMA)
     pile.readings.append(readings)
+    pile.scores.append(pl.DataFrame(sample.store.get(f"{_STATE}scores") or [], schema=SCORE_SCHEMA))
     pile.hear(digest, sample.messages)
     found = [score.metadata for score in (sample.scores or {}).values() if "judgements" in (score.metadata or {})]
     if found and found[-1] is not None:
