@@ -18,9 +18,10 @@ from .cli_probe import probes
 from .cli_suite import suites
 from .cli_validate import validation
 from .plan_options import with_plan_options
+from .screen import Commands
 from .source_options import ModelRole, Samples
 
-app = typer.Typer(
+app = Commands(
     name="nla-eval",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain text: importing rich takes longer than everything else that --help needs
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},  # every command inherits it
 )
-stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
+stores = Commands(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(probes, name="probe")
