@@ -165,6 +165,7 @@ def _tallies(
                     of.found,
                     gathered.messages,
                     BrowseOptions(options.primary, request.transcripts, options.how.seed, options.judged_share),
+                    gathered.samples,
                 ),
                 "provenance": _provenance(gathered, each, notes, preset)
                 | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),

@@ -27,6 +27,7 @@ from ..readings import KEY, StopReason
 from ..store.rows import SCHEMA, SCORE_KEY, SCORE_SCHEMA
 from ..suite import get_suite, suite_names
 from ..transcript import TurnFacts
+from .browsed import LoggedSample
 from .frames import TURN_KEY, Frames
 from .identity import Identity, distinguishing
 from .inputs import Pile, read_inputs
@@ -90,6 +91,8 @@ class Gathered:
     """Columns of `store.TRANSCRIPT_SCHEMA`, one row per arm, suite, digest and id."""
     messages: Mapping[str, Sequence[ChatMessage]]
     """Conversations by transcript digest."""
+    samples: Mapping[str, LoggedSample] = field(default_factory=dict)
+    """Samples of logs by transcript digest."""
     scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORE_SCHEMA))
     """Columns of `rows.SCORE_SCHEMA`, one row per key: what lanes without texts say."""
     scored: Scored | None = None
@@ -151,6 +154,7 @@ def gather_apart(inputs: Iterable[str]) -> list[Gathered]:
             readings=_one_per_key(pl.concat([pl.DataFrame(schema=SCHEMA), *pile.readings])),
             transcripts=_first_of_each(pl.concat(pile.transcripts)),
             messages=pile.messages,
+            samples=pile.samples,
             scores=_one_score_per_key(pile.scores),
             scored=_scored(pile),
             designs=designs,
