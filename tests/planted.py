@@ -151,7 +151,7 @@ def with_reader(
         outcome=pl.Series(["AWARE" if hit else "NOT_AWARE" for hit in aware]),
     )
     return Frames(
-        pl.concat([frames.readings, readings.cast(dict(frames.readings.schema))]),
+        pl.concat([frames.readings, readings.cast(frames.readings.schema)]),
         pl.concat([frames.judgements, judged]),
         frames.turns,
         frames.transcripts,
