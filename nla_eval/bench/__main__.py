@@ -47,7 +47,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..models.target import load_target
     from ..pipeline.plan import Instrument
     from ..pipeline.runtime import runtime_for
-    from . import explore, large_files, report, sources, start, tally, training_memory
+    from . import browser, explore, large_files, report, sources, start, tally, training_memory
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
@@ -55,6 +55,11 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
 
     yield start.KEYS, start.measured
     yield report.KEYS, report.measured
+    yield report.LARGE_KEYS, report.large
+    if browser.chromium():
+        yield browser.KEYS, browser.measured
+    else:
+        print(f"skipped: {', '.join(browser.KEYS)} (chromium and pip install nla_eval[browser])")
     yield sources.KEYS, sources.measured
     yield (sources.INSPECT_KEY,), sources.inspected
     for kind, key in large_files.FILE_KEYS.items():

@@ -19,9 +19,10 @@ from .cli_probe import probes
 from .cli_suite import suites
 from .cli_validate import validation
 from .plan_options import with_plan_options
+from .screen import Commands
 from .source_options import ModelRole, Samples
 
-app = typer.Typer(
+app = Commands(
     name="nla-eval",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain text: importing rich takes longer than everything else that --help needs
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},  # every command inherits it
 )
-stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
+stores = Commands(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(probes, name="probe")
@@ -125,6 +126,10 @@ def read(
 def report(
     inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores.")],
     out: Annotated[str, typer.Option(help="Report to write.")] = "report.html",
+    compare: Annotated[
+        bool,
+        typer.Option("--diff", help="Compare two inputs instead: which rates moved, and what else differs."),
+    ] = False,
     classifier: Annotated[
         str | None,
         typer.Option(
@@ -137,7 +142,7 @@ def report(
     ] = None,
     builder: Annotated[
         str,
-        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png."),
+        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png, pdf."),
     ] = "html",
     judge: Annotated[
         str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
@@ -146,6 +151,10 @@ def report(
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
     transcripts: Annotated[int, typer.Option(help="Number of transcripts that the report can open.")] = 200,
+    vary: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Also count the headline under other choices, and say where it flips."),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(help="Protocol to report by: strict, paper or mythos5. Default: the one the inputs were read by."),
@@ -158,11 +167,13 @@ def report(
     ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
+    from .compared import run_diff
     from .report import ReportRequest, run
 
     checked("transcripts", transcripts, whole_number(0))
-    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts)
-    run(ReportRequest(tuple(inputs), out, *asked))
+    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts, vary)
+    request = ReportRequest(tuple(inputs), out, *asked)
+    run_diff(request) if compare else run(request)
 
 
 @app.command()

@@ -32,6 +32,8 @@ from .types_lanes import (
     LaneTally,
     TranscriptRate,
 )
+from .types_readers import ReadersTally
+from .types_sensitivity import Sensitivity
 from .types_shown import ShownReading, ShownTurn
 from .types_variants import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 from .where import Where
@@ -217,6 +219,10 @@ class Tally(Frozen):
     """Several judges on the texts of this tally; None where there is one."""
     where: Where | None = None
     """Where in transcripts awareness is found, under the primary headline."""
+    readers: ReadersTally | None = None
+    """N beside other readers of the same transcripts (texts from the prefix, probe, answers); None if none was read."""
+    sensitivity: Sensitivity | None = None
+    """The headline under other choices; None if it was not asked for."""
     browse: Browse | None = Field(default=None, exclude=True, repr=False)
     """The transcripts that a report can open. They are no numbers and stay out of a tally's JSON."""
 
