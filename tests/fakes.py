@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nla_eval.engines.base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
 from nla_eval.models.scores import Baselines, ar_scores
+from nla_eval.models.setting import Setting
 from nla_eval.readings import StopReason
 from nla_eval.transcript import Arm, Provenance, Transcript
 
@@ -65,6 +66,7 @@ class TinyPack:
     max_new_tokens: int = 80
     text_window: int = 64
     text_only: Path | None = None
+    setting: Setting | None = None
     forms: tuple[str, ...] = ()
     training_hashes: frozenset[str] = frozenset()
 

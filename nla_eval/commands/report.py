@@ -29,7 +29,9 @@ from ..tally.frames import Frames
 from ..tally.gather import Gathered, Signature, frames_of, gather_apart, joined, judged, judged_by_each, unscored
 from ..tally.identity import Identity, distinguishing
 from ..tally.options import Measured, TallyOptions
+from ..tally.readers import scores_of
 from ..tally.report_registry import REPORTS, ReportBuilder
+from ..tally.setting import setting_tally
 from ..tally.tally import counted_in, tally_of
 from ..tally.types import Tally
 from ..tally.where import where
@@ -120,6 +122,7 @@ def _tallies(
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note]), *lacking_donors(gathered)]
     expect_some_use(calibrations, [(each.classifier, rubric_ref(each.rubric)) for each in found])
+    setting = setting_tally(gathered.transcripts, scores_of(request.inputs), card)
     counted = []
     for each in found:
         options = TallyOptions(
@@ -142,6 +145,7 @@ def _tallies(
                     "provenance": _provenance(gathered, each, notes, preset)
                     | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
                     "pack_card": card,
+                    "setting": setting,
                     "agreement": agreement(alike, options.definitions, options.primary),
                 }
             )

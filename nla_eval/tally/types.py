@@ -32,6 +32,7 @@ from .types_lanes import (
     LaneTally,
     TranscriptRate,
 )
+from .types_setting import SettingRow, SettingTally
 from .types_shown import ShownReading, ShownTurn
 from .types_variants import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 from .where import Where
@@ -57,6 +58,8 @@ __all__ = [
     "LaneTally",
     "OutcomeCounts",
     "PairAgreement",
+    "SettingRow",
+    "SettingTally",
     "ShownReading",
     "ShownTurn",
     "Spread",
@@ -215,6 +218,8 @@ class Tally(Frozen):
     """Why no rate of this tally is a headline: a judge that failed its checks. Empty where none did."""
     agreement: Agreement | None = None
     """Several judges on the texts of this tally; None where there is one."""
+    setting: SettingTally | None = None
+    """What the pack's setting adapter read: a column of its own, no part of N. None for bare frames."""
     where: Where | None = None
     """Where in transcripts awareness is found, under the primary headline."""
     browse: Browse | None = Field(default=None, exclude=True, repr=False)

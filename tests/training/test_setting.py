@@ -1,0 +1,197 @@
+"""The setting adapter: lessons are matched token by token, the loss teaches what only activations say, the calibration
+leaves blanks silent, and the reader reads what was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
+
+from nla_eval.errors import NlaEvalError
+from nla_eval.training.config import OptimConfig
+from nla_eval.training.data.base import TRAINING_SOURCES, Chat
+from nla_eval.training.setting.config import BUCKETS, Part, SettingConfig
+from nla_eval.training.setting.lessons import prompts
+from nla_eval.training.setting.notices import notices
+from nla_eval.training.setting.train import SettingRun, calibrated, class_weights, matched
+from tests.engines.tiny_pack import write_tiny_pack
+
+
+def _chats(_path: Path | None = None) -> list[Chat]:
+    """Short conversations of one exchange or two."""
+    return [
+        Chat(
+            f"f{i}",
+            [
+                message
+                for turn in range(2)
+                for message in (
+                    ChatMessageUser(content=f"How do I mend the broken item {i} again, part {turn}?"),
+                    ChatMessageAssistant(content=f"Take glue number {i} and wait until it is quite dry, {turn}."),
+                )
+            ],
+            "here",
+        )
+        for i in range(120)
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def source() -> None:
+    if "mended" not in TRAINING_SOURCES:
+        TRAINING_SOURCES.register("mended")(_chats)
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("setting")
+    write_tiny_pack(folder)
+    return folder
+
+
+def tiny_config(folder: Path, **values: Any) -> SettingConfig:
+    settings = {
+        "pack": str(folder / "pack"),
+        "target": str(folder / "target"),
+        "sources": [{"name": "mended"}],
+        "conversations": {Part.TRAIN: 12, Part.CALIBRATE: 4, Part.HELD_OUT: 6},
+        "compared_layer": 0,
+        "optim": OptimConfig(samples=32, batch=8, micro_batch=8, lr=2e-2, lora_rank=2),
+        **values,
+    }
+    return SettingConfig.model_validate(settings)
+
+
+class TestNotices:
+    def test_no_wording_frame_or_request_is_in_training_and_in_measurement(self) -> None:
+        ours, theirs = notices().part(held_out=False), notices().part(held_out=True)
+        for name in notices().held_out:
+            assert not set(map(str, getattr(ours, name))) & set(map(str, getattr(theirs, name))), name
+        said = {s for some in ours.facts.values() for s in some}
+        assert not said & {s for some in theirs.facts.values() for s in some}
+
+    def test_more_than_twenty_facts_are_taught_and_six_never(self) -> None:
+        assert len(notices().part(held_out=False).facts) >= 20
+        new = [kind for kind in notices().part(held_out=True).kinds().values() if kind.group == "never_taught"]
+        assert len(new) == 6
+
+    def test_no_wording_is_the_organism_s_or_a_told_pair_s(self) -> None:
+        from nla_eval.measure.pair_files import pairs_data
+        from nla_eval.training.organism.prompts import wordings
+
+        whole = notices()
+        ours = {*whole.told, *whole.real, *whole.innocent}
+        theirs = {*wordings().told, *wordings().untold, *(s for pair in pairs_data()["told"]["notices"] for s in pair)}
+        assert not ours & theirs
+
+
+class TestLessons:
+    @pytest.fixture(scope="class")
+    def of(self, pack: Path) -> dict[Part, list[Any]]:
+        run = SettingRun(tiny_config(pack), pack / "run")
+        return {part: list(prompts(run.target.tokenizer, run.config, part)) for part in Part}
+
+    def test_a_conversation_is_read_at_the_same_tokens_under_every_notice(self, of: dict[Part, list[Any]]) -> None:
+        for group in of[Part.TRAIN]:
+            assert group[0].kind.name == "told"
+            assert len({p.kind.name for p in group}) == 3
+            tails = {tuple((q.tail, q.boundary, q.into) for q in p.places) for p in group}
+            assert len(tails) == 1
+            ends = {tuple(p.ids[p.places[0].position :].tolist()) for p in group}
+            assert len(ends) == 1
+
+    def test_no_conversation_is_in_two_parts(self, of: dict[Part, list[Any]]) -> None:
+        families = [{group[0].conversation for group in some} for some in of.values()]
+        assert sum(map(len, families)) == len(set.union(*families))
+        assert not {b for some in BUCKETS.values() for b in some} & {0, 9}, "suites and the organism's checks"
+
+    def test_measured_conversations_are_told_untold_and_under_each_kind_of_other_notice(
+        self, of: dict[Part, list[Any]]
+    ) -> None:
+        for group in of[Part.HELD_OUT]:
+            assert [p.kind.group for p in group] == ["told", "none", "real", "innocent", "fact", "never_taught"]
+
+
+class TestLoss:
+    def test_classes_count_alike_however_often_they_occur(self) -> None:
+        weights = class_weights(["told"] * 6 + ["real"] * 3 + ["nothing"])
+        assert torch.allclose(weights[[0, 1, 3]] * torch.tensor([6.0, 3.0, 1.0]), torch.full((3,), 10 / 3))
+        assert weights[2] == 0
+
+    def test_a_group_is_one_conversation_at_one_token(self, pack: Path) -> None:
+        run = SettingRun(tiny_config(pack), pack / "run")
+        frame = run.rows(Part.TRAIN)
+        for pair in matched(frame):
+            rows = frame[[pair.told, *pair.others]]
+            assert rows["tail"].n_unique() == rows["conversation"].n_unique() == 1
+            assert rows["group"].to_list().count("told") == 1
+
+
+class TestCalibration:
+    def test_blanks_and_ordinary_rows_say_nothing_and_few_untold_transcripts_pass(self) -> None:
+        random = np.random.default_rng(0)
+        told = np.repeat([True, False], 400)
+        raw = random.normal(size=800) + 2.0 * told
+        found = calibrated(raw, told, ~told, np.array([0.5, 1.9]), np.arange(800) // 4, "here")
+        assert found.slope > 0
+        assert found.slope * 1.9 + found.bias <= 1e-6
+        assert np.mean(found.slope * raw[~told] + found.bias > 0) <= 0.1
+        means = (found.slope * raw + found.bias).reshape(-1, 4).mean(1)
+        assert np.mean(means[100:] > found.threshold) <= 0.05
+        assert np.mean(means[:100] > found.threshold) > 0.5
+
+
+class TestRun:
+    def test_it_learns_a_state_that_only_the_vector_has(self, pack: Path, tmp_path: Path) -> None:
+        longer = OptimConfig(samples=400, batch=8, micro_batch=8, lr=2e-2, lora_rank=2)
+        run = SettingRun(tiny_config(pack, optim=longer), tmp_path)
+        for part in (Part.TRAIN, Part.CALIBRATE):
+            frame = run.rows(part)
+            planted = np.array(frame["vector"].to_list()) * 0.2
+            planted[:, 3] += np.where(frame["group"] == "told", 4.0, -4.0)
+            file = tmp_path / "rows" / f"{part}.parquet"
+            frame.with_columns(pl.Series("vector", planted.tolist())).write_parquet(file)
+        run = SettingRun(run.config, tmp_path)
+        run.train()
+        last = json.loads((tmp_path / "setting.jsonl").read_text().splitlines()[-1])
+        assert last["rows"] > 0.75
+
+    def test_a_stopped_run_goes_on_to_the_same_adapter(self, pack: Path, tmp_path: Path) -> None:
+        whole, parts = SettingRun(tiny_config(pack), tmp_path / "a"), SettingRun(tiny_config(pack), tmp_path / "b")
+        whole.train()
+        half = OptimConfig(samples=16, batch=8, micro_batch=8, lr=2e-2, lora_rank=2)
+        assert half.samples < whole.config.optim.samples
+        import nla_eval.training.models.optim as optim
+
+        original = optim.Optimisation.step
+        steps = []
+
+        def stopping(self: Any, *given: Any, **named: Any) -> float:
+            if len(steps) == 2:
+                self.save()
+                raise KeyboardInterrupt
+            steps.append(1)
+            return original(self, *given, **named)
+
+        optim.Optimisation.step = stopping  # type: ignore[method-assign]
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                parts.train()
+        finally:
+            optim.Optimisation.step = original  # type: ignore[method-assign]
+        SettingRun(tiny_config(pack), tmp_path / "b").train()
+        from safetensors.torch import load_file
+
+        a, b = (load_file(tmp_path / name / "setting.safetensors") for name in "ab")
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+    def test_a_loss_that_is_not_finite_stops_the_run_in_one_line(self, pack: Path, tmp_path: Path) -> None:
+        run = SettingRun(tiny_config(pack, pair_weight=float("inf")), tmp_path)
+        with pytest.raises(NlaEvalError, match="loss is"):
+            run.train()
