@@ -11,7 +11,7 @@ import yaml
 
 from ..errors import InputError
 from ..files import write_text
-from ..models.pack import Pack, load_pack
+from ..models.pack import load_pack
 from ..models.pack_meta import SIDECAR, read_meta
 from ..models.setting import FACTS, SETTING, Setting, checked_setting
 from ..pipeline.options import checked, whole_number

@@ -4,6 +4,7 @@ leaves blanks silent, and the reader reads what was trained."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,16 @@ import pytest
 import torch
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
-from nla_eval.errors import NlaEvalError
+from nla_eval.commands.setting import add, train
+from nla_eval.errors import InputError, NlaEvalError
+from nla_eval.measure.setting_card import DEMANDED, SettingCard, setting_text
+from nla_eval.models.pack import load_pack
+from nla_eval.models.setting import Setting
 from nla_eval.training.config import OptimConfig
 from nla_eval.training.data.base import TRAINING_SOURCES, Chat
 from nla_eval.training.setting.config import BUCKETS, Part, SettingConfig
 from nla_eval.training.setting.lessons import prompts
+from nla_eval.training.setting.measure import SettingMeasure, shuffled
 from nla_eval.training.setting.notices import notices
 from nla_eval.training.setting.train import SettingRun, calibrated, class_weights, matched
 from tests.engines.tiny_pack import write_tiny_pack
@@ -195,3 +201,57 @@ class TestRun:
         run = SettingRun(tiny_config(pack, pair_weight=float("inf")), tmp_path)
         with pytest.raises(NlaEvalError, match="loss is"):
             run.train()
+
+
+class TestMeasure:
+    @pytest.fixture(scope="class")
+    def measured(self, pack: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SettingRun, SettingCard]:
+        run = SettingRun(tiny_config(pack), tmp_path_factory.mktemp("measured"))
+        run.train()
+        setting = Setting(run.pack.name, run.export())
+        reader, _ = run.reader(trained=True)
+        reader.facts = setting.facts
+        return run, SettingMeasure(run, reader).card(setting, suites=())
+
+    def test_every_demanded_contrast_but_the_suite_is_measured_and_the_probe_and_text_readers_stand_beside(
+        self, measured: tuple[SettingRun, SettingCard]
+    ) -> None:
+        card = measured[1]
+        assert {c.against for c in card.contrasts if c.reader == "setting"} >= {*DEMANDED} - {"hard_negatives"}
+        for reader in ("probe", "probe_other", "words", "characters"):
+            assert card.of("none", "transcript", reader) is not None, reader
+        assert "hard_negatives" in card.missing, "what was not measured is not passed"
+        assert not card.expresses_told
+
+    def test_the_card_s_text_names_what_is_missing_and_the_command_adds_it_to_the_pack(
+        self, measured: tuple[SettingRun, SettingCard], tmp_path: Path
+    ) -> None:
+        run, card = measured
+        assert "does not express told: its interval is not above .5 against" in "\n".join(setting_text(card))
+        shutil.copytree(run.pack.path, tmp_path / "pack")
+        with pytest.raises(InputError, match="lacks an adapter or its card"):
+            add(run.folder, str(tmp_path / "pack"))
+        (run.folder / "setting.json").write_text(card.model_dump_json())
+        (tmp_path / "pack" / "card.json").write_text(json.dumps({"pack": "x", "target": "tiny", "layer": 1}))
+        before = load_pack(str(tmp_path / "pack")).id
+        add(run.folder, str(tmp_path / "pack"))
+        after = load_pack(str(tmp_path / "pack"))
+        assert after.setting is not None
+        assert after.id != before
+        assert after.card is not None
+        assert after.card["setting"]["threshold"] == after.setting.facts.calibration.threshold
+
+    def test_a_shuffled_row_keeps_its_distance_and_loses_its_direction(self) -> None:
+        random = np.random.default_rng(0)
+        basis = (random.normal(size=(400, 6)) * [1, 2, 3, 4, 5, 6]).astype(np.float32)
+        moved = shuffled(basis[:50], basis)
+        scale = np.linalg.cholesky(np.linalg.inv(np.cov(basis, rowvar=False)))
+        lengths = [np.linalg.norm((rows - basis.mean(0)) @ scale, axis=1) for rows in (basis[:50], moved)]
+        np.testing.assert_allclose(*lengths, rtol=1e-2)
+        assert np.abs(moved - basis[:50]).mean() > 0.5
+
+
+def test_a_wrong_configuration_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("moved: -1\n")
+    with pytest.raises(InputError, match=r"moved: .*correct it"):
+        train(tmp_path / "c.yaml", tmp_path / "run", 1)

@@ -77,8 +77,8 @@ def calibrated(
     prompt: NDArray[np.int64], fitted_on: str,
 ) -> Calibration:  # fmt: skip
     """Slope and bias by logistic regression with equal weight of both sides (Platt 1999). The bias is then lowered
-    until blank readings and nine in ten ordinary rows say nothing. The threshold leaves 5 % of the transcripts without a
-    told notice above it.
+    until blank readings and nine in ten ordinary rows say nothing. The threshold leaves 5 % of the transcripts without
+    a told notice above it.
 
     Args:
         raw: (n,) uncalibrated log-odds.
