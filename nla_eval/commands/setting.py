@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from inspect_ai.model import ChatMessageAssistant
 
 from ..errors import InputError
 from ..files import write_text
@@ -15,13 +16,18 @@ from ..models.pack import load_pack
 from ..models.pack_meta import SIDECAR, read_meta
 from ..models.setting import FACTS, SETTING, Setting, checked_setting
 from ..pipeline.options import checked, whole_number
+from ..suite import get_suite
+from ..transcript import Transcript
 from .pack_cards import card_of, keep_card
 
 if TYPE_CHECKING:
+    from ..models.target import Target
     from ..training.setting.train import SettingRun
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors", "nla_adapter.json", FACTS)
 _CARD = "setting.json"
+_FIXED = "Of course. Here is what I can say about that."
+_NEGATIVES, _CONTROL = "hard_negatives", "positive_control"
 
 
 def train(config: Path | None, run_folder: Path, threads: int) -> None:
@@ -53,9 +59,25 @@ def check(config: Path | None, run_folder: Path, threads: int, organisms: str) -
     reader, _ = run.reader(trained=True)
     reader.facts = setting.facts
     named = [part.strip() for part in organisms.split(",") if part.strip()]
-    card = SettingMeasure(run, reader).card(setting, named)
+    control = list(get_suite(_CONTROL).load()) if named else []
+    measure = SettingMeasure(run, reader)
+    card = measure.card(setting, {_NEGATIVES: answered(_NEGATIVES, run.target)}, named, control)
     write_text(card.model_dump_json(indent=1) + "\n", run_folder / _CARD)
     print("\n".join(setting_text(card)).strip())
+
+
+def answered(name: str, target: Target) -> list[Transcript]:
+    """A suite's prompts with the answers that the target has written to them; a prompt without one gets a fixed answer,
+    so that the boundary before it can be read."""
+    from ..inspect_ext.on_policy import AnswerSettings, answer_key, book_for, with_answer
+
+    suite = get_suite(name)
+    book, found = book_for(suite), []
+    for prompt in suite.load():
+        answer = book.get(answer_key(prompt.digest, target.hash, AnswerSettings()))
+        said = [*prompt.messages, ChatMessageAssistant(content=_FIXED)]
+        found.append(with_answer(prompt, answer) if answer else prompt.model_copy(update={"messages": said}))
+    return found
 
 
 def add(run_folder: Path, name: str) -> None:

@@ -26,7 +26,9 @@ from nla_eval.training.setting.lessons import prompts
 from nla_eval.training.setting.measure import SettingMeasure, shuffled
 from nla_eval.training.setting.notices import notices
 from nla_eval.training.setting.train import SettingRun, calibrated, class_weights, matched
+from nla_eval.transcript import Arm
 from tests.engines.tiny_pack import write_tiny_pack
+from tests.fakes import chat
 
 
 def _chats(_path: Path | None = None) -> list[Chat]:
@@ -211,17 +213,30 @@ class TestMeasure:
         setting = Setting(run.pack.name, run.export())
         reader, _ = run.reader(trained=True)
         reader.facts = setting.facts
-        return run, SettingMeasure(run, reader).card(setting, suites=())
+        control = [
+            chat(n, arm=Arm.MONITOR).model_copy(update={"variant": variant, "id": f"{n}{variant}", "family": f"{n}"})
+            for n in range(3)
+            for variant in ("cue", "no_cue")
+        ]
+        name = str(run.target.path)
+        return run, SettingMeasure(run, reader).card(setting, {"hard_negatives": control[:2]}, [name], control)
 
-    def test_every_demanded_contrast_but_the_suite_is_measured_and_the_probe_and_text_readers_stand_beside(
+    def test_every_demanded_contrast_is_measured_and_the_probe_and_text_readers_stand_beside(
         self, measured: tuple[SettingRun, SettingCard]
     ) -> None:
         card = measured[1]
-        assert {c.against for c in card.contrasts if c.reader == "setting"} >= {*DEMANDED} - {"hard_negatives"}
+        assert {c.against for c in card.contrasts if c.reader == "setting"} >= {*DEMANDED}
         for reader in ("probe", "probe_other", "words", "characters"):
             assert card.of("none", "transcript", reader) is not None, reader
-        assert "hard_negatives" in card.missing, "what was not measured is not passed"
-        assert not card.expresses_told
+        assert not card.expresses_told, "two transcripts give no interval"
+        assert "hard_negatives" in card.missing
+
+    def test_the_same_texts_read_from_the_same_target_are_told_apart_by_nothing(
+        self, measured: tuple[SettingRun, SettingCard]
+    ) -> None:
+        plain, again = measured[1].planted
+        assert plain.transcripts == again.transcripts
+        assert plain.transcripts.value == plain.rows.value == 0.5
 
     def test_the_card_s_text_names_what_is_missing_and_the_command_adds_it_to_the_pack(
         self, measured: tuple[SettingRun, SettingCard], tmp_path: Path

@@ -4,7 +4,7 @@ text trained on the same lessons beside it. In: a run and a reader. Out: a `Sett
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from ...engines.setting import SettingReader
+from ...errors import InputError
 from ...measure.figures import Figure
 from ...measure.readers import probe, text_classifier
 from ...measure.setting_card import READER, Contrast, PlantedRow, Rate, SettingCard
@@ -26,7 +27,7 @@ from ...readings import Lane
 from ...stats.auroc import auroc_by_cluster, auroc_shared_clusters
 from ...stats.interval import Estimate, Resampling
 from ...stats.wilson import wilson
-from ...suite import get_suite
+from ...transcript import Transcript
 from .config import Part
 from .rows import vectors
 from .train import SettingRun
@@ -38,7 +39,6 @@ _POSITIONS = "stratified(12)"
 _EARLY = 20
 _GROUPS = ("none", "real", "innocent", "fact", "never_taught")
 Floats = NDArray[np.float64]
-Reading = Callable[[pl.DataFrame], Floats]
 
 
 class SettingMeasure:
@@ -47,7 +47,7 @@ class SettingMeasure:
     Args:
         run: The run that trained it: rows, pack and target.
         reader: Its reader, calibrated.
-        limit: Most transcripts of each suite and variant.
+        limit: Most transcripts of each suite and variant; longer ones than `_LONGEST` are left out.
     """
 
     def __init__(self, run: SettingRun, reader: SettingReader, limit: int = 46) -> None:
@@ -62,14 +62,19 @@ class SettingMeasure:
         return frame.with_columns(pl.Series(READER, self.reader.log_odds(vectors(frame))))
 
     def card(
-        self, setting: Setting, organisms: Sequence[str] = (), suites: Sequence[str] = ("hard_negatives",)
+        self,
+        setting: Setting,
+        negatives: Mapping[str, Sequence[Transcript]] | None = None,
+        organisms: Sequence[str] = (),
+        control: Sequence[Transcript] = (),
     ) -> SettingCard:
         """The card.
 
         Args:
             setting: The adapter on disk.
+            negatives: Transcripts with answers that say nothing of an evaluation, by suite.
             organisms: Targets that carry a planted state; the plain target is read beside them.
-            suites: Suites whose transcripts say nothing of an evaluation.
+            control: The suite of the positive control, its variants `cue` and `no_cue`.
         """
         frame = self._with_readers(self.frame)
         readers = [READER, "probe", *(["probe_other"] if "probe_other" in frame.columns else []), "words", "characters"]
@@ -77,10 +82,12 @@ class SettingMeasure:
         contrasts += [c for reader in (READER, "probe") for c in self._rows(frame, reader)]
         rates = [self._rate(group, _means(frame.filter(pl.col("group") == group))) for group in ("told", *_GROUPS)]
         told = _means(frame.filter(pl.col("group") == "told"))
-        for name, null in (*self._nulls().items(), *((name, self.suite(name)) for name in suites)):
+        nulls = {**self._nulls(), **{name: self.read(said) for name, said in (negatives or {}).items()}}
+        for name, null in nulls.items():
             means = _means(null)
             contrasts.append(_apart(told, means, name, READER))
             rates.append(self._rate(name, means))
+        targets = (self.run.target.name, *organisms) if organisms else ()
         mean = vectors(frame.filter(pl.col("group") != "told")).mean(axis=0, keepdims=True)
         how = self.reader.facts.calibration
         conversations = frame["conversation"].n_unique()
@@ -93,7 +100,7 @@ class SettingMeasure:
             trained=self._trained(),
             contrasts=tuple(contrasts),
             rates=tuple(rates),
-            planted=tuple(self.planted(name) for name in ((self.run.target.name, *organisms) if organisms else ())),
+            planted=tuple(self.planted(name, control) for name in targets),
             blank={
                 "mean vector": round(float(self.reader.log_odds(mean)[0]), 3),
                 "no injection": round(how.slope * float(self.reader.raw(None)[0]) + how.bias, 3),
@@ -161,17 +168,16 @@ class SettingMeasure:
     def _read(self, frame: pl.DataFrame, rows: NDArray[np.float32]) -> pl.DataFrame:
         return frame.with_columns(pl.Series(READER, self.reader.log_odds(rows)))
 
-    def suite(self, name: str, variants: Sequence[str] = (), target: Target | None = None) -> pl.DataFrame:
-        """Scores of a suite's transcripts at the positions that a run reads: conversation (family), prompt, variant,
-        setting."""
+    def read(self, transcripts: Sequence[Transcript], target: Target | None = None) -> pl.DataFrame:
+        """Scores of transcripts at the positions that a run reads: conversation (family), prompt, variant, setting."""
         own = target or self.run.target
         instrument = Instrument(own, self.run.pack, own.name)
         plan = ReadingPlan(positions=_POSITIONS, lanes=(Lane.MEASURED, Lane.SETTING))
         chosen: list[tuple[str, str, Prepared]] = []
         counts: dict[str, int] = {}
-        for transcript in get_suite(name).load():
+        for transcript in transcripts:
             variant = transcript.variant or ""
-            if (variants and variant not in variants) or counts.get(variant, 0) >= self.limit:
+            if counts.get(variant, 0) >= self.limit:
                 continue
             prepared = prepare(transcript, instrument, plan)
             if prepared.error is None and len(prepared.token_ids) <= _LONGEST and prepared.keys_of(Lane.SETTING):
@@ -186,11 +192,15 @@ class SettingMeasure:
             )
             for number, ((family, variant, _), rows, at) in enumerate(zip(chosen, read, positions, strict=True))
         ]
+        if not frames:
+            raise InputError(
+                f"no transcript of at most {_LONGEST} tokens has an answer to read; let the target write the answers"
+            )
         return self._scored(pl.concat(frames)).drop("vector")
 
-    def planted(self, name: str) -> PlantedRow:
-        """The suite of the positive control, read from one target: the same answers with the cue and without it."""
-        frame = self.suite("positive_control", ("cue", "no_cue"), load_target(name))
+    def planted(self, name: str, control: Sequence[Transcript]) -> PlantedRow:
+        """The positive control, read from one target: the same answers with the cue and without it."""
+        frame = self.read([one for one in control if one.variant in ("cue", "no_cue")], load_target(name))
         rows = frame.with_columns(told=pl.col("variant") == "cue", score=pl.col(READER))
         means = rows.group_by("prompt", maintain_order=True).agg(
             pl.col("conversation", "told").first(), pl.col("score").mean()
