@@ -137,8 +137,14 @@ class TestLoss:
         frame = run.rows(Part.TRAIN)
         for pair in matched(frame):
             rows = frame[[pair.told, *pair.others]]
+            assert len(set(rows["prompt"])) == 3
             assert rows["tail"].n_unique() == rows["conversation"].n_unique() == 1
             assert rows["group"].to_list().count("told") == 1
+
+    def test_two_conversations_of_one_family_are_not_matched_with_each_other(self, pack: Path) -> None:
+        frame = SettingRun(tiny_config(pack), pack / "run").rows(Part.TRAIN)
+        one_family = frame.with_columns(conversation=pl.lit("all"))
+        assert matched(one_family) == matched(frame)
 
 
 class TestCalibration:

@@ -48,11 +48,15 @@ class Matched:
 
 
 def matched(frame: pl.DataFrame) -> list[Matched]:
-    """The matched rows of a frame, by conversation and token."""
+    """The matched rows of a frame: of one conversation at one token. A family may have several conversations; each
+    begins with its told prompt."""
     told = (frame["group"] == "told").to_list()
-    at: dict[tuple[str, int], list[int]] = {}
-    for row, key in enumerate(frame.select("conversation", "tail").iter_rows()):
-        at.setdefault(key, []).append(row)
+    begun: dict[int, int] = {}
+    for number, first in zip(frame["prompt"], told, strict=True):
+        begun.setdefault(number, len(begun) if first else max(begun.values(), default=0))
+    at: dict[tuple[int, int], list[int]] = {}
+    for row, (number, tail) in enumerate(frame.select("prompt", "tail").iter_rows()):
+        at.setdefault((begun[number], tail), []).append(row)
     found = []
     for rows in at.values():
         first = [row for row in rows if told[row]]
