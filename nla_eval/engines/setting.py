@@ -77,6 +77,10 @@ class SettingReader:
         head = self.lm.get_output_embeddings().weight[self._first.to(device)]
         return (hidden[:, -1] @ head.T).float()
 
+    def forget(self) -> None:
+        """Drop what is kept of the prompt, because the weights have changed."""
+        self._kept = None
+
     @torch.inference_mode()
     def raw(self, vectors: NDArray[np.float32] | None) -> NDArray[np.float64]:
         """(n,) uncalibrated log-odds of told against the other classes; (1,) without vectors (no injection)."""

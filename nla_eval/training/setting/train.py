@@ -204,9 +204,9 @@ class SettingRun:
 
     def _watch(self, reader: SettingReader) -> dict[str, float]:
         frame = self.rows(Part.CALIBRATE)[:_WATCHED]
-        reader._kept = None
+        reader.forget()
         scores, told = reader.raw(vectors(frame)), (frame["group"] == "told").to_numpy()
-        reader._kept = None
+        reader.forget()
         means = transcript_means(scores, frame["prompt"].to_numpy())
         side = dict(frame.select("prompt", pl.col("group") == "told").unique().iter_rows())
         return {
