@@ -23,10 +23,10 @@ from ..models.setting import Setting
 from ..models.trained_on import shared_with
 from ..progress import Meter, Progress, silent
 from ..readings import LANES, Lane, Needs
-from ..replay.positions import parse_policy, sample_positions
+from ..replay.positions import channel_tokens, parse_policy, sample_positions
 from ..replay.replay import ReplayConfig, replay
 from ..replay.types import Channel, Replay
-from ..store.rows import TranscriptRow
+from ..store.rows import ChannelTokens, TranscriptRow
 from ..store.store import ReadingKey, StoreIdentity
 from ..transcript import Arm, Transcript
 from .asked import Questions, questions_of
@@ -404,7 +404,15 @@ def _row(
         logged_is_target=_logged_is_target(transcript, instrument, plan),
         run=transcript.metadata.get("run"),
         trained_on=shared_with(instrument.pack.training_hashes, transcript.family, transcript.digest),
+        channel_tokens=_strata(replayed, instrument.pack.min_position, plan),
     )
+
+
+def _strata(replayed: Replay | None, min_position: int, plan: ReadingPlan) -> list[ChannelTokens] | None:
+    if replayed is None or parse_policy(plan.positions).name != "stratified":
+        return None
+    sizes = channel_tokens(replayed, min_position=min_position)
+    return [ChannelTokens(channel=channel, tokens=tokens) for channel, tokens in sizes.items()]
 
 
 def _site(row: TranscriptRow, replayed: Replay, position: int) -> Site:

@@ -100,7 +100,7 @@ WORLDS: tuple[Whole, ...] = (
         replace(_OURS, prevalence=0.0, av=_PRIOR),
         replace(_THEIRS, av=_PRIOR),
     ),
-    Whole("longer", "half are aware of 12 positions; deployment is read at 4", _OURS, replace(_THEIRS, k=4)),
+    Whole("longer", "half are aware at 12 positions; deployment transcripts have 4", _OURS, replace(_THEIRS, k=4)),
     Whole("cut", "half are aware; aware explanations are truncated more", replace(_OURS, av=_CUT), _THEIRS),
     Whole("leak", "nobody is aware; the judge leaks the suite's name", replace(_OURS, prevalence=0.0), _THEIRS, 0.1),
 )
@@ -160,7 +160,7 @@ def printed(whole: Whole, drawn: Mapping[str, Drawn], pools: Pools, rng: np.rand
         Lane.DONOR: reread(ours, arm, pools, rng, carries=False),
         Lane.TEXT_ONLY: reread(ours, arm, pools, rng, carries=True),
     }
-    table = _Table(pools)
+    table = _Table(pools, max(whole.evaluation.k, whole.deployment.k))
     table.add("evaluation", lanes)
     table.add("deployment", {Lane.MEASURED: drawn["deployment"]})
     options = TallyOptions(definitions=dict(pools.rubric.headlines), primary=HEADLINE)
@@ -177,6 +177,8 @@ class _Table:
     """Rows of readings, messages and transcripts."""
 
     pools: Pools
+    k: int
+    """Positions that the policy asks for, in both arms."""
     readings: list[dict[str, Any]] = field(default_factory=list)
     transcripts: list[dict[str, Any]] = field(default_factory=list)
     messages: dict[str, list[ChatMessage]] = field(default_factory=dict)
@@ -225,7 +227,7 @@ class _Table:
                 "position": 60 + 40 * int(position),
                 "lane": lane.value,
                 "draw": int(one),
-                "policy": f"uniform_response({drawn.read.shape[1]})",
+                "policy": f"uniform_response({self.k})",
                 "seed": 0,
                 "message": 1,
                 "turn": 0,

@@ -18,7 +18,7 @@ from ..stats.common_k import summary_shares, supplied
 from ..stats.holm import holm
 from ..stats.interval import Resampling
 from .types_lanes import ArmComparison
-from .units import Cluster, Unit
+from .units import Unit, unit_fractions
 
 ADMITTED = 0.9
 """Share of both arms that must supply the common k."""
@@ -67,7 +67,7 @@ def versus_deployment(
         rates=found.rates,
         rate_difference=found.difference,
         auroc=found.auroc,
-        fraction_difference=arm_difference(*_fractions(suite), *_fractions(deployment), how),
+        fraction_difference=arm_difference(*unit_fractions(suite), *unit_fractions(deployment), how),
         permutation=found.test,
         holm_p=None,
     )
@@ -119,8 +119,3 @@ def _side(units: Sequence[Unit], common: Common) -> Side:
             shares.append(found)
             families.append(unit.cluster)
     return Side(np.array(shares).reshape(-1, common.k + 1), families)
-
-
-def _fractions(units: Sequence[Unit]) -> tuple[list[float], list[Cluster]]:
-    kept = [(u.fraction, u.cluster) for u in units if u.fraction is not None]
-    return [value for value, _ in kept], [cluster for _, cluster in kept]

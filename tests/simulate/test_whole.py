@@ -32,7 +32,7 @@ def judged() -> Pools:
 
 @pytest.fixture(scope="module")
 def shown(judged: Pools) -> dict[str, Printed]:
-    names = ("aware", "prior", "leak")
+    names = ("aware", "prior", "longer", "leak")
     return dict(zip(names, worlds(judged, 1, [BY_NAME[name] for name in names]), strict=True))
 
 
