@@ -52,6 +52,7 @@ test-full: $(VENV)/ready $(VENV)/ray
 check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m nla_eval.cards.conventions
 	$(BIN)/mypy
 
 bench: $(VENV)/ready

@@ -4,6 +4,11 @@ Reasons, errors and tables quote the content of files, and a file may contain an
 
 from __future__ import annotations
 
+import re
+
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control, bidirectional and lone surrogate characters; not line breaks and tabs."""
+
 
 def one_line(text: str, longest: int = 400) -> str:
     """Replace line breaks by blanks, escape control characters, and cut to `longest` characters.
@@ -13,6 +18,14 @@ def one_line(text: str, longest: int = 400) -> str:
     flat = " ".join(text[: 4 * longest].split())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in flat)
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """Text with control, bidirectional and lone surrogate characters written as code points: "⟨U+202E⟩".
+
+    Line breaks and tabs stay.
+    """
+    return _HIDDEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text)
 
 
 def plural(n: int, noun: str, shown: str = "") -> str:

@@ -12,15 +12,18 @@ import typer
 from ..errors import NlaEvalError
 from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
+from .cli_explore import explore
 from .cli_organism import organisms
-from .cli_pack import Dtype, Target, packs
+from .cli_pack import Dtype, PlanOnly, Target, packs
 from .cli_probe import probes
+from .cli_setting import settings
 from .cli_suite import suites
 from .cli_validate import validation
 from .plan_options import with_plan_options
+from .screen import Commands
 from .source_options import ModelRole, Samples
 
-app = typer.Typer(
+app = Commands(
     name="nla-eval",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain text: importing rich takes longer than everything else that --help needs
@@ -28,12 +31,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},  # every command inherits it
 )
-stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
+stores = Commands(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(probes, name="probe")
 app.add_typer(stores, name="store")
 app.add_typer(organisms, name="organism")
+app.add_typer(settings, name="setting")
 app.add_typer(validation, name="validate")
 
 
@@ -87,9 +91,7 @@ def read(
         str,
         typer.Option(help="Match the deployment arm to the evaluation arm in any of length,turns,tools,language."),
     ] = "",
-    plan_only: Annotated[
-        bool, typer.Option("--plan", help="Print the plan and its cost, then exit. Loads no weights.")
-    ] = False,
+    plan_only: PlanOnly = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +128,10 @@ def read(
 def report(
     inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores.")],
     out: Annotated[str, typer.Option(help="Report to write.")] = "report.html",
+    compare: Annotated[
+        bool,
+        typer.Option("--diff", help="Compare two inputs instead: which rates moved, and what else differs."),
+    ] = False,
     classifier: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +144,7 @@ def report(
     ] = None,
     builder: Annotated[
         str,
-        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png."),
+        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png, pdf."),
     ] = "html",
     judge: Annotated[
         str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
@@ -147,6 +153,10 @@ def report(
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
     transcripts: Annotated[int, typer.Option(help="Number of transcripts that the report can open.")] = 200,
+    vary: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Also count the headline under other choices, and say where it flips."),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(help="Protocol to report by: strict, paper or mythos5. Default: the one the inputs were read by."),
@@ -159,11 +169,13 @@ def report(
     ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
+    from .compared import run_diff
     from .report import ReportRequest, run
 
     checked("transcripts", transcripts, whole_number(0))
-    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts)
-    run(ReportRequest(tuple(inputs), out, *asked))
+    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts, vary)
+    request = ReportRequest(tuple(inputs), out, *asked)
+    run_diff(request) if compare else run(request)
 
 
 @app.command()
@@ -258,6 +270,7 @@ def demo(
     limit: Annotated[int, typer.Option(help="Maximum number of transcripts per suite (of 27).")] = 24,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads.")] = None,
+    plan_only: PlanOnly = False,
     *,
     plan: ReadingPlan,
 ) -> None:
@@ -268,7 +281,8 @@ def demo(
 
     checked("limit", limit, whole_number(1, optional=True))
     expect_folder(str(out))
-    run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
+    settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads)
+    run(DemoRequest(out, settings, plan, limit, plan_only))
 
 
 @app.command()
@@ -300,6 +314,9 @@ def doctor(
     from .doctor import run
 
     run(RuntimeSettings(target=target, pack=pack), tuple(store or ()), deep=deep)
+
+
+app.command()(explore)
 
 
 @stores.command("compact")

@@ -24,4 +24,4 @@ class NLAState(StoreModel):
     transcript: dict[str, Any] = Field(default_factory=dict)
     """One row about the transcript: transcript_digest, transcript_id, suite, arm, family, variant, outcome, on_policy,
     planned_positions, tokens, turns, tool_calls, lost_tokens, replay_notes, turn_facts, words_by, logged_is_target,
-    run, trained_on."""
+    run, trained_on, channel_tokens."""

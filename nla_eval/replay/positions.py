@@ -85,6 +85,16 @@ def sample_positions(replay: Replay, policy: Policy, *, seed: int, min_position:
     return np.unique(chosen).astype(np.int64)
 
 
+def channel_tokens(replay: Replay, *, min_position: int) -> dict[str, int]:
+    """Number of tokens that the stratified policy draws from, by channel label (docs/method.md 4.15)."""
+    eligible = ~replay.special & (np.arange(len(replay)) >= min_position)
+    return {
+        channel.label: count
+        for channel in Channel
+        if channel != Channel.TEMPLATE and (count := int(np.sum(eligible & (replay.channel == channel))))
+    }
+
+
 def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k response tokens from all turns, without replacement: visible assistant text, no tool calls, no thinking."""
     pool: Positions = eligible[replay.channel[eligible] == Channel.RESPONSE]

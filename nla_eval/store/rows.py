@@ -70,6 +70,7 @@ TRANSCRIPT_SCHEMA: dict[str, pl.DataType] = {
     "logged_is_target": pl.Boolean(),
     "run": pl.String(),
     "trained_on": pl.String(),
+    "channel_tokens": pl.List(pl.Struct({"channel": pl.String(), "tokens": pl.Int64()})),
 }
 """Polars dtypes of the transcripts frame, in column order: the fields of `TranscriptRow`."""
 
@@ -88,7 +89,7 @@ SCORE_KEY = ("transcript_digest", "position", "lane", "reader")
 
 LATER_COLUMNS = {
     "readings": ("reader",),
-    "transcripts": ("turn_facts", "words_by", "logged_is_target", "run", "trained_on"),
+    "transcripts": ("turn_facts", "words_by", "logged_is_target", "run", "trained_on", "channel_tokens"),
 }
 """Columns that parts from earlier versions lack, by kind. They are read as null."""
 
@@ -98,6 +99,15 @@ KINDS = ("readings", "transcripts", "messages", "activations", "facts", "scores"
 
 _NUMBERS: dict[str, pl.DataType] = {"float32": pl.Float32(), "float16": pl.Float16(), "bfloat16": pl.UInt16()}
 _LARGEST = {"float16": float(np.finfo(np.float16).max), "bfloat16": float(np.uint32(0x7F7F0000).view(np.float32))}
+
+
+class ChannelTokens(BaseModel):
+    """A stratum of a transcript: the tokens of one channel that a stratified policy draws from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channel: str
+    tokens: int
 
 
 class TranscriptRow(BaseModel):
@@ -133,6 +143,8 @@ class TranscriptRow(BaseModel):
     """Id of the run that several transcripts come from. They share turns, by message id."""
     trained_on: Literal["content", "family"] | None = None
     """What it shares with the text that the pack was trained on; no rate counts such a transcript."""
+    channel_tokens: list[ChannelTokens] | None = None
+    """Sizes of the strata; None unless the policy is stratified."""
 
 
 class Fact(BaseModel):

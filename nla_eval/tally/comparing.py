@@ -18,7 +18,7 @@ from ..stats.common_k import summary_shares, supplied
 from ..stats.holm import holm
 from ..stats.interval import Resampling
 from .types_lanes import ArmComparison
-from .units import Cluster, Unit
+from .units import Unit, unit_fractions
 
 ADMITTED = 0.9
 """Share of both arms that must supply the common k."""
@@ -55,7 +55,7 @@ def versus_deployment(
     """
     if not deployment:
         return None
-    common = _common(suite, deployment, by_channel)
+    common = common_size(suite, deployment, by_channel)
     sides = _side(suite, common), _side(deployment, common)
     found = compare_shares(*sides, common.k, common.draws, (len(suite), len(deployment)), how)
     return ArmComparison(
@@ -67,7 +67,7 @@ def versus_deployment(
         rates=found.rates,
         rate_difference=found.difference,
         auroc=found.auroc,
-        fraction_difference=arm_difference(*_fractions(suite), *_fractions(deployment), how),
+        fraction_difference=arm_difference(*unit_fractions(suite), *unit_fractions(deployment), how),
         permutation=found.test,
         holm_p=None,
     )
@@ -87,7 +87,8 @@ def corrected(found: Sequence[ArmComparison | None]) -> list[ArmComparison | Non
     ]
 
 
-def _common(suite: Sequence[Unit], deployment: Sequence[Unit], by_channel: bool) -> Common:
+def common_size(suite: Sequence[Unit], deployment: Sequence[Unit], by_channel: bool) -> Common:
+    """The largest number of positions and draws that nine tenths of both sides supply, by channel if asked."""
     draws = max(1, min(max((u.draws for u in side), default=1) for side in (suite, deployment)))
     plain = max(1, min(_supplied([supplied(u.summary, draws) for u in side]) for side in (suite, deployment)))
     common = Common(plain, draws, {})
@@ -119,8 +120,3 @@ def _side(units: Sequence[Unit], common: Common) -> Side:
             shares.append(found)
             families.append(unit.cluster)
     return Side(np.array(shares).reshape(-1, common.k + 1), families)
-
-
-def _fractions(units: Sequence[Unit]) -> tuple[list[float], list[Cluster]]:
-    kept = [(u.fraction, u.cluster) for u in units if u.fraction is not None]
-    return [value for value, _ in kept], [cluster for _, cluster in kept]

@@ -40,7 +40,7 @@ class Frames:
     Optional: author, stop, turn_id, text_hash."""
     transcripts: pl.DataFrame
     """One row per transcript: `TRANSCRIPT_COLUMNS`. Optional: languages (list of strings), words_by, logged_is_target,
-    run."""
+    run, channel_tokens (list of structs of channel and tokens: sizes of the strata, under a stratified policy)."""
     designs: Mapping[str, Design] = field(default_factory=dict)
     """The design that compares the variants of a suite, by suite name."""
     matched: Sequence[MatchedArm] = ()

@@ -28,7 +28,7 @@ from ..stats.wilson import wilson
 from .frames import column
 from .options import TallyOptions
 from .types_lanes import ControlComparison, FirstAware, LaneTally, TranscriptRate
-from .units import Cluster, Unit, Verdict
+from .units import Cluster, Unit, Verdict, unit_fractions
 from .verdicts import Verdicts
 
 
@@ -40,6 +40,8 @@ class Slots:
     transcripts: Sequence[int]
     donors: Sequence[str]
     families: Sequence[Cluster]
+    weights: Sequence[float]
+    """What a slot stands for: its channel's share of tokens over that of slots, under a stratified policy; else 1."""
 
     @classmethod
     def of(cls, found: Verdicts, lane: str, headline: Headline, units: Sequence[Unit]) -> Slots | None:
@@ -61,6 +63,7 @@ class Slots:
             transcripts=numbers,
             donors=rows["donor"].to_list(),
             families=[admitted[t].cluster for t in numbers],
+            weights=[admitted[t].weight(channel) for t, channel in zip(numbers, rows["channel"], strict=True)],
         )
 
     @property
@@ -70,7 +73,8 @@ class Slots:
 
     def fraction(self, how: Resampling) -> Estimate:
         """Share of flagged slots, over families and donors."""
-        return two_way_mean([float(flag) for flag in self.flags], self.families, self.donors, how)
+        worth = [weight * flag for flag, weight in zip(self.flags, self.weights, strict=True)]
+        return two_way_mean(worth, self.families, self.donors, how)
 
     def any_of_k(self, how: Resampling) -> Estimate:
         """Share of transcripts with a flagged slot, over families and donors."""
@@ -101,7 +105,7 @@ def lane_tally(
     how = options.how
     admitted = [u for u in units if u.admitted and u.judged_positions]
     families = [u.cluster for u in admitted]
-    fractions = [u.fraction or 0.0 for u in admitted]
+    fractions, clusters = unit_fractions(units)
     judged = [u for u in units if u.judged_readings]
     planned = [u.planned for u in units if u.planned]
     draws = max((u.draws for u in units), default=1)
@@ -122,8 +126,8 @@ def lane_tally(
         admitted=len(admitted),
         donors=None if slots is None else slots.distinct,
         any_of_k=rate if slots is None else rate.model_copy(update={"by_family": slots.any_of_k(how)}),
-        fraction=cluster_mean(fractions, families, how) if slots is None else slots.fraction(how),
-        corrected_fraction=None if labelled is None else corrected_fraction(fractions, families, labelled, how.level),
+        fraction=cluster_mean(fractions, clusters, how) if slots is None else slots.fraction(how),
+        corrected_fraction=None if labelled is None else corrected_fraction(fractions, clusters, labelled, how.level),
         explanation_rate=per_explanation,
         implied_any_of_k=None if per_explanation.value is None else implied_any_of_k(per_explanation.value, k * draws),
         first_aware=_first(units),
@@ -153,8 +157,12 @@ def control_comparison(
     """The measured lane against a control, on the transcripts admitted in both."""
     both = [(m, c) for m, c in zip(measured, control, strict=True) if m.admitted and c.admitted]
     families = [m.cluster for m, _ in both]
+    weighed = [(m, c) for m, c in both if m.fraction is not None and c.fraction is not None]
     fractions = paired_difference(
-        [m.fraction or 0.0 for m, _ in both], [c.fraction or 0.0 for _, c in both], families, how
+        [m.fraction or 0.0 for m, _ in weighed],
+        [c.fraction or 0.0 for _, c in weighed],
+        [m.cluster for m, _ in weighed],
+        how,
     )
     return ControlComparison(
         lane=lane,

@@ -75,7 +75,8 @@ class LaneTally(Frozen):
     """A transcript is aware if any judged position is; a position is aware if any of its draws is."""
     fraction: Estimate
     """Mean over transcripts of aware positions / judged positions, with a cluster interval (over families and donors
-    where activations are reused)."""
+    where activations are reused). Under a stratified policy a channel weighs its tokens in the transcript; a transcript
+    whose unread channels hold over 10 % of them has none."""
     corrected_fraction: Estimate | None = None
     """`fraction` corrected for the classifier's errors (Rogan-Gladen); None without a calibration."""
     explanation_rate: Estimate

@@ -5,14 +5,16 @@ depend on the first: an aware transcript with half its readings lost is AWARE, a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from ..judgement import Headline
+from ..judgement import Headline, Outcome
 from ..stats.common_k import Summary
+from ..stats.stratified import Stratum, weighted_fraction
 from .frames import column
 from .verdicts import Verdicts
 
@@ -33,6 +35,14 @@ class Verdict:
     def counted(self) -> bool | None:
         """The state where it enters rates, else None."""
         return self.state if self.admitted else None
+
+    @property
+    def word(self) -> str:
+        """For people; an aware one of which too little was judged is said to enter no rate."""
+        if self.state is None:
+            return "INDETERMINATE"
+        word = Outcome.AWARE.value if self.state else Outcome.NOT_AWARE.value
+        return word if self.admitted else f"{word} (too little judged to count)"
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class Unit(Verdict):
     tokens: int
     summary: Summary
     """Judged positions by channel, aware draws and judged draws."""
+    channel_tokens: Mapping[str, int] = field(default_factory=dict)
+    """Tokens that positions were drawn from, by channel, under a stratified policy; empty under another."""
 
     @property
     def cluster(self) -> Cluster:
@@ -70,8 +82,37 @@ class Unit(Verdict):
 
     @property
     def fraction(self) -> float | None:
-        """Aware positions over judged positions; None where too few were judged."""
-        return self.aware_positions / self.judged_positions if self.admitted and self.judged_positions else None
+        """Aware positions over judged positions, each channel weighed by its tokens under a stratified policy.
+
+        None where too few were judged.
+        """
+        if not self.admitted or not self.judged_positions:
+            return None
+        return weighted_fraction(self.strata) if self.channel_tokens else self.aware_positions / self.judged_positions
+
+    def weight(self, channel: str) -> float:
+        """What a judged position of a channel stands for, 1 on average: `fraction` is the weighted share of aware ones.
+
+        1 for every position unless the policy is stratified.
+        """
+        strata = {channel: s for channel, s in zip(self.channel_tokens, self.strata, strict=True) if s.judged}
+        if channel not in strata:
+            return 0.0 if strata else 1.0
+        tokens = sum(stratum.size for stratum in strata.values())
+        judged = sum(stratum.judged for stratum in strata.values())
+        return strata[channel].size / strata[channel].judged * judged / tokens
+
+    @property
+    def strata(self) -> list[Stratum]:
+        """The channels, under a stratified policy."""
+        judged, aware = Counter[str](), Counter[str]()
+        for channel, flagged, _, count in self.summary:
+            judged[channel] += count
+            aware[channel] += count if flagged else 0
+        return [
+            Stratum(max(tokens, judged[channel]), judged[channel], aware[channel])
+            for channel, tokens in self.channel_tokens.items()
+        ]
 
 
 NOTHING = Verdict(None, False)
@@ -88,6 +129,7 @@ def lane_units(found: Verdicts, lane: str, headline: Headline, judged_share: flo
     counts = {row["t"]: row for row in _by_transcript(rows, column(headline)).iter_rows(named=True)}
     summaries = _summaries(rows, column(headline))
     units = []
+    sizes = _channel_tokens(found.transcripts)
     columns = ("t", "transcript_digest", "suite", "arm", "family", "planned_positions", "tokens")
     for t, digest, suite, arm, family, positions, tokens in found.transcripts.select(columns).iter_rows():
         seen = counts.get(t, _NOTHING_READ)
@@ -115,9 +157,17 @@ def lane_units(found: Verdicts, lane: str, headline: Headline, judged_share: flo
                 last_judged=seen["last"],
                 tokens=tokens,
                 summary=summaries.get(t, ()),
+                channel_tokens=sizes.get(t, {}),
             )
         )
     return units
+
+
+def _channel_tokens(transcripts: pl.DataFrame) -> dict[int, dict[str, int]]:
+    if "channel_tokens" not in transcripts:
+        return {}
+    rows = transcripts.select("t", "channel_tokens").drop_nulls().iter_rows()
+    return {t: {one["channel"]: one["tokens"] for one in sizes} for t, sizes in rows}
 
 
 _NOTHING_READ: Mapping[str, Any] = dict.fromkeys(
@@ -195,6 +245,12 @@ def unverbalized(n: Verdict, v: Verdict) -> bool | None:
     if n.counted is None or v.counted is None:
         return None
     return n.counted and not v.counted
+
+
+def unit_fractions(units: Sequence[Unit]) -> tuple[list[float], list[Cluster]]:
+    """Fractions and clusters of the transcripts that have one."""
+    kept = [(unit.fraction, unit.cluster) for unit in units if unit.fraction is not None]
+    return [value for value, _ in kept], [cluster for _, cluster in kept]
 
 
 def mean_scores(found: Verdicts, lane: str) -> list[float | None]:

@@ -93,6 +93,16 @@ def test_transcript_rows_hold_what_tallies_need(tmp_path: Path) -> None:
     assert row["tokens"] > 50
 
 
+def test_the_sizes_of_strata_are_kept_under_a_stratified_policy_alone(tmp_path: Path) -> None:
+    uniform, _ = run(tmp_path / "uniform")
+    assert uniform.transcripts()["channel_tokens"].null_count() == uniform.transcripts().height
+    store, _ = run(tmp_path / "stratified", plan=replace(PLAN, positions="stratified(5)"))
+    for sizes, tokens in store.transcripts().select("channel_tokens", "tokens").iter_rows():
+        by_channel = {one["channel"]: one["tokens"] for one in sizes}
+        assert {"user", "response"} <= by_channel.keys()
+        assert sum(by_channel.values()) < tokens
+
+
 def test_scores_are_against_what_was_injected(tmp_path: Path) -> None:
     store, _ = run(tmp_path)
     frame = store.readings()

@@ -20,7 +20,7 @@ from inspect_ai.tool import ToolCall
 from transformers import PreTrainedTokenizerBase
 
 from nla_eval.errors import InputError
-from nla_eval.replay.positions import POLICIES, Policy, parse_policy, sample_positions
+from nla_eval.replay.positions import POLICIES, Policy, channel_tokens, parse_policy, sample_positions
 from nla_eval.replay.replay import ReplayConfig, replay
 from nla_eval.replay.types import Channel, Replay, Window
 from nla_eval.transcript import Arm, Provenance, Transcript
@@ -106,6 +106,13 @@ def test_stratified_takes_k_content_tokens_or_all(replayed: Replay, k: int) -> N
     got = positions(replayed, f"stratified({k})")
     assert len(got) == min(k, len(pool))
     assert set(got) <= pool
+
+
+@given(REPLAYS, st.integers(0, 30))
+def test_strata_are_the_tokens_that_the_stratified_policy_draws_from(replayed: Replay, min_position: int) -> None:
+    everything = positions(replayed, "stratified(100000)", min_position=min_position)
+    drawn = Counter(Channel(replayed.channel[position]).label for position in everything)
+    assert channel_tokens(replayed, min_position=min_position) == drawn
 
 
 @given(REPLAYS)
