@@ -119,8 +119,12 @@ def load_lines(found: dict[str, Any]) -> list[str]:
             f"| {row['transcripts']:,} | {row['each']:.2f} | {plan:.2f} | {read:.2f} | {report:.2f} | {against:+.0%} | "
             f"{row['seconds']:,.0f} s | {row['peak']:,.0f} MB |"
         )
-    beside = [f"- {what}: {one['found']}; peak memory {one['peak']:,.0f} MB" for what, one in found["others"].items()]
-    return [*head, *rows, *(["", *beside] if beside else [])]
+    beside = [f"| {what} | {one['found']} | {one['peak']:,.0f} MB |" for what, one in found["others"].items()]
+    return [
+        *head,
+        *rows,
+        *(["", "| load | what became of it | peak memory |", "|---|---|---:|", *beside] if beside else []),
+    ]
 
 
 def _fuzz(found: dict[str, Any]) -> list[str]:
