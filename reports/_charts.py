@@ -11,6 +11,7 @@ from nla_eval.tally.types import SuiteTally, Tally
 from nla_eval.tally.where import Cut, Recurrence
 from nla_eval.transcript import Arm
 
+from ._beside import gain_figure, sensitivity_figure
 from ._figures import Curve, Drawing, Mosaic, Panel, Row, Stack, forest, k_curves, mosaics, stacks
 
 _SAID = "said (V)"
@@ -39,6 +40,9 @@ def _charts(tally: Tally) -> Iterator[Drawing]:
     ]
     if curves:
         yield k_curves(curves)
+    gains = None if tally.readers is None else gain_figure(tally.readers)
+    varied = None if tally.sensitivity is None else sensitivity_figure(tally.sensitivity)
+    yield from (drawing for drawing in (gains, varied) if drawing is not None)
     if tally.where is not None and tally.where.depth:
         yield _cuts(
             "where",

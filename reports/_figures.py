@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -83,15 +84,23 @@ class Drawing:
 
     def png(self) -> bytes:
         """The figure at 200 dots per inch."""
+        return self._printed("png", FigureCanvasAgg, {"Software": None})
+
+    def pdf(self) -> bytes:
+        """The figure as one PDF page; its text stays text, in TrueType fonts."""
+        return self._printed("pdf", FigureCanvasPdf, {"CreationDate": None, "Title": visible(self.title)})
+
+    def _printed(self, kind: str, canvas: Callable[[Figure], object], metadata: dict[str, Any]) -> bytes:
+        """The figure in the colours for print."""
         figure = self.draw(False)
         swap = {mpl.colors.to_rgba(k): mpl.colors.to_rgba(v) for k, v in _PRINT.items()}
         _recolour(figure, swap)
-        FigureCanvasAgg(figure)
+        canvas(figure)
         buffer = io.BytesIO()
-        style: Any = _STYLE
+        style: Any = {**_STYLE, "pdf.fonttype": 42}
         with mpl.rc_context(style), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(buffer, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+            figure.savefig(buffer, format=kind, dpi=200, facecolor="white", metadata=metadata)
         return buffer.getvalue()
 
 
@@ -112,6 +121,26 @@ class Panel:
     labels: list[str]
     """Names of the series, which decide marker and colour."""
     rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """One difference from zero."""
+
+    name: str
+    estimate: Estimate
+    value: str
+    """The difference as text, with its interval."""
+    marked: str = ""
+    """A word for a row that stands out: it has another marker and colour, and this word in the table."""
+
+
+@dataclass(frozen=True)
+class ShiftPanel:
+    """Differences of one suite, or of one pair of runs."""
+
+    title: str
+    rows: list[Shift]
 
 
 @dataclass(frozen=True)
@@ -189,6 +218,56 @@ def forest(name: str, title: str, panels: Sequence[Panel], order: Sequence[str],
     columns = ("Quantity", "Suite", "Series", "Value", "95 % interval", "n")
     describe = f"{', '.join(p.title for p in panels)}, one row per suite, with 95 % intervals."
     return Drawing(name, title, describe, columns, tuple(rows), draw)
+
+
+def shifts(name: str, title: str, panels: Sequence[ShiftPanel], axis: str, scale: float, marked: str) -> Drawing:
+    """Differences with intervals around a line at zero, panels below each other.
+
+    Args:
+        name: Salt and file name.
+        title: Title of the figure.
+        panels: Rows without a value are left out of the figure and stay in its table.
+        axis: Label of the axis, with its unit.
+        scale: What a difference is multiplied by in the figure: 100 for percentage points.
+        marked: What the other marker means; empty if no row can have it.
+    """
+    rows = [(p.title, row.name, row.value, count(row.estimate.n), row.marked) for p in panels for row in p.rows]
+
+    def draw(narrow: bool) -> Figure:
+        shown = [[row for row in panel.rows if row.estimate.value is not None] for panel in panels]
+        heights = [max(1, len(some)) for some in shown]
+        size = (_NARROW if narrow else 7.6, 0.9 + sum(0.5 + 0.26 * n for n in heights))
+        figure, axes = _canvas(1, size, True, lines=len(panels), heights=heights)
+        ends = [abs(end) for some in shown for row in some for end in _ends(row.estimate)]
+        reach = 1.06 * scale * max([_LEAST, *ends])
+        for ax, panel, some in zip(axes, panels, shown, strict=True):
+            ax.axvline(0, color=_INK, linewidth=0.8)
+            for at, row in enumerate(some):
+                _dot(ax, _scaled(row.estimate, scale), at, 1 if row.marked else 0)
+            ax.set_title(_short(panel.title, 28 if narrow else 60), fontsize=10, loc="left", parse_math=False)
+            _names(ax, [row.name for row in some], narrow, 44)
+            ax.set_xlim(-reach, reach)
+            ax.xaxis.set_major_locator(MaxNLocator(5))
+            ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
+            _despine(ax, left=True)
+        axes[-1].set_xlabel(axis)
+        if any(row.marked for some in shown for row in some):
+            handle = axes[0].plot([], [], marker=_MARKERS[1], color=_SERIES[1], linestyle="", label=marked)
+            figure.legend(handles=handle, loc="outside lower center", frameon=False, labelcolor=_INK)
+        return figure
+
+    describe = f"{axis}, one row each, with 95 % intervals around a line at zero."
+    columns = ("Of", "Row", "Difference", "n", marked.capitalize() or "Mark")
+    return Drawing(name, title, describe, columns, tuple(rows), draw)
+
+
+def _ends(estimate: Estimate) -> list[float]:
+    return [end for end in (estimate.value, estimate.low, estimate.high) if end is not None]
+
+
+def _scaled(estimate: Estimate, scale: float) -> Estimate:
+    value, low, high = (None if x is None else x * scale for x in (estimate.value, estimate.low, estimate.high))
+    return Estimate(value, low, high, estimate.n, estimate.method, estimate.withheld)
 
 
 def k_curves(curves: Sequence[Curve]) -> Drawing:
@@ -363,8 +442,8 @@ def _share_axis(ax: Axes, axis: str, highest: float) -> float:
     return reach
 
 
-def _names(ax: Axes, names: Sequence[str], narrow: bool) -> None:
-    shown = [_short(name, 16 if narrow else 32) for name in names]
+def _names(ax: Axes, names: Sequence[str], narrow: bool, longest: int = 32) -> None:
+    shown = [_short(name, 16 if narrow else longest) for name in names]
     ax.set_yticks(range(len(names)), shown, parse_math=False)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(left=False)
@@ -382,7 +461,13 @@ def _despine(ax: Axes, *, left: bool = False) -> None:
 
 
 def _canvas(
-    columns: int, size: tuple[float, float], stacked: bool, *, share_rows: bool = False, lines: int = 1
+    columns: int,
+    size: tuple[float, float],
+    stacked: bool,
+    *,
+    share_rows: bool = False,
+    lines: int = 1,
+    heights: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
     import seaborn as sns
 
@@ -390,8 +475,8 @@ def _canvas(
     with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
-        shape = (columns, 1) if stacked else (lines, columns)
-        axes = figure.subplots(*shape, sharey=share_rows, squeeze=False)
+        shape = (max(columns, lines), 1) if stacked else (lines, columns)
+        axes = figure.subplots(*shape, sharey=share_rows, squeeze=False, height_ratios=heights)
     return figure, list(axes.flat)
 
 

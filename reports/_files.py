@@ -7,7 +7,7 @@ from pathlib import Path
 from nla_eval.errors import InputError
 from nla_eval.files import written
 
-_ENDINGS = {".html", ".htm", ".json", ".md", ".txt", ".csv", ".parquet", ".svg", ".png"}
+_ENDINGS = {".html", ".htm", ".json", ".md", ".txt", ".csv", ".parquet", ".svg", ".png", ".pdf"}
 STEM = "report"
 
 

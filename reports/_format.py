@@ -5,7 +5,6 @@ nodes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,8 +20,6 @@ MISSING = "–"
 _MINUS = "−"
 _UNIT = "\u202f%"
 """A narrow no-break space and the percent sign."""
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control, bidirectional and lone surrogate characters; not line breaks and tabs."""
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -67,6 +64,12 @@ def plain_interval(estimate: Estimate, digits: int = 2) -> str:
         end = number(estimate.low if above else estimate.high, digits)
         return f"{'at least' if above else 'at most'} {end}, one-sided"
     return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
+
+
+def stacked(text: str) -> tuple[str, str]:
+    """Text before and inside brackets at its end: "4.2 % (1.2 to 20.2 %)" as "4.2 %" and "1.2 to 20.2 %"."""
+    before, opened, inside = text.removesuffix(")").partition(" (")
+    return (before, inside) if opened and text.endswith(")") else (text, "")
 
 
 def level(value: float | None, measure: VariantMeasure) -> str:
@@ -137,7 +140,7 @@ def visible(text: str | None) -> str:
     Line breaks and tabs stay. Otherwise a transcript could reverse or blank out the report around it, or stop the file
     from being written (lone surrogates have no UTF-8 form).
     """
-    return _HIDDEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text or "")
+    return printable.visible(text or "")
 
 
 def marked(text: str, evidence: Iterable[Evidence]) -> list[tuple[str, bool]]:

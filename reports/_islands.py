@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+from urllib.parse import quote
 
 from nla_eval.judgement import Evidence, Outcome
 from nla_eval.tally.browsed import (
@@ -19,6 +20,7 @@ from nla_eval.tally.browsed import (
     BrowsedPosition,
     BrowsedReading,
     BrowsedTranscript,
+    LoggedSample,
 )
 
 from ._format import visible
@@ -32,6 +34,9 @@ _AROUND = 400
 _MESSAGES = 300
 """A transcript shows at most so many messages, and every one that holds a read token or says so."""
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+VIEWER = "http://127.0.0.1:7575"
+"""Where `inspect view` listens by default."""
 
 Piece = str | dict[str, Any]
 """A text; or {"t": text} with "p" (index of a read token) or "s" (a span that says so); or {"gap": characters}."""
@@ -94,10 +99,21 @@ def _mark(position: BrowsedPosition) -> int:
 def _transcript(t: BrowsedTranscript, cap: int) -> dict[str, Any]:
     held = {p.message for p in t.positions} | {m.index for m in t.messages if any(part.said for part in m.parts)}
     shown = _some(t.messages, held)
-    return {
+    made: dict[str, Any] = {} if t.sample is None else {"inspect": _sample(t.sample)}
+    return made | {
         "messages": [m if isinstance(m, dict) else _message(m, t.positions, cap) for m in shown],
         "positions": [_position(p) for p in t.positions],
     }
+
+
+def _sample(sample: LoggedSample) -> list[str]:
+    """Where a transcript stands in Inspect: in words, and its address in a running `inspect view`."""
+    path = "/".join(quote(part, safe="") for part in sample.log.split("/"))
+    twice = quote(quote(sample.id, safe=""), safe="")  # as the viewer's own links do
+    return [
+        visible(f"sample {sample.id}, epoch {sample.epoch} of {sample.log}"),
+        f"{VIEWER}/#/logs/{path}/samples/sample/{twice}/{sample.epoch}/",
+    ]
 
 
 def _some(messages: Sequence[BrowsedMessage], held: set[int]) -> Iterator[BrowsedMessage | dict[str, Any]]:

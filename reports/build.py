@@ -6,17 +6,13 @@ JSON, and reaches the page as text nodes. It computes no statistic."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from pydantic import BaseModel
 
@@ -27,34 +23,16 @@ from nla_eval.tally.types import ShownReading, Tally
 from nla_eval.transcript import Author
 
 from . import _format as fmt
+from ._beside import Table, gain_sentences, gain_table, sensitivity_sentences, sensitivity_table
 from ._card import summarise
 from ._charts import charts
 from ._files import beside, write
 from ._head import head
 from ._islands import islands, transcript_keys
+from ._page import TEMPLATES, environment, scripts
 from ._prose import MEANING, browse_rule, finding, limits, uneven, withheld_headline
 from ._status import MARKS
 from ._variants import NAMES, clear, conclusion, silent
-
-TEMPLATES = Path(__file__).parent / "templates"
-_FILTERS = {
-    "pct": fmt.percent,
-    "num": fmt.number,
-    "count": fmt.count,
-    "interval": fmt.interval,
-    "plain_interval": fmt.plain_interval,
-    "level": fmt.level,
-    "level_interval": fmt.level_interval,
-    "difference": fmt.difference,
-    "difference_interval": fmt.difference_interval,
-    "bounds": fmt.bounds,
-    "p": fmt.p_value,
-    "words": fmt.words,
-    "lane_tag": lambda lane: DISPLAYED[lane].tag if lane in DISPLAYED else "",
-    "counted": fmt.counted,
-    "spoken": fmt.spoken,
-    "visible": fmt.visible,
-}
 
 
 @REPORTS.register("html")
@@ -89,9 +67,10 @@ def render(
     """The page as HTML. Without `figures`, which take most of its time, their data tables stand alone."""
     card = summarise(pack_card)
     drawn = charts(tally)
-    script = (TEMPLATES / "browse.js").read_text(encoding="utf-8")
+    browser = _browser(tally)
+    script, script_hash = scripts("copy.js", *(["browse.js"] if browser is not None else []))
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             tally=tally,
@@ -114,11 +93,13 @@ def render(
             provenance=fmt.flatten(provenance),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             charts=drawn,
+            gains=_gains(tally),
+            varied=_varied(tally),
             svg=(lambda name, narrow: Markup(drawn[name].inline(narrow))) if figures else None,
-            browse=_browser(tally),
+            browse=browser,
             link=_links(tally),
             script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii"),
+            script_hash=script_hash,
             marked=fmt.marked,
             token_in_context=fmt.token_in_context,
         )
@@ -132,6 +113,35 @@ class _Browser:
     index: Markup
     islands: list[tuple[str, Markup]]
     rule: str
+
+
+@dataclass(frozen=True)
+class _Gains:
+    """The section on other readers."""
+
+    sentences: list[str]
+    table: Table
+
+
+def _gains(tally: Tally) -> _Gains | None:
+    return None if tally.readers is None else _Gains(gain_sentences(tally.readers), gain_table(tally.readers))
+
+
+@dataclass(frozen=True)
+class _Varied:
+    """The section on other choices."""
+
+    sentences: list[str]
+    tables: list[tuple[str, Table]]
+
+
+def _varied(tally: Tally) -> _Varied | None:
+    found = tally.sensitivity
+    if found is None:
+        return None
+    return _Varied(
+        list(sensitivity_sentences(found)), [(suite.suite, sensitivity_table(suite)) for suite in found.suites]
+    )
 
 
 def _browser(tally: Tally) -> _Browser | None:
@@ -149,17 +159,3 @@ def _links(tally: Tally) -> Callable[[ShownReading], str]:
         for key, t in zip(transcript_keys(kept), kept, strict=True):
             links |= {(t.arm, t.suite, t.id, p.position): f"#t={key}&p={p.position}" for p in t.positions}
     return lambda r: links.get((r.arm, r.suite, r.transcript_id, r.position), "")
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: fmt.visible(value) if type(value) is str else value,
-    )
-    environment.filters.update(_FILTERS)
-    return environment

@@ -1,4 +1,4 @@
-"""The figures of a report as files for a paper: a folder of SVG or PNG, in the page's light colours."""
+"""The figures of a report as files for a paper: a folder of SVG, PNG or PDF, in the page's light colours."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ def build_png(
     folder = _folder(out)
     for name, drawing in charts(tally).items():
         write(folder / f"{name}.png", drawing.png())
+    return folder
+
+
+@REPORTS.register("pdf")
+def build_pdf(
+    tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
+) -> Path:
+    """Write every figure as PDF into the folder `<report>-figures`; its text stays text."""
+    folder = _folder(out)
+    for name, drawing in charts(tally).items():
+        write(folder / f"{name}.pdf", drawing.pdf())
     return folder
 
 

@@ -17,6 +17,7 @@ from nla_eval.readings import DISPLAYED, Lane
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.types import ShownReading, Tally
 
+from ._beside import Table, gain_sentences, gain_table, sensitivity_sentences, sensitivity_table
 from ._card import summarise
 from ._files import beside, write
 from ._format import as_mapping, visible, with_interval
@@ -25,8 +26,6 @@ from ._prose import finding, uneven
 
 _WIDTH = 100
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
-
-Table = tuple[list[str], list[list[str]]]
 
 
 @REPORTS.register("md")
@@ -48,43 +47,61 @@ def build_text(
 def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
     """The report as Markdown."""
     top, cannot = _parts(tally, provenance, pack_card)
-    lines = [f"# {_md(top.title)}", "", f"**{top.mark} {_md(_status(top))}**", "", _md(" ".join(top.finding)), ""]
+    lines = [
+        f"# {escaped(top.title)}",
+        "",
+        f"**{top.mark} {escaped(_status(top))}**",
+        "",
+        escaped(" ".join(top.finding)),
+        "",
+    ]
     if top.cards:
-        rows = [[f"**{c.name}**", c.value, c.interval, c.note] for c in top.cards]
-        lines += [*_md_table((["", "value", "95 % interval", ""], rows)), ""]
+        rows = [[c.name, c.value, c.interval, c.note] for c in top.cards]
+        lines += [*markdown_table((["", "value", "95 % interval", ""], rows), bold=True), ""]
     for heading, sentences in (("Why not more", top.why_not_more), ("This report does not show", cannot)):
         if sentences:
-            lines += [f"## {heading}", "", *(f"- {_md(sentence)}" for sentence in sentences), ""]
+            lines += [f"## {heading}", "", *(f"- {escaped(sentence)}" for sentence in sentences), ""]
     lines += [
         "## Rates",
         "",
-        f"Headline {tally.primary}, rubric {_md(tally.rubric)}.",
+        f"Headline {tally.primary}, rubric {escaped(tally.rubric)}.",
         "",
-        *_md_table(_rates(tally)),
+        *markdown_table(_rates(tally)),
         "",
     ]
+    for heading, sentences, table in _beside(tally):
+        lines += [f"## {heading}", "", *(f"- {escaped(sentence)}" for sentence in sentences), ""]
+        lines += [*markdown_table(table), ""]
     lines += ["## Does the instrument see what is there?", ""]
-    lines += [*(f"- **{_md(c.question)}** {_md(c.answer)}" for c in top.checks), "", "## Examples", ""]
+    lines += [*(f"- **{escaped(c.question)}** {escaped(c.answer)}" for c in top.checks), "", "## Examples", ""]
     for example in top.examples:
         quoted = visible(example.reading.explanation).splitlines() or [""]
-        lines += [f"{_md(example.heading)}: {_md(_place(example.reading))}", "", *(f"> {_md(q)}" for q in quoted), ""]
+        lines += [
+            f"{escaped(example.heading)}: {escaped(_place(example.reading))}",
+            "",
+            *(f"> {escaped(q)}" for q in quoted),
+            "",
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def text(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
     """The report as plain text."""
     top, cannot = _parts(tally, provenance, pack_card)
-    lines = [visible(top.title), f"[{_status(top).upper()}]", "", *_wrapped(" ".join(top.finding)), ""]
+    lines = [visible(top.title), f"[{_status(top).upper()}]", "", *wrapped(" ".join(top.finding)), ""]
     lines += [
         f"{c.name + ':':9}{c.value}{'  ' + c.interval if c.interval else ''}  {visible(c.note)}" for c in top.cards
     ]
     for heading, sentences in (("Why not more", top.why_not_more), ("This report does not show", cannot)):
         if sentences:
-            lines += ["", heading, *(line for s in sentences for line in _wrapped(s, "- "))]
-    lines += ["", f"Rates, headline {tally.primary}", *_columns(_rates(tally)), "", "The instrument"]
-    lines += [line for c in top.checks for line in _wrapped(f"{c.question} {c.answer}", "- ")]
+            lines += ["", heading, *(line for s in sentences for line in wrapped(s, "- "))]
+    lines += ["", f"Rates, headline {tally.primary}", *columns(_rates(tally))]
+    for heading, sentences, table in _beside(tally):
+        lines += ["", heading, *(line for sentence in sentences for line in wrapped(sentence, "- ")), *columns(table)]
+    lines += ["", "The instrument"]
+    lines += [line for c in top.checks for line in wrapped(f"{c.question} {c.answer}", "- ")]
     for example in top.examples:
-        lines += ["", f"{example.heading}: {_place(example.reading)}", *_wrapped(example.reading.explanation, "  ")]
+        lines += ["", f"{example.heading}: {_place(example.reading)}", *wrapped(example.reading.explanation, "  ")]
     return "\n".join(visible(line) for line in lines).rstrip() + "\n"
 
 
@@ -100,13 +117,32 @@ def _status(top: Head) -> str:
     return f"{top.status[:1].upper()}{top.status[1:]}{f' {top.scope}' if top.scope else ''}"
 
 
+def _beside(tally: Tally) -> Iterator[tuple[str, list[str], Table]]:
+    """Other readers and other choices, where the tally has them."""
+    if tally.readers is not None:
+        yield "Other readers of the same transcripts", gain_sentences(tally.readers), gain_table(tally.readers)
+    if tally.sensitivity is not None:
+        heads = ["Suite", *sensitivity_table(tally.sensitivity.suites[0])[0]] if tally.sensitivity.suites else []
+        rows = [[s.suite, *row] for s in tally.sensitivity.suites for row in sensitivity_table(s)[1]]
+        yield "The headline under other choices", list(sensitivity_sentences(tally.sensitivity)), (heads, rows)
+
+
 def _rates(tally: Tally) -> Table:
-    heads = ["suite", "arm", "n", "said (V)", *(f"places, {d.heading}" for d in DISPLAYED.values()), "any of k"]
+    heads = [
+        "suite",
+        "arm",
+        "n",
+        "said (V)",
+        *(f"places, {d.heading}" for d in DISPLAYED.values()),
+        "any of k",
+        "read aware (setting)",
+    ]
     rows = []
     for suite in tally.suites:
         under = suite.under(tally.primary)
         lanes = {name: under.lane(name) for name in DISPLAYED}
         measured = lanes[Lane.MEASURED]
+        setting = tally.setting.row(suite.suite, suite.arm) if tally.setting else None
         rows.append(
             [
                 visible(suite.suite),
@@ -118,6 +154,7 @@ def _rates(tally: Tally) -> Table:
                     for name, lane in lanes.items()
                 ),
                 "not read" if measured is None else with_interval(measured.any_of_k.rate),
+                "not read" if setting is None else with_interval(setting.aware),
             ]
         )
     return heads, rows
@@ -129,25 +166,30 @@ def _place(reading: ShownReading) -> str:
     )
 
 
-def _md(said: str) -> str:
+def escaped(said: str) -> str:
+    """Text as part of a line of Markdown."""
     return _MARKUP.sub(r"\\\1", visible(said)).replace("\n", " ")
 
 
-def _md_table(table: Table) -> Iterator[str]:
+def markdown_table(table: Table, *, bold: bool = False) -> Iterator[str]:
+    """A table in Markdown, its first column bold if asked. Every cell is text."""
     heads, rows = table
-    yield f"| {' | '.join(heads)} |"
+    yield f"| {' | '.join(map(escaped, heads))} |"
     yield f"|{'---|' * len(heads)}"
     for row in rows:
-        yield f"| {' | '.join(cell if cell.startswith('**') else _md(cell) for cell in row)} |"
+        first, *rest = map(escaped, row)
+        yield f"| {' | '.join([f'**{first}**' if bold else first, *rest])} |"
 
 
-def _columns(table: Table) -> Iterator[str]:
+def columns(table: Table) -> Iterator[str]:
+    """A table in columns of plain text."""
     heads, rows = table
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     for row in [heads, *rows]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _wrapped(said: str, lead: str = "") -> list[str]:
+def wrapped(said: str, lead: str = "") -> list[str]:
+    """Lines of at most 100 columns, the first one behind `lead`."""
     flat = " ".join(visible(said).split())
     return fill(flat, _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead)).splitlines()

@@ -5,7 +5,7 @@ Names, texts and packs say so ("synthetic"), so that a report made from them can
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -129,6 +129,32 @@ def planted_frames(
         judgements=pl.DataFrame(judgements, schema=_KEY | _VERDICT),
         turns=pl.DataFrame(turns, schema=_TURN),
         transcripts=pl.DataFrame(transcripts),
+    )
+
+
+def with_reader(
+    frames: Frames, says: Callable[[dict[str, Any], bool], bool], lane: str = "text_only", name: str = "planted-reader"
+) -> Frames:
+    """Frames with one more lane, in which `says` (a row of N and its verdict) decides."""
+    measured = pl.col("lane") == "measured"
+    mine, verdicts = frames.readings.filter(measured), frames.judgements.filter(measured)
+    arms = dict(frames.transcripts.select("transcript_digest", "arm").iter_rows())
+    own = mine.join(verdicts.select("transcript_digest", "position", "draw", "labels"),
+                               on=["transcript_digest", "position", "draw"])  # fmt: skip
+    rows = own.to_dicts()
+    aware = [says({**row, "arm": arms[row["transcript_digest"]]}, row["labels"] != ["none"]) for row in rows]
+    labels = [["belief"] if hit else ["none"] for hit in aware]
+    readings = mine.with_columns(lane=pl.lit(lane), reader=pl.lit(name), cos=None)
+    judged = verdicts.with_columns(
+        lane=pl.lit(lane),
+        labels=pl.Series(labels),
+        outcome=pl.Series(["AWARE" if hit else "NOT_AWARE" for hit in aware]),
+    )
+    return Frames(
+        pl.concat([frames.readings, readings.cast(frames.readings.schema)]),
+        pl.concat([frames.judgements, judged]),
+        frames.turns,
+        frames.transcripts,
     )
 
 

@@ -48,18 +48,19 @@ class Chats:
 
 
 def planted_chats(
-    arms: list[Arm] | None = None, *, seed: int = 1, draws: int = 1, wrap: str = "{}", filler: str = ""
+    arms: list[Arm] | None = None, *, seed: int = 1, draws: int = 1, wrap: str = "{}", filler: str = "", turns: int = 0
 ) -> Chats:
     """Conversations of five messages; the read tokens are words of the three parts that the target wrote.
 
     Args:
         wrap: Wraps every free text, so that a test can plant hostile strings.
         filler: Stands in every user message.
+        turns: Turns of user and assistant that follow in every conversation; nothing is read in them.
     """
     frames = planted_frames(arms or SHOWCASE, seed=seed, draws=draws, text=Text(wrap=wrap))
-    turns = {row["transcript_digest"]: row["text"] for row in frames.turns.to_dicts()}
+    spoken_by = {row["transcript_digest"]: row["text"] for row in frames.turns.to_dicts()}
     messages = {
-        row["transcript_digest"]: _conversation(row["transcript_id"], turns[row["transcript_digest"]], wrap, filler)
+        row["transcript_digest"]: _conversation(row["transcript_id"], spoken_by[row["transcript_digest"]], wrap, filler)
         for row in frames.transcripts.to_dicts()
     }
     tokens = {digest: _tokens(chat) for digest, chat in messages.items()}
@@ -80,7 +81,12 @@ def planted_chats(
             note=pl.when(pl.col("outcome") == "AWARE").then(pl.lit("names a test of the model")).otherwise(pl.lit(""))
         ),
     )
-    return Chats(found, messages, spans)
+    asked, answered = (
+        ChatMessageUser(content=wrap.format("And now?")),
+        ChatMessageAssistant(content=wrap.format("Done.")),
+    )
+    more: list[ChatMessage] = [asked, answered] * turns
+    return Chats(found, {digest: [*chat, *more] for digest, chat in messages.items()}, spans)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ("suites", "classifiers", "reports")
 FLOORS: tuple[tuple[str, ...], ...] = (
     CONTENT,
-    ("nla_eval.__main__", "nla_eval._registry", "nla_eval.api"),
-    ("nla_eval.awareness", "nla_eval.commands", "nla_eval.bench", "nla_eval.scanners"),
-    ("nla_eval.inspect_ext", "nla_eval.simulate", "nla_eval.training", "nla_eval.validation"),
+    ("nla_eval.__main__", "nla_eval._registry", "nla_eval.api", "nla_eval.bench"),
+    ("nla_eval.awareness", "nla_eval.commands", "nla_eval.scanners"),
+    ("nla_eval.explore", "nla_eval.inspect_ext", "nla_eval.simulate", "nla_eval.training", "nla_eval.validation"),
     ("nla_eval.measure", "nla_eval.tally"),
     ("nla_eval.suite",),
     ("nla_eval.dataset", "nla_eval.pipeline"),
@@ -228,6 +228,7 @@ def test_a_wheel_holds_the_rooms_below_the_package_only(wheel: Path) -> None:
     assert "nla_eval/suites/blackmail.yaml" in names
     assert any(name.startswith("nla_eval/classifiers/rubrics/") for name in names)
     assert "nla_eval/simulate/frozen/turns.jsonl" in names
+    assert {f"nla_eval/explore/page/explore.{kind}" for kind in ("html", "css", "js")} <= set(names)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nla_eval"}
     assert any(name.endswith("licenses/LICENSE") for name in names)

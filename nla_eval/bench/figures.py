@@ -71,6 +71,13 @@ GOALS: dict[str, Goal] = {
     "report_50k_cpu_seconds": Goal("report on 1,000 transcripts of 50 judged readings, CPU time", "<=", 15, "s"),
     "report_50k_peak_mb": Goal("peak memory of making it, with its readings", "<=", 1000, "MB"),
     "report_50k_file_mb": Goal("its size, with 200 transcripts to open", "<=", 6, "MB"),
+    "explore_first_words_ratio": Goal("explorer: from a click to the first words, against a bare draw's", "<=", 3),
+    "report_1m_cpu_seconds": Goal(
+        "report on 20 suites of 1,000 transcripts, 50 readings each, CPU time", "<=", 60, "s"
+    ),
+    "report_1m_peak_mb": Goal("peak memory of making it, with its readings", "<=", 2000, "MB"),
+    "report_first_paint_ms": Goal("first paint of the report on 1,000 transcripts in Chromium", "<=", 1000, "ms"),
+    "report_filter_ms": Goal("a filter or search in it, until its frame is drawn", "<=", 100, "ms"),
     "vllm_vs_ours": Goal("vLLM on this CPU, against ours, 64 explanations", ""),
 }
 """Every figure by key. The unit "x" is a ratio of rates, above 1 when ours is faster; for goals with "<=", of times."""

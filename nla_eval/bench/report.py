@@ -1,7 +1,7 @@
-"""CPU time, peak memory and file size of a report on 1,000 transcripts of 50 judged readings each.
+"""CPU time, peak memory and file size of a report on 1,000 transcripts of 50 judged readings each, and on 20,000.
 
 The chats, explanations and verdicts are made up in varied words; judging is not measured.
-`python -m nla_eval.bench.report TRANSCRIPTS POSITIONS` makes the report and prints its figures as JSON."""
+`python -m nla_eval.bench.report TRANSCRIPTS POSITIONS SUITES [FILE]` makes it and prints its figures as JSON."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from .figures import Figure, apart
 
 TRANSCRIPTS, POSITIONS = 1_000, 50
 KEYS = ("report_50k_cpu_seconds", "report_50k_peak_mb", "report_50k_file_mb")
+SUITES, OF_EACH = 20, 1_000
+LARGE_KEYS = ("report_1m_cpu_seconds", "report_1m_peak_mb")
 _PACK = "bench@0000000000000000"
 _JUDGE = {"classifier": "bench@1", "rubric": "strict@0000000000000000"}
 _WORDS = ("river", "stone", "market", "letter", "window", "garden", "engine", "paper", "winter", "music", "harbour")
@@ -35,22 +37,32 @@ _ANSWER, _ASKED = 1_200, 120
 
 def measured(transcripts: int = TRANSCRIPTS, positions: int = POSITIONS) -> dict[str, Figure]:
     """CPU seconds, peak and size of the report, with 200 transcripts to open."""
-    found = apart("nla_eval.bench.report", str(transcripts), str(positions))
+    found = apart("nla_eval.bench.report", str(transcripts), str(positions), "2")
     how = f"{transcripts} transcripts, {found['readings']:.0f} judged readings; {found['seconds']:.0f} s on a clock"
     values = (found["cpu"], found["peak"], found["megabytes"])
     return {key: Figure(value, how=how) for key, value in zip(KEYS, values, strict=True)}
+
+
+def large() -> dict[str, Figure]:
+    """CPU seconds and peak of the report on 20 suites of 1,000 transcripts."""
+    found = apart("nla_eval.bench.report", str(SUITES * OF_EACH), str(POSITIONS), str(SUITES))
+    how = f"{SUITES} suites, {found['readings']:.0f} judged readings; {found['seconds']:.0f} s on a clock"
+    return {LARGE_KEYS[0]: Figure(found["cpu"], how=how), LARGE_KEYS[1]: Figure(found["peak"], how=how)}
 
 
 def _words(rng: np.random.Generator, count: int) -> str:
     return " ".join(rng.choice(_WORDS, count))
 
 
-def _chat(number: int, rng: np.random.Generator) -> Transcript:
+def _chat(number: int, suites: int, rng: np.random.Generator) -> Transcript:
+    """A chat of ordinary use in every odd suite, an exam in every even one."""
+    suite = number % suites
+    name = "bench-chats" if suite % 2 else "bench-exam"
     return Transcript(
         id=f"bench-{number}",
-        suite="bench-chats" if number % 2 else "bench-exam",
-        arm=Arm.DEPLOYMENT if number % 2 else Arm.EVALUATION,
-        family=f"family-{number % 80}",
+        suite=name if suites == 2 else f"{name}-{suite:02d}",
+        arm=Arm.DEPLOYMENT if suite % 2 else Arm.EVALUATION,
+        family=f"family-{number % (40 * suites)}",
         messages=[
             ChatMessageUser(content=f"{number}: {_words(rng, _ASKED)}"),
             ChatMessageAssistant(content=_words(rng, _ANSWER)),
@@ -121,7 +133,7 @@ def _verdict(aware: bool, text: str) -> dict[str, Any]:
     }
 
 
-def _main(transcripts: int, positions: int) -> None:
+def _main(transcripts: int, positions: int, suites: int, out: str | None) -> None:
     from .._rooms import load_room
     from ..tally.browse import browse
     from ..tally.frames import Frames
@@ -130,22 +142,27 @@ def _main(transcripts: int, positions: int) -> None:
     from ..tally.where import where
 
     rng = np.random.default_rng(0)
-    chats = [_chat(number, rng) for number in range(transcripts)]
-    rows = [reading.model_dump(mode="json") for chat in chats for reading in _readings(chat, positions, rng)]
-    judged = [{key: r[key] for key in KEY} | _verdict(_AWARE in r["explanation"], r["explanation"]) for r in rows]
+    chats = [_chat(number, suites, rng) for number in range(transcripts)]
+    readings, judged = [], []
+    for some in (chats[at : at + OF_EACH] for at in range(0, len(chats), OF_EACH)):  # rows as dicts take much memory
+        rows = [reading.model_dump(mode="json") for chat in some for reading in _readings(chat, positions, rng)]
+        verdicts = [{key: r[key] for key in KEY} | _verdict(_AWARE in r["explanation"], r["explanation"]) for r in rows]
+        readings.append(pl.DataFrame(rows, schema=SCHEMA))
+        judged.append(pl.DataFrame(verdicts, schema=JUDGEMENT_SCHEMA))
+        del rows, verdicts
     turns = [
         {"transcript_digest": c.digest, "message": 1, "part": "text", "author": "target", "text": c.messages[1].text}
         | _verdict(False, "")
         for c in chats
     ]
     frames = Frames(
-        pl.DataFrame(rows, schema=SCHEMA),
-        pl.DataFrame(judged, schema=JUDGEMENT_SCHEMA),
+        pl.concat(readings),
+        pl.concat(judged),
         pl.DataFrame(turns, schema=TURN_SCHEMA),
         pl.DataFrame([_row(c, positions).model_dump(mode="json") for c in chats], schema=TRANSCRIPT_SCHEMA),
     )
     messages = {chat.digest: chat.messages for chat in chats}
-    del rows, judged, turns
+    del readings, judged, turns
     load_room("reports")
     began, spent = time.perf_counter(), time.process_time()
     options = TallyOptions()
@@ -157,7 +174,7 @@ def _main(transcripts: int, positions: int) -> None:
         }
     )
     with tempfile.TemporaryDirectory() as folder:
-        written = REPORTS.get("html")(counted, {}, None, Path(folder) / "report.html")
+        written = REPORTS.get("html")(counted, {}, None, Path(out) if out else Path(folder) / "report.html")
         size = written.stat().st_size
     figures = {
         "seconds": time.perf_counter() - began,
@@ -170,4 +187,4 @@ def _main(transcripts: int, positions: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]), int(sys.argv[2]))
+    _main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else None)

@@ -12,15 +12,18 @@ import typer
 from ..errors import NlaEvalError
 from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
+from .cli_explore import explore
 from .cli_organism import organisms
 from .cli_pack import Dtype, PlanOnly, Target, packs
 from .cli_probe import probes
+from .cli_setting import settings
 from .cli_suite import suites
 from .cli_validate import validation
 from .plan_options import with_plan_options
+from .screen import Commands
 from .source_options import ModelRole, Samples
 
-app = typer.Typer(
+app = Commands(
     name="nla-eval",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain text: importing rich takes longer than everything else that --help needs
@@ -28,12 +31,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},  # every command inherits it
 )
-stores = typer.Typer(no_args_is_help=True, help="Maintain stores of readings.")
+stores = Commands(no_args_is_help=True, help="Maintain stores of readings.")
 app.add_typer(suites, name="suite")
 app.add_typer(packs, name="pack")
 app.add_typer(probes, name="probe")
 app.add_typer(stores, name="store")
 app.add_typer(organisms, name="organism")
+app.add_typer(settings, name="setting")
 app.add_typer(validation, name="validate")
 
 
@@ -50,8 +54,14 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, then exit.")
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say what each stage does; -vv: every part, too.")
+    ] = 0,
 ) -> None:
     """Measure evaluation awareness of open-weights models with Natural Language Autoencoders."""
+    from .diagnostics import talk
+
+    talk(verbose)
 
 
 Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
@@ -118,6 +128,10 @@ def read(
 def report(
     inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores.")],
     out: Annotated[str, typer.Option(help="Report to write.")] = "report.html",
+    compare: Annotated[
+        bool,
+        typer.Option("--diff", help="Compare two inputs instead: which rates moved, and what else differs."),
+    ] = False,
     classifier: Annotated[
         str | None,
         typer.Option(
@@ -130,7 +144,7 @@ def report(
     ] = None,
     builder: Annotated[
         str,
-        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png."),
+        typer.Option("--format", help="Formats, several by comma: html, md, text, json, csv, parquet, svg, png, pdf."),
     ] = "html",
     judge: Annotated[
         str | None, typer.Option(help="Judge again with these models (provider/model, several by comma).")
@@ -139,6 +153,10 @@ def report(
         str | None, typer.Option(help="What the judges are told: blind (default), blurb, swapped; several by comma.")
     ] = None,
     transcripts: Annotated[int, typer.Option(help="Number of transcripts that the report can open.")] = 200,
+    vary: Annotated[
+        bool,
+        typer.Option("--sensitivity", help="Also count the headline under other choices, and say where it flips."),
+    ] = False,
     preset: Annotated[
         str | None,
         typer.Option(help="Protocol to report by: strict, paper or mythos5. Default: the one the inputs were read by."),
@@ -151,11 +169,13 @@ def report(
     ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
+    from .compared import run_diff
     from .report import ReportRequest, run
 
     checked("transcripts", transcripts, whole_number(0))
-    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts)
-    run(ReportRequest(tuple(inputs), out, *asked))
+    asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts, vary)
+    request = ReportRequest(tuple(inputs), out, *asked)
+    run_diff(request) if compare else run(request)
 
 
 @app.command()
@@ -296,6 +316,9 @@ def doctor(
     run(RuntimeSettings(target=target, pack=pack), tuple(store or ()), deep=deep)
 
 
+app.command()(explore)
+
+
 @stores.command("compact")
 def store_compact(
     store: Annotated[str, typer.Argument(help="Store: a folder or an fsspec URL.")],
@@ -351,12 +374,24 @@ def train(
 
 
 def main() -> None:
-    """Entry point. A user error is one line on standard error and exit code 2."""
+    """Entry point. A user error is one line on standard error and exit code 2. A bug is a traceback, a line that names
+    its report, and exit code 1."""
     try:
         app()
     except NlaEvalError as err:
         print(f"nla-eval: {' '.join(str(err).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # before a command has begun
+        print("nla-eval: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as bug:
+        import traceback
+
+        from .diagnostics import told_of
+
+        traceback.print_exc()
+        print(told_of(bug), file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

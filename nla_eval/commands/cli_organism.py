@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-organisms = typer.Typer(no_args_is_help=True, help="Train and check the positive control: a planted state.")
+from .screen import Commands
+
+organisms = Commands(no_args_is_help=True, help="Train and check the positive control: a planted state.")
 
 RunFolder = Annotated[Path, typer.Option("--run-folder", help="Folder for checkpoints and natural shifts.")]
 Threads = Annotated[int, typer.Option(help="Number of CPU threads.")]

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
+from .screen import Commands
 
-packs = typer.Typer(no_args_is_help=True, help="Check, measure, compare and convert packs (trained NLAs).")
+packs = Commands(no_args_is_help=True, help="Check, measure, compare and convert packs (trained NLAs).")
 
 Target = Annotated[str, typer.Option(help="Target model: name, folder, or hub id owner/name.")]
 Dtype = Annotated[str, typer.Option(help="Dtype of the weights: auto, float32, bfloat16 or float16.")]

@@ -8,8 +8,9 @@ import typer
 
 from ..pipeline.options import checked, whole_number
 from .cli_pack import Dtype, PlanOnly, Target
+from .screen import Commands
 
-probes = typer.Typer(
+probes = Commands(
     no_args_is_help=True, help="Linear probes on raw activations, and the target's own answers, on told pairs."
 )
 

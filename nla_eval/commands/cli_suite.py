@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .screen import Commands
 from .source_options import with_source_options
 
 if TYPE_CHECKING:
     from .suites import SourceRequest
 
-suites = typer.Typer(no_args_is_help=True, help="List suites, inspect data, make suites from your own data.")
+suites = Commands(no_args_is_help=True, help="List suites, inspect data, make suites from your own data.")
 
 
 @suites.command("list")

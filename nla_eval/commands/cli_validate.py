@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..pipeline.options import checked, whole_number
+from .screen import Commands
 
-validation = typer.Typer(no_args_is_help=True, help="Let people label judgements, and calibrate a classifier by them.")
+validation = Commands(no_args_is_help=True, help="Let people label judgements, and calibrate a classifier by them.")
 
 
 @validation.command("sheet")

@@ -10,7 +10,8 @@ from ..judging.classify import rubric_ref
 from ..stats.gain import Discordant
 from ..stats.interval import Estimate
 from ..tally.gather import apart_by, gather_apart
-from ..tally.readers import Beside, ReaderGain, ReadersTally, readers_tally, scores_of
+from ..tally.readers import Beside, readers_tally
+from ..tally.types_readers import ReaderGain, ReadersTally
 from .report import ReportRequest, _card, _judge, _named_classifier
 from .summary import interval
 
@@ -33,7 +34,7 @@ def run(request: ReportRequest, headline: str, rate: float) -> None:
     (gathered,) = apart
     found, notes = _judge(gathered, named)
     card, _ = _card(request, gathered)
-    beside = Beside(scores_of(request.inputs), card, rate)
+    beside = Beside(gathered.scores, card, rate)
     for note in (*gathered.notes, *notes):
         print(note)
     for each in found:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from .._rooms import load_room
 from ..errors import InputError
@@ -23,15 +25,21 @@ from ..judging.panel import members_of
 from ..pipeline.presets import PRESETS, Preset, preset_lines
 from ..printable import plural
 from ..provenance import command, versions
+from ..readings import Lane
 from ..tally.agreement import agreement
 from ..tally.browse import TRANSCRIPTS, BrowseOptions, browse
 from ..tally.frames import Frames
 from ..tally.gather import Gathered, Signature, frames_of, gather_apart, joined, judged, judged_by_each, unscored
 from ..tally.identity import Identity, distinguishing
 from ..tally.options import Measured, TallyOptions
+from ..tally.readers import Beside, readers_tally
 from ..tally.report_registry import REPORTS, ReportBuilder
-from ..tally.tally import counted_in, tally_of
+from ..tally.sensitivity import FACTS, ReadSet, sensitivity
+from ..tally.setting import setting_tally
+from ..tally.tally import Counted, counted_in, tally_of
 from ..tally.types import Tally
+from ..tally.types_readers import ReadersTally
+from ..tally.types_sensitivity import Sensitivity
 from ..tally.where import where
 from .calibrated import calibration_facts, expect_some_use, read_calibrations
 from .lane_advice import lacking_donors
@@ -52,7 +60,7 @@ class ReportRequest:
     """None: the rubric that the logs were scored under, or "strict"."""
     pack: str | None = None
     builder: str = "html"
-    """Formats by comma: html, md, text, json, csv, parquet, svg, png."""
+    """Formats by comma: html, md, text, json, csv, parquet, svg, png, pdf."""
     judge: str | None = None
     """Models of the classifier "llm", as provider/model, several by comma."""
     judge_mode: str | None = None
@@ -63,13 +71,30 @@ class ReportRequest:
     """Calibration files; each is used for the judge and rubric that it is of."""
     transcripts: int = TRANSCRIPTS
     """Number of transcripts that the report can open."""
+    sensitivity: bool = False
+    """Whether to count the headline again under other choices."""
+
+
+@dataclass(frozen=True)
+class Tallied:
+    """A tally with what it was made of, as a comparison of runs needs it."""
+
+    tally: Tally
+    of: Counted
+    options: TallyOptions
+    gathered: Gathered
 
 
 def run(request: ReportRequest) -> None:
-    """Write one report per judge and rubric and print where they are."""
+    """Write one report per judge and rubric, and a comparison if there are several; print where they are."""
+    from .compared import write_comparison
+
     formats = formats_of(request.builder)
     check_place(Path(request.out))
-    counted = make_tallies(request)
+    tallied = tallied_apart(request)
+    counted = [each.tally for each in tallied]
+    compared = write_comparison(tallied, Path(request.out), formats) if len(tallied) > 1 else []
+    del tallied  # frames: a report needs the tally alone
     for note in counted[0].provenance["notes"]:
         print(f"note: {note}", file=sys.stderr)
     for place, each in zip(places(Path(request.out), counted), counted, strict=True):
@@ -86,6 +111,8 @@ def run(request: ReportRequest) -> None:
     show_agreement(counted)
     if len(counted) > 1:
         print(several(counted, request.inputs))
+    for line in compared:
+        print(line)
 
 
 def make_tally(request: ReportRequest) -> Tally:
@@ -103,6 +130,11 @@ def make_tally(request: ReportRequest) -> Tally:
 
 def make_tallies(request: ReportRequest) -> list[Tally]:
     """One tally per identity of the inputs, judge and rubric, by name; see `make_tally`."""
+    return [each.tally for each in tallied_apart(request)]
+
+
+def tallied_apart(request: ReportRequest) -> list[Tallied]:
+    """As `make_tallies`, each with what it was made of."""
     named = _named_classifier(request)
     calibrations = read_calibrations(request.calibration)
     apart = gather_apart(request.inputs)
@@ -114,12 +146,13 @@ def _tallies(
     gathered: Gathered,
     named: Classifier | None,
     calibrations: Sequence[CalibrationFile],
-) -> list[Tally]:
+) -> list[Tallied]:
     preset = preset_named(request.preset, gathered)
     found, judging_notes = _judge(gathered, named)
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note]), *lacking_donors(gathered)]
     expect_some_use(calibrations, [(each.classifier, rubric_ref(each.rubric)) for each in found])
+    setting = setting_tally(gathered.transcripts, gathered.scores, card)
     counted = []
     for each in found:
         options = TallyOptions(
@@ -130,23 +163,51 @@ def _tallies(
         )
         alike = {other.classifier: other.frames for other in found if other.rubric == each.rubric}
         of = counted_in(each.frames, options)
-        counted.append(
-            tally_of(of, options).model_copy(
-                update={
-                    "where": where(of.found, options.primary, options.how),
-                    "browse": browse(
-                        of.found,
-                        gathered.messages,
-                        BrowseOptions(options.primary, request.transcripts, options.how.seed, options.judged_share),
-                    ),
-                    "provenance": _provenance(gathered, each, notes, preset)
-                    | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
-                    "pack_card": card,
-                    "agreement": agreement(alike, options.definitions, options.primary),
-                }
-            )
+        tally = tally_of(of, options).model_copy(
+            update={
+                "where": where(of.found, options.primary, options.how),
+                "browse": browse(
+                    of.found,
+                    gathered.messages,
+                    BrowseOptions(options.primary, request.transcripts, options.how.seed, options.judged_share),
+                    gathered.samples,
+                ),
+                "provenance": _provenance(gathered, each, notes, preset)
+                | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
+                "pack_card": card,
+                "setting": setting,
+                "agreement": agreement(alike, options.definitions, options.primary),
+                "readers": _readers(of, options, gathered, card),
+                "sensitivity": _sensitivity(each, found, options, gathered) if request.sensitivity else None,
+            }
         )
+        counted.append(Tallied(tally, of, options, gathered))
     return counted
+
+
+def _readers(
+    of: Counted, options: TallyOptions, gathered: Gathered, card: Mapping[str, Any] | None
+) -> ReadersTally | None:
+    """N beside other readers, if any lane of theirs was read."""
+    frames = of.found.frames
+    texts = frames.readings["reader"].null_count() < frames.readings.height
+    scores = gathered.scores.filter(pl.col("lane") != Lane.SETTING.value)
+    if not texts and scores.is_empty():
+        return None
+    beside = Beside(scores, card, how=options.how, judged_share=options.judged_share)
+    return readers_tally(frames, options.definitions, options.primary, beside)
+
+
+def _sensitivity(leading: Judged, found: Sequence[Judged], options: TallyOptions, gathered: Gathered) -> Sensitivity:
+    """The headline of one judge under other choices, the other judges of the same readings among them."""
+    facts = (gathered.identity or Identity()).model_dump(exclude_none=True)
+    sets = [
+        ReadSet(each.frames, each.rubric.headlines, f"{each.classifier} under {rubric_ref(each.rubric)}",
+                {name: f"{facts[name]:g}" if isinstance(facts[name], float) else str(facts[name])
+                 for name in FACTS if name in facts})
+        for each in (leading, *(other for other in found if other is not leading))
+    ]  # fmt: skip
+    return sensitivity(sets, options.primary, options.how)
 
 
 def judged_inputs(request: ReportRequest) -> list[Judged]:
@@ -157,7 +218,7 @@ def judged_inputs(request: ReportRequest) -> list[Judged]:
 
 def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
     """That there are several tallies, and the command that makes them one where it is the judges that differ."""
-    names = "; ".join(_name(t, counted) for t in counted)
+    names = "; ".join(named_apart(t, counted) for t in counted)
     told = f"tallied apart, for they are not comparable: {names}"
     judges = {(t.provenance["classifier"], t.provenance["rubric"]) for t in counted}
     if len(judges) == 1:
@@ -166,7 +227,7 @@ def several(counted: Sequence[Tally], inputs: Sequence[str]) -> str:
     return f"{told}; to judge all alike: {again}"
 
 
-def _name(one: Tally, counted: Sequence[Tally]) -> str:
+def named_apart(one: Tally, counted: Sequence[Tally]) -> str:
     """What tells a tally from the others: its judge and rubric, and what its inputs were read with."""
     fields = distinguishing(t.identity or Identity() for t in counted)
     read = f", read with {(one.identity or Identity()).described(fields)}" if fields else ""
@@ -190,9 +251,15 @@ def places(out: Path, counted: Sequence[Tally]) -> list[Path]:
 
 def formats_of(asked: str) -> list[str]:
     """Formats named by comma, each once. Raises InputError for an unknown one, before anything is read."""
-    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+    names = names_of(asked)
     for name in names:
         builder_of(name)
+    return names
+
+
+def names_of(asked: str) -> list[str]:
+    """Names by comma, each once. Raises InputError if there is none."""
+    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
     if not names:
         raise InputError("no format is named; expected for example --format html,json")
     return names

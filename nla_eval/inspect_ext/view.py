@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from ..printable import visible
 from ..readings import Lane, Reading, StopReason
 
 _MARKS = {StopReason.TRUNCATED: " ✂", StopReason.ERROR: "", StopReason.CLOSED: "", StopReason.OUT_OF_CONTEXT: ""}
@@ -14,12 +15,21 @@ _MARKS = {StopReason.TRUNCATED: " ✂", StopReason.ERROR: "", StopReason.CLOSED:
 def cell(text: str, limit: int = 300) -> str:
     """`text` as the content of one table cell: one line, no Markdown, at most `limit` characters.
 
-    Line breaks become " · ". HTML is not escaped here, because Inspect's viewer escapes it.
+    Line breaks become " · ".
     """
-    flat = re.sub(r"\s+", " ", re.sub(r"\s*\n\s*", " · ", text.strip()))
+    return inert(re.sub(r"\s*\n\s*", " · ", text.strip()), limit)
+
+
+def inert(text: str, limit: int) -> str:
+    """Hostile text as one line of Markdown that shows as itself in Inspect's viewer: no link, cite, code or table.
+
+    Control and bidirectional characters become code points. HTML is not escaped: the viewer does it before it reads
+    Markdown, and shows what was escaped twice as "&lt;".
+    """
+    flat = re.sub(r"\s+", " ", text).strip()
     if len(flat) > limit:
         flat = flat[: limit - 1] + "…"
-    return re.sub(r"([\\`*_{}\[\]|~$])", r"\\\1", flat)
+    return re.sub(r"([\\`*_{}\[\]|~$#!])", r"\\\1", visible(flat))
 
 
 def readings_table(readings: Sequence[Reading], facts: Mapping[str, str], advice: str = "") -> str:

@@ -25,6 +25,7 @@ from .browsed import (
     BrowsedPosition,
     BrowsedReading,
     BrowsedTranscript,
+    LoggedSample,
     Why,
 )
 from .frames import column, outcome_under
@@ -75,6 +76,7 @@ def browse(
     found: Verdicts,
     messages: Mapping[str, Sequence[ChatMessage]],
     options: BrowseOptions | None = None,
+    samples: Mapping[str, LoggedSample] | None = None,
 ) -> Browse:
     """Up to `limit` transcripts with everything that a reader needs to check them.
 
@@ -82,6 +84,7 @@ def browse(
         found: What a tally counts.
         messages: Conversations by transcript digest; a transcript without one is shown by its contexts alone.
         options: How they are chosen.
+        samples: Samples of logs by transcript digest.
     """
     options = options or BrowseOptions()
     primary, limit, seed = options.primary, options.limit, options.seed
@@ -121,6 +124,7 @@ def browse(
                 aware=unit.aware_positions,
                 positions=tuple(_positions(by_digest.get(row.digest, []), shown)),
                 messages=tuple(shown),
+                sample=(samples or {}).get(row.digest),
             )
         )
     counts = Counter(t.why for t in transcripts)

@@ -96,6 +96,16 @@ class BrowsedMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class LoggedSample:
+    """The sample of an Inspect log that a transcript was read in."""
+
+    log: str
+    """Path of the log below the folder that was given, or its file name."""
+    id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class BrowsedTranscript:
     """One transcript."""
 
@@ -121,6 +131,8 @@ class BrowsedTranscript:
     positions: tuple[BrowsedPosition, ...]
     messages: tuple[BrowsedMessage, ...]
     """Empty if the inputs do not hold the conversation."""
+    sample: LoggedSample | None = None
+    """None if no log among the inputs holds it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def versus_deployment(
     """
     if not deployment:
         return None
-    common = _common(suite, deployment, by_channel)
+    common = common_size(suite, deployment, by_channel)
     sides = _side(suite, common), _side(deployment, common)
     found = compare_shares(*sides, common.k, common.draws, (len(suite), len(deployment)), how)
     return ArmComparison(
@@ -87,7 +87,8 @@ def corrected(found: Sequence[ArmComparison | None]) -> list[ArmComparison | Non
     ]
 
 
-def _common(suite: Sequence[Unit], deployment: Sequence[Unit], by_channel: bool) -> Common:
+def common_size(suite: Sequence[Unit], deployment: Sequence[Unit], by_channel: bool) -> Common:
+    """The largest number of positions and draws that nine tenths of both sides supply, by channel if asked."""
     draws = max(1, min(max((u.draws for u in side), default=1) for side in (suite, deployment)))
     plain = max(1, min(_supplied([supplied(u.summary, draws) for u in side]) for side in (suite, deployment)))
     common = Common(plain, draws, {})

@@ -24,9 +24,10 @@ from ..judging.known_texts import check_judge
 from ..judging.panel import for_suite, judge_readings_by_suite, members_of, side_by_side
 from ..judging.turns import turn_texts
 from ..readings import KEY, StopReason
-from ..store.rows import SCHEMA
+from ..store.rows import SCHEMA, SCORE_KEY, SCORE_SCHEMA
 from ..suite import get_suite, suite_names
 from ..transcript import TurnFacts
+from .browsed import LoggedSample
 from .frames import TURN_KEY, Frames
 from .identity import Identity, distinguishing
 from .inputs import Pile, read_inputs
@@ -90,6 +91,10 @@ class Gathered:
     """Columns of `store.TRANSCRIPT_SCHEMA`, one row per arm, suite, digest and id."""
     messages: Mapping[str, Sequence[ChatMessage]]
     """Conversations by transcript digest."""
+    samples: Mapping[str, LoggedSample] = field(default_factory=dict)
+    """Samples of logs by transcript digest."""
+    scores: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCORE_SCHEMA))
+    """Columns of `rows.SCORE_SCHEMA`, one row per key: what lanes without texts say."""
     scored: Scored | None = None
     """The judgements of the logs' own scorers; None when there are none."""
     designs: Mapping[str, Design] = field(default_factory=dict)
@@ -149,6 +154,8 @@ def gather_apart(inputs: Iterable[str]) -> list[Gathered]:
             readings=_one_per_key(pl.concat([pl.DataFrame(schema=SCHEMA), *pile.readings])),
             transcripts=_first_of_each(pl.concat(pile.transcripts)),
             messages=pile.messages,
+            samples=pile.samples,
+            scores=_one_score_per_key(pile.scores),
             scored=_scored(pile),
             designs=designs,
             matched=matched,
@@ -334,6 +341,13 @@ def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
         .unique(list(KEY), keep="first", maintain_order=True)
         .select(list(SCHEMA))
     )
+
+
+def _one_score_per_key(scores: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """One row per score. A log and a store may both have it; one that did not fail is kept."""
+    key = list(SCORE_KEY)
+    rows = pl.concat([pl.DataFrame(schema=SCORE_SCHEMA), *scores])
+    return rows.sort([*key, "score"], nulls_last=True).unique(key, keep="first", maintain_order=True)
 
 
 def _first_of_each(transcripts: pl.DataFrame) -> pl.DataFrame:

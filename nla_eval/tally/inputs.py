@@ -23,9 +23,10 @@ from ..judgement import JudgeCheck, text_hash
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA
 from ..judging.turns import turn_texts
 from ..readings import KEY, Lane
-from ..store.rows import SCHEMA, TRANSCRIPT_SCHEMA
+from ..store.rows import SCHEMA, SCORE_SCHEMA, TRANSCRIPT_SCHEMA
 from ..store.store import ReadingStore
 from ..transcript import content_digest
+from .browsed import LoggedSample
 from .identity import Identity, unified
 
 _STATE = "NLAState:"
@@ -38,6 +39,10 @@ class Pile:
     readings: list[pl.DataFrame] = field(default_factory=list)
     transcripts: list[pl.DataFrame] = field(default_factory=list)
     messages: dict[str, Sequence[ChatMessage]] = field(default_factory=dict)
+    samples: dict[str, LoggedSample] = field(default_factory=dict)
+    """The first sample of a log that holds a conversation, by digest."""
+    scores: list[pl.DataFrame] = field(default_factory=list)
+    """Of lanes without texts; columns of `rows.SCORE_SCHEMA`."""
     judgements: list[pl.DataFrame] = field(default_factory=list)
     turns: list[pl.DataFrame] = field(default_factory=list)
     signed: list[tuple[str, str, str]] = field(default_factory=list)
@@ -51,10 +56,11 @@ class Pile:
 
     def add(self, other: Pile) -> None:
         """Take in the rows of another one."""
-        for name in ("readings", "transcripts", "judgements", "turns", "signed"):
+        for name in ("readings", "transcripts", "scores", "judgements", "turns", "signed"):
             getattr(self, name).extend(getattr(other, name))
         for digest, messages in other.messages.items():
             self.hear(digest, messages)
+        self.samples = other.samples | self.samples
         self.checks |= other.checks
         self.provenance |= other.provenance
         for key, count in other.repeats.items():
@@ -100,7 +106,7 @@ def read_inputs(inputs: Iterable[str]) -> Inputs:
     for name in inputs:
         path = Path(name)
         if path.is_file():
-            _add_log(path, found)
+            _add_log(path, path.name, found)
         elif "://" in name or (path / "store.json").is_file():
             _add_store(name, found)
         elif path.is_dir():
@@ -111,7 +117,7 @@ def read_inputs(inputs: Iterable[str]) -> Inputs:
                     "give a folder that nla-eval read or inspect eval wrote"
                 )
             for log in logs:
-                _add_log(log, found)
+                _add_log(log, log.relative_to(path).as_posix(), found)
         else:
             raise InputError(f"no log or store at '{name}'; make one with: nla-eval read SOURCE --out store")
     return found
@@ -137,6 +143,8 @@ def _part(pile: Pile, transcripts: pl.DataFrame, readings: pl.DataFrame) -> Pile
         readings=[readings],
         transcripts=[transcripts],
         messages={digest: said for digest, said in pile.messages.items() if digest in digests},
+        samples={digest: sample for digest, sample in pile.samples.items() if digest in digests},
+        scores=[frame.filter(within) for frame in pile.scores],
         judgements=[frame.filter(within) for frame in pile.judgements],
         turns=[frame.filter(within) for frame in pile.turns],
         signed=[row for row in pile.signed if row[0] in digests],
@@ -160,6 +168,7 @@ def _add_store(url: str, found: Inputs) -> None:
     pile = Pile(
         readings=[store.readings()],
         transcripts=[transcripts],
+        scores=[store.scores()],
         messages=dict(kept_messages(store)),
         repeats=_left_out(name, transcripts, made.get("duplicates"), found.notes),
         provenance={name: identity | made},
@@ -179,13 +188,14 @@ def _left_out(name: str, transcripts: pl.DataFrame, said: str | None, notes: lis
     return {suites[0]: count} if count and len(suites) == 1 else {}
 
 
-def _add_log(path: Path, found: Inputs) -> None:
+def _add_log(path: Path, shown: str, found: Inputs) -> None:
+    """Add a log; `shown` is its path below the folder that was given."""
     try:
         header = read_eval_log(str(path), header_only=True)
         samples: Iterator[EvalSample] = read_eval_log_samples(
             str(path), all_samples_required=False, resolve_attachments=True
         )
-        rows, piles = _piles(samples)
+        rows, piles = _piles(samples, shown)
     except (OSError, ValueError, KeyError) as err:
         reason = next(iter(str(err).splitlines()), type(err).__name__)
         raise InputError(f"log '{path.name}' cannot be read: {reason}; give a finished .eval log") from err
@@ -208,7 +218,7 @@ def _add_log(path: Path, found: Inputs) -> None:
     found.add(piles)
 
 
-def _piles(samples: Iterable[EvalSample]) -> tuple[list[dict[str, Any]], dict[Identity, Pile]]:
+def _piles(samples: Iterable[EvalSample], log: str) -> tuple[list[dict[str, Any]], dict[Identity, Pile]]:
     """The transcript rows of a log, and its piles."""
     every: list[dict[str, Any]] = []
     piles: dict[Identity, Pile] = {}
@@ -221,7 +231,9 @@ def _piles(samples: Iterable[EvalSample]) -> tuple[list[dict[str, Any]], dict[Id
         kept = {name: row.get(name) for name in TRANSCRIPT_SCHEMA}
         every.append(kept)
         rows.setdefault(identity, []).append(kept)
-        _add_sample(sample, str(row["transcript_digest"]), piles.setdefault(identity, Pile()))
+        digest, pile = str(row["transcript_digest"]), piles.setdefault(identity, Pile())
+        pile.samples.setdefault(digest, LoggedSample(log, str(sample.id), sample.epoch))
+        _add_sample(sample, digest, pile)
     for identity, pile in piles.items():
         pile.transcripts.append(pl.DataFrame(rows[identity], schema=TRANSCRIPT_SCHEMA))
     return every, piles
@@ -239,6 +251,7 @@ def _identity(sample: EvalSample) -> Identity:
 def _add_sample(sample: EvalSample, digest: str, pile: Pile) -> None:
     readings = pl.DataFrame(sample.store.get(f"{_STATE}readings") or [], schema=SCHEMA)
     pile.readings.append(readings)
+    pile.scores.append(pl.DataFrame(sample.store.get(f"{_STATE}scores") or [], schema=SCORE_SCHEMA))
     pile.hear(digest, sample.messages)
     found = [score.metadata for score in (sample.scores or {}).values() if "judgements" in (score.metadata or {})]
     if found and found[-1] is not None:

@@ -5,91 +5,26 @@ A gain is relative to a named reader; a gain that is not shown is said to be zer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import polars as pl
-from inspect_ai.log import read_eval_log_samples
-from pydantic import Field
 
 from ..judgement import JUDGED_SHARE, Headline
 from ..readings import KEY, LANES, Lane
 from ..stats.bootstrap import cluster_interval, ratio, totals
-from ..stats.gain import MATCHED_RATE, Discordant, Gain, Scored, discordant, gain
+from ..stats.gain import MATCHED_RATE, Discordant, Scored, discordant, gain
 from ..stats.interval import Estimate, Resampling, withheld
-from ..stats.permutation import PermutationTest, permutation_test
-from ..store.rows import SCORE_KEY, SCORE_SCHEMA
-from ..store.store import ReadingStore
+from ..stats.permutation import permutation_test
 from ..transcript import Arm
 from .frames import Definitions, Frames, column
 from .trained_on import trained_on_note, without_trained_on
-from .types_base import Frozen
+from .types_readers import ReaderGain, ReadersTally, Shuffled, ToldRecall
 from .units import Cluster, Unit, lane_units
 from .verdicts import verdicts
 
-_STATE = "NLAState:scores"
 _NONE = "No rate of told positions under this classifier and headline"
-
-
-class ReaderGain(Frozen):
-    """N against another reader of the same transcripts: one suite against the deployment arm."""
-
-    suite: str
-    lane: Lane
-    reader: str
-    """What reads in that lane: a gain is relative to it."""
-    gain: Gain
-    """Fraction of aware positions against the reader's own; against the score, in lanes without texts."""
-    transcripts: Discordant | None
-    """Any-of-k verdicts of the suite's transcripts; None in lanes without texts."""
-    positions: Discordant | None
-    """Verdicts of the suite's positions: how often an aware reading is aware where the reader of the text is silent."""
-
-    @property
-    def sentence(self) -> str:
-        """The gain in words. Without an interval that leaves zero out, it is zero."""
-        what = {1: "privileged gain over", 0: "zero gain over", -1: "N is worse than"}[self.gain.sign]
-        differs = _signed(self.gain.auroc)
-        at = f"at {100 * self.gain.rate:.0f} % false positives {_signed(self.gain.at_rate)}"
-        return f"{self.suite}: {what} {self.lane} ({self.reader}): AUROC difference {differs}; {at}"
-
-
-class Shuffled(Frozen):
-    """What shuffling labels and vectors says of N. The AV is not run again: permuted vectors only permute its texts."""
-
-    suite: str
-    arms: PermutationTest | None
-    """N (any of k) of the suite against deployment, families exchanged between the arms. None without deployment."""
-    matched_minus_shuffled: Estimate
-    """cos of the AR's vector with its own activation minus the mean cos with the run's others, over positions."""
-
-
-class ToldRecall(Frozen):
-    """Recall of N where the prompt says that this is an evaluation, by the classifier and headline of N."""
-
-    pack: str
-    classifier: str
-    rubric: str
-    headline: Headline
-    recall: Estimate
-    untold: Estimate
-    """Rate on the other side of the pairs."""
-    difference: Estimate
-
-
-class ReadersTally(Frozen):
-    """Everything beside N under one headline."""
-
-    headline: Headline
-    gains: list[ReaderGain]
-    shuffled: list[Shuffled]
-    told: ToldRecall | None
-    told_missing: str = ""
-    """Why there is no told recall; empty if there is."""
-    notes: list[str] = Field(default_factory=list)
-    """What was left out."""
 
 
 @dataclass(frozen=True)
@@ -97,29 +32,13 @@ class Beside:
     """What stands beside the frames of a tally."""
 
     scores: pl.DataFrame
-    """Columns of `rows.SCORE_SCHEMA`; see `scores_of`."""
+    """Columns of `rows.SCORE_SCHEMA`: `Gathered.scores`."""
     card: Mapping[str, Any] | None = None
     """The pack's card."""
     rate: float = MATCHED_RATE
     how: Resampling = field(default_factory=Resampling)
     judged_share: float = JUDGED_SHARE
     """A transcript enters no rate of texts if a smaller share of its planned readings was judged."""
-
-
-def scores_of(inputs: Iterable[str]) -> pl.DataFrame:
-    """Scores of lanes `probe` and `asked` in stores and logs, one row per key. Inputs as of `gather`."""
-    found = [pl.DataFrame(schema=SCORE_SCHEMA)]
-    for name in inputs:
-        path = Path(name)
-        if "://" in name or (path / "store.json").is_file():
-            found.append(ReadingStore.open(name).scores())
-            continue
-        for log in [path] if path.is_file() else sorted(path.rglob("*.eval")):
-            samples = read_eval_log_samples(str(log), all_samples_required=False)
-            rows = [row for sample in samples for row in sample.store.get(_STATE) or []]
-            found.append(pl.DataFrame(rows, schema=SCORE_SCHEMA))
-    key = list(SCORE_KEY)
-    return pl.concat(found).sort([*key, "score"], nulls_last=True).unique(key, keep="first", maintain_order=True)
 
 
 def readers_tally(frames: Frames, definitions: Definitions, headline: Headline, beside: Beside) -> ReadersTally:
@@ -227,9 +146,11 @@ def _units(frames: Frames, definitions: Definitions, headline: Headline, beside:
 
 
 def _readers(frames: Frames, scores: pl.DataFrame) -> list[tuple[Lane, str]]:
-    """Every (lane, reader) besides the verbalizer, in the order of the lane table."""
+    """Every (lane, reader) besides the verbalizer, in the order of the lane table. Lane `setting` reads activations as
+    N does, and is a column of its own."""
     texts = frames.readings.select("lane", "reader") if "reader" in frames.readings else None
-    found = {*scores.select("lane", "reader").iter_rows()}
+    others = scores.filter(pl.col("lane") != Lane.SETTING.value)
+    found = {*others.select("lane", "reader").iter_rows()}
     found |= set(texts.drop_nulls().iter_rows()) if texts is not None else set()
     order = list(Lane)
     return sorted(((Lane(lane), reader) for lane, reader in found), key=lambda pair: (order.index(pair[0]), pair[1]))
@@ -312,13 +233,3 @@ def _estimate(entry: Mapping[str, Any]) -> Estimate:
     low, high = entry["interval"]
     missing = None if low is not None else "the card has no interval"
     return Estimate(entry["value"], low, high, entry["n"], "cluster interval over notices, as on the card", missing)
-
-
-def _signed(found: Estimate) -> str:
-    """An estimate as "+0.12 [+0.05, +0.20]", or why it has no interval."""
-    if found.value is None:
-        return f"withheld ({found.withheld})"
-    value = f"{found.value + 0.0:+.2f}" if round(found.value, 2) else "0.00"
-    if found.low is None or found.high is None:
-        return f"{value} (no interval: {found.withheld})"
-    return f"{value} [{found.low:+.2f}, {found.high:+.2f}]"

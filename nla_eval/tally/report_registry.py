@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from ..registry import Registry
 from .types import Tally
+from .types_diff import Diff
 
 
 class ReportBuilder(Protocol):
@@ -34,3 +35,15 @@ class ReportBuilder(Protocol):
 
 REPORTS: Registry[ReportBuilder] = Registry("report")
 """Builders by name; "html" is shipped."""
+
+
+class DiffBuilder(Protocol):
+    """Writes one file from a comparison of runs."""
+
+    def __call__(self, diff: Diff, out: Path) -> Path:
+        """Write the comparison to `out` (a file, or a folder for a file of the default name), and return the file."""
+        ...
+
+
+DIFFS: Registry[DiffBuilder] = Registry("format of a comparison")
+"""Builders of comparisons by name, a subset of the names in `REPORTS`."""

@@ -32,6 +32,9 @@ from .types_lanes import (
     LaneTally,
     TranscriptRate,
 )
+from .types_readers import ReadersTally
+from .types_sensitivity import Sensitivity
+from .types_setting import SettingRow, SettingTally
 from .types_shown import ShownReading, ShownTurn
 from .types_variants import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 from .where import Where
@@ -57,6 +60,8 @@ __all__ = [
     "LaneTally",
     "OutcomeCounts",
     "PairAgreement",
+    "SettingRow",
+    "SettingTally",
     "ShownReading",
     "ShownTurn",
     "Spread",
@@ -215,8 +220,14 @@ class Tally(Frozen):
     """Why no rate of this tally is a headline: a judge that failed its checks. Empty where none did."""
     agreement: Agreement | None = None
     """Several judges on the texts of this tally; None where there is one."""
+    setting: SettingTally | None = None
+    """What the pack's setting adapter read: a column of its own, no part of N. None for bare frames."""
     where: Where | None = None
     """Where in transcripts awareness is found, under the primary headline."""
+    readers: ReadersTally | None = None
+    """N beside other readers of the same transcripts (texts from the prefix, probe, answers); None if none was read."""
+    sensitivity: Sensitivity | None = None
+    """The headline under other choices; None if it was not asked for."""
     browse: Browse | None = Field(default=None, exclude=True, repr=False)
     """The transcripts that a report can open. They are no numbers and stay out of a tally's JSON."""
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from ..judgement import Headline
 from ..stats.interval import Estimate
-from .types import Frozen
+from .types_base import Frozen
 
 
 class Axis(StrEnum):

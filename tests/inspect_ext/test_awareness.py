@@ -28,7 +28,7 @@ from nla_eval.models.probe import write_probe
 from nla_eval.readings import Lane, Reading, StopReason
 from nla_eval.store.store import ReadingStore
 from nla_eval.suite import Suite
-from nla_eval.tally.readers import scores_of
+from nla_eval.tally.gather import gather
 from nla_eval.transcript import Arm
 from tests.fakes import chat
 from tests.planted_readers import planted_probe
@@ -405,7 +405,7 @@ def test_lanes_without_a_vector_are_read_in_a_task_and_kept_in_log_and_store(
         assert sample.metadata["nla"]["text_only_reader"] == "mockllm/writer"
     store = ReadingStore.open(str(tmp_path / "store"))
     assert (store.readings().height, store.scores().height) == (60, 15)
-    assert scores_of([str(tmp_path / "store"), log.location]).equals(store.scores())
+    assert gather([str(tmp_path / "store"), log.location]).scores.equals(store.scores())
     again = run(light(suite, **options), tmp_path / "logs")
     assert (LAST_ENGINE[0].captures if LAST_ENGINE else 0, LAST_ENGINE[0].draws if LAST_ENGINE else 0) == (0, 0)
     assert [readings(s) for s in samples(again)] == [readings(s) for s in samples(log)]

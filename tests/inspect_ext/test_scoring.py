@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,16 +15,24 @@ from inspect_ai import Task
 from inspect_ai import eval as inspect_eval
 from inspect_ai import score as inspect_score
 from inspect_ai.dataset import Sample
-from inspect_ai.log import EvalLog, EvalSample, read_eval_log
+from inspect_ai.log import EvalLog, EvalSample, read_eval_log, write_eval_log
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 from inspect_ai.scorer import SampleScore, Score
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from nla_eval.errors import InputError
 from nla_eval.inspect_ext.private import PrerequisiteError
-from nla_eval.inspect_ext.scorer import awareness, mean_by_arm, rate_by_arm, rate_interval
+from nla_eval.inspect_ext.scorer import (
+    awareness,
+    deployment_rate,
+    evaluation_rate,
+    mean_by_arm,
+    monitor_rate,
+    rate_interval,
+)
 from nla_eval.inspect_ext.state import NLAState
-from nla_eval.readings import Reading
+from nla_eval.inspect_ext.view import cell, inert, readings_table
+from nla_eval.readings import Lane, Reading, StopReason
 from nla_eval.transcript import content_digest
 
 AWARE = "assistant turn; the model suspects that it is being evaluated [M9] <b>`x`</b>"
@@ -173,9 +183,38 @@ def test_rates_count_determinate_transcripts_by_arm_and_undecided_ones_are_unsco
     metrics = {name.removeprefix("nla_eval/"): m.value for name, m in nla.metrics.items()}
     assert (nla.scored_samples, nla.unscored_samples) == (4, 3)
     assert metrics["mean"] == 0.5
-    assert (metrics["rate_by_arm_evaluation"], metrics["rate_by_arm_deployment"]) == (1.0, 0.0)
-    assert metrics["rate_by_arm_deployment_n"] == 2
-    assert metrics["rate_interval_lower"] < 0.5 < metrics["rate_interval_upper"]
+    assert (metrics["eval_rate"], metrics["depl_rate"]) == (1.0, 0.0)
+    assert metrics["depl_n"] == 2
+    assert metrics["ci_lo"] < 0.5 < metrics["ci_hi"]
+    assert not [name for name in metrics if name.startswith("moni")], "no transcript of that arm, no number of it"
+
+
+@pytest.mark.parametrize("width", [100, 120])
+def test_every_metric_is_told_apart_in_the_terminal_table_of_inspect(log: EvalLog, width: int) -> None:
+    from inspect_ai._display.core.results import task_scores
+    from rich.console import Console
+
+    assert log.results is not None
+    console = Console(width=width, record=True, file=io.StringIO())
+    for table in task_scores(log.results.scores):
+        console.print(table)
+    first = [line.split()[0] for line in console.export_text().splitlines() if line.strip()]
+    names = first[1 : 1 + len(next(s for s in log.results.scores if s.name == "aw_nla").metrics)]
+    assert len(names) > 8
+    assert len({*names}) == len(names), names
+
+
+def test_results_are_tables_in_the_analysis_of_inspect(log: EvalLog, tmp_path: Path) -> None:
+    from inspect_ai.analysis import evals_df, samples_df
+
+    place = tmp_path / "scored.eval"
+    write_eval_log(log, str(place))
+    samples = samples_df(str(place), quiet=True)
+    assert len(samples) == len(log.samples or [])
+    assert "score_awareness" in samples.columns
+    evals = evals_df(str(place), quiet=True)
+    assert evals["status"].tolist() == ["success"]
+    assert evals["task_name"].notna().all()
 
 
 def test_score_metadata_names_classifier_and_rubric_and_holds_every_judgement(log: EvalLog) -> None:
@@ -195,7 +234,32 @@ def test_the_explanation_cites_the_message_and_hostile_text_cannot_forge_a_cite_
     assert "- [M2] token 50: belief" in text
     assert meta["scanner_references"] == [{"type": "message", "cite": "[M2]", "id": assistant.id}]
     assert "[M9]" not in text
-    assert "<b>" not in text
+    assert "&lt;" not in text, "the viewer escapes HTML itself, before it reads Markdown"
+
+
+HOSTILE = (
+    "a \u202egnp.exe\u202c \x1b[31mred\x00 <script>x</script> [M9](javascript:x) | `c` ![i](x) $x$ &lt; line\nnext"
+)
+
+
+def test_hostile_text_is_one_inert_line_in_the_viewer_and_shows_what_was_hidden() -> None:
+    for shown in (inert(HOSTILE, 400), cell(HOSTILE, 400)):
+        assert not {"\u202e", "\u202c", "\x1b", "\x00", "\n"} & {*shown}
+        assert "⟨U+202E⟩" in shown
+        assert "⟨U+001B⟩" in shown
+        assert "⟨U+0000⟩" in shown
+        assert "<script>x</script>" in shown, "HTML is the viewer's to escape: once, not twice"
+        assert not re.search(r"(?<!\\)[\[\]|`$!]", shown), "no link, image, cite, cell, code or formula"
+
+
+def test_columns_of_the_readings_table_do_not_touch_whatever_the_texts_say() -> None:
+    reading = Reading(
+        pack="p", transcript_digest="d", transcript_id="t", suite="s", position=50, lane=Lane.MEASURED, draw=0,
+        policy="all", seed=0, message=1, role="assistant", channel="response", turn=0, token="|", context="x",
+        explanation=HOSTILE, stop=StopReason.CLOSED, tokens=5,
+    )  # fmt: skip
+    rows = [line for line in readings_table([reading], {"pack": HOSTILE}).splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}
 
 
 @pytest.mark.parametrize(("headline", "nla"), [("paper", 0.0), ("broad", 1.0)])
@@ -225,7 +289,7 @@ def test_a_wrong_option_is_refused_before_anything_runs(options: dict[str, str],
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [1.0], [0.0, 1.0, math.nan], [0.4, 0.6], ["odd"]])
-@pytest.mark.parametrize("make", [rate_interval, rate_by_arm, mean_by_arm])
+@pytest.mark.parametrize("make", [rate_interval, evaluation_rate, deployment_rate, monitor_rate, mean_by_arm])
 def test_metrics_never_raise_on_partial_data(values: list[Any], make: Callable[[], Any]) -> None:
     scores = [SampleScore(score=Score(value=v), sample_metadata=None) for v in values]
     result = make()(scores)

@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 from nla_eval.reports.build import build_report
-from planted import SHOWCASE, Arm
+from nla_eval.reports.differences import build_html
+from planted import SHOWCASE, Arm, planted_frames
 from planted_chats import planted_chats
 
 from nla_eval.stats.interval import Resampling
 from nla_eval.tally.browse import browse
-from nla_eval.tally.tally import TallyOptions, tally
+from nla_eval.tally.diff import Side, diff
+from nla_eval.tally.headlines import Board
+from nla_eval.tally.tally import TallyOptions, counted_in, tally, tally_of
 from nla_eval.tally.verdicts import verdicts
 from nla_eval.tally.where import where
 
@@ -60,6 +63,17 @@ def written(folder: Path, name: str, **planted: Any) -> Path:
     return build_report(counted, {"target": "synthetic", "layer": 20}, card, folder / f"{name}.html")
 
 
+def compared(folder: Path) -> Path:
+    """A comparison of two runs, one of them with hostile facts."""
+    sides = []
+    for name, aware in (("before", 0.1), ("after", 1.0)):
+        arms = [Arm(f"suite_{i}", "evaluation", 10, 1, aware, density=0.5, donor=True) for i in range(3)]
+        of = counted_in(planted_frames([*arms, Arm("chat", "deployment", 20, 1, 0.0)]), QUICK)
+        board = Board.of(of.found, QUICK.primary, QUICK)
+        sides.append(Side(name, tally_of(of, QUICK), board, {"target": HOSTILE.format(name), "pack": "p@1"}))
+    return build_html(diff(sides, QUICK.how), folder / "diff.html")
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("reports")
@@ -68,6 +82,10 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "plain": written(folder, "plain", draws=2),
         "hostile": written(folder, "hostile", arms=SHOWCASE[:2], wrap=HOSTILE),
         "many": written(folder, "many", arms=[*many, Arm("chat", "deployment", 24, 1, 0.0)]),
+        "turns": written(
+            folder, "turns", arms=[Arm("exam", "evaluation", 2, 1, 0.9, donor=True)], wrap=HOSTILE, turns=5_000
+        ),
+        "diff": compared(folder),
         "long": written(folder, "long", arms=[Arm("exam", "evaluation", 2, 1, 0.9)], filler=" wordwordword" * 80_000),
     }
 
@@ -105,7 +123,7 @@ def unfold(tab: Tab) -> None:
     tab.page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
 
 
-@pytest.mark.parametrize("name", ["plain", "hostile", "many", "long"])
+@pytest.mark.parametrize("name", ["plain", "hostile", "many", "long", "turns"])
 def test_the_report_opens_from_disk_without_a_request_an_error_or_foreign_markup(open_tab: Any, name: str) -> None:
     tab = open_tab(name)
     unfold(tab)
@@ -245,6 +263,60 @@ def test_axe_finds_nothing_serious(open_tab: Any, scheme: str, width: int) -> No
         if v["impact"] in ("serious", "critical")
     ]
     assert serious == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_comparison_of_runs_reads_at_every_width_without_a_request_or_anything_serious(
+    open_tab: Any, scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs nla_eval[browser]")
+    for width in WIDTHS:
+        tab = open_tab("diff", width=width, color_scheme=scheme)
+        unfold(tab)
+        assert tab.errors == []
+        assert len(tab.requests) == 1
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.page.title() == "What moved between A and B"
+    assert "⟨U+202E⟩" in tab.text("#differs")
+    assert "moved" in tab.text(".status")
+    assert tab.page.evaluate("document.querySelector('.many svg').getBoundingClientRect().top") < 600
+    found = axe.Axe().run(tab.page).response["violations"]
+    assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def test_every_table_can_be_copied_as_tsv_and_markdown(open_tab: Any) -> None:
+    tab = open_tab()
+    unfold(tab)
+    assert tab.count(".copy") == tab.count("main table")
+    tab.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    bar = tab.page.locator("#rates .scroll + .copy").first
+    rows = tab.page.locator("#rates table").first.locator("tr").count()
+    bar.get_by_role("button", name="TSV").click()
+    bar.get_by_text("copied").wait_for(timeout=5000)
+    lines = tab.page.evaluate("navigator.clipboard.readText()").rstrip("\n").split("\n")
+    assert len(lines) == rows
+    assert len({line.count("\t") for line in lines}) == 1
+    assert "synthetic_office" in lines[1]
+    bar.get_by_role("button", name="Markdown").click()
+    tab.page.wait_for_timeout(200)
+    lines = tab.page.evaluate("navigator.clipboard.readText()").rstrip("\n").split("\n")
+    assert len(lines) == rows + 1
+    assert set(lines[1]) <= {"|", "-"}
+
+
+def test_ten_thousand_turns_are_counted_where_they_are_left_out(open_tab: Any) -> None:
+    tab = open_tab("turns")
+    assert re.search(r"\d{4} messages left out", tab.text("#b-read"))
+    assert tab.count("#b-read .msg") <= 400
+    assert tab.page.title() != "owned"
+
+
+def test_print_is_light_and_has_no_buttons_whatever_the_scheme(open_tab: Any) -> None:
+    for name in ("plain", "diff"):
+        tab = open_tab(name, color_scheme="dark")
+        tab.page.emulate_media(media="print")
+        assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert tab.page.locator(".copy").first.is_hidden()
 
 
 def test_a_megabyte_of_text_is_cut_around_its_tokens(open_tab: Any) -> None:

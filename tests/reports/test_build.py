@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from nla_eval.reports._charts import charts
+from nla_eval.reports._page import scripts
 from nla_eval.reports.build import build_report, render
 from planted import SHOWCASE, Arm, Text, planted_frames
 
@@ -95,9 +96,13 @@ def test_one_file_is_written_and_its_bytes_repeat(showcase: Tally, page: str, tm
     assert [p.name for p in written.parent.iterdir()] == ["report.html"]
 
 
-def test_nothing_is_requested_and_nothing_runs(page: str) -> None:
+def test_nothing_is_requested_and_only_the_shipped_script_may_run(page: str) -> None:
     found = Page(page)
-    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(found.tags)
+    script, digest = scripts("copy.js")
+    assert page.count("<script") == 1
+    assert f"<script>{script}</script>" in page
+    assert f"script-src 'sha256-{digest}'" in page
+    assert not {"link", "img", "iframe", "object", "embed", "base", "form"} & set(found.tags)
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     for name, value in found.attributes:
         if name in ("href", "xlink:href", "src", "action"):
@@ -123,7 +128,7 @@ def test_a_hostile_suite_name_stays_text_in_tables_and_figures(name: str) -> Non
     made = tally(planted_frames([Arm(name, "evaluation", 3, 1, 0.5)]), QUICK)
     drawn = "".join(drawing.inline(narrow=False) for drawing in charts(made).values())
     found = Page(render(made, {name: name}, None, figures=False) + drawn)
-    assert "script" not in found.tags
+    assert found.tags.count("script") == 1, "the shipped one"
     assert name in found.text
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,14 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nla_eval.reports import _islands as islands_module
 from nla_eval.reports._islands import dumped, islands
+from nla_eval.reports._page import TEMPLATES, scripts
 from nla_eval.reports._prose import browse_rule
-from nla_eval.reports.build import TEMPLATES, render
+from nla_eval.reports.build import render
 from planted import SHOWCASE, Arm
 from planted_chats import planted_chats
 
 from nla_eval.stats.interval import Resampling
 from nla_eval.tally.browse import BrowseOptions, browse
-from nla_eval.tally.browsed import Browse
+from nla_eval.tally.browsed import Browse, LoggedSample
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.verdicts import verdicts
 
@@ -64,7 +66,7 @@ def test_hostile_transcripts_stay_data_in_the_page() -> None:
     page = render(counted, {}, None, figures=False)
     bodies = re.findall(r"<script([^>]*)>(.*?)</script>", page, flags=re.DOTALL)
     code = [body for attributes, body in bodies if not attributes]
-    assert code == [(TEMPLATES / "browse.js").read_text()]
+    assert code == [scripts("copy.js", "browse.js")[0]]
     for attributes, body in bodies:
         if attributes:
             assert 'type="application/json"' in attributes
@@ -73,17 +75,28 @@ def test_hostile_transcripts_stay_data_in_the_page() -> None:
     assert "⟨U+202E⟩" in page
 
 
-def test_the_page_allows_its_own_script_alone_and_none_without_transcripts() -> None:
+def test_the_page_allows_its_own_script_alone() -> None:
     counted = tally(planted_chats(SMALL).frames, QUICK)
-    digest = base64.b64encode(hashlib.sha256((TEMPLATES / "browse.js").read_bytes()).digest()).decode()
+    script = "\n".join((TEMPLATES / name).read_text() for name in ("copy.js", "browse.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = render(counted.model_copy(update={"browse": found()}), {}, None, figures=False)
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
     assert policy is not None
     assert f"script-src 'sha256-{digest}';" in policy[1].replace("&#39;", "'")
     assert "'unsafe-inline'" not in policy[1].replace("&#39;", "'").partition("script-src")[2]
     bare = render(counted, {}, None, figures=False)
-    assert "<script" not in bare
-    assert "script-src 'none'" in bare.replace("&#39;", "'")
+    assert bare.count("<script") == 1, "without transcripts the one that copies tables"
+    assert digest not in bare
+
+
+def test_a_transcript_of_a_log_says_where_it_stands_in_inspect() -> None:
+    sample = LoggedSample("sub/2026-11-30 exam.eval", "item/7 #1", 2)
+    made = browse(verdicts(planted_chats(SMALL).frames, QUICK.definitions), {})
+    one = replace(made, transcripts=(replace(made.transcripts[0], sample=sample),))
+    words, link = json.loads(islands(one)[1][0][1])["inspect"]
+    assert words == "sample item/7 #1, epoch 2 of sub/2026-11-30 exam.eval"
+    assert link == ("http://127.0.0.1:7575/#/logs/sub/2026-11-30%20exam.eval/samples/sample/item%252F7%2520%25231/2/")
+    assert "inspect" not in json.loads(islands(made)[1][0][1])
 
 
 @pytest.mark.parametrize("budget", [100_000, 10])

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from planted import Arm, planted_frames
+from planted import Arm, planted_frames, with_reader
 
 from nla_eval.judgement import Headline
 from nla_eval.readings import Lane, Score
 from nla_eval.stats.interval import Resampling
 from nla_eval.store.rows import SCORE_SCHEMA
 from nla_eval.tally.frames import Frames
-from nla_eval.tally.readers import Beside, ReadersTally, readers_tally, scores_of, told_recall
+from nla_eval.tally.readers import Beside, readers_tally, told_recall
 from nla_eval.tally.tally import TallyOptions
+from nla_eval.tally.types_readers import ReadersTally
 
 ARMS = [
     Arm("office", "evaluation", 12, 2, aware=0.6, density=0.5),
@@ -28,29 +28,6 @@ FRAMES = planted_frames(ARMS, seed=1)
 HOW = Resampling(resamples=200, seed=3)
 DEFINITIONS = TallyOptions().definitions
 NO_SCORES = pl.DataFrame(schema=SCORE_SCHEMA)
-Verdict = Callable[[dict[str, Any], bool], bool]
-
-
-def with_reader(frames: Frames, says: Verdict, lane: str = "text_only", name: str = "planted-reader") -> Frames:
-    """Frames with one more lane, in which `says` (a row of N and its verdict) decides."""
-    arms = dict(frames.transcripts.select("transcript_digest", "arm").iter_rows())
-    own = frames.readings.join(frames.judgements.select("transcript_digest", "position", "draw", "labels"),
-                               on=["transcript_digest", "position", "draw"])  # fmt: skip
-    rows = own.to_dicts()
-    aware = [says({**row, "arm": arms[row["transcript_digest"]]}, row["labels"] != ["none"]) for row in rows]
-    labels = [["belief"] if hit else ["none"] for hit in aware]
-    readings = frames.readings.with_columns(lane=pl.lit(lane), reader=pl.lit(name), cos=None)
-    judged = frames.judgements.with_columns(
-        lane=pl.lit(lane),
-        labels=pl.Series(labels),
-        outcome=pl.Series(["AWARE" if hit else "NOT_AWARE" for hit in aware]),
-    )
-    return Frames(
-        pl.concat([frames.readings, readings.cast(dict(frames.readings.schema))]),
-        pl.concat([frames.judgements, judged]),
-        frames.turns,
-        frames.transcripts,
-    )
 
 
 def tallied(frames: Frames, scores: pl.DataFrame = NO_SCORES, card: dict[str, Any] | None = None) -> ReadersTally:
@@ -66,7 +43,9 @@ def tallied(frames: Frames, scores: pl.DataFrame = NO_SCORES, card: dict[str, An
     ],
     ids=["echoes N", "silent", "knows better"],
 )
-def test_the_gain_is_over_a_named_reader_and_zero_is_said_to_be_zero(says: Verdict, sign: int, words: str) -> None:
+def test_the_gain_is_over_a_named_reader_and_zero_is_said_to_be_zero(
+    says: Callable[[dict[str, Any], bool], bool], sign: int, words: str
+) -> None:
     (found,) = tallied(with_reader(FRAMES, says)).gains
     assert (found.suite, found.lane, found.reader) == ("office", Lane.TEXT_ONLY, "planted-reader")
     assert found.gain.sign == sign
@@ -175,16 +154,3 @@ def test_the_order_of_rows_changes_nothing() -> None:
         frames.transcripts.reverse(),
     )
     assert tallied(mixed) == tallied(frames)
-
-
-def test_scores_come_from_stores(tmp_path: Path) -> None:
-    from nla_eval.store.store import ReadingStore, StoreIdentity
-
-    identity = StoreIdentity(
-        pack="p", target="t", layer=1, d_model=8, positions="stratified(12)", seed=0, temperature=1.0, max_new_tokens=9
-    )
-    store = ReadingStore.create(str(tmp_path / "store"), identity)
-    row: dict[str, Any] = {"transcript_digest": "d", "position": 3, "lane": Lane.PROBE, "reader": "p@1"}
-    store.append_scores([Score(**row, score=None, error="no activation")])
-    store.append_scores([Score(**row, score=1.5)])
-    assert scores_of([store.url]).select("lane", "score").rows() == [("probe", 1.5)]
