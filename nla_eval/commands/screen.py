@@ -90,6 +90,15 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nla-eval organism check",
         "nla-eval organism check runs/organism/adapter --doses 0.5,1 --write",
     ),
+    "setting train": (
+        "nla-eval setting train",
+        "nla-eval setting train --config my.yaml --run-folder runs/mine --threads 2",
+    ),
+    "setting check": (
+        "nla-eval setting check",
+        "nla-eval setting check --run-folder runs/mine --organisms smollm2-135m-organism@1",
+    ),
+    "setting add": ("nla-eval setting add", "nla-eval setting add --run-folder runs/mine --pack packs/mine"),
     "validate sheet": (
         "nla-eval validate sheet store",
         "nla-eval validate sheet logs/ --classifier linear --size 100 --out sheet.html",
