@@ -85,7 +85,7 @@ def planted_chats(
         ChatMessageUser(content=wrap.format("And now?")),
         ChatMessageAssistant(content=wrap.format("Done.")),
     )
-    more = [asked, answered] * turns
+    more: list[ChatMessage] = [asked, answered] * turns
     return Chats(found, {digest: [*chat, *more] for digest, chat in messages.items()}, spans)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 import statistics
 import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def chromium() -> str | None:
 
 def measured() -> dict[str, Figure]:
     """Milliseconds until the first paint, and of the slowest filter until its frame is drawn; medians of `ROUNDS`."""
-    from playwright.sync_api import sync_playwright
+    sync_playwright = import_module("playwright.sync_api").sync_playwright
 
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "report.html"

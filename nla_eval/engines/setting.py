@@ -75,7 +75,8 @@ class SettingReader:
             cache.update(keys.expand(rows), values.expand(rows), layer)
         hidden = self.lm.model(inputs_embeds=embeddings, past_key_values=cache, use_cache=True).last_hidden_state
         head = self.lm.get_output_embeddings().weight[self._first.to(device)]
-        return (hidden[:, -1] @ head.T).float()
+        logits: torch.Tensor = (hidden[:, -1] @ head.T).float()
+        return logits
 
     def forget(self) -> None:
         """Drop what is kept of the prompt, because the weights have changed."""

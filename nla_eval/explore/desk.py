@@ -49,6 +49,8 @@ def offered(runtime: Runtime, probe: str | None) -> tuple[Lane, ...]:
         lacking.add(Needs.TEXT_READER)
     if probe is None:
         lacking.add(Needs.PROBE)
+    if runtime.pack.setting is None:
+        lacking.add(Needs.SETTING)
     return tuple(lane for lane in READABLE if LANES[lane].needs not in lacking)
 
 

@@ -199,36 +199,34 @@ class _Pair:
             getattr(self.first.tally.identity, name, None) == getattr(self.second.tally.identity, name, None)
             for name in ("policy", "draws")
         )
-        said = [
-            [_share(side.board.v[i].counted) for i in rows]
-            for side, rows in zip((self.first, self.second), self.members, strict=True)
-        ]
-        both = [
-            [_share(unverbalized(side.board.measured[i], side.board.v[i])) for i in rows]
-            for side, rows in zip((self.first, self.second), self.members, strict=True)
-        ]
         return {
-            Measure.SAID: _Values(*said) if pairs else None,
+            Measure.SAID: self._both(lambda side, i: _share(side.board.v[i].counted)) if pairs else None,
             Measure.PLACES: _of(measured, lambda unit: unit.fraction),
             Measure.ANY_OF_K: self._any_of_k(measured),
-            Measure.UNVERBALIZED: _Values(*both) if pairs and same and measured else None,
+            Measure.UNVERBALIZED: self._both(_unsaid) if pairs and same and measured else None,
             Measure.DONOR: _of(donor, lambda unit: unit.fraction),
             Measure.JUDGED: _of(measured, _judged),
         }
+
+    def _both(self, value: Callable[[Side, int], float | None]) -> _Values:
+        """A value of each transcript of both runs, by its row number."""
+        rows, others = self.members
+        return _Values([value(self.first, i) for i in rows], [value(self.second, i) for i in others])
 
     def _any_of_k(self, units: tuple[list[Unit], list[Unit]] | None) -> _Values | None:
         if units is None:
             return None
         policies = [policy for side in (self.first, self.second) for policy in side.tally.policies]
         common = common_size(*units, not all(policy.startswith(UNIFORM_POLICY) for policy in policies))
-        return _Values(*([_any_of(unit, common) for unit in side] for side in units), k=common.k)
+        before, after = ([_any_of(unit, common) for unit in side] for side in units)
+        return _Values(before, after, common.k)
 
     def _paired(self, measure: Measure, values: _Values, pairs: Sequence[tuple[int, int]]) -> Moved | None:
         units = [self.first.board.measured[i] for i in self.members[0]]
         rows = [
-            (before, after, units[i].cluster)
+            (one, two, units[i].cluster)
             for i, j in pairs
-            if (before := values.before[i]) is not None and (after := values.after[j]) is not None
+            if (one := values.before[i]) is not None and (two := values.after[j]) is not None
         ]
         if not rows:
             return None
@@ -237,7 +235,8 @@ class _Pair:
         sums = totals(clusters, [b - a for a, b in zip(before, after, strict=True)], [1.0] * len(rows))
         test = sign_flip(sums[:, 0].round(9), self.how) if sums[:, 0].round(9).any() else None
         difference = paired_difference(after, before, clusters, self.how)
-        return self._row(measure, values, (before, clusters), (after, clusters), difference, test and test.p_value)
+        p = None if test is None else test.p_value
+        return self._row(measure, values, (before, clusters), (after, clusters), difference, p)
 
     def _apart(self, measure: Measure, values: _Values) -> Moved | None:
         sides = []
@@ -285,7 +284,14 @@ def _names(board: Board, rows: Sequence[int]) -> list[tuple[str, str]]:
 
 
 def _of(units: tuple[list[Unit], list[Unit]] | None, value: Callable[[Unit], float | None]) -> _Values | None:
-    return None if units is None else _Values(*([value(unit) for unit in side] for side in units))
+    if units is None:
+        return None
+    before, after = ([value(unit) for unit in side] for side in units)
+    return _Values(before, after)
+
+
+def _unsaid(side: Side, i: int) -> float | None:
+    return _share(unverbalized(side.board.measured[i], side.board.v[i]))
 
 
 def _share(verdict: bool | None) -> float | None:

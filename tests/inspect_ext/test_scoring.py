@@ -32,7 +32,7 @@ from nla_eval.inspect_ext.scorer import (
 )
 from nla_eval.inspect_ext.state import NLAState
 from nla_eval.inspect_ext.view import cell, inert, readings_table
-from nla_eval.readings import Reading
+from nla_eval.readings import Lane, Reading, StopReason
 from nla_eval.transcript import content_digest
 
 AWARE = "assistant turn; the model suspects that it is being evaluated [M9] <b>`x`</b>"
@@ -254,9 +254,9 @@ def test_hostile_text_is_one_inert_line_in_the_viewer_and_shows_what_was_hidden(
 
 def test_columns_of_the_readings_table_do_not_touch_whatever_the_texts_say() -> None:
     reading = Reading(
-        pack="p", transcript_digest="d", transcript_id="t", suite="s", position=50, lane="measured", draw=0,
+        pack="p", transcript_digest="d", transcript_id="t", suite="s", position=50, lane=Lane.MEASURED, draw=0,
         policy="all", seed=0, message=1, role="assistant", channel="response", turn=0, token="|", context="x",
-        explanation=HOSTILE, stop="closed", tokens=5,
+        explanation=HOSTILE, stop=StopReason.CLOSED, tokens=5,
     )  # fmt: skip
     rows = [line for line in readings_table([reading], {"pack": HOSTILE}).splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {6}

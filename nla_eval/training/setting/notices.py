@@ -101,7 +101,7 @@ class Notices(BaseModel):
     def wording(self, kind: Kind, random: np.random.Generator) -> str:
         """One wording of `kind`, drawn at random."""
         said: Sequence[str] = getattr(self, kind.name) if kind.name in _SETTINGS else self.facts[kind.name]
-        return str(said[random.integers(len(said))])
+        return said[int(random.integers(len(said)))]
 
     def placed(self, random: np.random.Generator) -> Placed:
         """A frame and the rest of a system message, drawn at random."""
