@@ -63,6 +63,8 @@ class Run:
     """Seconds that a draw and a reconstruction take, besides their work."""
     flush: float = 0.1
     """Seconds between writes."""
+    signal_at: tuple[int, int] | None = None
+    """A signal that the process gets at one of its draws: (signal, number of the draw)."""
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +73,7 @@ class SlowEngine(planted.PlantedEngine):
     """The planted engine, with a pause at each result."""
 
     pause: float = 0.0
+    signal_at: tuple[int, int] | None = None
 
     def capture(self, requests: Iterable[CaptureRequest]) -> Iterator[Captured]:
         """Captures with pauses."""
@@ -83,6 +86,8 @@ class SlowEngine(planted.PlantedEngine):
         for request in requests:
             time.sleep(self.pause)
             self.draws += 1
+            if self.signal_at is not None and self.draws == self.signal_at[1]:
+                os.kill(os.getpid(), self.signal_at[0])
             yield self._draw(request, sampling)
 
     def reconstruct(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -99,7 +104,7 @@ def start(run: Run) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.argv = ["nla-eval", *run.args]
-    engine = SlowEngine(pause=run.pause)
+    engine = SlowEngine(pause=run.pause, signal_at=run.signal_at)
     ENGINES.register("planted")(planted.PlantedKind(lambda: engine))
     read.Workbench = functools.partial(reading.Workbench, flush_seconds=run.flush)  # type: ignore[misc, assignment]
     reading._ROWS_PER_PART = _PART

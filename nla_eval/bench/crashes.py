@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ REPAIR = ("store", "repair", "store")
 _PAUSE = 0.002
 _TAIL = 1.05
 """Moments are drawn up to this share of the time of a run without faults."""
+_DRAWS = 288
+"""Draws of a run without faults: 4 positions of 48 chats, half of them with a donor."""
 _PATIENCE = 120.0
 _AGAIN = 4
 """How often the same command is run again where the fault goes on, as that of an object store does."""
@@ -146,12 +149,12 @@ def killed(bench: Bench, reference: Reference, step: str, moments: int, seed: in
 
 
 def told_to_stop(bench: Bench, reference: Reference, number: signal.Signals, moments: int, seed: int) -> Situation:
-    """Ctrl-C or SIGTERM while drawing, with the usual 20 s between writes: all that is drawn is in the store."""
+    """Ctrl-C or SIGTERM at random draws, with the usual 20 s between writes: all that is drawn is in the store."""
     rng = random.Random(f"{seed}{number}")
 
     def one() -> Compared:
         run = Run(str(reference.copy("none", bench.folder())), READ, pause=_PAUSE, flush=20.0)
-        done = bench.run(run, [(rng.uniform(0, _TAIL * reference.seconds["read"]), number)])
+        done = bench.run(replace(run, signal_at=(number, rng.randint(1, _DRAWS))))
         stored = len(keys_of(Path(run.folder, "store")))
         orderly = done.code in (0, 128 + number, -number) and "Traceback" not in done.output
         if done.code == 128 + number and done.drawn:
@@ -244,7 +247,7 @@ def object_store(bench: Bench, reference: Reference, moments: int, seed: int) ->
             place = f"{url}/{folder.name}"
             args = tuple(place if arg == "store" else arg for arg in READ)
             run = Run(str(folder), args, pause=_PAUSE, environment=environment)
-            bench.run(run, [(rng.uniform(0, 2 * _TAIL * reference.seconds["read"]), signal.SIGKILL)])
+            bench.run(replace(run, signal_at=(signal.SIGKILL, rng.randint(1, _DRAWS))))
             return _again(bench, reference, "read", run, place)
 
         return Situation.of("object store failing 1 request in 10, and SIGKILL", (one() for _ in range(moments)))
@@ -350,22 +353,23 @@ def can_mount(root: Path) -> bool:
         (root / "mount").rmdir()
 
 
-def situations(bench: Bench, moments: int, seed: int) -> Iterator[Callable[[], Situation]]:
-    """Every situation but those of the real model, each to be run by calling it."""
+def situations(bench: Bench, moments: int, seed: int) -> dict[str, Callable[[Reference], Situation]]:
+    """Every situation but that of the real model, by name."""
     few = max(2, moments // 5)
-    reference = bench.reference()
+    every: dict[str, Callable[[Reference], Situation]] = {}
     for step in _STEPS:
-        yield lambda step=step: killed(bench, reference, step, moments, seed)  # type: ignore[misc]
-    for number in (signal.SIGINT, signal.SIGTERM):
-        yield lambda number=number: told_to_stop(bench, reference, number, moments, seed)  # type: ignore[misc]
+        every[f"SIGKILL in {step}"] = partial(killed, bench, step=step, moments=moments, seed=seed)
+    for what, number in (("Ctrl-C", signal.SIGINT), ("SIGTERM", signal.SIGTERM)):
+        every[f"{what} in read"] = partial(told_to_stop, bench, number=number, moments=moments, seed=seed)
     for fault in FAULTS:
-        yield lambda fault=fault: faulty(bench, reference, fault, few)  # type: ignore[misc]
+        every[fault] = partial(faulty, bench, fault=fault, moments=few)
     if can_mount(bench.root):
-        yield lambda: small_disk(bench, reference, few, seed)
+        every["full disk (tmpfs)"] = partial(small_disk, bench, moments=few, seed=seed)
     for what in crash_store.DAMAGE:
-        yield lambda what=what: damaged(bench, reference, what, few, seed)  # type: ignore[misc]
-    yield lambda: together(bench, reference, 2, few)
-    yield lambda: object_store(bench, reference, few, seed)
+        every[what] = partial(damaged, bench, what=what, moments=few, seed=seed)
+    every["writers"] = partial(together, bench, writers=2, moments=few)
+    every["object store"] = partial(object_store, bench, moments=few, seed=seed)
+    return every
 
 
 def main() -> None:
@@ -373,6 +377,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m nla_eval.bench.crashes", description=main.__doc__)
     parser.add_argument("--moments", type=int, default=40, help="of a signal in each step; a fifth for other faults")
     parser.add_argument("--real", type=int, default=0, metavar="N", help="kill the real model N times, too")
+    parser.add_argument("--only", help="only situations whose name has this word; the others keep their figures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write", action="store_true", help="save the counts below docs/")
     parser.add_argument("--folder", type=Path, help="keep the folders of all trials here (default: they are removed)")
@@ -385,10 +390,15 @@ def main() -> None:
         root.mkdir(exist_ok=True)
         os.environ["NLA_EVAL_CACHE"] = str(root / "cache")
         bench = Bench(root)
-        every = list(situations(bench, args.moments, args.seed))
-        every += [lambda: real(bench, args.real, args.seed)] if args.real else []
-        for situation in every:
-            found.append(situation())
+        every = situations(bench, args.moments, args.seed)
+        asked = {name: every[name] for name in every if not args.only or args.only in name}
+        reference = bench.reference() if asked else None
+        for situation in asked.values():
+            assert reference is not None
+            found.append(situation(reference))
+            print("\n".join(lines([found[-1]])[2:]), flush=True)
+        if args.real:
+            found.append(real(bench, args.real, args.seed))
             print("\n".join(lines([found[-1]])[2:]), flush=True)
     if args.write:
         keep_crashes(found, args.seed)

@@ -43,7 +43,7 @@ def bucket(share: float, seed: int) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         import boto3
         import s3fs  # noqa: F401
-        from moto.server import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
         from werkzeug.serving import WSGIRequestHandler, make_server
     except ImportError as err:
         install = "pip install 'nla_eval[dev,s3]'"

@@ -67,8 +67,11 @@ def lines(found: Sequence[Situation]) -> list[str]:
 
 
 def keep_crashes(found: Sequence[Situation], seed: int) -> None:
-    """Write the section of faults into record and page."""
-    keep("crashes", {"seed": seed, "situations": [asdict(one) for one in found]})
+    """Write situations into record and page, in the place of their earlier figures."""
+    record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    rows = {row["what"]: row for row in record.get("crashes", {}).get("situations", ())}
+    rows |= {one.what: asdict(one) for one in found}
+    keep("crashes", {"seed": seed, "situations": list(rows.values())})
 
 
 def keep(section: str, content: dict[str, Any]) -> None:
@@ -116,8 +119,12 @@ def load_lines(found: dict[str, Any]) -> list[str]:
             f"| {row['transcripts']:,} | {row['each']:.2f} | {plan:.2f} | {read:.2f} | {report:.2f} | {against:+.0%} | "
             f"{row['seconds']:,.0f} s | {row['peak']:,.0f} MB |"
         )
-    beside = [f"- {what}: {one['found']}; peak memory {one['peak']:,.0f} MB" for what, one in found["others"].items()]
-    return [*head, *rows, *(["", *beside] if beside else [])]
+    beside = [f"| {what} | {one['found']} | {one['peak']:,.0f} MB |" for what, one in found["others"].items()]
+    return [
+        *head,
+        *rows,
+        *(["", "| load | what became of it | peak memory |", "|---|---|---:|", *beside] if beside else []),
+    ]
 
 
 def _fuzz(found: dict[str, Any]) -> list[str]:

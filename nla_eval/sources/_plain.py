@@ -79,8 +79,10 @@ def plain_message(record: Mapping[str, Any], roles: Mapping[str, str], message_i
 
 
 def is_plain(message: ChatMessage) -> bool:
-    """Whether a message holds no more than a text that can be encoded in UTF-8."""
-    return isinstance(message.content, str) and message.model_fields_set <= _PLAIN and is_utf8(message.content)
+    """Whether a message holds no more than a text and an id that can be encoded in UTF-8."""
+    if not isinstance(message.content, str) or not message.model_fields_set <= _PLAIN:
+        return False
+    return is_utf8(message.content) and is_utf8(message.id or "")
 
 
 def is_utf8(text: str) -> bool:
