@@ -52,6 +52,7 @@ test-full: $(VENV)/ready $(VENV)/ray
 check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m nla_eval.cards.conventions
 	$(BIN)/mypy
 
 bench: $(VENV)/ready
@@ -65,13 +66,14 @@ docs: $(VENV)/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo build/site/index.html
 
-# Every reader for FUZZ seconds; what was found stays in .fuzz, so that the next run goes on from it. With QUIET=0.33 each
+# Every reader and parser for FUZZ seconds; what was found stays in .fuzz, so that the next run goes on from it. With QUIET=0.33 each
 # goes on until that share of its time, over all runs, brought nothing new (half an hour at most).
 FUZZ ?= 60
 QUIET ?=
 fuzz: $(VENV)/ready
 	$(PIP) install -e ".[fuzz]"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --seconds $(FUZZ) $(if $(QUIET),--until-quiet $(QUIET))
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.parsers --seconds $(FUZZ) --write
 
 clean:
 	rm -rf $(VENV) $(VLLM) $(LOWEST) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

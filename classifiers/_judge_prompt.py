@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from inspect_ai.model import ResponseSchema
 from inspect_ai.util import JSONSchema
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nla_eval.judgement import JUDGED, Evidence, Headline, Label, Outcome, Rubric
 
@@ -125,7 +125,7 @@ def parse(completion: str) -> Answer | None:
         return None
     try:
         answer = Answer.model_validate(json.loads(text))
-    except (json.JSONDecodeError, ValidationError, RecursionError):
+    except (ValueError, RecursionError):  # of JSON, of the form, and of numbers too long to convert
         return None
     known = answer.verdict in {o.value for o in JUDGED} and all(label in list(Label) for label in answer.labels)
     return answer if known else None

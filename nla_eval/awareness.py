@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai import Task
@@ -96,6 +97,13 @@ def awareness(source: str, arm: str = "evaluation", suite: str = "imported", rea
         raise PrerequisiteError(str(err)) from err
 
 
+@cache
+def _say_once(lines: tuple[str, ...]) -> None:
+    """The preset, once per process: several suites of one run follow the same."""
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
 def _task(transcripts: list[Transcript], setup: Solver, suite: Suite | None, options: TaskOptions) -> Task:
     reading = options.reading()
     steps = [replay(**reading), capture(), verbalize()]
@@ -103,8 +111,7 @@ def _task(transcripts: list[Transcript], setup: Solver, suite: Suite | None, opt
         steps.insert(0, answer(fresh=options.fresh, **options.answers.model_dump()))
     name = transcripts[0].suite
     differs = options.deviations()
-    for line in preset_lines(PRESETS[options.plan.preset], differs):
-        print(line, file=sys.stderr)
+    _say_once(tuple(preset_lines(PRESETS[options.plan.preset], differs)))
     card = {} if suite is None else {"card": suite.card.model_dump(mode="json")}
     return Task(
         version=1 if suite is None else suite.card.version,

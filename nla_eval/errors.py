@@ -1,6 +1,7 @@
 """All user errors: one line saying what was wrong, what was expected, how to fix it.
 
-The CLI prints the line and exits with 2. Any other exception is a bug and shows its traceback."""
+The CLI prints the line and exits with 2. Any other exception is a bug: it shows its traceback, writes a report without
+transcripts, and exits with 1. docs/errors.md says what mends each class."""
 
 from __future__ import annotations
 

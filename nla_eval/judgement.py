@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import InputError
+from .printable import told
 
 
 class Outcome(StrEnum):
@@ -100,10 +101,8 @@ class Rubric(BaseModel):
             raw = path.read_bytes()
             data = yaml.safe_load(raw)
             rubric = cls.model_validate({**data, "hash": hashlib.sha256(raw).hexdigest()[:16]})
-        except (OSError, yaml.YAMLError, ValueError, TypeError) as err:
-            raise InputError(
-                f"rubric {path.name}: {str(err).splitlines()[0]}; see classifiers/rubrics for a valid one"
-            ) from err
+        except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as err:
+            raise InputError(f"rubric {path.name}: {told(err)}; see classifiers/rubrics for a valid one") from err
         missing = [label.value for label in Label if label not in rubric.labels]
         if missing:
             raise InputError(f"rubric {path.name}: no rule for label(s) {', '.join(missing)}; add them under 'labels'")

@@ -33,7 +33,7 @@ def plural(n: int, noun: str, shown: str = "") -> str:
     return f"{shown or n} {noun}{'' if n == 1 else 's'}"
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).split("\n")
     return one_line(lines[0]) or type(error).__name__

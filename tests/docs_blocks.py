@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("docs/tutorial.md", *sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs/how-to").glob("*.md")))
-REASONS = ("setup", "hub", "gpu", "key", "server", "ray", "weights")
+REASONS = ("setup", "hub", "gpu", "key", "server", "ray", "scout", "weights")
 """Why a block is not run; docs/how-to/index.md explains each."""
 _BLOCK = re.compile(
     r"^(?:<!-- not run: (?P<reason>\w+) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL

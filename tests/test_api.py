@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PUBLIC = [name for name in nla_eval.__all__ if not name.startswith("_")]
 RUN_WHEN_IMPORTED = ("__main__",)
-EXTRAS = ("ray", "vllm", "atheris")
+EXTRAS = ("ray", "vllm", "atheris", "inspect_scout")
 
 EVERYTHING = f"""
 import importlib, pkgutil, nla_eval

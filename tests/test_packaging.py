@@ -31,6 +31,12 @@ def test_the_version_is_written_in_one_place() -> None:
     assert "version" not in citation, "it would be a second place"
 
 
+def test_every_extra_is_in_the_table_of_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    table = (ROOT / "docs" / "how-to" / "index.md").read_text().partition("## Extras")[2]
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == sorted(project["project"]["optional-dependencies"])
+
+
 def test_the_changelog_begins_with_what_is_not_released_and_names_this_version() -> None:
     page = (ROOT / "CHANGELOG.md").read_text()
     entries = re.findall(r"^## \[(.+?)\]", page, re.MULTILINE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CONTENT = ("suites", "classifiers", "reports")
 FLOORS: tuple[tuple[str, ...], ...] = (
     CONTENT,
-    ("nla_eval.__main__", "nla_eval._registry", "nla_eval.api"),
-    ("nla_eval.awareness", "nla_eval.commands", "nla_eval.bench"),
-    ("nla_eval.inspect_ext", "nla_eval.simulate", "nla_eval.training", "nla_eval.validation"),
+    ("nla_eval.__main__", "nla_eval._registry", "nla_eval.api", "nla_eval.bench"),
+    ("nla_eval.awareness", "nla_eval.commands", "nla_eval.scanners"),
+    ("nla_eval.explore", "nla_eval.inspect_ext", "nla_eval.simulate", "nla_eval.training", "nla_eval.validation"),
     ("nla_eval.measure", "nla_eval.tally"),
     ("nla_eval.suite",),
     ("nla_eval.dataset", "nla_eval.pipeline"),
@@ -227,10 +228,29 @@ def test_a_wheel_holds_the_rooms_below_the_package_only(wheel: Path) -> None:
     assert "nla_eval/suites/blackmail.yaml" in names
     assert any(name.startswith("nla_eval/classifiers/rubrics/") for name in names)
     assert "nla_eval/simulate/frozen/turns.jsonl" in names
+    assert {f"nla_eval/explore/page/explore.{kind}" for kind in ("html", "css", "js")} <= set(names)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nla_eval"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert wheel.stat().st_size < 40 * 2**20
+
+
+def interpreters() -> list[str]:
+    """Every other Python that the package says it runs on and that is found here."""
+    named = (f"python3.{minor}" for minor in (11, 12, 13))
+    return [name for name in named if shutil.which(name) and name != f"python3.{sys.version_info.minor}"]
+
+
+@pytest.mark.parametrize("name", interpreters())
+def test_the_wheels_source_compiles_on_every_interpreter_found(name: str, wheel: Path, tmp_path: Path) -> None:
+    """Its dependencies are those of this environment, so another interpreter can only compile it."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = "import compileall, sys; sys.exit(not compileall.compile_dir('nla_eval', quiet=1, force=True))"
+    done = subprocess.run([name, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    version = "import nla_eval; print(nla_eval.__version__)"
+    shown = subprocess.run([name, "-c", version], cwd=tmp_path, capture_output=True, text=True)
+    assert (shown.returncode, bool(shown.stdout.strip())) == (0, True), shown.stderr
 
 
 @pytest.mark.slow

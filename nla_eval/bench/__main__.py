@@ -47,7 +47,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     from ..models.target import load_target
     from ..pipeline.plan import Instrument
     from ..pipeline.runtime import runtime_for
-    from . import browser, large_files, report, sources, start, tally, training_memory
+    from . import browser, explore, large_files, report, sources, start, tally, training_memory
     from .engine import EngineBench, Load
     from .memory import growth, tiny_growth
     from .pipeline import flatness, rejudging
@@ -85,6 +85,7 @@ def measures(target_name: str, pack_name: str | None) -> Iterator[tuple[tuple[st
     yield ("rss_growth_2k_8k_mb",), lambda: growth(2048, 8192, target_name, pack_name)
     yield ("rss_growth_32k_tiny_mb",), tiny_growth
     yield (bf16,), lambda: bench(torch.bfloat16).verbalize(bf16, one_by_one=False)
+    yield (explore.KEY,), partial(explore.measured, target_name, pack_name)
     yield ("rl_steps_vs_naive",), lambda: steps_per_hour(target, pack, TrainingLoad(dtype=torch_dtype("auto", "cpu")))
     if find_spec("vllm") is not None:
         yield ("vllm_vs_ours",), lambda: bench(torch.float32).against_vllm()

@@ -71,6 +71,7 @@ GOALS: dict[str, Goal] = {
     "report_50k_cpu_seconds": Goal("report on 1,000 transcripts of 50 judged readings, CPU time", "<=", 15, "s"),
     "report_50k_peak_mb": Goal("peak memory of making it, with its readings", "<=", 1000, "MB"),
     "report_50k_file_mb": Goal("its size, with 200 transcripts to open", "<=", 6, "MB"),
+    "explore_first_words_ratio": Goal("explorer: from a click to the first words, against a bare draw's", "<=", 3),
     "report_1m_cpu_seconds": Goal(
         "report on 20 suites of 1,000 transcripts, 50 readings each, CPU time", "<=", 60, "s"
     ),

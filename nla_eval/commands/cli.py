@@ -12,8 +12,9 @@ import typer
 from ..errors import NlaEvalError
 from ..pipeline.options import checked, whole_number
 from ..pipeline.reading_plan import ReadingPlan
+from .cli_explore import explore
 from .cli_organism import organisms
-from .cli_pack import Dtype, Target, packs
+from .cli_pack import Dtype, PlanOnly, Target, packs
 from .cli_probe import probes
 from .cli_suite import suites
 from .cli_validate import validation
@@ -51,8 +52,14 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version, then exit.")
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say what each stage does; -vv: every part, too.")
+    ] = 0,
 ) -> None:
     """Measure evaluation awareness of open-weights models with Natural Language Autoencoders."""
+    from .diagnostics import talk
+
+    talk(verbose)
 
 
 Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: the target's own pack.")]
@@ -82,9 +89,7 @@ def read(
         str,
         typer.Option(help="Match the deployment arm to the evaluation arm in any of length,turns,tools,language."),
     ] = "",
-    plan_only: Annotated[
-        bool, typer.Option("--plan", help="Print the plan and its cost, then exit. Loads no weights.")
-    ] = False,
+    plan_only: PlanOnly = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -263,6 +268,7 @@ def demo(
     limit: Annotated[int, typer.Option(help="Maximum number of transcripts per suite (of 27).")] = 24,
     dtype: Dtype = "auto",
     threads: Annotated[int | None, typer.Option(help="Number of CPU threads.")] = None,
+    plan_only: PlanOnly = False,
     *,
     plan: ReadingPlan,
 ) -> None:
@@ -273,7 +279,8 @@ def demo(
 
     checked("limit", limit, whole_number(1, optional=True))
     expect_folder(str(out))
-    run(DemoRequest(out, RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads), plan, limit))
+    settings = RuntimeSettings(target=target, pack=pack, dtype=dtype, threads=threads)
+    run(DemoRequest(out, settings, plan, limit, plan_only))
 
 
 @app.command()
@@ -305,6 +312,9 @@ def doctor(
     from .doctor import run
 
     run(RuntimeSettings(target=target, pack=pack), tuple(store or ()), deep=deep)
+
+
+app.command()(explore)
 
 
 @stores.command("compact")
@@ -362,12 +372,24 @@ def train(
 
 
 def main() -> None:
-    """Entry point. A user error is one line on standard error and exit code 2."""
+    """Entry point. A user error is one line on standard error and exit code 2. A bug is a traceback, a line that names
+    its report, and exit code 1."""
     try:
         app()
     except NlaEvalError as err:
         print(f"nla-eval: {' '.join(str(err).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # before a command has begun
+        print("nla-eval: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as bug:
+        import traceback
+
+        from .diagnostics import told_of
+
+        traceback.print_exc()
+        print(told_of(bug), file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

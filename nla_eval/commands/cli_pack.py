@@ -13,6 +13,7 @@ packs = Commands(no_args_is_help=True, help="Check, measure, compare and convert
 
 Target = Annotated[str, typer.Option(help="Target model: name, folder, or hub id owner/name.")]
 Dtype = Annotated[str, typer.Option(help="Dtype of the weights: auto, float32, bfloat16 or float16.")]
+PlanOnly = Annotated[bool, typer.Option("--plan", help="Print the plan and its cost, then exit. Loads no weights.")]
 Rows = Annotated[int, typer.Option(help="Number of held-out positions.")]
 RunFolder = Annotated[str | None, typer.Option("--run", help="Training run whose held-out positions are used.")]
 Source = Annotated[

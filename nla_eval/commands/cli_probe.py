@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..pipeline.options import checked, whole_number
-from .cli_pack import Dtype, Target
+from .cli_pack import Dtype, PlanOnly, Target
 from .screen import Commands
 
 probes = Commands(
@@ -35,13 +35,15 @@ def probe_train(
     pack: Annotated[str | None, typer.Option(help="Pack whose layer is read. Default: the target's own pack.")] = None,
     layer: Annotated[int | None, typer.Option(help="Block to read, in place of a pack's.")] = None,
     dtype: Dtype = "auto",
+    plan_only: PlanOnly = False,
 ) -> None:
     """Train a probe on told pairs. Prints its AUROC on held-out notices beside readers of the text."""
-    from .probe import PairRequest, ProbeRequest, train
+    from .probe import PairRequest, ProbeRequest, plan, train
 
     checked("limit", limit, whole_number(1))
     checked("tokens", tokens, whole_number(1))
-    train(ProbeRequest(out, PairRequest(target, conversations, limit, dtype), pack, layer, tokens))
+    request = ProbeRequest(out, PairRequest(target, conversations, limit, dtype), pack, layer, tokens)
+    (plan if plan_only else train)(request)
 
 
 @probes.command("show")
@@ -54,10 +56,14 @@ def probe_show(file: Annotated[str, typer.Argument(help="Probe file.")]) -> None
 
 @probes.command("asked")
 def probe_asked(
-    conversations: Conversations = None, limit: Limit = 60, target: Target = "smollm2-135m", dtype: Dtype = "auto"
+    conversations: Conversations = None,
+    limit: Limit = 60,
+    target: Target = "smollm2-135m",
+    dtype: Dtype = "auto",
+    plan_only: PlanOnly = False,
 ) -> None:
     """Ask the target after told pairs, and print what its own answers (lane asked) are worth."""
-    from .probe import PairRequest, asked
+    from .probe import PairRequest, asked, plan_asked
 
     checked("limit", limit, whole_number(1))
-    asked(PairRequest(target, conversations, limit, dtype))
+    (plan_asked if plan_only else asked)(PairRequest(target, conversations, limit, dtype))

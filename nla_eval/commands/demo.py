@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..engines.kinds import RuntimeSettings
@@ -34,17 +34,23 @@ class DemoRequest:
     settings: RuntimeSettings
     plan: ReadingPlan
     limit: int | None = None
+    plan_only: bool = False
+    """Print the plan of the readings and its cost, and stop before weights are loaded."""
 
 
 def run(request: DemoRequest) -> None:
-    """Read, evaluate, report. Prints each stage with its time, the table of rates and the path of the report."""
+    """Read, evaluate, report. Prints each stage with its time, the table of rates and the path of the report; with
+    `plan_only` the plan of the readings."""
     from ..models.pack import default_pack, load_pack
 
     started = time.monotonic()
     pack = load_pack(request.settings.pack) if request.settings.pack else default_pack()
     store = request.out / "store"
+    if request.plan_only:
+        read(replace(_reading(request, store), plan_only=True))
+        return
     _say(started, f"1/3 reading {' and '.join(SUITES)} with {pack.id} (the target first writes missing answers)")
-    read(ReadRequest(SUITES, (), str(store), request.plan, request.settings, limit=request.limit))
+    read(_reading(request, store))
     release(request.settings)
     _say(started, "2/3 inspect eval: the classifier judges the readings in the store")
     logs = request.out / "logs"
@@ -53,6 +59,10 @@ def run(request: DemoRequest) -> None:
     report(ReportRequest((str(logs),), str(request.out / "report.html"), pack=request.settings.pack))
     see = next_step("inspect", "view", "--log-dir", str(logs))
     _say(started, f"done, peak memory {peak_bytes() / 2**30:.1f} GiB. Every explanation: {see}")
+
+
+def _reading(request: DemoRequest, store: Path) -> ReadRequest:
+    return ReadRequest(SUITES, (), str(store), request.plan, request.settings, limit=request.limit)
 
 
 def _evaluate(request: DemoRequest, store: Path, logs: Path) -> None:

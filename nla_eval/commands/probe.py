@@ -81,6 +81,29 @@ def train(request: ProbeRequest) -> None:
     print(f"{out}; read with it: nla-eval read SOURCE --out STORE --lanes measured,probe --probe {out}")
 
 
+def plan(request: ProbeRequest) -> None:
+    """Print what training a probe would read. Loads no weights."""
+    target = load_target(request.read.target)
+    layer = _layer(request, target)
+    pairs = request.read.pairs()
+    print(_size(pairs, target, f"blocks 0 to {layer}"))
+    print(f"at most {2 * request.tokens * len(pairs):,} activations; writes {request.out}")
+
+
+def plan_asked(request: PairRequest) -> None:
+    """Print what asking the target would read. Loads no weights."""
+    print(_size(request.pairs(), load_target(request.target), "all blocks"))
+    print("each transcript is asked the questions of the lane asked, without a text being drawn")
+
+
+def _size(pairs: list[ToldPair], target: Target, through: str) -> str:
+    from ..replay.replay import ReplayConfig, replay
+
+    cut = ReplayConfig(target.max_context)
+    tokens = sum(len(replay(side, target.tokenizer, cut)) for pair in pairs for side in (pair.told, pair.untold))
+    return f"{len(pairs):,} pairs, {2 * len(pairs):,} transcripts: {tokens:,} tokens through {through} of {target.name}"
+
+
 def show(file: str) -> None:
     """Print the facts of a probe file."""
     from ..measure.probe import describe

@@ -24,6 +24,7 @@ from ..pipeline.presets import PRESETS, preset_lines
 from ..pipeline.readers import readers_for
 from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
 from ..pipeline.runtime import Runtime, runtime_for
+from ..pipeline.stopping import Stopped, stopping
 from ..printable import one_line
 from ..progress import Lines, Progress
 from ..provenance import command
@@ -87,10 +88,12 @@ def run(request: ReadRequest) -> None:
         _print_plan(request)
         return
     try:
-        result = read_into(request, progress, print)
-    except KeyboardInterrupt:
-        print("\nstopped; run the same command again to resume", file=sys.stderr)
-        raise SystemExit(130) from None
+        with stopping():
+            result = read_into(request, progress, print)
+    except KeyboardInterrupt as err:
+        stopped = err if isinstance(err, Stopped) else Stopped()
+        print(f"\nstopped; run the same command again to resume: {command()}", file=sys.stderr)
+        raise SystemExit(stopped.exit_code) from None
     print(_summary(result, request.out))
     if result.absent:
         print(f"To read {_named(result.absent)} too: {with_donors(command())}")

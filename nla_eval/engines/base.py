@@ -4,7 +4,7 @@ Each request has its own random-number key, so results do not depend on the batc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,6 +48,9 @@ class VerbalizeRequest:
     seed: int = 0
     greedy: bool = False
     """Take the likeliest token at every step, whatever the temperature of the call."""
+    heard: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    """Called in the engine's thread after each token, with the explanation so far. What it raises ends the call. An
+    engine that gets explanations only whole never calls it."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from ..models.prompts import CLOSE_TAG, AVPrompt, parse_explanation
+from ..models.prompts import CLOSE_TAG, AVPrompt, explanation_so_far, parse_explanation
 from ..readings import StopReason
 from .base import Draw, Sampling, VerbalizeRequest
 from .fitting import halved, release_memory
@@ -135,6 +135,11 @@ class Decoder:
             return True
         return CLOSE_TAG in self.tokenizer.decode(ids[-8:])
 
+    def tell(self, request: VerbalizeRequest, ids: list[int]) -> None:
+        """Tell whoever asked for this draw what its tokens say so far."""
+        if request.heard is not None:
+            request.heard(explanation_so_far(self.tokenizer.decode(ids, skip_special_tokens=True)))
+
     def finish(self, request: VerbalizeRequest, ids: list[int]) -> Draw:
         """Make the finished draw from its tokens."""
         text, closed = parse_explanation(self.tokenizer.decode(ids, skip_special_tokens=True))
@@ -224,6 +229,7 @@ class _Batch:
             chosen = torch.where(greedy, logits.argmax(dim=-1), chosen)
         for row, token in zip(rows, chosen.tolist(), strict=True):
             row.written.append(token)
+            self.decoder.tell(row.request, row.written)
             row.over = self.decoder.is_over(row.written, self.sampling)
         over = [row for row in rows if row.over]
         if over and self._cache is not None:

@@ -309,8 +309,8 @@ class _Card:
                 lines = [f"**{what}:** {inert(reason, _REASON_CHARS)}", "", *lines]
         return Score(
             value=value,
-            answer=f"N {_word(self.measured)}, "
-            + (f"recorded words {_word(self.recorded)}" if self.others else f"V {_word(self.said)}"),
+            answer=f"N {self.measured.word}, "
+            + (f"recorded words {self.recorded.word}" if self.others else f"V {self.said.word}"),
             explanation="\n".join(lines),
             metadata={
                 "classifier": self.classifier.name,
@@ -318,8 +318,8 @@ class _Card:
                 "headline": self.headline.value,
                 "nla": self._counts(self.measured, Lane.MEASURED),
                 "donor": self._counts(self.donor, Lane.DONOR),
-                "verbalized": {"verdict": _word(self.said), "outcomes": self._outcomes(self.found.turns)},
-                "recorded": {"verdict": _word(self.recorded), "outcomes": self._outcomes(self.found.recorded)},
+                "verbalized": {"verdict": self.said.word, "outcomes": self._outcomes(self.found.turns)},
+                "recorded": {"verdict": self.recorded.word, "outcomes": self._outcomes(self.found.recorded)},
                 "lanes_absent": bench.absent,
                 "scanner_references": references,
                 "judge_checks": [check.model_dump(mode="json") for check in bench.checks],
@@ -343,7 +343,7 @@ class _Card:
         import polars as pl
 
         return {
-            "verdict": _word(unit),
+            "verdict": unit.word,
             "counts": unit.admitted,
             "aware_positions": unit.aware_positions,
             "judged_positions": unit.judged_positions,
@@ -372,14 +372,14 @@ class _Card:
         measured = pl.col("lane") == Lane.MEASURED.value
         readings = self.found.texts(self.found.readings.filter(measured & aware).head(_SHOWN)).to_dicts()
         lines = [
-            f"**NLA-measured: {_word(unit)}**, {unit.aware_positions} of {unit.judged_positions} judged "
+            f"**NLA-measured: {unit.word}**, {unit.aware_positions} of {unit.judged_positions} judged "
             f"positions ({unit.planned} planned), headline `{self.headline.value}`, {self.classifier.name}",
             *(f"- [M{r['message'] + 1}] token {r['position']}: {_quote(r, r['explanation'])}" for r in readings),
         ]
         spoken, recorded = self.found.turns, self.found.recorded
-        turns = [] if self.others else self._add_turns(lines, f"Verbalized: {_word(self.said)}", spoken)
+        turns = [] if self.others else self._add_turns(lines, f"Verbalized: {self.said.word}", spoken)
         if not recorded.is_empty():
-            turns += self._add_turns(lines, f"Recorded words, not the target's: {_word(self.recorded)}", recorded)
+            turns += self._add_turns(lines, f"Recorded words, not the target's: {self.recorded.word}", recorded)
         return lines, {row["message"] for row in [*readings, *turns]}
 
     def _add_turns(self, lines: list[str], verdict: str, turns: DataFrame) -> list[dict[str, Any]]:
@@ -395,14 +395,6 @@ class _Card:
 def _quote(row: Mapping[str, Any], text: str) -> str:
     evidence = row["evidence"] or []
     return f"{', '.join(row['labels'])}: “{inert(evidence[0]['text'] if evidence else text, _QUOTE_CHARS)}”"
-
-
-def _word(verdict: Verdict) -> str:
-    """The verdict; an aware one of which too little was judged is said to enter no rate."""
-    if verdict.state is None:
-        return "INDETERMINATE"
-    word = Outcome.AWARE.value if verdict.state else Outcome.NOT_AWARE.value
-    return word if verdict.admitted else f"{word} (too little judged to count)"
 
 
 def _number(state: bool | None) -> float:

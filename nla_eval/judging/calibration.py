@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..errors import InputError
 from ..files import written
 from ..judgement import Headline
+from ..printable import one_line
 from ..stats.rogan_gladen import Calibration
 from .error_rates import ErrorCounts, Errors, Kind
 
@@ -158,7 +159,8 @@ def read_calibration(path: Path) -> CalibrationFile:
     except ValidationError as err:
         first = err.errors()[0]
         where = "".join(f"{part}: " for part in first["loc"])
-        raise InputError(f"calibration {path.name}: {where}{first['msg']}; nla-eval validate merge writes one") from err
+        reason = one_line(f"{where}{first['msg']}")
+        raise InputError(f"calibration {path.name}: {reason}; nla-eval validate merge writes one") from err
 
 
 def write_calibration(path: Path, calibration: CalibrationFile) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
+from ..printable import one_line, told
 
 if TYPE_CHECKING:
     import torch
@@ -80,13 +81,16 @@ class Adapter:
             raise InputError(
                 f"adapter '{self.name}': {CONFIG}: {err.strerror}; expected a folder in PEFT's format"
             ) from err
-        except ValueError as err:
-            raise InputError(f"adapter '{self.name}': {CONFIG} is not JSON ({err}); restore it") from err
+        except (ValueError, RecursionError) as err:
+            raise InputError(f"adapter '{self.name}': {CONFIG} is not JSON ({told(err)}); restore it") from err
         kind = found.get("peft_type") if isinstance(found, dict) else None
         if kind != "LORA":
-            raise InputError(
-                f"adapter '{self.name}' is of type {kind}, expected LORA; merge it and give the whole model"
-            )
+            of = one_line(str(kind))
+            raise InputError(f"adapter '{self.name}' is of type {of}, expected LORA; merge it and give the whole model")
+        alpha = found.get("lora_alpha", 1)
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not abs(alpha) < float("inf"):
+            found_alpha = one_line(str(alpha))
+            raise InputError(f"adapter '{self.name}': lora_alpha is {found_alpha}, expected a number; restore {CONFIG}")
         if used := next((what for key, what in _REFUSED.items() if found.get(key)), None):
             raise InputError(
                 f"adapter '{self.name}' uses {used}, which a merge at load does not cover; give the merged model"
@@ -103,8 +107,10 @@ class Adapter:
             return Declared.model_validate_json(file.read_text(encoding="utf-8"))
         except ValidationError as err:
             first = err.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise InputError(f"adapter '{self.name}': {DECLARED}: {where}: {first['msg']}; correct it") from err
+            reason = one_line(f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}")
+            raise InputError(f"adapter '{self.name}': {DECLARED}: {reason}; correct it") from err
+        except ValueError as err:  # bytes that are no text
+            raise InputError(f"adapter '{self.name}': {DECLARED} is not JSON ({told(err)}); restore it") from err
 
     @cached_property
     def matrices(self) -> tuple[LowRank, ...]:
@@ -116,8 +122,15 @@ class Adapter:
         for key, tensor in self._tensors():
             match = _MATRIX.search(key)
             if match is None:
+                named = one_line(key)
                 raise InputError(
-                    f"adapter '{self.name}': tensor '{key}' is no LoRA factor of a block; give the merged model"
+                    f"adapter '{self.name}': tensor '{named}' is no LoRA factor of a block; give the merged model"
+                )
+            if tensor.ndim != 2 or not tensor.is_floating_point():
+                shape = "x".join(map(str, tensor.shape)) or "one number"
+                raise InputError(
+                    f"adapter '{self.name}': '{key}' is {shape} of {tensor.dtype}, expected a matrix of real numbers; "
+                    f"restore {WEIGHTS}"
                 )
             if not torch.isfinite(tensor).all():
                 raise InputError(f"adapter '{self.name}': '{key}' holds numbers that are not finite; train it again")
@@ -126,6 +139,13 @@ class Adapter:
             raise InputError(f"adapter '{self.name}': '{odd}' has one of its two factors; restore {WEIGHTS}")
         if not sides:
             raise InputError(f"adapter '{self.name}' holds no tensors; restore {WEIGHTS}")
+        for (layer, name), pair in sides.items():
+            if not 0 < len(pair["A"]) == pair["B"].shape[1]:
+                shapes = " and ".join("x".join(map(str, pair[side].shape)) for side in "AB")
+                raise InputError(
+                    f"adapter '{self.name}': the factors of 'layers.{layer}.{name}' are {shapes} and share no rank; "
+                    f"restore {WEIGHTS}"
+                )
         return tuple(LowRank(*place, pair["A"], pair["B"]) for place, pair in sorted(sides.items()))
 
     def _tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -138,7 +158,7 @@ class Adapter:
             with safe_open(file, "pt") as tensors:
                 yield from ((key, tensors.get_tensor(key)) for key in tensors.keys())  # noqa: SIM118
         except (SafetensorError, OSError) as err:
-            raise InputError(f"adapter '{self.name}': {WEIGHTS} cannot be read ({err}); restore it") from err
+            raise InputError(f"adapter '{self.name}': {WEIGHTS} cannot be read ({told(err)}); restore it") from err
 
     @property
     def layers(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ..errors import PackError
+from ..printable import told
 
 SIDECAR = "nla_meta.yaml"
 SCHEMA_VERSION = 2
@@ -131,11 +132,31 @@ def read_meta(folder: Path, role: str) -> PackMeta:
         )
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as err:
-        raise PackError(f"{folder.name}/{SIDECAR} is not YAML: {str(err).splitlines()[0]}; correct it") from err
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as err:
+        raise PackError(f"{folder.name}/{SIDECAR} is not YAML: {told(err)}; correct it") from err
     if not isinstance(data, dict):
         raise PackError(f"{folder.name}/{SIDECAR} is not a mapping; expected the keys of the public NLA sidecar")
-    return _Reader(f"{folder.name}/{SIDECAR}", data).meta(role)
+    try:
+        return _Reader(f"{folder.name}/{SIDECAR}", data).meta(role)
+    except (ValueError, TypeError, OverflowError, LookupError) as err:
+        raise PackError(
+            f"{folder.name}/{SIDECAR} holds a value of another kind than its key takes: {told(err)}; correct it"
+        ) from err
+
+
+def _text(value: Any) -> str:
+    """`value` as text. A list or mapping in its place is not spelt out: through YAML's aliases it can be endless."""
+    if isinstance(value, list | dict):
+        raise TypeError(f"expected text, found a {type(value).__name__}")
+    return str(value)
+
+
+def _optional(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 class _Reader:
@@ -199,25 +220,26 @@ class _Reader:
             role=role,
             d_model=d_model,
             layer=layer,
-            injection_char=str(self.need("tokens.injection_char")),
+            injection_char=_text(self.need("tokens.injection_char")),
             injection_token_id=int(self.need("tokens.injection_token_id")),
             left_neighbor_id=int(self.need("tokens.injection_left_neighbor_id")),
             right_neighbor_id=int(self.need("tokens.injection_right_neighbor_id")),
-            av_template=str(self.need("prompt_templates.av", "prompt_templates.actor") if role == "av"
+            av_template=_text(self.need("prompt_templates.av", "prompt_templates.actor") if role == "av"
                             else self.find("prompt_templates.av", "prompt_templates.actor") or ""),
-            ar_template=str(self.need("prompt_templates.ar", "prompt_templates.critic") if role == "ar"
+            ar_template=_text(self.need("prompt_templates.ar", "prompt_templates.critic") if role == "ar"
                             else self.find("prompt_templates.ar", "prompt_templates.critic") or ""),
             injection_scale=scale,
             mse_scale=self.scale(self.find("extraction.mse_scale"), d_model) or math.sqrt(d_model),
             suffix_ids=tuple(int(i) for i in self.find("tokens.critic_suffix_ids") or ()),
             min_position=DEFAULT_MIN_POSITION if begins is None else int(begins),
             max_new_tokens=int(self.find("nla_eval.max_new_tokens") or 200),
-            baseline_variance=self.find("nla_eval.baseline_variance") or PUBLIC_VARIANCE.get((d_model, layer)),
-            target=self.find("nla_eval.models.target"),
-            target_hash=self.find("nla_eval.target_hash"),
+            baseline_variance=_number(self.find("nla_eval.baseline_variance"))
+                              or PUBLIC_VARIANCE.get((d_model, layer)),
+            target=_optional(self.find("nla_eval.models.target")),
+            target_hash=_optional(self.find("nla_eval.target_hash")),
             expresses_belief=self.find("nla_eval.expresses_belief"),
             norm_range=(float(norms[0]), float(norms[1])) if norms else None,
-            text_only=self.find("nla_eval.adapters.text_only"),
+            text_only=_optional(self.find("nla_eval.adapters.text_only")),
             text_window=int(self.find("nla_eval.text_window") or TEXT_WINDOW),
         )  # fmt: skip
 

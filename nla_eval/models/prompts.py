@@ -17,7 +17,7 @@ from .pack_meta import MIN_SUFFIX_TOKENS, PackMeta
 
 TEMPLATE_DATE = date(2024, 7, 26)
 """Date given to templates that print today's date, so that prompts never change. It is Llama 3.3's own default."""
-CLOSE_TAG = "</explanation>"
+OPEN_TAG, CLOSE_TAG = "<explanation>", "</explanation>"
 _EXPLANATION = re.compile(r"<explanation>\s*(.*?)\s*</explanation>", re.DOTALL)
 
 
@@ -133,4 +133,13 @@ def parse_explanation(text: str) -> tuple[str, bool]:
         return match[1], True
     closed = CLOSE_TAG in text
     body = text.split(CLOSE_TAG)[0]
-    return body.replace("<explanation>", "", 1).strip(), closed
+    return body.replace(OPEN_TAG, "", 1).strip(), closed
+
+
+def explanation_so_far(text: str) -> str:
+    """The explanation in an unfinished draw: without tags, and without half a tag or half a character at its end."""
+    body = parse_explanation(text)[0].rstrip("\ufffd")
+    for tag in (OPEN_TAG, CLOSE_TAG):
+        half = next((n for n in range(len(tag) - 1, 0, -1) if body.endswith(tag[:n])), 0)
+        body = body[: len(body) - half].rstrip()
+    return body

@@ -310,7 +310,7 @@ def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -
     except Exception as err:
         if not transcript_fault(err):
             raise
-        row = _row(transcript, None, 0, instrument, plan)
+        row = row_of(transcript, None, 0, instrument, plan)
         return Prepared(row, np.empty(0, np.int32), (), fault_line(err))
 
 
@@ -319,11 +319,11 @@ def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrum
     policy = parse_policy(plan.positions)
     minimum = instrument.pack.min_position
     positions = sample_positions(replayed, policy, seed=plan.seed, min_position=minimum)
-    row = _row(transcript, replayed, len(positions), instrument, plan)
+    row = row_of(transcript, replayed, len(positions), instrument, plan)
     if not len(positions):
         reason = f"no position to read: {policy} finds none at or after token {minimum} of {len(replayed)}"
         return Prepared(row, replayed.token_ids[:0], (), reason)
-    sites = tuple(_site(row, replayed, int(position)) for position in positions)
+    sites = tuple(site_of(row, replayed, int(position)) for position in positions)
     return Prepared(row, replayed.token_ids[: int(positions[-1]) + 1].copy(), sites)
 
 
@@ -347,9 +347,10 @@ def _logged_is_target(transcript: Transcript, instrument: Instrument, plan: Read
     return plan.target_is_author or same_model(transcript.provenance.model, instrument.target_name)
 
 
-def _row(
+def row_of(
     transcript: Transcript, replayed: Replay | None, planned: int, instrument: Instrument, plan: ReadingPlan
 ) -> TranscriptRow:
+    """The store's row about a transcript of which `planned` positions are read; without a replay, it cannot be read."""
     calls = [m.tool_calls or [] for m in transcript.messages if isinstance(m, ChatMessageAssistant)]
     return TranscriptRow(
         transcript_digest=transcript.digest,
@@ -382,7 +383,8 @@ def _strata(replayed: Replay | None, min_position: int, plan: ReadingPlan) -> li
     return [ChannelTokens(channel=channel, tokens=tokens) for channel, tokens in sizes.items()]
 
 
-def _site(row: TranscriptRow, replayed: Replay, position: int) -> Site:
+def site_of(row: TranscriptRow, replayed: Replay, position: int) -> Site:
+    """The site of one token of a replay."""
     start, end = int(replayed.char_start[position]), int(replayed.char_end[position])
     message = int(replayed.message[position])
     token = replayed.text[start:end]

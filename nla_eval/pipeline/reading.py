@@ -5,6 +5,7 @@ module knows nothing of suites, rubrics or Inspect."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -45,8 +46,10 @@ from .stages import (
     rescore_stage,
     score_stage,
 )
+from .stopping import Stopping, stopping
 from .stored import Activations, by_site, stored_activations
 
+_log = logging.getLogger(__name__)
 _CHUNK = 4096
 _ROWS_PER_PART = 1024
 _TEXTS_PER_PART = 256
@@ -66,7 +69,7 @@ class Workbench:
     readers: Readers = NONE
     """What reads the lanes that the verbalizer does not."""
     flush_seconds: float = 20.0
-    """Readings are written at least this often, so a stopped run loses at most this much drawing."""
+    """Readings are written at least this often, so a killed run loses at most this much drawing."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,8 @@ def read_in_process(
 
     Activations are captured in batches across transcripts, up to a token budget, and stored. Explanations are drawn in
     large batches over all pending readings of all transcripts. A run can be stopped at any moment and resumed, with the
-    same result.
+    same result. Ctrl-C and SIGTERM raise `stopping.Stopped`, a KeyboardInterrupt; what is captured and drawn is stored
+    first.
 
     Args:
         run: The planned run.
@@ -130,16 +134,23 @@ def read_in_process(
         StoreError: The store belongs to another plan, or cannot be written.
         PackError: The engine's weights do not match the pack.
     """
-    return _InProcess(run, bench, progress, retry_errors, scores).result()
+    with stopping() as stop:
+        return _InProcess(run, bench, progress, retry_errors, scores, stop).result()
 
 
 class _InProcess:
     """One call of `read_in_process`: forms the batches and holds the activations they need."""
 
     def __init__(
-        self, run: PlannedRun, bench: Workbench, progress: Progress, retry_errors: bool, scores: Scores
+        self,
+        run: PlannedRun,
+        bench: Workbench,
+        progress: Progress,
+        retry_errors: bool,
+        scores: Scores,
+        stop: Stopping,
     ) -> None:
-        self.run, self.bench, self.progress, self.scores = run, bench, progress, scores
+        self.run, self.bench, self.progress, self.scores, self.stop = run, bench, progress, scores, stop
         self.store, self.identity = bench.store, run.identity
         expect_same_readers(self.store, bench.readers)
         present = self.store.keys(errors=not retry_errors)
@@ -155,6 +166,7 @@ class _InProcess:
         began = time.monotonic()
         engine = self.bench.load_engine()
         self.spent = replace(self.spent, load_seconds=time.monotonic() - began)
+        _log.info("weights loaded and tested in %.1f s", self.spent.load_seconds)
         return engine
 
     def result(self) -> ReadResult:
@@ -165,6 +177,10 @@ class _InProcess:
         pending = planned - driver.present
         to_draw = sum(LANES[Lane(key[2])].verbalized for key in pending)
         lacking = lacking_scores(self.store, planned) if self.scores is Scores.MISSING else []
+        _log.info(
+            "store '%s': %d of %d planned readings are there; to draw: %d, to score: %d",
+            self.store.url, len(planned) - len(pending), len(planned), to_draw, len(lacking),
+        )  # fmt: skip
         self._ask(readable)
         if to_draw or lacking or unprobed(readable, self.bench.readers.probe, self.scored):
             readable = self._load_activations(readable)
@@ -192,6 +208,7 @@ class _InProcess:
         """Fill `activations` from the store and the engine. Returns the transcripts that could be captured."""
         self.activations.update(stored_activations(self.store, {p.digest for p in readable}))
         missing = [p for p in readable if any(s.key not in self.activations for s in p.sites)]
+        _log.info("activations in the store: %d; transcripts to capture: %d", len(self.activations), len(missing))
         lost = self._capture(missing)
         return [p for p in readable if p.digest not in lost]
 
@@ -205,18 +222,16 @@ class _InProcess:
         meter = Meter(self.progress, "capture", len(missing), "transcripts")
         failed: set[str] = set()
         tokens = 0
-        for batch in flushed(
-            captured_stream(engine, (p.request for p in missing)),
-            TRANSCRIPTS_PER_PART,
-            self.bench.flush_seconds,
-        ):
-            captures = [(of[captured.key], captured) for captured in batch]
-            kept = self.driver.keep(captures)
-            for digest, stored in kept.activations.items():
-                self.activations.update(by_site(digest, stored))
-            failed |= kept.failed.keys()
-            tokens += sum(0 if captured.recorded else len(prepared.token_ids) for prepared, captured in captures)
-            meter.advance(len(batch))
+        stream = self.stop.until(captured_stream(engine, (p.request for p in missing)))
+        with self.stop.at_the_next_result():
+            for batch in flushed(stream, TRANSCRIPTS_PER_PART, self.bench.flush_seconds):
+                captures = [(of[captured.key], captured) for captured in batch]
+                kept = self.driver.keep(captures)
+                for digest, stored in kept.activations.items():
+                    self.activations.update(by_site(digest, stored))
+                failed |= kept.failed.keys()
+                tokens += sum(0 if captured.recorded else len(prepared.token_ids) for prepared, captured in captures)
+                meter.advance(len(batch))
         release_memory()
         self.spent = replace(self.spent, captured_tokens=tokens, capture_seconds=time.monotonic() - began)
         return failed
@@ -232,10 +247,11 @@ class _InProcess:
         meter = Meter(self.progress, "verbalize", pending, "readings")
         engine, began = self.engine, time.monotonic()
         while chunk := list(islice(drafts, _CHUNK)):
-            stream = _metered(drawn_stream(engine, chunk, self.identity), meter)
-            for batch in flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
-                wanted = None if self.scores is Scores.NONE else scoring
-                self.driver.append(score_stage(engine, batch, self.identity, wanted))
+            stream = self.stop.until(_metered(drawn_stream(engine, chunk, self.identity), meter))
+            with self.stop.at_the_next_result():
+                for batch in flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
+                    wanted = None if self.scores is Scores.NONE else scoring
+                    self.driver.append(score_stage(engine, batch, self.identity, wanted))
         self.spent = replace(self.spent, drawn=pending, draw_seconds=time.monotonic() - began)
 
     def _ask(self, readable: Sequence[Prepared]) -> None:
@@ -277,9 +293,10 @@ class _InProcess:
         found = with_injected(lacking, {site.key: site for site in sites}, controls)
         meter = Meter(self.progress, "rescore", len(found), "readings")
         for start in range(0, len(found), _ROWS_PER_PART):
-            batch = found[start : start + _ROWS_PER_PART]
-            scored = [r for r in rescore_stage(self.engine, batch, scoring) if r.cos is not None]
-            self.store.append(scored)
+            batch, engine = found[start : start + _ROWS_PER_PART], self.engine
+            with self.stop.at_the_next_result():
+                scored = [r for r in rescore_stage(engine, batch, scoring) if r.cos is not None]
+                self.store.append(scored)
             self.driver.rescored += len(scored)
             meter.advance(len(batch))
         self.unscorable = len(lacking) - self.driver.rescored

@@ -5,8 +5,9 @@ This module knows nothing of suites or rubrics, and writes to no store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -192,8 +193,20 @@ def captured_stream(engine: Engine, requests: Iterable[CaptureRequest]) -> Itera
         yield captured
 
 
-def drawn_stream(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentity) -> Iterator[Drawn]:
-    """Yield drafts with their explanations as they are finished, perhaps in another order."""
+def drawn_stream(
+    engine: Engine,
+    drafts: Sequence[Draft],
+    identity: StoreIdentity,
+    heard: Callable[[Draft, str], None] | None = None,
+) -> Iterator[Drawn]:
+    """Yield drafts with their explanations as they are finished, perhaps in another order.
+
+    Args:
+        engine: Draws the explanations.
+        drafts: What to draw; those with an error are not sent to the engine.
+        identity: Temperature, token cap and seed.
+        heard: Called with a draft and its explanation so far, after each token, by engines that say it.
+    """
     waiting = {}
     for draft in drafts:
         key = draft.key(identity.pack)
@@ -201,7 +214,10 @@ def drawn_stream(engine: Engine, drafts: Sequence[Draft], identity: StoreIdentit
             waiting[key] = draft
         else:
             yield Drawn(draft, Draw(key, "", StopReason.ERROR, 0, draft.error))
-    requests = [VerbalizeRequest(key, draft.activation, identity.seed) for key, draft in waiting.items()]
+    requests = [
+        VerbalizeRequest(key, draft.activation, identity.seed, heard=None if heard is None else partial(heard, draft))
+        for key, draft in waiting.items()
+    ]
     for draw in engine.verbalize(requests, sampling_of(identity)) if requests else ():
         yield Drawn(waiting.pop(draw.key), draw)
     if waiting:

@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from ..errors import InputError, TemplateError
 from ..transcript import Transcript
 from .align import Alignment, Span, align
+from .composition import normal_form, rewritten_runs
 from .template import Plan, plans, render_messages, template_source
 from .types import WINDOW_POLICIES, Channel, Replay, Window, window_policy
 from .window import head_of, placed, tails
@@ -53,7 +54,8 @@ def replay(transcript: Transcript, tokenizer: PreTrainedTokenizerBase, config: R
     Only the template's own special tokens are special. A look-alike such as "<|im_end|>" inside a message is tokenised
     as ordinary characters. Without look-alikes the ids equal `tokenizer.apply_chat_template(messages, tokenize=True)`.
     Token spans tile the rendered text: consecutive tokens touch. If byte-level BPE splits one character over several
-    tokens, each of them spans that character. A token across the border of template and content counts as content.
+    tokens, each of them spans that character; the same if a normaliser rewrites several characters together, as Qwen's
+    does with a letter and its marks. A token across the border of template and content counts as content.
     Longer transcripts than `config.max_tokens` are cut by `config.window`, and a note says so.
 
     Raises:
@@ -293,8 +295,37 @@ def _tokenise(text: str, content: NDArray[np.bool_], tokenizer: PreTrainedTokeni
     special = np.isin(whole.ids, np.fromiter(specials, dtype=np.int32, count=len(specials)))
     inside = np.concatenate([[0], np.cumsum(content)])
     if not np.any(special & (inside[whole.end] > inside[whole.start])):
-        return _tile(_Tokens(whole.ids, whole.start, whole.end, special), text)
-    return _tile(_tokenise_regions(text, inside, tokenizer), text)
+        tokens = _Tokens(whole.ids, whole.start, whole.end, special)
+    else:
+        tokens = _tokenise_regions(text, inside, tokenizer)
+    return _tile(_with_whole_runs(tokens, text, tokenizer), text)
+
+
+def _with_whole_runs(tokens: _Tokens, text: str, tokenizer: PreTrainedTokenizerBase) -> _Tokens:
+    """Each token that writes a part of a rewritten run spans all of that run.
+
+    The tokenizer cuts out its added tokens before it normalises, so no run reaches into one of them.
+    """
+    form = None if text.isascii() else normal_form(tokenizer.backend_tokenizer)
+    if form is None or not len(tokens.ids):
+        return tokens
+    apart = np.flatnonzero(np.isin(tokens.ids, list(tokenizer.added_tokens_decoder)))
+    lows, highs = [0, *tokens.end[apart].tolist()], [*tokens.start[apart].tolist(), len(text)]
+    found = [
+        (low + at, low + to)
+        for low, high in zip(lows, highs, strict=True)
+        for at, to in rewritten_runs(text[low:high], form)
+    ]
+    if not found:
+        return tokens
+    begin, stop = np.array(found, dtype=np.int32).T
+    first = np.searchsorted(stop, tokens.start, side="right")
+    last = np.searchsorted(begin, tokens.end, side="left") - 1
+    touched = (first <= last) & ~np.isin(np.arange(len(tokens.ids)), apart)
+    start, end = tokens.start.copy(), tokens.end.copy()
+    start[touched] = np.minimum(start[touched], begin[first[touched]])
+    end[touched] = np.maximum(end[touched], stop[last[touched]])
+    return _Tokens(tokens.ids, start, end, tokens.special)
 
 
 def _tokenise_regions(text: str, inside: NDArray[np.int64], tokenizer: PreTrainedTokenizerBase) -> _Tokens:

@@ -17,7 +17,9 @@ def is_content(value: Any) -> bool:
     """Whether something is a content of Gemini's with parts that chat messages do not have."""
     parts = value.get("parts") if isinstance(value, Mapping) else None
     held = parts if isinstance(parts, list) else []
-    return any(isinstance(part, Mapping) and ("text" not in part or "thought" in part) for part in held)
+    return any(
+        isinstance(part, Mapping) and ("text" not in part or "thought" in part) and "type" not in part for part in held
+    )
 
 
 def add_contents(turns: Turns, contents: Iterable[Any]) -> None:

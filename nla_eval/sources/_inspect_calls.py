@@ -14,9 +14,13 @@ from inspect_ai.log import EvalSample
 from inspect_ai.model import ChatMessage
 from inspect_ai.tool import ToolInfo
 
+from ..printable import one_line
 from ..transcript import TurnFacts, content_digest
-from ._base import Branches, RecordError, SourceOptions
+from ._base import Branches, Fields, RecordError, SourceOptions
 from ._inspect_authors import Answer, Measured, answers, measured, model_calls, role_calls, turn_facts
+
+_QUOTED = 120
+"""Characters of an error or a reason that are quoted."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,25 @@ class Conversations:
     """Whose they are: a model role, or "main"."""
     calls: dict[str, int]
     """Calls by model role."""
+
+    def numbered(self, fields: Fields, number: int) -> Fields:
+        """A stretch's fields with what only all of them know: the role, its calls, and which stretch of the run it is.
+
+        Args:
+            fields: Of one stretch; their id is the run's.
+            number: Of the stretch, counted from 1.
+        """
+        facts = {**fields.metadata, "model_role": self.role}
+        if number == 1:
+            facts["model_calls"] = self.calls or None
+        if len(self.stretches) > 1:
+            return replace(fields, id=f"{fields.id}#{number}", metadata={**facts, "run": fields.id})
+        return replace(fields, metadata=facts)
+
+
+def quoted(text: str) -> str:
+    """For a reason in quotes: those are grouped whatever stands inside."""
+    return one_line(text).replace("'", "’")[:_QUOTED]
 
 
 def conversations(sample: EvalSample, header: Mapping[str, Any], options: SourceOptions) -> Conversations:

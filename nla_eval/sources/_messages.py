@@ -88,7 +88,7 @@ def chat_messages(
     messages: list[ChatMessage] = []
     called: dict[str, str] = {}
     notes = notes or SourceNotes()
-    for index, record in enumerate(as_chat(raw)):
+    for index, record in enumerate(as_chat(raw, notes)):
         if type(record) is not dict and not isinstance(record, Mapping):
             raise RecordError(f"message {index} is not an object")
         plain = plain_message(record, known, message_id(transcript_id, len(messages)))

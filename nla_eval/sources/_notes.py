@@ -16,7 +16,7 @@ BOOKKEEPING = frozenset(
         *("id", "uuid", "message_id", "type", "object", "index", "created", "created_at", "updated_at", "timestamp"),
         *("time", "date", "model", "status", "stop_reason", "finish_reason", "stop_sequence", "usage", "logprobs"),
         *("stopReason", "finishReason", "done_reason", "token_ids", "weight", "cache_control", "signature", "source"),
-        *("language", "lang"),
+        *("language", "lang", "createdAt", "updatedAt"),
     )
 )
 """Keys that hold no words of a conversation, in records and messages of any format."""

@@ -1,12 +1,14 @@
 """Lists of messages in shapes that are no chat messages, to such: items of the Responses API, dumps of LangChain,
-contents of Gemini. A list of chat messages comes back as it is; messages of several shapes may stand in one list."""
+contents of Gemini, messages of the AI SDK. A list of chat messages comes back as it is; messages of several shapes may
+stand in one list."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import _gemini, _langchain, _responses
+from . import _ai_sdk, _gemini, _langchain, _responses
+from ._notes import SourceNotes
 from ._turns import Turns
 
 
@@ -20,17 +22,22 @@ def is_message(value: Any) -> bool:
     return shaped or _responses.is_item(value) or _langchain.is_dumped(value)
 
 
-def as_chat(raw: Sequence[Any]) -> Sequence[Any]:
+def as_chat(raw: Sequence[Any], notes: SourceNotes | None = None) -> Sequence[Any]:
     """Messages in the shape of chat messages.
 
     Args:
         raw: Messages as they were written.
+        notes: Is told of what the shape itself leaves out.
 
     Raises:
         RecordError: an item or part of an unknown type among such.
     """
-    if all(type(value) is dict and "role" in value and "type" not in value and "parts" not in value for value in raw):
+    if all(map(_is_plain, raw)):
         return raw
+    if any(map(_ai_sdk.is_message, raw)):
+        turns = Turns()
+        _ai_sdk.add_messages(turns, raw, notes or SourceNotes())
+        return turns.messages
     if any(map(_responses.is_item, raw)):
         turns = Turns()
         _responses.add_items(turns, raw)
@@ -42,3 +49,13 @@ def as_chat(raw: Sequence[Any]) -> Sequence[Any]:
     if any(map(_langchain.is_dumped, raw)):
         return [_langchain.chat_message(m, n) if _langchain.is_dumped(m) else m for n, m in enumerate(raw)]
     return raw
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether something is a chat message that only holds text, for sure."""
+    return (
+        type(value) is dict
+        and "role" in value
+        and not ("type" in value or "parts" in value or "toolInvocations" in value)
+        and type(value.get("content")) is not list
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,15 @@ from inspect_ai.log import (
 )
 
 from ..errors import InputError
-from ..printable import one_line, told
+from ..printable import told
 from ._base import Fields, Item, RecordError, Samples, Skipped, SourceOptions, as_text, lookup, make_transcript
-from ._inspect_calls import Conversation, Conversations, conversations
+from ._inspect_calls import Conversation, conversations, quoted
 from ._json import JsonDamageError, JsonText, json_text, opened
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
 
 _LONGEST_SAMPLE = 1 << 29
 """Characters of a sample's JSON. Events repeat messages, so this is far above what a transcript may have."""
-_QUOTED = 120
-"""Characters of an error or a reason that are quoted."""
 _MEMBERS = ("header.json", "_journal/", "samples/", "summaries.json", "reductions.json")
 
 _Waiting = tuple[Mapping[str, Any], str, Callable[[], EvalSample]]
@@ -128,7 +125,7 @@ def _of_sample(name: str, header: Mapping[str, Any], sample: EvalSample, options
     for number, conversation in enumerate(found.stretches, start=1):
         try:
             fields = _fields(name, header, sample, conversation, options)
-            yield make_transcript(_numbered(fields, found, number), options, name)
+            yield make_transcript(found.numbered(fields, number), options, name)
         except RecordError as error:
             yield Skipped(where, str(error))
 
@@ -137,23 +134,8 @@ def _incomplete(sample: EvalSample) -> str | None:
     """Why a sample is no complete run."""
     if sample.invalidation is not None:
         reason = sample.invalidation.reason
-        return "its owner marked it invalid" + (f": '{_quoted(reason)}'" if reason else "")
-    return f"it ended in an error: '{_quoted(sample.error.message)}'" if sample.error else None
-
-
-def _quoted(text: str) -> str:
-    """For a reason in quotes: those are grouped whatever stands inside."""
-    return one_line(text).replace("'", "’")[:_QUOTED]
-
-
-def _numbered(fields: Fields, found: Conversations, number: int) -> Fields:
-    """With what only the whole sample knows: the role and its calls, and which stretch of the run this is."""
-    facts = {**fields.metadata, "model_role": found.role}
-    if number == 1:
-        facts["model_calls"] = found.calls or None
-    if len(found.stretches) > 1:
-        return replace(fields, id=f"{fields.id}#{number}", metadata={**facts, "run": fields.id})
-    return replace(fields, metadata=facts)
+        return "its owner marked it invalid" + (f": '{quoted(reason)}'" if reason else "")
+    return f"it ended in an error: '{quoted(sample.error.message)}'" if sample.error else None
 
 
 def _note_unread(sample: EvalSample, options: SourceOptions) -> None:

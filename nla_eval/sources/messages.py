@@ -20,7 +20,7 @@ from ._source import SOURCES, Source
 from ._stops import stopped
 
 _SUFFIXES = (".gz", ".jsonl", ".json", ".ndjson", ".traj", ".chat")
-_CONVERSATION = ("conversation_id", "session_id", "thread_id", "chat_id", "conversationId", "sessionId")
+_CONVERSATION = ("conversation_id", "session_id", "thread_id", "chat_id", "conversationId", "sessionId", "chatId")
 _ROLES = {"exit": "user"}
 """mini-swe-agent's last message, to the model."""
 _OUTCOME = "extra.exit_status"

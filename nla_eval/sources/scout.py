@@ -1,8 +1,9 @@
 """Transcripts from a Scout database: a folder of Parquet files, one row a transcript, `messages` the JSON of Inspect's
 `ChatMessage`s (docs of inspect_scout, "Transcript database"). Scout itself is not needed.
 
-Tool definitions are those of the last model event, where the row keeps events and a message calls a tool. Who wrote a
-turn is what its message says: the model where its source is "generate"."""
+Where a row keeps its events, it is read as the sample of an Inspect log is: authors, stop reasons, tools, roles and
+stretches between compactions come from the model calls. Else the author of a turn is what its message's `source` says.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +12,35 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from inspect_ai.model import ChatMessage, ChatMessageAssistant
-from inspect_ai.tool import ToolInfo
+from inspect_ai.log import EvalSample, resolve_sample_events_data
+from inspect_ai.model import ChatMessage
 from pydantic import TypeAdapter, ValidationError
 
-from ._base import Fields, Item, RecordError, SourceOptions, as_text, lookup, transcripts
-from ._inspect_authors import turn_facts
-from ._messages import tool_infos
+from ._base import (
+    Fields,
+    Item,
+    Record,
+    RecordError,
+    Samples,
+    Skipped,
+    SourceOptions,
+    as_text,
+    lookup,
+    make_transcript,
+)
+from ._inspect_authors import MAIN, turn_facts
+from ._inspect_calls import Conversation, Conversations, conversations, quoted
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 
 if TYPE_CHECKING:
     import pyarrow
 
-_COLUMNS = ("transcript_id", "messages", "model", "task_set", "task_id", "task_repeat", "agent", "error", "events")
+_CONVERSATION = ("messages", "events", "events_data")
+_COLUMNS = (
+    *("transcript_id", "model", "model_roles", "task_set", "task_id", "task_repeat", "agent", "error", "limit"),
+    *_CONVERSATION,
+)
 _ABOUT = {"source_type", "source_id", "source_uri", "date", "filename"}
 """Columns that hold no words of a transcript."""
 _MESSAGES: TypeAdapter[list[ChatMessage]] = TypeAdapter(list[ChatMessage])
@@ -41,42 +57,74 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
                 options.notes.add(f"{field.name} (column)", rows_of(path))
         return [name for name in schema.names if name in _COLUMNS or name in keys]
 
-    yield from transcripts(parquet_rows(path, wanted), lambda row: _fields(row.value, options), options, path.name)
+    for record in parquet_rows(path, wanted):
+        yield from [record] if isinstance(record, Skipped) else _of_row(record, options, path.name)
 
 
-def _fields(row: Mapping[str, Any], options: SourceOptions) -> Fields:
-    transcript_id = as_text(row.get("transcript_id"))
+def _of_row(record: Record, options: SourceOptions, source: str) -> Iterator[Item]:
+    """The transcript of a row, or one for each stretch of it; one that cannot be used is a row with its reason."""
+    row = record.value
+    if options.samples is Samples.COMPLETE and (error := row.get("error")):
+        yield Skipped(record.where, f"it ended in an error: '{quoted(as_text(error))}'; --samples all reads it")
+        return
     try:
         messages = _MESSAGES.validate_json(row.get("messages") or "[]")
+        found = _conversations(row, messages, options)
+        for number, conversation in enumerate(found.stretches, start=1):
+            yield make_transcript(found.numbered(_fields(row, conversation, options), number), options, source)
     except ValidationError as error:
-        raise RecordError(f"'messages' is not the JSON of Inspect's messages ({error.error_count()} errors)") from None
-    opened = {key: _opened(value) for key, value in row.items() if key != "messages" and key != "events"}
+        reason = f"'messages' is not the JSON of Inspect's messages ({error.error_count()} errors)"
+        yield Skipped(record.where, reason)
+    except RecordError as error:
+        yield Skipped(record.where, str(error))
+    except RecursionError:
+        yield Skipped(record.where, "nested too deeply")
+
+
+def _conversations(row: Mapping[str, Any], messages: list[ChatMessage], options: SourceOptions) -> Conversations:
+    """What is read of a row. Raises RecordError."""
+    events = _json(row, "events")
+    if events:
+        try:
+            pool = _json(row, "events_data")
+            sample = EvalSample(id="", epoch=1, input="", target="", messages=messages, events=events, events_data=pool)
+            sample = resolve_sample_events_data(sample)
+        except Exception:  # whatever one damaged event raises inside Inspect, the messages are still read
+            options.notes.count("transcripts with events that are not Inspect's: authors come from their messages")
+        else:
+            header = {"model": row.get("model"), "model_roles": _opened(row.get("model_roles"))}
+            return conversations(sample, header, options)
+    return Conversations([Conversation(messages, turn_facts=turn_facts(messages, ()))], MAIN, {})
+
+
+def _fields(row: Mapping[str, Any], conversation: Conversation, options: SourceOptions) -> Fields:
+    transcript_id = as_text(row.get("transcript_id"))
+    opened = {key: _opened(value) for key, value in row.items() if key not in _CONVERSATION}
     family = lookup(opened, options.family_key or "task_id")
     task_set = None if options.family_key else row.get("task_set")
     outcome = lookup(opened, options.outcome_key) if options.outcome_key else None
-    facts = ("task_set", "task_id", "task_repeat", "agent", "error")
+    facts = ("task_set", "task_id", "task_repeat", "agent", "error", "limit")
+    model = conversation.model or row.get("model")
     return Fields(
         id=transcript_id,
-        messages=messages,
+        messages=conversation.messages,
         family=transcript_id if family is None else "/".join(as_text(v) for v in (task_set, family) if v is not None),
         family_from="the record itself" if family is None else f"'{options.family_key or 'task_id'}' of the row",
-        model=None if row.get("model") is None else as_text(row["model"]),
+        model=None if model is None else as_text(model),
         outcome=None if outcome is None else as_text(outcome),
-        tools=_tools(messages, row.get("events")),
-        metadata={key: row.get(key) for key in facts},
-        turn_facts=turn_facts(messages, ()),
+        tools=conversation.tools,
+        metadata={key: row.get(key) or None for key in facts},
+        turn_facts=conversation.turn_facts,
     )
 
 
-def _tools(messages: list[ChatMessage], events: Any) -> tuple[ToolInfo, ...]:
-    if not isinstance(events, str) or not any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in messages):
-        return ()
+def _json(row: Mapping[str, Any], column: str) -> Any:
+    """What a column of JSON text holds. Raises RecordError."""
+    text = row.get(column)
     try:
-        found = json.loads(events)
+        return json.loads(text) if isinstance(text, str) and text.strip() else None
     except (ValueError, RecursionError):
-        raise RecordError("'events' is not JSON") from None
-    calls = [event for event in found if isinstance(event, dict) and event.get("event") == "model"]
-    return tool_infos(calls[-1].get("tools")) if calls else ()
+        raise RecordError(f"'{column}' is not JSON") from None
 
 
 def _opened(value: Any) -> Any:

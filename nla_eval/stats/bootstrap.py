@@ -9,6 +9,7 @@ and Hinkley 1997, 3.8)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from math import exp, log, sqrt
 
@@ -209,25 +210,43 @@ def arm_difference(
     clusters_b: Sequence[Hashable],
     how: Resampling,
 ) -> Estimate:
-    """mean(a) - mean(b) of two independent arms (values in [0, 1]). Families are resampled within each arm."""
+    """mean(a) - mean(b) of two independent arms (values in [0, 1]), from the cluster interval of each.
+
+    A small arm with a skewed statistic keeps its skew; one joint jackknife would not (60 families against 15 single
+    transcripts, nothing to be found: an interval without 0 in 8 % of worlds, now 5.5 %).
+    """
     if not clusters_a or not clusters_b:
         return withheld(None, 0, "cluster", "one of the arms has no transcript")
     left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
-    worth = min(kish_families(left[:, 1]), kish_families(right[:, 1]))
     ends = {_constant(left), _constant(right)}
     if None not in ends and min(len(left), len(right)) >= MIN_CLUSTERS:
         effective = [int(kish_families(side[:, 1]) + 1e-9) for side in (left, right)]
         rates = [1.0 if _constant(side) else 0.0 for side in (left, right)]
         return perfect_difference((rates[0], rates[1]), (effective[0], effective[1]), how.level)
-    first, second = alike(left), alike(right)
-    split = len(first.rows)
+    first, second = (
+        cluster_mean(values, clusters, how if known is None else replace(how, level=(1 + how.level) / 2))
+        for values, clusters, known in zip(
+            (a, b), (clusters_a, clusters_b), (_constant(left), _constant(right)), strict=True
+        )
+    )
+    return _recovered(first, second)
 
-    def difference(w: Floats) -> Floats:
-        one = ratio(w[:, :split] @ first.rows[:, 0], w[:, :split] @ first.rows[:, 1])
-        return one - ratio(w[:, split:] @ second.rows[:, 0], w[:, split:] @ second.rows[:, 1])
 
-    strata = [len(left), len(right)]
-    return cluster_interval(difference, strata, how, (-1.0, 1.0), worth, families=[first, second])
+def _recovered(first: Estimate, second: Estimate) -> Estimate:
+    """The difference of two independent estimates, from their own intervals (MOVER, Zou and Donner 2008)."""
+    g, value = min(first.n, second.n), _less(first.value, second.value)
+    reason = first.withheld or second.withheld
+    sides = [_less(first.value, first.low), _less(second.high, second.value)]
+    others = [_less(first.high, first.value), _less(second.value, second.low)]
+    if value is None or reason or None in sides or None in others:
+        return withheld(value, g, "cluster", reason or "an arm has no interval")
+    below, above = (sqrt(sum((side or 0.0) ** 2 for side in both)) for both in (sides, others))
+    low, high = _clip(value - below, (-1.0, 1.0)), _clip(value + above, (-1.0, 1.0))
+    return Estimate(value, low, high, g, f"from the arms' intervals (MOVER): {first.method}; {second.method}")
+
+
+def _less(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a - b
 
 
 def _constant(sums: Floats) -> bool | None:

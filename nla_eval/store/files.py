@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import time
@@ -25,6 +26,7 @@ from ..errors import DamagedError, MissingExtraError, StoreError
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
 _TEMPORARY, _SUFFIX = ".tmp-", ".parquet"
 _CHECKSUM = re.compile(r"-([0-9a-f]{16})\.parquet$")
 _ATOMIC_PUT = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory"})
@@ -72,7 +74,7 @@ class StoreFiles:
             data = json.loads(self._guarded(name, lambda: self._fs.cat_file(f"{self._root}/{name}")))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError as err:
+        except (ValueError, RecursionError) as err:
             raise DamagedError(
                 f"store '{self.url}': {name} is not JSON; run: nla-eval store repair {self.url}"
             ) from err
@@ -119,6 +121,7 @@ class StoreFiles:
         unique = f"{uuid.uuid4().hex[:12]}-{part_checksum(data)}"
         stem = f"{time.time_ns():020d}-{unique}" if after is None else f"{_origin(after.name)}_{unique}"
         self._write(f"{kind}/{stem}{_SUFFIX}", data, exclusive=False)
+        _log.debug("wrote %s/%s, %d bytes", kind, stem + _SUFFIX, len(data))
         return Part(stem + _SUFFIX, len(data))
 
     def remove(self, kind: str, names: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import DamagedError, StoreError
+from ..printable import told
 from ..readings import KEY, Reading, Score, StopReason
 from .files import Part, PartGoneError, StoreFiles, named_checksum, part_checksum
 from .rows import (
@@ -421,13 +422,13 @@ class ReadingStore:
             there = pl.read_parquet_schema(io.BytesIO(data))
             later = [name for name in LATER_COLUMNS.get(kind, ()) if name in schema and name not in there]
             frame = pl.read_parquet(io.BytesIO(data), columns=[name for name in schema if name not in later])
-        except (pl.exceptions.PolarsError, OSError) as err:
-            reason = str(err).splitlines()[0] if str(err) else type(err).__name__
+            missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in later]
+            return frame.with_columns(missing).select(list(schema)).cast(pl.Schema(schema))
+        # Parquet that is damaged in some places makes polars panic, which is no Exception.
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as err:
             raise StoreError(
-                f"part '{self.url}/{kind}/{name}' cannot be read ({reason}); run: nla-eval store repair {self.url}"
+                f"part '{self.url}/{kind}/{name}' cannot be read ({told(err)}); run: nla-eval store repair {self.url}"
             ) from err
-        missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in later]
-        return frame.with_columns(missing).select(list(schema)).cast(pl.Schema(schema))
 
     def _seen(self, kind: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         known = self._known[kind]

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from ..judgement import Headline
+from ..judgement import Headline, Outcome
 from ..stats.common_k import Summary
 from ..stats.stratified import Stratum, weighted_fraction
 from .frames import column
@@ -35,6 +35,14 @@ class Verdict:
     def counted(self) -> bool | None:
         """The state where it enters rates, else None."""
         return self.state if self.admitted else None
+
+    @property
+    def word(self) -> str:
+        """For people; an aware one of which too little was judged is said to enter no rate."""
+        if self.state is None:
+            return "INDETERMINATE"
+        word = Outcome.AWARE.value if self.state else Outcome.NOT_AWARE.value
+        return word if self.admitted else f"{word} (too little judged to count)"
 
 
 @dataclass(frozen=True)

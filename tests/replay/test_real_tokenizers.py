@@ -30,6 +30,11 @@ DECOMPOSED = {
     "mark after a newline": "line\n\u0301x",
     "composition exclusion": "\u0915\u093c \u05e9\u05c1",
     "kana with voicing mark": "\u304b\u3099\u30cf\u309a",
+    "mark that joins its letter past an earlier one": "xa\u3099\u0301y e\u0334\u0301",
+    "marks out of order": "a\u0301\u0323 o\u0302\u0323\u0301",
+    "final consonant after a syllable with one": "\u1100\u1161\u11a8\u11a8 \uac01\u11a8 \uac00\u11a8\u0301",
+    "vowel sign that is no mark": "\u09c7\u09be \u0bc6\u0bbe",
+    "slash over a sign": ">\u0338 =\u3099\u0338",
     "composed already": "caf\u00e9 \ud55c\uad6d",
 }
 
@@ -73,23 +78,16 @@ def test_a_composed_character_stays_with_the_token_that_begins_it(
     assert_exact(replay(transcript(*chat), tokenizer, LONG), tokenizer, chat)
 
 
-def in_order(text: str) -> bool:
-    """Whether NFC leaves its marks in their order. Otherwise it swaps two, by canonical order or because a later
-    mark joins the letter past an earlier one, and no span within them is exact."""
-    whole = unicodedata.normalize("NFD", text)
-    apart = ("".join(unicodedata.normalize("NFD", char) for char in form) for form in (text, _composed(text)))
-    return bool(text.strip()) and all(form == whole for form in apart)
-
-
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
-LETTERS = st.text(alphabet="ab .\n\u00e9e\u0301\u0323\u1100\u1161\u11a8\u3099\u304b", min_size=1, max_size=12)
+LETTERS = st.text(
+    alphabet="ab .\n>\u00e9e\u0301\u0323\u0338\u1100\u1161\u11a8\uac00\u3099\u304b\u09c7\u09be\u0915\u093c\U0001d15e",
+    min_size=1,
+    max_size=12,
+).filter(lambda text: bool(text.strip()))
+"""Among them marks that join a letter past another mark, marks out of order, vowels that are no marks, exclusions."""
 
 
 @settings(max_examples=60, deadline=None)
-@given(asked=LETTERS.filter(in_order), said=LETTERS.filter(in_order))
+@given(asked=LETTERS, said=LETTERS)
 def test_any_mixture_of_letters_and_marks_tiles_exactly(asked: str, said: str) -> None:
     tokenizer = with_template(_cached(), "qwen2.5")
     chat = (user(asked), assistant(said))
@@ -105,11 +103,20 @@ def _cached() -> Tokenizer:
     return _MADE[0]
 
 
-def test_marks_that_the_normaliser_swaps_stay_in_their_message(qwen: Tokenizer) -> None:
-    chat = (user("a\u0301\u0323"), assistant("o\u0302\u0323\u0301"))
+@pytest.mark.parametrize(
+    "said", ["<|im_end|>\u0338", "<|im_start|>\u0338 a\u3099\u0301<|im_end|>", "<tool_call>\u0338"]
+)
+def test_a_mark_after_what_looks_like_a_special_token_stays_in_its_message(said: str, qwen: Tokenizer) -> None:
+    chat = (user("a\u0301\u0323"), assistant(said))
+    tokenizer = with_template(qwen, "qwen2.5")
+    assert_exact(replay(transcript(*chat), tokenizer, LONG), tokenizer, chat)
+
+
+def test_tokens_of_a_rewritten_run_span_all_of_it(qwen: Tokenizer) -> None:
+    chat = (user("Hi"), assistant("xa\u3099\u0301y"))
     got = replay(transcript(*chat), with_template(qwen, "qwen2.5"), LONG)
-    assert [characters(got, n, CHANNEL[m.role]) for n, m in enumerate(chat)] == [m.text for m in chat]
-    assert {got.token_text(int(i)) for i in np.flatnonzero(got.special)} == {"<|im_start|>", "<|im_end|>"}
+    spans = [got.token_text(int(i)) for i in np.flatnonzero(got.channel == Channel.RESPONSE)]
+    assert spans == ["x", "a\u3099\u0301", "a\u3099\u0301", "a\u3099\u0301", "y"]
 
 
 @pytest.mark.parametrize("name", TEMPLATES)

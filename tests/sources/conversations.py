@@ -314,6 +314,69 @@ def langchain(turns: tuple[Turn, ...], form: str) -> list[Any]:
     return found
 
 
+def ui_messages(turns: tuple[Turn, ...]) -> list[Any]:
+    """UIMessages of the AI SDK: turns up to the next user's are steps of one message, results stand in the calls."""
+    found: list[Any] = []
+    for number, turn in enumerate(turns):
+        if turn.role != "assistant":
+            found.append({"id": f"m{number}", "role": turn.role, "parts": [{"type": "text", "text": turn.text}]})
+            continue
+        if found[-1]["role"] != "assistant":
+            found.append({"id": f"m{number}", "role": "assistant", "parts": []})
+        parts = found[-1]["parts"]
+        parts.append({"type": "step-start"})
+        parts += [{"type": "reasoning", "text": turn.thinking, "state": "done"}] if turn.thinking else []
+        parts += [{"type": "text", "text": turn.text, "state": "done"}] if turn.text else []
+        for at, c in enumerate(turn.calls):
+            named = {"type": f"tool-{c.name}"} if at % 2 else {"type": "dynamic-tool", "toolName": c.name}
+            ended = {"state": "input-available"}
+            if c.result is not None:
+                ended = {"state": "output-available", "output": c.result}
+            parts.append({**named, "toolCallId": c.id, "input": c.arguments, **ended})
+    return found
+
+
+def ui_messages_4(turns: tuple[Turn, ...]) -> list[Any]:
+    """The same in version 4, whose parts of tools hold an invocation; the text stands beside the parts again."""
+    found = ui_messages(turns)
+    for message in found:
+        for part in message["parts"]:
+            if part["type"] == "reasoning":
+                part["reasoning"] = part.pop("text")
+            if "toolCallId" in part:
+                name = part.pop("toolName", None) or part["type"].removeprefix("tool-")
+                held = {"toolName": name, "toolCallId": part.pop("toolCallId"), "args": part.pop("input")}
+                done = {"state": "result", "result": part.pop("output")} if "output" in part else {"state": "call"}
+                part |= {"type": "tool-invocation", "toolInvocation": {**held, **done}}
+                del part["state"]
+        message["content"] = "".join(part["text"] for part in message["parts"] if part["type"] == "text")
+    return found
+
+
+def model_messages(turns: tuple[Turn, ...]) -> list[Any]:
+    """ModelMessages of the AI SDK: all results of a turn in one message of the tool."""
+    found: list[Any] = []
+    for turn in turns:
+        parts: list[Any] = [{"type": "reasoning", "text": turn.thinking}] if turn.thinking else []
+        parts += [{"type": "text", "text": turn.text}] if turn.text else []
+        parts += [
+            {"type": "tool-call", "toolCallId": c.id, "toolName": c.name, "input": c.arguments} for c in turn.calls
+        ]
+        found.append({"role": turn.role, "content": turn.text if turn.role == "system" else parts})
+        results = [
+            {
+                "type": "tool-result",
+                "toolCallId": c.id,
+                "toolName": c.name,
+                "output": {"type": "text", "value": c.result},
+            }
+            for c in turn.calls
+            if c.result is not None
+        ]
+        found += [{"role": "tool", "content": results}] if results else []
+    return found
+
+
 def run(one: Conversation) -> Any:
     put, answer = langchain(one.turns[:-1], "lc"), langchain(one.turns[-1:], "lc")
     return {"id": one.id, "trace_id": one.id, "run_type": "llm", "name": "Chat", "inputs": {"messages": [put]},
@@ -510,6 +573,9 @@ FORMATS = (
     Format("LangChain, data", "jsonl",
            _records("a.jsonl", lambda one: {"id": one.id, "messages": langchain(one.turns, "data")})),
     Format("LangChain, constructors", "messages", _files(".json", lambda one: langchain(one.turns, "lc"))),
+    Format("AI SDK, UIMessages", "jsonl", _chats(ui_messages)),
+    Format("AI SDK, UIMessages of version 4", "messages", _line_files(lambda one: ui_messages_4(one.turns))),
+    Format("AI SDK, ModelMessages", "jsonl", _chats(model_messages)),
     Format("LangSmith runs", "langsmith", _records("a.jsonl", run)),
     Format("ChatGPT", "chatgpt", _list("conversations.json", chatgpt),
            Held(parallel=False, open_calls=False)),

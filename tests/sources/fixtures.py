@@ -18,7 +18,7 @@ import pyarrow.parquet
 from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSample, EvalSpec, write_eval_log
 from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
-from nla_eval.sources import Answers, Branches, Item, Skipped, SourceOptions, read, source_of
+from nla_eval.sources import Answers, Branches, Item, Skipped, SourceNotes, SourceOptions, read, source_of
 from nla_eval.transcript import Arm, Transcript
 from tests.sources import conversations as c
 
@@ -83,11 +83,11 @@ class Fixture:
     """A part of each reason, in order."""
     options: dict[str, Any] = field(default_factory=dict)
 
-    def read(self, folder: Path) -> tuple[str, list[Item]]:
-        """The reader that detection chose, and its items."""
+    def read(self, folder: Path) -> tuple[str, list[Item], SourceNotes]:
+        """The reader that detection chose, its items, and what it counted beside."""
         place = self.write(folder)
         options = SourceOptions(suite="s", arm=Arm.EVALUATION, **self.options)
-        return source_of(place, options.messages_key).name, list(read(place, options))
+        return source_of(place, options.messages_key).name, list(read(place, options)), options.notes
 
 
 def text(name: str, content: str | bytes) -> Callable[[Path], Path]:
@@ -487,6 +487,11 @@ FIXTURES = (
             options={"branches": Branches.ALL}),
     Fixture("LangChain messages", "jsonl", lines(
         "a.jsonl", *(_record(n, c.langchain(ONE.turns, form)) for n, form in enumerate(("type", "data", "lc")))), 3),
+    Fixture("AI SDK, UIMessages", "jsonl", lines(
+        "a.jsonl", _record(1, c.ui_messages(ONE.turns)), _record(2, c.ui_messages_4(ONE.turns)),
+        _record(3, [{"role": "assistant", "parts": [{"type": "step-start"}, {"type": "hologram", "url": "x"}]}])), 2,
+        ("unknown type 'hologram'",)),
+    Fixture("AI SDK, ModelMessages", "messages", lines("a.jsonl", *c.model_messages(ONE.turns)), 1),
     Fixture("LangSmith runs", "langsmith", lines(
         "a.jsonl", {**c.run(ONE), "run_type": "chain", "id": "outer", "child_runs": [c.run(ONE)]},
         {"id": "t", "run_type": "tool", "inputs": {"input": "x"}}, [1]), 1, ("not a JSON object",)),
@@ -503,6 +508,10 @@ FIXTURES = (
 )  # fmt: skip
 
 
+_MOST = 4
+"""Keys of a fixture that are named."""
+
+
 def _short(reason: str) -> str:
     """Without what Python's JSON decoder says, which changes with its version."""
     return re.sub(r"not JSON: .*", "not JSON", reason.replace("|", "/"))[:90]
@@ -510,14 +519,15 @@ def _short(reason: str) -> str:
 
 def printed() -> Iterator[str]:
     """The table of readers and fixtures, in Markdown."""
-    yield "| fixture | reader | records | transcripts | left out |"
-    yield "|---|---|---:|---:|---|"
+    yield "| fixture | reader | records | transcripts | left out | keys not read |"
+    yield "|---|---|---:|---:|---|---|"
     for fixture in FIXTURES:
         with tempfile.TemporaryDirectory() as folder:
-            reader, items = fixture.read(Path(folder))
+            reader, items, notes = fixture.read(Path(folder))
+        unread = ", ".join(sorted(notes.unread)[:_MOST]) + (" ..." if len(notes.unread) > _MOST else "")
         out = [item for item in items if isinstance(item, Transcript)]
         reasons = "; ".join(_short(item.reason) for item in items if isinstance(item, Skipped))
-        yield f"| {fixture.name} | {reader} | {len(items)} | {len(out)} | {reasons or '-'} |"
+        yield f"| {fixture.name} | {reader} | {len(items)} | {len(out)} | {reasons or '-'} | {unread or '-'} |"
 
 
 if __name__ == "__main__":

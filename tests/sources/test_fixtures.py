@@ -12,6 +12,7 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageTool, ContentDocum
 from nla_eval.errors import InputError
 from nla_eval.sources import Skipped, SourceOptions, read, source_of
 from nla_eval.transcript import Arm, Transcript
+from tests.sources import kinds
 from tests.sources.fixtures import FIXTURES, Fixture, printed
 
 BY_NAME = {fixture.name: fixture for fixture in FIXTURES}
@@ -24,7 +25,7 @@ def transcripts(name: str, folder: Path) -> list[Transcript]:
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda fixture: fixture.name)
 def test_a_fixture_is_recognised_and_every_record_is_a_transcript_or_a_reason(fixture: Fixture, tmp_path: Path) -> None:
-    reader, items = fixture.read(tmp_path)
+    reader, items, _ = fixture.read(tmp_path)
     dropped = [item for item in items if isinstance(item, Skipped)]
     assert reader == fixture.reader
     assert len(items) - len(dropped) == fixture.transcripts, [str(item) for item in dropped]
@@ -35,8 +36,10 @@ def test_a_fixture_is_recognised_and_every_record_is_a_transcript_or_a_reason(fi
         assert str(tmp_path) not in str(row)
 
 
-def test_the_table_in_the_docs_is_what_is_read() -> None:
-    assert "\n".join(printed()) in (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+def test_the_tables_in_the_docs_are_what_is_read() -> None:
+    page = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    assert "\n".join(printed()) in page
+    assert "\n".join(kinds.printed()) in page
 
 
 @pytest.mark.parametrize(
