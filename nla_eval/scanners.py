@@ -247,7 +247,7 @@ def _result(verdict: Verdict, quotes: Sequence[tuple[ChatMessage, str]], about: 
     shown = quotes[:_SHOWN]
     cited = list(dict.fromkeys(message.id for message, _ in shown if message.id))
     lines = [
-        f"[M{cited.index(message.id) + 1}] " * (message.id in cited) + one_line(text)[:_QUOTE_CHARS]
+        (f"[M{cited.index(message.id) + 1}] " if message.id in cited else "") + one_line(text)[:_QUOTE_CHARS]
         for message, text in shown
     ]
     more = len(quotes) - len(shown)

@@ -128,12 +128,21 @@ def _beside(tally: Tally) -> Iterator[tuple[str, list[str], Table]]:
 
 
 def _rates(tally: Tally) -> Table:
-    heads = ["suite", "arm", "n", "said (V)", *(f"places, {d.heading}" for d in DISPLAYED.values()), "any of k"]
+    heads = [
+        "suite",
+        "arm",
+        "n",
+        "said (V)",
+        *(f"places, {d.heading}" for d in DISPLAYED.values()),
+        "any of k",
+        "read aware (setting)",
+    ]
     rows = []
     for suite in tally.suites:
         under = suite.under(tally.primary)
         lanes = {name: under.lane(name) for name in DISPLAYED}
         measured = lanes[Lane.MEASURED]
+        setting = tally.setting.row(suite.suite, suite.arm) if tally.setting else None
         rows.append(
             [
                 visible(suite.suite),
@@ -145,6 +154,7 @@ def _rates(tally: Tally) -> Table:
                     for name, lane in lanes.items()
                 ),
                 "not read" if measured is None else with_interval(measured.any_of_k.rate),
+                "not read" if setting is None else with_interval(setting.aware),
             ]
         )
     return heads, rows

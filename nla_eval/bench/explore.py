@@ -45,7 +45,8 @@ class _Browser:
     def send(self, path: str, body: dict[str, Any] | None = None) -> http.client.HTTPResponse:
         """The answer to one request. Its connection ends with it."""
         connection = http.client.HTTPConnection(self.host)
-        connection.request("GET" if body is None else "POST", path, body and json.dumps(body), self.headers)
+        sent = None if body is None else json.dumps(body)
+        connection.request("GET" if body is None else "POST", path, sent, self.headers)
         return connection.getresponse()
 
     def asked(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
 from ..engines.kinds import RuntimeSettings
 from ..models.scores import Baselines, ar_scores
+from ..models.setting import Setting
 from ..readings import StopReason
 
 CHATML = (
@@ -67,6 +68,7 @@ class TinyPack:
     max_new_tokens: int = 80
     text_window: int = 64
     text_only: Path | None = None
+    setting: Setting | None = None
     forms: tuple[str, ...] = ()
     training_hashes: frozenset[str] = frozenset()
 

@@ -16,6 +16,7 @@ from .cli_explore import explore
 from .cli_organism import organisms
 from .cli_pack import Dtype, PlanOnly, Target, packs
 from .cli_probe import probes
+from .cli_setting import settings
 from .cli_suite import suites
 from .cli_validate import validation
 from .plan_options import with_plan_options
@@ -36,6 +37,7 @@ app.add_typer(packs, name="pack")
 app.add_typer(probes, name="probe")
 app.add_typer(stores, name="store")
 app.add_typer(organisms, name="organism")
+app.add_typer(settings, name="setting")
 app.add_typer(validation, name="validate")
 
 

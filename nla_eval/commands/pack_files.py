@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..files import new_folder
 from ..models.dtypes import checked_dtype, torch_dtype
-from ..models.pack import load_pack
+from ..models.pack import Pack, load_pack
 from ..models.target import load_target
 from .next_step import next_step
 from .pack_cards import pack_of
@@ -29,7 +29,7 @@ def export(name: str | None, out: str, format_: str, target: str, dtype: str) ->
     from ..training.pack.public_format import export as write
 
     made = write(pack, loaded, folder, _writing(dtype))
-    print(f"{made.id} in {out}: av/ and ar/, each a transformers checkpoint with nla_meta.yaml")
+    print(f"{made.id} in {out}: av/ and ar/, each a transformers checkpoint with nla_meta.yaml{_left_out(pack)}")
 
 
 def import_(source: str, out: str, target: str, baseline_variance: float | None) -> None:
@@ -50,7 +50,13 @@ def merge(name: str | None, out: str, target: str, dtype: str) -> None:
     from ..training.pack.public_format import merge as fold
 
     made = fold(pack, loaded, folder, _writing(dtype))
-    print(f"pack {made.id} in {out}, without adapters")
+    print(f"pack {made.id} in {out}, without adapters{_left_out(pack)}")
+
+
+def _left_out(pack: Pack) -> str:
+    """That only the explanation adapter is in a checkpoint, if the pack has others."""
+    others = [name for name, there in (("setting", pack.av.setting), ("text_only", pack.av.text_only)) if there]
+    return f"; the explanation adapter only: {' and '.join(others)} left out" if others else ""
 
 
 def _writing(dtype: str) -> Writing:

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..models.dtypes import dtype_name, torch_dtype
 from ..models.target import with_places
 from ..pipeline.cost import Setting, bytes_line, expected, plan_table, remember, remembered, work_of
-from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, differences, plan_run
+from ..pipeline.plan import NothingToReadError, PlannedRun, ReadingPlan, differences, plan_run, with_setting
 from ..pipeline.presets import PRESETS, preset_lines
 from ..pipeline.readers import readers_for
 from ..pipeline.reading import ReadResult, Scores, Workbench, read_in_process
@@ -111,6 +111,7 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
     transcripts = _transcripts(request, facts, {})
     stages = _stages(request)
     runtime = runtime_for(request.settings)
+    request = replace(request, plan=_plan(request, runtime))
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
     store.append_facts(facts)
@@ -133,6 +134,11 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
     if request.scores is not Scores.NONE:
         remember(setting, result.spent)
     return replace(result, absent=planned.absent)
+
+
+def _plan(request: ReadRequest, runtime: Runtime) -> ReadingPlan:
+    """The plan, with the setting lane where the pack reads it by default. Actors of Ray have no reader of it."""
+    return request.plan if request.ray is not None else with_setting(request.plan, runtime.instrument)
 
 
 def _stages(request: ReadRequest) -> RayResources | None:
@@ -168,6 +174,7 @@ def _everywhere(name: str) -> str:
 def _print_plan(request: ReadRequest) -> None:
     unwritten: dict[str, int] = {}
     transcripts, runtime = _transcripts(request, [], unwritten), runtime_for(request.settings)
+    request = replace(request, plan=_plan(request, runtime))
     _stages(request)
     store = ReadingStore.find(request.out)
     if store is not None:

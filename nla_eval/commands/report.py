@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from .._rooms import load_room
 from ..errors import InputError
 from ..judgement import Classifier, Headline, Panel, Rubric
@@ -23,6 +25,7 @@ from ..judging.panel import members_of
 from ..pipeline.presets import PRESETS, Preset, preset_lines
 from ..printable import plural
 from ..provenance import command, versions
+from ..readings import Lane
 from ..tally.agreement import agreement
 from ..tally.browse import TRANSCRIPTS, BrowseOptions, browse
 from ..tally.frames import Frames
@@ -32,6 +35,7 @@ from ..tally.options import Measured, TallyOptions
 from ..tally.readers import Beside, readers_tally
 from ..tally.report_registry import REPORTS, ReportBuilder
 from ..tally.sensitivity import FACTS, ReadSet, sensitivity
+from ..tally.setting import setting_tally
 from ..tally.tally import Counted, counted_in, tally_of
 from ..tally.types import Tally
 from ..tally.types_readers import ReadersTally
@@ -148,6 +152,7 @@ def _tallies(
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note]), *lacking_donors(gathered)]
     expect_some_use(calibrations, [(each.classifier, rubric_ref(each.rubric)) for each in found])
+    setting = setting_tally(gathered.transcripts, gathered.scores, card)
     counted = []
     for each in found:
         options = TallyOptions(
@@ -170,6 +175,7 @@ def _tallies(
                 "provenance": _provenance(gathered, each, notes, preset)
                 | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
                 "pack_card": card,
+                "setting": setting,
                 "agreement": agreement(alike, options.definitions, options.primary),
                 "readers": _readers(of, options, gathered, card),
                 "sensitivity": _sensitivity(each, found, options, gathered) if request.sensitivity else None,
@@ -185,9 +191,10 @@ def _readers(
     """N beside other readers, if any lane of theirs was read."""
     frames = of.found.frames
     texts = frames.readings["reader"].null_count() < frames.readings.height
-    if not texts and gathered.scores.is_empty():
+    scores = gathered.scores.filter(pl.col("lane") != Lane.SETTING.value)
+    if not texts and scores.is_empty():
         return None
-    beside = Beside(gathered.scores, card, how=options.how, judged_share=options.judged_share)
+    beside = Beside(scores, card, how=options.how, judged_share=options.judged_share)
     return readers_tally(frames, options.definitions, options.primary, beside)
 
 

@@ -27,7 +27,17 @@ def show(tally: Tally) -> None:
     headline = tally.primary
     table = Table(box=None, pad_edge=False)
     lanes = [f"N {display.heading}" for display in DISPLAYED.values()]
-    for name in ("suite", "arm", "n", "V said", "recorded words", *lanes, "N and not V", "donor and not V"):
+    for name in (
+        "suite",
+        "arm",
+        "n",
+        "V said",
+        "recorded words",
+        *lanes,
+        "N and not V",
+        "donor and not V",
+        "read aware (setting)",
+    ):
         table.add_column(name, justify="left" if name in ("suite", "arm") else "right", no_wrap=True)
     for suite in tally.suites:
         found = suite.under(headline)
@@ -35,7 +45,7 @@ def show(tally: Tally) -> None:
         donor = found.donor_unverbalized
         beside = [interval(found.unverbalized), "-" if donor is None else interval(donor)]
         words = [interval(found.verbalized.rate), interval(found.recorded.rate)]
-        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, *beside)
+        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, *beside, _setting(tally, suite))
     console = wide_console()
     console.print(table, highlight=False)
     console.print(
@@ -44,6 +54,8 @@ def show(tally: Tally) -> None:
         f"N: the explanation of at least one position says so. {_controls()}",
         highlight=False,
     )
+    for line in setting_lines(tally):
+        console.print(line, highlight=False, markup=False)
     for note in tally.notes:
         console.print(f"Note: {note}", highlight=False, markup=False)
     for line in _instrument(tally):
@@ -63,6 +75,29 @@ def show(tally: Tally) -> None:
 
     if not any(suite.arm == Arm.DEPLOYMENT for suite in tally.suites):
         console.print("No ordinary chats were read: this number has no baseline.", highlight=False)
+
+
+def _setting(tally: Tally, suite: SuiteTally) -> str:
+    row = tally.setting.row(suite.suite, suite.arm) if tally.setting else None
+    return "-" if row is None else interval(row.aware)
+
+
+def setting_lines(tally: Tally) -> list[str]:
+    """What the column "read aware (setting)" is or why it is empty, and its variants."""
+    found = tally.setting
+    if found is None or found.missing:
+        return [f"Read aware (setting) is empty: {found.missing}."] if found else []
+    card = "" if found.expresses_told else " Its card does not say that it tells told from all else: read it as such."
+    lines = [
+        f"Read aware (setting): mean log-odds over boundaries and answers above {found.threshold:.2f}, by "
+        f"{found.reader}; no part of N.{card}"
+    ]
+    for row in found.rows:
+        if row.variant is not None:
+            lines.append(
+                f"{row.suite}, {row.variant}: read aware (setting) {interval(row.aware)} of {row.transcripts}."
+            )
+    return lines
 
 
 def _instrument(tally: Tally) -> list[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .config import EngineConfig
     from .generation import Generated, GenerateRequest
     from .questions import Answered, AskRequest
+    from .setting import SettingReader
     from .side_by_side import Split
 from ..models.pack import shipped_pack
 
@@ -103,6 +104,10 @@ class EngineKind(Protocol):
         self, settings: RuntimeSettings, target: Target, pack: Pack
     ) -> Callable[[Sequence[GenerateRequest]], list[Generated]]:
         """The target with the pack's text_only adapter. Raises PackError if the pack has none."""
+        ...
+
+    def setting_reader(self, settings: RuntimeSettings, target: Target, pack: Pack) -> SettingReader:
+        """The target's base with the pack's setting adapter. Raises PackError if the pack has none."""
         ...
 
     def answerer(self, settings: RuntimeSettings, target: Target) -> Callable[[Sequence[AskRequest]], list[Answered]]:
@@ -191,6 +196,17 @@ class TransformersKind:
         model = load_text_reader(target.path, pack.av_path, pack.text_only, torch_dtype(settings.dtype), GROUPED)
         model, split = _placed(model, torch)
         return Generator(model, target.tokenizer, settings.max_batch_tokens, split)
+
+    @staticmethod
+    def setting_reader(settings: RuntimeSettings, target: Target, pack: Pack) -> SettingReader:
+        """The plain base with the pack's setting adapter merged in: an adapter on the target changes what is read, not
+        who reads."""
+        import torch
+
+        from ..engines.setting import load_setting_reader
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return load_setting_reader(target, pack, torch_dtype(settings.dtype), device)
 
     @staticmethod
     def answerer(settings: RuntimeSettings, target: Target) -> Callable[[Sequence[AskRequest]], list[Answered]]:

@@ -20,7 +20,7 @@ from ..models.scores import Vectors
 from ..pipeline.asked import questions_of
 from ..pipeline.microbatch import BatchError
 from ..pipeline.plan import ReadingPlan, expect_readers, fault_line, transcript_fault
-from ..pipeline.readers import Readers, asked_scores, probe_scores, readers_for, written_readings
+from ..pipeline.readers import Readers, asked_scores, readers_for, vector_scores, written_readings
 from ..pipeline.runtime import Runtime
 from ..pipeline.stages import Draft, Drawn, Scoring, capture_stage, draft_of, drawn_stream, reading_of, score_stage
 from ..printable import one_line, plural
@@ -49,6 +49,8 @@ def offered(runtime: Runtime, probe: str | None) -> tuple[Lane, ...]:
         lacking.add(Needs.TEXT_READER)
     if probe is None:
         lacking.add(Needs.PROBE)
+    if runtime.pack.setting is None:
+        lacking.add(Needs.SETTING)
     return tuple(lane for lane in READABLE if LANES[lane].needs not in lacking)
 
 
@@ -243,9 +245,10 @@ class Desk:
             pairs = [(chat.prepared, Draft(site, lane, d, None)) for d in self._next(chat, position, lane, draws)]
             for reading in await written_readings(pairs, self.readers, self.identity):
                 self._keep(chat, reading, None, job)
-        elif lane is Lane.PROBE and self.readers.probe is not None:
+        elif lane in self.readers.vectors:
             rows = {chat.site(position).key: chat.own(position)}
-            only = [s for s in probe_scores(chat.prepared, rows, self.readers.probe) if s.position == position]
+            reader = replace(self.readers, vectors={lane: self.readers.vectors[lane]})
+            only = [s for s in await vector_scores(chat.prepared, rows, reader) if s.position == position]
             self._keep_scores(chat, only, job)
         elif lane is Lane.ASKED:
             self._keep_scores(chat, await self._asked(chat), job)

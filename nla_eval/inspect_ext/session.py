@@ -19,15 +19,15 @@ from ..models.scores import normalised
 from ..pipeline.asked import asked_id
 from ..pipeline.driver import Driver
 from ..pipeline.lanes import ControlLanes, Site, StandIn
-from ..pipeline.plan import Prepared, ReadingPlan, expect_readers, prepare, slots_of
+from ..pipeline.plan import Prepared, ReadingPlan, expect_readers, prepare, slots_of, with_setting
 from ..pipeline.readers import (
     Readers,
     asked_scores,
     expect_same_readers,
-    probe_scores,
     readers_for,
     text_drafts,
-    unprobed,
+    unscored,
+    vector_scores,
     written_readings,
 )
 from ..pipeline.runtime import Runtime
@@ -67,13 +67,13 @@ class Opened:
     """Planned scores that the store had when the task began."""
     pending: int = 0
     """Planned readings of the verbalizer still to be made."""
-    unprobed: bool = False
-    """Whether probe scores are still to be made."""
+    unscored: bool = False
+    """Whether scores of its activations are still to be made."""
 
     @property
     def request(self) -> CaptureRequest | None:
         """What is still to be captured; None if the transcript is unreadable, or its readings or activations exist."""
-        complete = (self.pending == 0 and not self.unprobed) or self.activations is not None
+        complete = (self.pending == 0 and not self.unscored) or self.activations is not None
         return None if complete or self.prepared.error is not None else self.prepared.request
 
 
@@ -101,8 +101,13 @@ class Session:
             url: URL of the store; None to keep readings in the log only.
         """
         self.runtime = runtime
-        self.asked = asked
+        self._asked = asked
         self.url = url
+
+    @cached_property
+    def asked(self) -> ReadingPlan:
+        """The plan as requested, with the setting lane where the pack reads it by default."""
+        return with_setting(self._asked, self.runtime.instrument)
 
     @cached_property
     def plan(self) -> ReadingPlan:
@@ -250,9 +255,8 @@ class Session:
         drafts = [(prepared, d) for d in text_drafts(prepared, self.plan, there, opened.first_draw)]
         known = {(s.transcript_digest, s.position, s.lane.value, s.reader) for s in opened.scores}
         scores = await asked_scores([prepared], readers, known)
-        if readers.probe is not None:
-            own = {} if activations is None else by_site(prepared, activations)
-            scores += probe_scores(prepared, own, readers.probe, known)
+        own = {} if activations is None else by_site(prepared, activations)
+        scores += await vector_scores(prepared, own, readers, known)
         return await written_readings(drafts, readers, self.identity), scores
 
     def keep_texts(self, made: list[tuple[list[Reading], list[Score]]]) -> list[None]:
@@ -295,7 +299,7 @@ class Session:
     def _open(self, transcript: Transcript, first_draw: int) -> Opened:
         prepared = prepare(transcript, self.runtime.instrument, self.plan)
         planned = {slot.key for slot in slots_of(prepared, self.plan, first_draw)}
-        names = {self.readers.probe.id if self.readers.probe else "", asked_id()}
+        names = {*(reader.id for reader in self.readers.vectors.values()), asked_id()}
         scores = tuple(
             s for s in self._stored_scores.get(prepared.digest, ()) if s.lane in self.lanes and s.reader in names
         )
@@ -313,7 +317,7 @@ class Session:
             self._activations(prepared),
             scores,
             pending=sum(LANES[Lane(key[2])].verbalized for key in missing),
-            unprobed=bool(unprobed([prepared], self.readers.probe, known)),
+            unscored=bool(unscored([prepared], self.readers, known)),
         )
 
     def _activations(self, prepared: Prepared) -> Vectors | None:
@@ -348,8 +352,8 @@ class Session:
 
 
 def by_site(prepared: Prepared, activations: Vectors) -> dict[tuple[str, int], Vectors]:
-    """The activations (P, d_model) of a sample by site."""
-    return dict(zip((site.key for site in prepared.sites), activations, strict=True))
+    """The activations (P, d_model) of a sample by (transcript_digest, position)."""
+    return dict(zip(((prepared.digest, int(at)) for at in prepared.positions), activations, strict=True))
 
 
 @dataclass(frozen=True)

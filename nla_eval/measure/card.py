@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write_text
+from ..models.setting import SETTING
 from .ablation import CONSTANT, EMPTY, REFERENCE, REFERENCE_MASKED, SHUFFLED, Condition
 from .figures import Figure
 from .record import Record
+from .setting_card import SettingCard, setting_text
 from .tasks import READERS, Task
 
 CONTROLS = {
@@ -120,6 +122,8 @@ def card_text(card: Mapping[str, Any]) -> str:
         figures = {**card, **card.get("controls", {})}
         rows = [(name, *_entry(f)) for name, f in figures.items() if isinstance(f, Mapping) and "interval" in f]
         lines += _table(("figure", "value", "n"), rows)
+    if SETTING in card:
+        lines += setting_text(SettingCard.model_validate(card[SETTING]))
     lines += ["", *_claims(card), *_facts(card), *_examples(card.get("examples", []))]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -17,6 +17,7 @@ from ..errors import PackError
 from .pack_meta import PackMeta, read_meta
 from .prompts import AVPrompt, ar_ids, av_prompt, check_ar_prompt, own_tokenizer
 from .scores import Baselines
+from .setting import Setting
 from .target import Target
 from .trained_on import trained_on
 
@@ -101,6 +102,19 @@ class Pack:
                 f"pack '{self.name}' names the adapter {file.name}, which its AV folder lacks; restore the pack"
             )
         return file
+
+    @cached_property
+    def setting(self) -> Setting | None:
+        """The pack's setting adapter; None if it has none. Raises PackError if its folder is missing."""
+        if self.av.setting is None:
+            return None
+        folder = self.av_path / Path(self.av.setting).name
+        if not folder.is_dir():
+            raise PackError(
+                f"pack '{self.name}' names the adapter folder {folder.name}, which its AV folder lacks; restore the "
+                "pack"
+            )
+        return Setting(self.name, folder)
 
     @property
     def forms(self) -> tuple[str, ...]:

@@ -11,8 +11,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import PackError
+from .adapter import WEIGHTS
 from .pack import Pack
 from .pack_meta import ADAPTER, VALUE_HEAD
+from .setting import checked_setting
 from .target import Target
 
 SUMS = "SHA256SUMS"
@@ -46,6 +48,17 @@ def check_files(pack: Pack, target: Target) -> Iterator[str]:
             yield _check_plain(folder, base)
     if pack.text_only is not None:
         yield _check_adapter(pack.text_only, base)
+    if pack.setting is not None:
+        yield _check_setting(pack, target, base)
+
+
+def _check_setting(pack: Pack, target: Target, base: Shapes) -> str:
+    setting = pack.setting
+    assert setting is not None, "asked for only if there is one"
+    setting.check(target.base_hash, pack.layer)
+    setting.facts.first_tokens(target.tokenizer)
+    checked_setting(setting)
+    return _check_adapter(setting.path / WEIGHTS, base)
 
 
 def _check_sums(pack: Pack) -> str:

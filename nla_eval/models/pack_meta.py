@@ -64,6 +64,8 @@ class PackMeta:
     """AV folder: file of the adapter that writes the same explanations from the text, without the activation."""
     text_window: int = TEXT_WINDOW
     """Tokens up to the position that this adapter was trained to read."""
+    setting: str | None = None
+    """AV folder: folder of the adapter that says what the prompt told the model of its setting."""
 
     def to_yaml(self) -> str:
         """The sidecar as YAML, with every spelling of each key that is in use."""
@@ -101,18 +103,19 @@ class PackMeta:
                 "target_hash": self.target_hash,
                 "expresses_belief": self.expresses_belief,
                 "norm_range": list(self.norm_range) if self.norm_range else None,
-                **self._text_reader(),
+                **self._beside(),
             },
         }
         return str(yaml.safe_dump(data, sort_keys=True, allow_unicode=True))
 
-    def _text_reader(self) -> dict[str, object]:
-        if self.text_only is None:
+    def _beside(self) -> dict[str, object]:
+        """The adapters beside the AV's own, by what they are for."""
+        named = {"setting": self.setting, "text_only": self.text_only}
+        present = {name: file for name, file in named.items() if file is not None}
+        if not present:
             return {}
-        return {
-            "adapters": {"explanation": ADAPTER, "text_only": self.text_only},
-            "text_window": self.text_window,
-        }
+        window = {} if self.text_only is None else {"text_window": self.text_window}
+        return {"adapters": {"explanation": ADAPTER, **present}, **window}
 
 
 def read_meta(folder: Path, role: str) -> PackMeta:
@@ -235,12 +238,13 @@ class _Reader:
             max_new_tokens=int(self.find("nla_eval.max_new_tokens") or 200),
             baseline_variance=_number(self.find("nla_eval.baseline_variance"))
                               or PUBLIC_VARIANCE.get((d_model, layer)),
-            target=_optional(self.find("nla_eval.models.target")),
+            target=_optional(self.find("nla_eval.target")),
             target_hash=_optional(self.find("nla_eval.target_hash")),
             expresses_belief=self.find("nla_eval.expresses_belief"),
             norm_range=(float(norms[0]), float(norms[1])) if norms else None,
             text_only=_optional(self.find("nla_eval.adapters.text_only")),
             text_window=int(self.find("nla_eval.text_window") or TEXT_WINDOW),
+            setting=_optional(self.find("nla_eval.adapters.setting")),
         )  # fmt: skip
 
 

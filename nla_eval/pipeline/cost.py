@@ -115,7 +115,9 @@ def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool =
     pending = planned - present
     captured = store.captured() if store else set()
     captures = any(LANES[Lane(key[2])].verbalized for key in pending)
-    missing = [p for p in readable if any(s.key not in captured for s in p.sites)] if captures else []
+    missing = (
+        [p for p in readable if any((p.digest, int(at)) not in captured for at in p.positions)] if captures else []
+    )
     known = set(store.transcripts()["transcript_digest"]) if store else set()
     width = run.identity.d_model * _NUMBER_BYTES[run.identity.activations]
     per_site = Counter((digest, position) for digest, position, *_ in pending)
@@ -125,7 +127,7 @@ def work_of(run: PlannedRun, store: ReadingStore | None, *, retry_errors: bool =
         tokens=sum(len(p.token_ids) for p in missing),
         readings=len(pending),
         present=len(planned) - len(pending),
-        activation_bytes=sum(len(p.sites) for p in missing) * width,
+        activation_bytes=sum(len(p.positions) for p in missing) * width,
         reading_bytes=sum(n * (text[site] + explanation + _READING_BYTES) for site, n in per_site.items()),
         message_bytes=sum(p.row.tokens * _BYTES_PER_TOKEN for p in run.prepared if p.digest not in known),
     )

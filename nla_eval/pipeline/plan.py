@@ -19,6 +19,7 @@ from ..engines.base import CaptureRequest, Sampling
 from ..errors import InputError, MissingExtraError, NlaEvalError, PackError, StoreError
 from ..models.model_ids import same_model
 from ..models.probe import load_probe
+from ..models.setting import Setting
 from ..models.trained_on import shared_with
 from ..progress import Meter, Progress, silent
 from ..readings import LANES, Lane, Needs
@@ -95,6 +96,11 @@ class PackFacts(Protocol):
         ...
 
     @property
+    def setting(self) -> Setting | None:
+        """Its setting adapter; None if it has none."""
+        ...
+
+    @property
     def training_hashes(self) -> frozenset[str]:
         """Hashes of the families and contents it was trained on; empty if it does not say."""
         ...
@@ -138,6 +144,8 @@ class Prepared:
     sites: tuple[Site, ...]
     """The sampled positions, ascending."""
     error: str | None = None
+    boundaries: tuple[int, ...] = ()
+    """Tokens before an answer that lane `setting` reads beside the sampled positions."""
     questions: Questions | None = None
     """What lane `asked` asks after the transcript; None if the lane is not read."""
 
@@ -148,8 +156,16 @@ class Prepared:
 
     @property
     def positions(self) -> NDArray[np.int64]:
-        """(P,) ascending token indices."""
-        return np.array([site.position for site in self.sites], dtype=np.int64)
+        """(P,) ascending token indices to capture: sampled positions and boundaries."""
+        return np.array(sorted({*(site.position for site in self.sites), *self.boundaries}), dtype=np.int64)
+
+    def keys_of(self, lane: Lane) -> list[tuple[str, int]]:
+        """(transcript_digest, position) of what a lane of scores reads. Lane `setting` reads what its adapter was
+        taught: tokens of answers, and the boundaries before them."""
+        if lane is not Lane.SETTING:
+            return [site.key for site in self.sites]
+        answers = {site.position for site in self.sites if site.role == "assistant"}
+        return [(self.digest, position) for position in sorted({*answers, *self.boundaries})]
 
     @property
     def request(self) -> CaptureRequest:
@@ -292,8 +308,17 @@ def expect_readers(instrument: Instrument, plan: ReadingPlan) -> None:
     for lane in plan.lanes:
         if LANES[lane].needs is Needs.TEXT_READER and not writes:
             raise InputError(LANES[lane].lacking.format(pack=instrument.pack.id))
+        if LANES[lane].needs is Needs.SETTING and instrument.pack.setting is None:
+            raise InputError(LANES[lane].lacking.format(pack=instrument.pack.id))
     if plan.probe is not None:
         load_probe(Path(plan.probe)).expect(instrument.target.hash, instrument.pack.layer, instrument.pack.d_model)
+
+
+def with_setting(plan: ReadingPlan, instrument: Instrument) -> ReadingPlan:
+    """`plan` with the setting lane, if its lanes are the default ones and the pack has a setting adapter."""
+    if plan.lanes != declared(ReadingPlan)["lanes"][1] or instrument.pack.setting is None:
+        return plan
+    return replace(plan, lanes=(*plan.lanes, Lane.SETTING))
 
 
 def prepare(transcript: Transcript, instrument: Instrument, plan: ReadingPlan) -> Prepared:
@@ -324,7 +349,15 @@ def prepare_replay(transcript: Transcript, replayed: Replay, instrument: Instrum
         reason = f"no position to read: {policy} finds none at or after token {minimum} of {len(replayed)}"
         return Prepared(row, replayed.token_ids[:0], (), reason)
     sites = tuple(site_of(row, replayed, int(position)) for position in positions)
-    return Prepared(row, replayed.token_ids[: int(positions[-1]) + 1].copy(), sites)
+    beside = _before_answers(replayed, minimum) if Lane.SETTING in plan.lanes else ()
+    end = max(int(positions[-1]), *beside) + 1 if beside else int(positions[-1]) + 1
+    return Prepared(row, replayed.token_ids[:end].copy(), sites, boundaries=beside)
+
+
+def _before_answers(replayed: Replay, minimum: int) -> tuple[int, ...]:
+    """The last template token before each assistant message, from token `minimum` on."""
+    found = sample_positions(replayed, parse_policy("boundaries"), seed=0, min_position=minimum)
+    return tuple(int(at) for at in found if replayed.channel[at] == Channel.TEMPLATE)
 
 
 def transcript_fault(err: Exception) -> bool:

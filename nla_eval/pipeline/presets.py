@@ -137,7 +137,7 @@ def _published(preset: Preset, run: Followed) -> list[str]:
     lines = [f"{whose} judges, not {preset.grader}"]
     pack = f"pack {run.pack}" if run.pack else "the pack"
     lines.append(f"explanations come from {pack}, not from {preset.models}")
-    beside = [lane for lane in run.options.get("lanes", ()) if lane != "measured"]
+    beside = [lane for lane in run.options.get("lanes", ()) if lane not in ("measured", "setting")]
     if beside:
         lines.append(f"control lanes are read beside it: {', '.join(beside)}")
     if run.min_position:

@@ -1,7 +1,8 @@
-"""The lanes that the verbalizer does not read: texts written from the prefix, the probe, and the target's own answer.
+"""The lanes that the verbalizer does not read: texts written from the prefix, scores of the activation (probe, setting
+adapter), and the target's own answer.
 
-In: prepared transcripts, and for the probe their activations. Out: readings of `text_only` and `text_raw`, scores of
-`probe` and `asked`. `readings.LANES` says what each lane needs and `plan.expect_readers` refuses one that lacks it.
+In: prepared transcripts, and for some lanes their activations. Out: readings of `text_only` and `text_raw`, scores of
+`probe`, `setting` and `asked`. `readings.LANES` says what a lane needs, `plan.expect_readers` refuses one without it.
 Every way of running a plan calls these functions; only their batches differ."""
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from ..errors import StoreError
 from ..judging.panel import side_by_side
 from ..models.probe import Probe, load_probe
 from ..models.prompts import av_prompt
+from ..models.setting import Setting
 from ..readings import LANES, Lane, Reading, Score
 from ..store.rows import SCORE_KEY
 from ..store.store import ReadingStore, StoreIdentity
@@ -32,21 +35,66 @@ ScoreKey = tuple[str, int, str, str]
 """(transcript_digest, position, lane, reader)."""
 
 
+class VectorReader(Protocol):
+    """Reads activations as scores."""
+
+    @property
+    def id(self) -> str:
+        """Name and content hash."""
+        ...
+
+    async def scores(self, activations: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n,) scores of (n, d_model) raw activations."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProbeReader:
+    """A linear probe."""
+
+    probe: Probe
+
+    @property
+    def id(self) -> str:
+        """Name and content hash."""
+        return self.probe.id
+
+    async def scores(self, activations: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Log-odds of told."""
+        return self.probe.scores(activations)
+
+
+@dataclass(frozen=True)
+class SettingLaneReader:
+    """The pack's setting adapter. Its weights are loaded with the first transcript."""
+
+    setting: Setting
+    read: Callable[[NDArray[np.float32]], Awaitable[NDArray[np.float64]]]
+
+    @property
+    def id(self) -> str:
+        """Name and content hash."""
+        return self.setting.id
+
+    async def scores(self, activations: NDArray[np.float32]) -> NDArray[np.float64]:
+        """`setting_log_odds`."""
+        return await self.read(activations)
+
+
 @dataclass(frozen=True)
 class Readers:
     """What reads these lanes in one run. A lane that is not requested has none."""
 
     texts: Mapping[Lane, TextReader] = field(default_factory=dict)
     ask: Callable[[AskRequest], Awaitable[Answered]] | None = None
-    probe: Probe | None = None
+    vectors: Mapping[Lane, VectorReader] = field(default_factory=dict)
     done: Callable[[], None] = lambda: None
     """Frees the weights that `ask` has loaded."""
 
     def facts(self) -> dict[str, str]:
         """Who read these lanes, for a manifest."""
         names = {f"{lane}_reader": reader.name for lane, reader in self.texts.items()}
-        if self.probe is not None:
-            names["probe_reader"] = self.probe.id
+        names |= {f"{lane}_reader": reader.id for lane, reader in self.vectors.items()}
         return {**names, "asked_reader": asked_id()} if self.ask is not None else names
 
 
@@ -67,8 +115,12 @@ def readers_for(runtime: Runtime, plan: ReadingPlan) -> Readers:
             if plan.text_reader is None
             else ModelReader(plan.text_reader, pack.forms, tokenizer, pack.text_window)
         )
-    probe = None if plan.probe is None else load_probe(Path(plan.probe))
-    return Readers(texts, runtime.ask if Lane.ASKED in plan.lanes else None, probe, runtime.drop_answerer)
+    vectors: dict[Lane, VectorReader] = {}
+    if plan.probe is not None:
+        vectors[Lane.PROBE] = ProbeReader(load_probe(Path(plan.probe)))
+    if Lane.SETTING in plan.lanes and pack.setting is not None:
+        vectors[Lane.SETTING] = SettingLaneReader(pack.setting, runtime.read_setting)
+    return Readers(texts, runtime.ask if Lane.ASKED in plan.lanes else None, vectors, runtime.drop_answerer)
 
 
 def expect_same_readers(store: ReadingStore, readers: Readers) -> None:
@@ -124,36 +176,42 @@ async def written_readings(
     return made
 
 
-def probe_scores(
+async def vector_scores(
     prepared: Prepared,
     activations: Mapping[tuple[str, int], NDArray[np.float32]],
-    probe: Probe,
+    readers: Readers,
     present: Collection[ScoreKey] = (),
 ) -> list[Score]:
-    """The missing probe scores of one transcript, by position. A position without a finite activation has an error."""
-    sites = [s for s in prepared.sites if (*s.key, Lane.PROBE.value, probe.id) not in present]
-    rows = []
-    for site in sites:
-        own = activations.get(site.key)
-        finite = own is not None and bool(np.isfinite(own).all())
-        rows.append(
+    """The missing scores of one transcript's activations, by lane and position. A position without a finite activation
+    has an error."""
+    rows: list[Score] = []
+    for lane, reader in readers.vectors.items():
+        keys = [key for key in prepared.keys_of(lane) if (*key, lane.value, reader.id) not in present]
+        finite = [key for key in keys if (own := activations.get(key)) is not None and bool(np.isfinite(own).all())]
+        read = await reader.scores(np.stack([activations[key] for key in finite])) if finite else np.empty(0)
+        found = dict(zip(finite, read.tolist(), strict=True))
+        rows += [
             Score(
-                transcript_digest=site.transcript_digest,
-                position=site.position,
-                lane=Lane.PROBE,
-                reader=probe.id,
-                score=float(probe.scores(own[None])[0]) if own is not None and finite else None,
-                error=None if finite else "the activation is missing or not finite",
+                transcript_digest=key[0],
+                position=key[1],
+                lane=lane,
+                reader=reader.id,
+                score=found.get(key),
+                error=None if key in found else "the activation is missing or not finite",
             )
-        )
+            for key in keys
+        ]
     return rows
 
 
-def unprobed(prepared: Iterable[Prepared], probe: Probe | None, present: Collection[ScoreKey]) -> list[Prepared]:
-    """Transcripts that lack probe scores."""
-    if probe is None:
-        return []
-    return [p for p in prepared if any((*site.key, Lane.PROBE.value, probe.id) not in present for site in p.sites)]
+def unscored(prepared: Iterable[Prepared], readers: Readers, present: Collection[ScoreKey]) -> list[Prepared]:
+    """Transcripts that lack scores of their activations."""
+    wanted = [(lane, reader.id) for lane, reader in readers.vectors.items()]
+    return [
+        p
+        for p in prepared
+        if any((*key, lane.value, of) not in present for lane, of in wanted for key in p.keys_of(lane))
+    ]
 
 
 async def asked_scores(

@@ -30,10 +30,10 @@ from .readers import (
     Readers,
     asked_scores,
     expect_same_readers,
-    probe_scores,
     score_keys,
     text_drafts,
-    unprobed,
+    unscored,
+    vector_scores,
     written_readings,
 )
 from .rescoring import lacking_scores, with_injected
@@ -182,14 +182,14 @@ class _InProcess:
             self.store.url, len(planned) - len(pending), len(planned), to_draw, len(lacking),
         )  # fmt: skip
         self._ask(readable)
-        if to_draw or lacking or unprobed(readable, self.bench.readers.probe, self.scored):
+        if to_draw or lacking or unscored(readable, self.bench.readers, self.scored):
             readable = self._load_activations(readable)
             sites = [site for p in readable for site in p.sites]
             controls = ControlLanes(sites, self.activations, self.run.plan.seed)
             scoring = Scoring(self.bench.scorer, self._reference(sites))
             self._draw(readable, controls, scoring, to_draw)
             self._rescore(lacking, sites, controls, scoring)
-            self._probe(readable)
+            self._score_vectors(readable)
         if len(pending) > to_draw:
             self._write(readable)
         driver.finish()
@@ -207,7 +207,7 @@ class _InProcess:
     def _load_activations(self, readable: Sequence[Prepared]) -> list[Prepared]:
         """Fill `activations` from the store and the engine. Returns the transcripts that could be captured."""
         self.activations.update(stored_activations(self.store, {p.digest for p in readable}))
-        missing = [p for p in readable if any(s.key not in self.activations for s in p.sites)]
+        missing = [p for p in readable if any((p.digest, int(at)) not in self.activations for at in p.positions)]
         _log.info("activations in the store: %d; transcripts to capture: %d", len(self.activations), len(missing))
         lost = self._capture(missing)
         return [p for p in readable if p.digest not in lost]
@@ -266,11 +266,17 @@ class _InProcess:
             meter.advance(len(some))
         readers.done()
 
-    def _probe(self, captured: Sequence[Prepared]) -> None:
-        probe = self.bench.readers.probe
-        if probe is not None:
-            scores = (probe_scores(p, self.activations, probe, self.scored) for p in captured)
-            self._keep_scores([score for of_one in scores for score in of_one])
+    def _score_vectors(self, captured: Sequence[Prepared]) -> None:
+        """Scores of the activations, in the lanes that have a reader of them."""
+        readers = self.bench.readers
+        if not readers.vectors:
+            return
+        meter = Meter(self.progress, "score", len(captured), "transcripts")
+        for start in range(0, len(captured), TRANSCRIPTS_PER_PART):
+            some = captured[start : start + TRANSCRIPTS_PER_PART]
+            made = [anyio.run(vector_scores, p, self.activations, readers, self.scored) for p in some]
+            self._keep_scores([score for of_one in made for score in of_one])
+            meter.advance(len(some))
 
     def _keep_scores(self, scores: Sequence[Score]) -> None:
         self.store.append_scores(scores)

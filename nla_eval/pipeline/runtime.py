@@ -15,10 +15,14 @@ from ..errors import NlaEvalError
 from .microbatch import MicroBatcher, Work
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..engines.base import Engine
     from ..engines.generation import Generated, GenerateRequest
     from ..engines.questions import Answered, AskRequest
     from ..engines.recorded import Recording
+    from ..engines.setting import SettingReader
     from ..models.pack import Pack
     from ..models.scores import Scorer
     from ..models.target import Target
@@ -29,6 +33,8 @@ Res = TypeVar("Res")
 
 GENERATE_PATIENCE = 0.1
 """Seconds a prompt waits for others before a group is answered. Answering takes about a hundred times as long."""
+SETTING_TOKENS = 16
+"""About how many tokens one activation takes in the setting adapter."""
 
 
 class Runtime:
@@ -69,6 +75,10 @@ class Runtime:
         cost = len(request.token_ids) + request.max_new_tokens
         work = Work(name, run, DECODE_FACTOR * self.settings.max_batch_tokens, patience=GENERATE_PATIENCE)
         return await self.batcher.submit(work, request, cost)
+
+    async def read_setting(self, activations: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(n,) `setting_log_odds` of (n, d_model) raw activations, by the pack's setting adapter."""
+        return await self.submit("setting", self._setting, activations, SETTING_TOKENS * len(activations))
 
     async def ask(self, request: AskRequest) -> Answered:
         """Ask the target several yes-or-no questions about one text."""
@@ -139,6 +149,14 @@ class Runtime:
         return reader
 
     @cached_property
+    def setting_reader(self) -> SettingReader:
+        """The reader of the pack's setting adapter. Raises PackError if the pack has none."""
+        self._set_threads()
+        reader = self._kind.setting_reader(self.settings, self.target, self.pack)
+        self.loaded.append("setting_reader")
+        return reader
+
+    @cached_property
     def answerer(self) -> Callable[[Sequence[AskRequest]], list[Answered]]:
         """Function that answers yes-or-no questions with the whole language model."""
         self._set_threads()
@@ -165,6 +183,9 @@ class Runtime:
 
     def _ask(self, requests: list[AskRequest]) -> list[Answered]:
         return self.answerer(requests)
+
+    def _setting(self, requests: list[NDArray[np.float32]]) -> list[NDArray[np.float64]]:
+        return self.setting_reader.read(requests)
 
     def _tapped(self) -> int | None:
         """The block to record during generation: the pack's; None without a pack for this target."""

@@ -20,6 +20,7 @@ class Lane(StrEnum):
     TEXT_ONLY = "text_only"
     TEXT_RAW = "text_raw"
     PROBE = "probe"
+    SETTING = "setting"
     ASKED = "asked"
 
 
@@ -40,6 +41,8 @@ class Needs(StrEnum):
     """The tokens up to the position."""
     PROBE = "probe"
     """A probe file, named with `probe`, and the position's own activation."""
+    SETTING = "setting"
+    """The pack's setting adapter, and the position's own activation."""
     TARGET = "target"
     """The target with its language-model head, which answers a question after the transcript."""
 
@@ -154,6 +157,13 @@ LANES: dict[Lane, LaneEntry] = {
         Needs.PROBE,
         lacking="the probe lane needs a probe of target and layer; make one with nla-eval probe train, then give "
         "--probe FILE",
+        repeats=False,
+    ),
+    Lane.SETTING: LaneEntry(
+        "the log-odds that the prompt told the model of a test, by the pack's setting adapter: a score per position",
+        Needs.SETTING,
+        lacking="the setting lane needs a setting adapter, and pack '{pack}' has none; leave the lane out, or train "
+        "one with nla-eval setting train",
         repeats=False,
     ),
     Lane.ASKED: LaneEntry(

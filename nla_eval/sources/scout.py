@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inspect_ai.log import EvalSample, resolve_sample_events_data
-from inspect_ai.model import ChatMessage
+from inspect_ai.model import ChatMessage, ChatMessageAssistant
+from inspect_ai.tool import ToolInfo
 from pydantic import TypeAdapter, ValidationError
 
 from ._base import (
@@ -30,6 +31,7 @@ from ._base import (
 )
 from ._inspect_authors import MAIN, turn_facts
 from ._inspect_calls import Conversation, Conversations, conversations, quoted
+from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 
@@ -94,7 +96,16 @@ def _conversations(row: Mapping[str, Any], messages: list[ChatMessage], options:
         else:
             header = {"model": row.get("model"), "model_roles": _opened(row.get("model_roles"))}
             return conversations(sample, header, options)
-    return Conversations([Conversation(messages, turn_facts=turn_facts(messages, ()))], MAIN, {})
+    plain = Conversation(messages, tools=_tools(messages, events), turn_facts=turn_facts(messages, ()))
+    return Conversations([plain], MAIN, {})
+
+
+def _tools(messages: list[ChatMessage], events: Any) -> tuple[ToolInfo, ...]:
+    """The tools of the last model call, if the conversation calls any."""
+    if not isinstance(events, list) or not any(isinstance(m, ChatMessageAssistant) and m.tool_calls for m in messages):
+        return ()
+    calls = [event for event in events if isinstance(event, dict) and event.get("event") == "model"]
+    return tool_infos(calls[-1].get("tools")) if calls else ()
 
 
 def _fields(row: Mapping[str, Any], conversation: Conversation, options: SourceOptions) -> Fields:

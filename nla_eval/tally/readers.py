@@ -146,9 +146,11 @@ def _units(frames: Frames, definitions: Definitions, headline: Headline, beside:
 
 
 def _readers(frames: Frames, scores: pl.DataFrame) -> list[tuple[Lane, str]]:
-    """Every (lane, reader) besides the verbalizer, in the order of the lane table."""
+    """Every (lane, reader) besides the verbalizer, in the order of the lane table. Lane `setting` reads activations as
+    N does, and is a column of its own."""
     texts = frames.readings.select("lane", "reader") if "reader" in frames.readings else None
-    found = {*scores.select("lane", "reader").iter_rows()}
+    others = scores.filter(pl.col("lane") != Lane.SETTING.value)
+    found = {*others.select("lane", "reader").iter_rows()}
     found |= set(texts.drop_nulls().iter_rows()) if texts is not None else set()
     order = list(Lane)
     return sorted(((Lane(lane), reader) for lane, reader in found), key=lambda pair: (order.index(pair[0]), pair[1]))

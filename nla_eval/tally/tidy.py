@@ -33,7 +33,7 @@ Cells = tuple[str, str, str, str, str, str, float | None, float | None, float | 
 def tidy(tally: Tally) -> pl.DataFrame:
     """Every rate, comparison and count of a tally."""
     rows = [row for suite in tally.suites for row in _suite(tally, suite)]
-    return pl.DataFrame([*rows, *_where(tally)], schema=COLUMNS, orient="row")
+    return pl.DataFrame([*rows, *_setting(tally), *_where(tally)], schema=COLUMNS, orient="row")
 
 
 def _suite(tally: Tally, suite: SuiteTally) -> Iterator[Cells]:
@@ -75,6 +75,14 @@ def _headline(suite: SuiteTally, under: HeadlineTally) -> Iterator[Cells]:
             ("measured, given not said", group.n_given_not_v),
         ):
             yield _row((*at, "measured"), name, f"{group.kind}: {group.group}", estimate)
+
+
+def _setting(tally: Tally) -> Iterator[Cells]:
+    for row in tally.setting.rows if tally.setting else ():
+        at = (row.suite, row.arm, "", "setting")
+        group = "" if row.variant is None else f"variant: {row.variant}"
+        yield _row(at, "read aware (setting)", group, row.aware)
+        yield _row(at, "mean log-odds of a transcript", group, row.log_odds)
 
 
 def _where(tally: Tally) -> Iterator[Cells]:

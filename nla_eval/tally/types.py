@@ -34,6 +34,7 @@ from .types_lanes import (
 )
 from .types_readers import ReadersTally
 from .types_sensitivity import Sensitivity
+from .types_setting import SettingRow, SettingTally
 from .types_shown import ShownReading, ShownTurn
 from .types_variants import ContrastRow, VariantMeasure, VariantOutcome, VariantTally
 from .where import Where
@@ -59,6 +60,8 @@ __all__ = [
     "LaneTally",
     "OutcomeCounts",
     "PairAgreement",
+    "SettingRow",
+    "SettingTally",
     "ShownReading",
     "ShownTurn",
     "Spread",
@@ -217,6 +220,8 @@ class Tally(Frozen):
     """Why no rate of this tally is a headline: a judge that failed its checks. Empty where none did."""
     agreement: Agreement | None = None
     """Several judges on the texts of this tally; None where there is one."""
+    setting: SettingTally | None = None
+    """What the pack's setting adapter read: a column of its own, no part of N. None for bare frames."""
     where: Where | None = None
     """Where in transcripts awareness is found, under the primary headline."""
     readers: ReadersTally | None = None

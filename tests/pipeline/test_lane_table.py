@@ -19,7 +19,7 @@ def test_every_lane_has_its_entry_and_those_the_verbalizer_reads_have_their_make
     assert set(LANES) == set(READABLE) == set(Lane)
     assert set(MAKERS) == set(VERBALIZED)
     assert set(EXPLAINED) - set(VERBALIZED) == {Lane.TEXT_ONLY, Lane.TEXT_RAW}
-    assert set(Lane) - set(EXPLAINED) == {Lane.PROBE, Lane.ASKED}
+    assert set(Lane) - set(EXPLAINED) == {Lane.PROBE, Lane.SETTING, Lane.ASKED}
 
 
 @pytest.mark.parametrize("lane", [lane for lane in Lane if lane not in VERBALIZED])
@@ -58,7 +58,7 @@ def test_an_unknown_lane_is_refused_with_those_that_exist(lane: str, word: str) 
 def test_only_lanes_that_can_differ_are_drawn_again() -> None:
     plan = ReadingPlan(draws=3)
     draws = {lane: len(plan.draws_of(lane)) for lane in Lane}
-    assert draws == dict.fromkeys(VERBALIZED, 3) | {"text_only": 3, "text_raw": 1, "probe": 0, "asked": 0}
+    assert draws == dict.fromkeys(VERBALIZED, 3) | {"text_only": 3, "text_raw": 1, "probe": 0, "setting": 0, "asked": 0}
 
 
 def test_what_is_injected_needs_an_activation_and_what_is_borrowed_is_of_others() -> None:

@@ -17,7 +17,7 @@ from nla_eval.models.probe import write_probe
 from nla_eval.pipeline.asked import asked_id, questions_of, wordings
 from nla_eval.pipeline.cost import work_of
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run, prepare
-from nla_eval.pipeline.readers import Readers
+from nla_eval.pipeline.readers import ProbeReader, Readers
 from nla_eval.pipeline.reading import ReadResult, Workbench, read_in_process
 from nla_eval.pipeline.text_readers import ModelReader, PrefixReader, TextReader, TextRequest
 from nla_eval.readings import Lane, StopReason
@@ -72,7 +72,7 @@ def read(
     readers = Readers(
         {lane: of for lane, of in texts.items() if lane in lanes},
         planted_answers if Lane.ASKED in lanes else None,
-        planted_probe() if Lane.PROBE in lanes else None,
+        {Lane.PROBE: ProbeReader(planted_probe())} if Lane.PROBE in lanes else {},
     )
     bench = Workbench(lambda: engine, store, plain_scores, readers=readers)
     return Made(store, read_in_process(run, bench), engine, reader)

@@ -103,11 +103,9 @@ def _cached() -> Tokenizer:
     return _MADE[0]
 
 
-@pytest.mark.parametrize(
-    "said", ["<|im_end|>\u0338", "<|im_start|>\u0338 a\u3099\u0301<|im_end|>", "<tool_call>\u0338"]
-)
-def test_a_mark_after_what_looks_like_a_special_token_stays_in_its_message(said: str, qwen: Tokenizer) -> None:
-    chat = (user("a\u0301\u0323"), assistant(said))
+def test_a_mark_after_what_looks_like_a_special_token_stays_in_its_message(qwen: Tokenizer) -> None:
+    said = ("<|im_end|>\u0338", "<|im_start|>\u0338 a\u3099\u0301<|im_end|>", "<tool_call>\u0338")
+    chat = tuple(message for words in said for message in (user("a\u0301\u0323"), assistant(words)))
     tokenizer = with_template(qwen, "qwen2.5")
     assert_exact(replay(transcript(*chat), tokenizer, LONG), tokenizer, chat)
 

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from nla_eval.commands.pack_files import _left_out
 from nla_eval.engines.base import Sampling, VerbalizeRequest
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.loading import load_trunk
@@ -139,3 +140,13 @@ def test_a_template_that_the_client_cannot_fill_is_refused(tmp_path: Path) -> No
     odd = replace(pack, ar=replace(pack.ar, ar_template="{x} <t>{explanation}</t> so:"))
     with pytest.raises(PackError, match="braces"):
         export(odd, target, tmp_path / "public")
+
+
+def test_a_checkpoint_has_the_explanation_adapter_only_and_the_command_says_so(tmp_path: Path) -> None:
+    target, pack = write_tiny_pack(tmp_path, adapter=True)
+    named = replace(pack.av, setting="setting", text_only="text_only.safetensors")
+    (pack.av_path / SIDECAR).write_text(named.to_yaml())
+    assert _left_out(load_pack(str(pack.path))) == "; the explanation adapter only: setting and text_only left out"
+    made = export(load_pack(str(pack.path)), target, tmp_path / "out")
+    assert made.setting is None
+    assert made.text_only is None

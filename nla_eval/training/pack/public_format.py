@@ -111,7 +111,8 @@ def _write_ar(pack: Pack, target: Target, out: Path, how: Writing) -> None:
 
 def _write_sidecar(meta: PackMeta, pack: Pack, out: Path) -> None:
     scale = meta.mse_scale or math.sqrt(pack.d_model)
-    known = replace(meta, mse_scale=scale, baseline_variance=pack.baselines.variance)
+    # Only the explanation adapter is in the checkpoint; the others are adapters of the target.
+    known = replace(meta, mse_scale=scale, baseline_variance=pack.baselines.variance, text_only=None, setting=None)
     (out / SIDECAR).write_text(known.to_yaml(), encoding="utf-8")
 
 

@@ -1,0 +1,43 @@
+"""The column "read aware (setting)": what the pack's setting adapter read, beside N and never part of it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..stats.interval import Estimate
+from .types_base import Frozen
+
+
+class SettingRow(Frozen):
+    """One suite in one arm, or one of its variants."""
+
+    suite: str
+    arm: str
+    variant: str | None = None
+    """None for the whole suite."""
+    transcripts: int
+    """Transcripts whose positions were scored."""
+    aware: Estimate
+    """Share of them whose mean log-odds are above the threshold, families resampled."""
+    log_odds: Estimate
+    """Mean over transcripts of a transcript's mean `setting_log_odds`."""
+
+
+class SettingTally(Frozen):
+    """All rows, or why there are none."""
+
+    rows: list[SettingRow] = Field(default_factory=list)
+    reader: str = ""
+    """The setting adapter, with its hash."""
+    threshold: float | None = None
+    """From the pack's card: fixed on other data."""
+    expresses_told: bool | None = None
+    """Whether the card says that this adapter tells told from everything that it must be told from (docs/method.md
+    4.17)."""
+    missing: str = ""
+    """Why the column is empty; empty if it is not."""
+
+    def row(self, suite: str, arm: str, variant: str | None = None) -> SettingRow | None:
+        """The row of one suite or variant; None if it was not read."""
+        wanted = (suite, arm, variant)
+        return next((row for row in self.rows if (row.suite, row.arm, row.variant) == wanted), None)
