@@ -46,7 +46,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "power": ("nla-eval power --families 50 --per-family 2 --k 50", "nla-eval power store --rate 0.05"),
     "gain": ("nla-eval gain store", "nla-eval gain logs/ --headline belief --rate 0.01"),
     "demo": ("nla-eval demo", "nla-eval demo --out demo-out --limit 4"),
-    "simulate": ("nla-eval simulate --replications 200", "nla-eval simulate --write docs/coverage.md --processes 2"),
+    "simulate": ("nla-eval simulate --replications 200", "nla-eval simulate --write worlds.md --processes 2"),
     "doctor": ("nla-eval doctor", "nla-eval doctor --target smollm2-135m --store store --deep"),
     "train": ("nla-eval train recipe.yaml --plan", "nla-eval train recipe.yaml --stage av --writer self_supervised"),
     "explore": ("nla-eval explore", "nla-eval explore logs/ --port 0 --temperature 0.7"),
