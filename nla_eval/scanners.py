@@ -245,20 +245,16 @@ def _together(found: Sequence[Verdict]) -> Verdict:
 def _result(verdict: Verdict, quotes: Sequence[tuple[ChatMessage, str]], about: dict[str, Any]) -> Result:
     """A result with its first quotes, each of which cites its message."""
     shown = quotes[:_SHOWN]
-    cited = list(dict.fromkeys(message.id for message, _ in shown if message.id))
-    lines = [
-        (f"[M{cited.index(message.id) + 1}] " if message.id in cited else "") + one_line(text)[:_QUOTE_CHARS]
-        for message, text in shown
-    ]
+    ids = dict.fromkeys(message.id for message, _ in shown if message.id)
+    cites = {held: f"[M{number}]" for number, held in enumerate(ids, start=1)}
+    lines = [f"{cites.get(message.id or '', '')} {one_line(text)[:_QUOTE_CHARS]}".strip() for message, text in shown]
     more = len(quotes) - len(shown)
     return Result(
         value=verdict.counted,
         answer=verdict.word,
         explanation="\n".join([*lines, *([f"and {more} more"] if more else [])]) or None,
         metadata=about,
-        references=[
-            Reference(type="message", cite=f"[M{number}]", id=held) for number, held in enumerate(cited, start=1)
-        ],
+        references=[Reference(type="message", cite=cite, id=held) for held, cite in cites.items()],
     )
 
 

@@ -27,7 +27,9 @@ _FILTER = """async ([id, value, event]) => {
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   return performance.now() - began;
 }"""
-_CHOICES = (("b-verdict", "n", "change"), ("b-verdict", "", "change"), ("b-search", "harbour music", "input"))
+_COLD = ("b-search", "harbour music", "input")
+"""The first search, before the page has taken all texts in its idle time; it is told apart."""
+_CHOICES = (("b-verdict", "n", "change"), ("b-verdict", "", "change"), ("b-search", "river stone", "input"))
 
 
 def chromium() -> str | None:
@@ -48,12 +50,11 @@ def measured() -> dict[str, Figure]:
             browser = playwright.chromium.launch(executable_path=chromium(), args=_FLAGS)
             rounds = [_round(browser, page.as_uri()) for _ in range(ROUNDS)]
             browser.close()
-    paints, *filters = (statistics.median(values) for values in zip(*rounds, strict=True))
+    paints, cold, *filters = (statistics.median(values) for values in zip(*rounds, strict=True))
     how = f"{TRANSCRIPTS} transcripts, 200 to open; medians of {ROUNDS} fresh tabs at 1440 px"
-    first = max(values[-1] for values in rounds)
     return {
         KEYS[0]: Figure(paints, how=how),
-        KEYS[1]: Figure(max(filters), how=f"{how}; slowest first search {first:.0f} ms"),
+        KEYS[1]: Figure(max(filters), how=f"{how}; a search at once after opening {cold:.0f} ms"),
     }
 
 
@@ -63,6 +64,9 @@ def _round(browser: Any, url: str) -> list[float]:
     tab = context.new_page()
     tab.goto(url)
     tab.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length > 0")
-    found = [float(tab.evaluate(_PAINT)), *(float(tab.evaluate(_FILTER, list(choice))) for choice in _CHOICES)]
+    found = [
+        float(tab.evaluate(_PAINT)),
+        *(float(tab.evaluate(_FILTER, list(choice))) for choice in (_COLD, *_CHOICES)),
+    ]
     context.close()
     return found

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-settings = typer.Typer(no_args_is_help=True, help="Train, measure and add a pack's setting adapter: was it told?")
+from .screen import Commands
+
+settings = Commands(no_args_is_help=True, help="Train, measure and add a pack's setting adapter: was it told?")
 
 Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings. Default: the shipped pack's.")]
 RunFolder = Annotated[Path, typer.Option("--run-folder", help="Folder for rows, checkpoint and adapter.")]

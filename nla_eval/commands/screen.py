@@ -46,7 +46,7 @@ EXAMPLES: dict[str, tuple[str, str]] = {
     "power": ("nla-eval power --families 50 --per-family 2 --k 50", "nla-eval power store --rate 0.05"),
     "gain": ("nla-eval gain store", "nla-eval gain logs/ --headline belief --rate 0.01"),
     "demo": ("nla-eval demo", "nla-eval demo --out demo-out --limit 4"),
-    "simulate": ("nla-eval simulate --replications 200", "nla-eval simulate --write docs/coverage.md --processes 2"),
+    "simulate": ("nla-eval simulate --replications 200", "nla-eval simulate --write worlds.md --processes 2"),
     "doctor": ("nla-eval doctor", "nla-eval doctor --target smollm2-135m --store store --deep"),
     "train": ("nla-eval train recipe.yaml --plan", "nla-eval train recipe.yaml --stage av --writer self_supervised"),
     "explore": ("nla-eval explore", "nla-eval explore logs/ --port 0 --temperature 0.7"),
@@ -90,6 +90,15 @@ EXAMPLES: dict[str, tuple[str, str]] = {
         "nla-eval organism check",
         "nla-eval organism check runs/organism/adapter --doses 0.5,1 --write",
     ),
+    "setting train": (
+        "nla-eval setting train",
+        "nla-eval setting train --config my.yaml --run-folder runs/mine --threads 2",
+    ),
+    "setting check": (
+        "nla-eval setting check",
+        "nla-eval setting check --run-folder runs/mine --organisms smollm2-135m-organism@1",
+    ),
+    "setting add": ("nla-eval setting add", "nla-eval setting add --run-folder runs/mine --pack packs/mine"),
     "validate sheet": (
         "nla-eval validate sheet store",
         "nla-eval validate sheet logs/ --classifier linear --size 100 --out sheet.html",

@@ -246,12 +246,20 @@ class Desk:
             for reading in await written_readings(pairs, self.readers, self.identity):
                 self._keep(chat, reading, None, job)
         elif lane in self.readers.vectors:
-            rows = {chat.site(position).key: chat.own(position)}
-            reader = replace(self.readers, vectors={lane: self.readers.vectors[lane]})
-            only = [s for s in await vector_scores(chat.prepared, rows, reader) if s.position == position]
-            self._keep_scores(chat, only, job)
+            self._keep_scores(chat, await self._vector_scores(chat, position, lane), job)
         elif lane is Lane.ASKED:
             self._keep_scores(chat, await self._asked(chat), job)
+
+    async def _vector_scores(self, chat: Chat, position: int, lane: Lane) -> list[Score]:
+        """The score of one token in a lane that reads its activation; with the reason if the lane does not read it."""
+        site, reader = chat.site(position), self.readers.vectors[lane]
+        alone = replace(self.readers, vectors={lane: reader})
+        found = await vector_scores(replace(chat.prepared, sites=(site,)), {site.key: chat.own(position)}, alone)
+        unread = "this lane does not read such tokens; choose one of an answer"
+        return found or [
+            Score(transcript_digest=site.transcript_digest, position=position, lane=lane, reader=reader.id, score=None,
+                  error=unread)
+        ]  # fmt: skip
 
     async def _asked(self, chat: Chat) -> list[Score]:
         """The target's own answer after the chat, asked once."""

@@ -157,4 +157,4 @@ def checked_setting(setting: Setting) -> int:
     try:
         return len(setting.adapter.matrices)
     except InputError as err:
-        raise PackError(f"pack '{setting.name}': {err}") from err
+        raise PackError(f"pack '{setting.name}': {err}; restore the pack") from err

@@ -254,6 +254,10 @@
     for (const id of ["b-suite", "b-arm", "b-verdict", "b-search"]) $(id).value = "";
     filter();
   });
+  /* The first search would wait for all texts; they are taken from the page while it idles. */
+  const idle = window.requestIdleCallback || setTimeout;
+  const warm = (i) => { if (i < index.list.length) { haystack(index.list[i]); idle(() => warm(i + 1)); } };
+  idle(() => warm(0));
   addEventListener("hashchange", () => route(true));
 
   box.hidden = false;
