@@ -30,7 +30,6 @@ from .._rooms import load_room
 from ..commands import cli, read, report  # noqa: F401
 from ..engines import capture, fitting, recorded, side_by_side  # noqa: F401
 from ..engines.base import Captured, CaptureRequest, Draw, Sampling, VerbalizeRequest
-from ..engines.kinds import ENGINES
 from ..pipeline import reading
 from ..store import files
 from . import planted
@@ -105,8 +104,8 @@ def start(run: Run) -> None:
     os.dup2(out, 2)
     sys.argv = ["nla-eval", *run.args]
     engine = SlowEngine(pause=run.pause, signal_at=run.signal_at)
-    ENGINES.register("planted")(planted.PlantedKind(lambda: engine))
-    read.Workbench = functools.partial(reading.Workbench, flush_seconds=run.flush)  # type: ignore[misc, assignment]
+    planted.register(planted.PlantedKind(lambda: engine))
+    setattr(read, "Workbench", functools.partial(reading.Workbench, flush_seconds=run.flush))  # noqa: B010
     reading._ROWS_PER_PART = _PART
     if run.fault:
         FAULTS[run.fault](random.Random(run.seed))
@@ -120,7 +119,7 @@ def _failing_write(code: int) -> Callable[[random.Random], None]:
     """One of the first forty writes fails in the middle, and every later one."""
 
     def plant(rng: random.Random) -> None:
-        left, plain = rng.randrange(40), files.os.fsync
+        left, plain = rng.randrange(40), os.fsync
 
         def fsync(file: int) -> None:
             nonlocal left
@@ -130,7 +129,7 @@ def _failing_write(code: int) -> Callable[[random.Random], None]:
                 raise OSError(code, os.strerror(code))
             plain(file)
 
-        files.os.fsync = fsync
+        setattr(os, "fsync", fsync)  # noqa: B010
 
     return plant
 

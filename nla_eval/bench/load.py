@@ -104,7 +104,7 @@ def long_transcripts(folder: Path) -> str:
     target = ByteTarget()
     instrument = Instrument(target, TinyPack())
     words = "City after city lies by the sea, and nobody counts them. "
-    made = []
+    made: list[Transcript] = []
     for name, tokens in (("full", target.max_context - 200), ("tenfold", 10 * target.max_context)):
         made.append(_chat(name, "Tell me a long story.", words * (tokens // len(words)), Arm.EVALUATION, len(made)))
     store = ReadingStore.create(str(folder / "store"), instrument.identity(_PLAN))
@@ -143,11 +143,11 @@ def concurrent_samples(folder: Path, count: int = 1_000) -> str:
     from inspect_ai.model import get_model
 
     from ..awareness import awareness_task
-    from ..engines.kinds import ENGINES
     from ..suite import Suite, SuiteCard, register
     from .planted import PlantedKind
+    from .planted import register as register_planted
 
-    ENGINES.register("planted")(PlantedKind())
+    register_planted(PlantedKind())
     card = SuiteCard.model_validate(
         {"name": "load_samples", "title": "Planted chats", "arm": "evaluation", "source": "bench", "licence": "CC0",
          "families": "one each", "needs": "offline", "count": count, "answers_by": "recorded"}

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engines.base import Captured, CaptureRequest, Draw, Engine, Sampling, VerbalizeRequest
-from ..engines.kinds import RuntimeSettings
+from ..engines.kinds import ENGINES, EngineKind, RuntimeSettings
 from ..models.scores import Baselines, ar_scores
 from ..models.setting import Setting
 from ..readings import StopReason
@@ -51,7 +51,7 @@ class ByteTarget:
         backend = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         backend.decoder = decoders.ByteLevel()
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+        tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=backend)  # type: ignore[no-untyped-call]
         tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
         tokenizer.chat_template = CHATML
         return tokenizer
@@ -122,8 +122,10 @@ class PlantedEngine:
 
     def activation(self, prefix: NDArray[np.int32]) -> NDArray[np.float32]:
         """The planted truth: noise that is a function of the prefix, plus the aware direction after the cue."""
-        noise = _rng(prefix.astype(np.int32).tobytes()).standard_normal(D_MODEL).astype(np.float32)
-        return noise + AWARE_DIRECTION * (CUE in str(self.target.tokenizer.decode(prefix.tolist())))
+        noise: NDArray[np.float32] = _rng(prefix.astype(np.int32).tobytes()).standard_normal(D_MODEL).astype(np.float32)
+        if CUE in str(self.target.tokenizer.decode(prefix.tolist())):
+            noise += AWARE_DIRECTION
+        return noise
 
     def _draw(self, request: VerbalizeRequest, sampling: Sampling) -> Draw:
         rng = _rng(f"{request.key}#{request.seed}".encode())
@@ -164,6 +166,11 @@ class PlantedKind:
     def scorer(self, pack: Any) -> Any:
         """Scores of reconstructions."""
         return plain_scores
+
+
+def register(kind: PlantedKind) -> None:
+    """Offer a planted instrument as `--engine planted`. It writes no answers, so no lane may need any."""
+    ENGINES.register("planted")(cast(EngineKind, kind))
 
 
 def _rng(blob: bytes) -> np.random.Generator:
