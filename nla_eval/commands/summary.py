@@ -27,6 +27,7 @@ def show(tally: Tally) -> None:
     headline = tally.primary
     table = Table(box=None, pad_edge=False)
     lanes = [f"N {display.heading}" for display in DISPLAYED.values()]
+    setting = ["read aware (setting)"] if tally.setting and not tally.setting.missing else []
     for name in (
         "suite",
         "arm",
@@ -36,7 +37,7 @@ def show(tally: Tally) -> None:
         *lanes,
         "N and not V",
         "donor and not V",
-        "read aware (setting)",
+        *setting,
     ):
         table.add_column(name, justify="left" if name in ("suite", "arm") else "right", no_wrap=True)
     for suite in tally.suites:
@@ -45,7 +46,8 @@ def show(tally: Tally) -> None:
         donor = found.donor_unverbalized
         beside = [interval(found.unverbalized), "-" if donor is None else interval(donor)]
         words = [interval(found.verbalized.rate), interval(found.recorded.rate)]
-        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, *beside, _setting(tally, suite))
+        beside += [_setting(tally, suite)] if setting else []
+        table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, *beside)
     console = wide_console()
     console.print(table, highlight=False)
     console.print(
@@ -86,7 +88,7 @@ def setting_lines(tally: Tally) -> list[str]:
     """What the column "read aware (setting)" is or why it is empty, and its variants."""
     found = tally.setting
     if found is None or found.missing:
-        return [f"Read aware (setting) is empty: {found.missing}."] if found else []
+        return [f"Read aware (setting): no column; {found.missing}."] if found else []
     card = "" if found.expresses_told else " Its card does not say that it tells told from all else: read it as such."
     lines = [
         f"Read aware (setting): mean log-odds over boundaries and answers above {found.threshold:.2f}, by "
