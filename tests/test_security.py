@@ -17,7 +17,8 @@ from inspect_ai.model import get_model
 from transformers import LlamaConfig
 
 from nla_eval.awareness import awareness_task
-from nla_eval.commands.report import ReportRequest, run
+from nla_eval.commands.compared import run_report
+from nla_eval.commands.report import ReportRequest
 from nla_eval.engines.loading import load_lm
 from nla_eval.errors import PackError
 from nla_eval.transcript import Arm
@@ -119,7 +120,7 @@ def test_no_secret_of_the_environment_is_in_anything_that_is_written(
         model = get_model("nla/bytes", engine="planted", memoize=False)
         (log,) = inspect_eval(task, model=model, log_dir=str(tmp_path / "logs"), display="none")
         assert log.status == "success", log.error
-    run(ReportRequest((str(tmp_path / "logs"),), str(tmp_path / "report.html")))
+    run_report(ReportRequest((str(tmp_path / "logs"),), str(tmp_path / "report.html")))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {".eval", ".parquet", ".html", ".json"} <= {path.suffix for path in files}
     seen = {path.name: written(path) for path in files} | {"terminal": "".join(capfd.readouterr())}

@@ -169,13 +169,13 @@ def report(
     ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
-    from .compared import run_diff
-    from .report import ReportRequest, run
+    from .compared import run_diff, run_report
+    from .report import ReportRequest
 
     checked("transcripts", transcripts, whole_number(0))
     asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts, vary)
     request = ReportRequest(tuple(inputs), out, *asked)
-    run_diff(request) if compare else run(request)
+    run_diff(request) if compare else run_report(request)
 
 
 @app.command()

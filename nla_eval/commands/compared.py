@@ -1,4 +1,4 @@
-"""Runs compared: `nla-eval report A B --diff`, and the page beside reports of inputs that cannot be pooled.
+"""The command `nla-eval report`, and runs compared: by `--diff`, or beside reports of inputs that cannot be pooled.
 
 In: tallies with what they were made of. Out: one file per format. The comparison itself is `tally.diff`."""
 
@@ -12,17 +12,57 @@ from typing import Any
 
 from .._rooms import load_room
 from ..errors import InputError
-from ..pipeline.presets import PRESETS
-from ..printable import one_line
+from ..pipeline.presets import PRESETS, preset_lines
+from ..printable import one_line, plural
 from ..tally.diff import Side, diff
 from ..tally.headlines import Board
 from ..tally.report_registry import DIFFS
 from ..tally.types_diff import Change, Diff
-from .report import ReportRequest, Tallied, check_place, named_apart, names_of, places, tallied_apart
+from .report import (
+    ReportRequest,
+    Tallied,
+    check_place,
+    formats_of,
+    named_apart,
+    names_of,
+    places,
+    several,
+    tallied_apart,
+    write_report,
+)
+from .summary import show, show_agreement
 
 _OF_IDENTITY = ("policy", "preset", "draws", "seed", "temperature", "max_new_tokens", "window")
 _LEFT_OUT = ("inputs", "notes", "identity", "command", "calibration.lines")
 """Facts that name this very report, or stand in the comparison elsewhere."""
+
+
+def run_report(request: ReportRequest) -> None:
+    """Write one report per judge and rubric, and a comparison if there are several; print where they are."""
+    formats = formats_of(request.builder)
+    check_place(Path(request.out))
+    tallied = tallied_apart(request)
+    counted = [each.tally for each in tallied]
+    compared = write_comparison(tallied, Path(request.out), formats) if len(tallied) > 1 else []
+    del tallied  # frames: a report needs the tally alone
+    for note in counted[0].provenance["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    for place, each in zip(places(Path(request.out), counted), counted, strict=True):
+        written = [write_report(each, place, name) for name in formats]
+        followed = each.provenance["preset"]
+        for line in preset_lines(PRESETS[followed["name"]], followed["deviations"]):
+            print(line)
+        show(each)
+        for line in each.provenance.get("calibration", {}).get("lines", ()):
+            print(line)
+        size = [plural(each.provenance[name + "s"], name) for name in ("transcript", "reading")]
+        judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
+        print(f"{size[0]}, {size[1]}, {judged_by}: {', '.join(map(str, written))}")
+    show_agreement(counted)
+    if len(counted) > 1:
+        print(several(counted, request.inputs))
+    for line in compared:
+        print(line)
 
 
 def run_diff(request: ReportRequest) -> None:

@@ -17,11 +17,11 @@ from ..errors import NlaEvalError
 from ..pipeline.plan import ReadingPlan
 from ..pipeline.runtime import release
 from ..progress import peak_bytes
+from .compared import run_report as report
 from .next_step import next_step
 from .read import ReadRequest
 from .read import run as read
 from .report import ReportRequest
-from .report import run as report
 
 SUITES = ("real_usage", "blackmail")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,7 @@ from ..judgement import Classifier, Headline, Panel, Rubric
 from ..judging.calibration import CalibrationFile, error_counts
 from ..judging.classify import DEFAULT_CLASSIFIER, DEFAULT_RUBRIC, load_rubric, make_classifier, rubric_ref
 from ..judging.panel import members_of
-from ..pipeline.presets import PRESETS, Preset, preset_lines
-from ..printable import plural
+from ..pipeline.presets import PRESETS, Preset
 from ..provenance import command, versions
 from ..readings import Lane
 from ..tally.agreement import agreement
@@ -45,7 +43,6 @@ from .calibrated import calibration_facts, expect_some_use, read_calibrations
 from .lane_advice import lacking_donors
 from .next_step import next_step
 from .preset_followed import preset_facts, preset_named
-from .summary import show, show_agreement
 
 
 @dataclass(frozen=True)
@@ -83,36 +80,6 @@ class Tallied:
     of: Counted
     options: TallyOptions
     gathered: Gathered
-
-
-def run(request: ReportRequest) -> None:
-    """Write one report per judge and rubric, and a comparison if there are several; print where they are."""
-    from .compared import write_comparison
-
-    formats = formats_of(request.builder)
-    check_place(Path(request.out))
-    tallied = tallied_apart(request)
-    counted = [each.tally for each in tallied]
-    compared = write_comparison(tallied, Path(request.out), formats) if len(tallied) > 1 else []
-    del tallied  # frames: a report needs the tally alone
-    for note in counted[0].provenance["notes"]:
-        print(f"note: {note}", file=sys.stderr)
-    for place, each in zip(places(Path(request.out), counted), counted, strict=True):
-        written = [write_report(each, place, name) for name in formats]
-        followed = each.provenance["preset"]
-        for line in preset_lines(PRESETS[followed["name"]], followed["deviations"]):
-            print(line)
-        show(each)
-        for line in each.provenance.get("calibration", {}).get("lines", ()):
-            print(line)
-        size = [plural(each.provenance[name + "s"], name) for name in ("transcript", "reading")]
-        judged_by = f"judged by {each.provenance['classifier']} under {each.provenance['rubric']}"
-        print(f"{size[0]}, {size[1]}, {judged_by}: {', '.join(map(str, written))}")
-    show_agreement(counted)
-    if len(counted) > 1:
-        print(several(counted, request.inputs))
-    for line in compared:
-        print(line)
 
 
 def make_tally(request: ReportRequest) -> Tally:
