@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,11 @@ def _chats(_path: Path | None = None) -> list[Chat]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def source() -> None:
-    if "mended" not in TRAINING_SOURCES:
-        TRAINING_SOURCES.register("mended")(_chats)
+def source() -> Iterator[None]:
+    """A source of training text, for this module alone."""
+    TRAINING_SOURCES.register("mended")(_chats)
+    yield
+    del TRAINING_SOURCES._entries["mended"]
 
 
 @pytest.fixture(scope="module")
