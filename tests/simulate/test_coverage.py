@@ -105,7 +105,8 @@ def test_every_estimate_meets_its_bar_in_the_standard_worlds(key: str, pools: Po
 @pytest.mark.parametrize("key", [*nulls.ARMS, "pairs", "items", "six suites", "echo", "prior", "unequal k"])
 def test_no_printed_test_finds_what_is_not_there_too_often(key: str, pools: Pools) -> None:
     study = next(s for s in nulls.studies(pools) if s.key == key)
-    often = {n: line.rate for n, line in lines(study, 400).items() if line.rate > 0.065 + 2 * 0.011}
+    bound = 0.065 + 3 * 0.011  # thirty lines are looked at, 400 worlds each; coverage.md has 2,000
+    often = {n: line.rate for n, line in lines(study, 400).items() if line.rate > bound}
     assert often.keys() <= study.naive.keys()
 
 
