@@ -31,9 +31,10 @@ HOSTILE = (
 WIDTHS = (360, 768, 1440)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def address(tiny: RuntimeSettings) -> str:
-    """Where an explorer with real, tiny weights answers."""
+    """Where an explorer with real, tiny weights answers: one for each test, because a page shows the chats that are
+    open already."""
     at = bound(0)
     port = at.getsockname()[1]
     threading.Thread(target=serve, args=(explorer(desk_on(tiny), hosts_of(port)), at), daemon=True).start()
@@ -224,6 +225,7 @@ def test_hostile_text_stays_text_at_every_width(tab: Any, width: int, scheme: st
 
 def test_a_megabyte_opens_cut_and_says_so(tab: Any) -> None:
     one = tab()
+    one.page.set_default_timeout(60_000)
     one.open(f"User: {'word ' * 200_000}\n\nAssistant: Yes.")
     assert "600 are read" in one.text(".notice")
     assert one.page.evaluate("document.documentElement.scrollWidth") <= 1440
