@@ -41,11 +41,16 @@ class Opened:
     """One line each: what was left out, and why."""
 
 
-def open_file(path: Path) -> Opened:
-    """The transcripts of a file or folder. Raises InputError if no reader knows it, or nothing in it is usable."""
+def open_file(path: Path, reader: str = "") -> Opened:
+    """The transcripts of a file or folder. Raises InputError if no reader knows it, or nothing in it is usable.
+
+    Args:
+        path: The file or folder.
+        reader: Name of the reader; by default the one that knows the content.
+    """
     found: list[Transcript] = []
     skipped: list[Skipped] = []
-    for item in _items(path):
+    for item in _items(path, reader):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
@@ -59,18 +64,19 @@ def open_file(path: Path) -> Opened:
     return Opened(tuple(found), tuple(notes))
 
 
-def _items(path: Path) -> Iterator[Transcript | Skipped]:
+def _items(path: Path, reader: str) -> Iterator[Transcript | Skipped]:
     # One more than is opened, so that a cut is noticed. A chat without an answer is read up to where the answer begins.
     options = SourceOptions(_SUITE, Arm.MONITOR, limit=_MOST_TRANSCRIPTS + 1, prompts=True)
-    return read_source(path, options)
+    return read_source(path, options, reader)
 
 
-def open_bytes(data: bytes, name: str) -> Opened:
+def open_bytes(data: bytes, name: str, reader: str = "") -> Opened:
     """The transcripts of a file that a page sent.
 
     Args:
         data: Its content.
         name: Its name, which goes into ids and messages. It is never used as a path.
+        reader: As for `open_file`.
 
     Raises:
         InputError: It is too large, no reader knows it, or nothing in it is usable.
@@ -83,7 +89,7 @@ def open_bytes(data: bytes, name: str) -> Opened:
     with tempfile.TemporaryDirectory(prefix="nla-explore-") as folder:
         path = Path(folder) / _file_name(name)
         path.write_bytes(data)
-        return open_file(path)
+        return open_file(path, reader)
 
 
 def open_pasted(text: str) -> Opened:
@@ -104,7 +110,7 @@ def open_pasted(text: str) -> Opened:
     turns = list(_turns(text))
     if not turns:
         raise InputError(f"no chat in the text, which begins '{one_line(text, 60)}'; expected turns: {_EXPECTED}")
-    return open_bytes(json.dumps(turns).encode(), "pasted.json")
+    return open_bytes(json.dumps(turns).encode(), "pasted.json", "messages")
 
 
 def _turns(text: str) -> Iterator[dict[str, str]]:

@@ -110,3 +110,8 @@ def test_a_file_beyond_the_limit_is_refused_with_the_way_to_open_it(monkeypatch:
     monkeypatch.setattr(opening, "MOST_BYTES", 10)
     with pytest.raises(InputError, match="nla-eval explore FILE"):
         open_bytes(b"x" * 11, "big.json")
+
+
+def test_a_pasted_chat_of_a_megabyte_is_a_chat() -> None:
+    (found,) = open_pasted(f"User: {'word ' * 220_000}\n\nAssistant: Yes.").transcripts
+    assert [message.role for message in found.messages] == ["user", "assistant"]
