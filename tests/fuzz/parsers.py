@@ -11,17 +11,15 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.fuzz.readers import CORPUS, ROOT, Found, _children, table
+from tests.fuzz.driver import CORPUS, ROOT, Found, driven, kept, table
 
 if TYPE_CHECKING:
     from nla_eval.judgement import Rubric
@@ -322,30 +320,12 @@ def fuzz(name: str, seconds: int) -> Found:
     corpus.mkdir(parents=True, exist_ok=True)
     for at, seed in enumerate(seeds(name)):
         (corpus / f"seed_{at}").write_bytes(seed)
-    command = [sys.executable, "-m", "tests.fuzz.parsers", "--child", name, "--seconds", str(seconds)]
-    found, began, tail, used = Found(name), None, list[str](), _children()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            tail = [*tail, line][-60:]
-            if line.startswith("#") or began is not None:
-                began = began or time.monotonic()
-                found = found.noted(line, time.monotonic() - began)
-    found = replace(found, core_seconds=_children() - used)
-    if process.returncode != 0:
-        found = replace(found, crashes=1, failed="\n" + "".join(tail))
-    total = earlier(name).then(found)
-    _record(name).write_text(json.dumps({"code": _code(name), "found": asdict(replace(total, failed=""))}))
-    return total
+    return driven("tests.fuzz.parsers", name, seconds, _record(name), _code(name))
 
 
 def earlier(name: str) -> Found:
     """What earlier runs of the same code came to."""
-    try:
-        kept = json.loads(_record(name).read_text())
-        return Found(**kept["found"]) if kept["code"] == _code(name) else Found(name)
-    except (OSError, ValueError, TypeError, KeyError):
-        return Found(name)
+    return kept(name, _record(name), _code(name))
 
 
 def _record(name: str) -> Path:

@@ -14,20 +14,16 @@ import hashlib
 import io
 import json
 import re
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 import types
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-CORPUS = ROOT / ".fuzz"
+from tests.fuzz.driver import CORPUS, ROOT, Found, driven, kept, table
+
 READERS = (
     *(
         "atif",
@@ -50,50 +46,6 @@ _HEADER = {
     "eval": {"created": "2026-01-01T00:00:00+00:00", "task": "t", "dataset": {}, "model": "m", "config": {},
              "run_id": "r", "task_id": "i", "eval_id": "e"},
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one reader's fuzzing came to, in one run or in several after each other."""
-
-    reader: str
-    runs: int = 0
-    coverage: int = 0
-    """Edges of nla_eval.sources that the corpus reaches."""
-    seconds: float = 0.0
-    newest: float = 0.0
-    """Seconds after which the last edge was reached for the first time."""
-    core_seconds: float = 0.0
-    crashes: int = 0
-    failed: str = ""
-    """The last lines of a crash."""
-
-    @property
-    def quiet(self) -> float:
-        """Share of the time that brought no new edge, up to now."""
-        return 1 - self.newest / self.seconds if self.seconds else 0.0
-
-    def noted(self, line: str, at: float) -> Found:
-        """With what libFuzzer printed `at` seconds after its first line."""
-        now = replace(self, seconds=max(at, self.seconds))
-        if told := re.match(r"#(\d+)\s+\w+\s+cov: (\d+)", line):
-            now = replace(now, runs=int(told[1]))
-            return replace(now, coverage=int(told[2]), newest=at) if int(told[2]) > self.coverage else now
-        told = re.match(r"stat::number_of_executed_units:\s+(\d+)", line)
-        return replace(now, runs=int(told[1])) if told else now
-
-    def then(self, later: Found) -> Found:
-        """Both runs; an edge is new in the later one only where it goes beyond this one's."""
-        return Found(
-            self.reader,
-            self.runs + later.runs,
-            max(self.coverage, later.coverage),
-            self.seconds + later.seconds,
-            self.seconds + later.newest if later.coverage > self.coverage else self.newest,
-            self.core_seconds + later.core_seconds,
-            self.crashes + later.crashes,
-            later.failed,
-        )
 
 
 def main() -> None:
@@ -119,19 +71,6 @@ def main() -> None:
     raise SystemExit(any(one.failed for one in found))
 
 
-def table(found: list[Found]) -> Iterator[str]:
-    """What came of each reader over all runs on its corpus, as lines of Markdown."""
-    yield "| reader | runs | edges | seconds | of a core | last new at | nothing new for | crashes |"
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
-    for one in found:
-        times = (f"{seconds:.0f}" for seconds in (one.seconds, one.core_seconds, one.newest))
-        cells = (one.reader, f"{one.runs:,}", str(one.coverage), *times, f"{one.quiet:.0%}", str(one.crashes))
-        yield f"| {' | '.join(cells)} |"
-    quiet = min((one.seconds - one.newest for one in found), default=0.0)
-    spent = sum(one.core_seconds for one in found)
-    yield f"\n{spent / 60:.1f} core-minutes; no reader reached anything new in its last {quiet:.0f} s"
-
-
 def fuzz(reader: str, seconds: int) -> Found:
     """Run one reader's fuzzer in a process and follow what it prints.
 
@@ -139,36 +78,12 @@ def fuzz(reader: str, seconds: int) -> Found:
         What this and all earlier runs of the same code came to.
     """
     seed(reader)
-    command = [sys.executable, "-m", "tests.fuzz.readers", "--child", reader, "--seconds", str(seconds)]
-    found, began, tail, used = Found(reader), None, list[str](), _children()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            tail = [*tail, line][-60:]
-            if line.startswith("#") or began is not None:
-                began = began or time.monotonic()
-                found = found.noted(line, time.monotonic() - began)
-    found = replace(found, core_seconds=_children() - used)
-    if process.returncode != 0:
-        found = replace(found, crashes=1, failed="\n" + "".join(tail))
-    total = earlier(reader).then(found)
-    _record(reader).write_text(json.dumps({"code": _code(), "found": asdict(replace(total, failed=""))}))
-    return total
-
-
-def _children() -> float:
-    """Core-seconds of all processes that were started here and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return driven("tests.fuzz.readers", reader, seconds, _record(reader), _code())
 
 
 def earlier(reader: str) -> Found:
     """What runs before this one came to, as long as they ran the same code: edges of other code are not comparable."""
-    try:
-        kept = json.loads(_record(reader).read_text())
-        return Found(**kept["found"]) if kept["code"] == _code() else Found(reader)
-    except (OSError, ValueError, TypeError, KeyError):
-        return Found(reader)
+    return kept(reader, _record(reader), _code())
 
 
 def _record(reader: str) -> Path:
