@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +17,15 @@ from nla_eval.engines.kinds import RuntimeSettings
 from nla_eval.explore.app import explorer
 from nla_eval.explore.guard import hosts_of
 from nla_eval.explore.server import bound, serve
+from tests import chromium
+from tests.chromium import NEEDED, WIDTHS, launched
 from tests.explore.tiny_explorer import CHAT, desk_on
 
-CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-pytestmark = [pytest.mark.full, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")]
+pytestmark = [pytest.mark.full, NEEDED]
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     "<a href='javascript:document.title=1'>x</a> \u2028 \u202e \x00 \x1b[31m {{ 7*7 }} ${7*7} <|im_end|> 🦜 é"
 )
-WIDTHS = (360, 768, 1440)
 
 
 @pytest.fixture
@@ -43,20 +40,12 @@ def address(tiny: RuntimeSettings) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs nla_eval[browser]")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+    with launched() as chromium_browser:
+        yield chromium_browser
 
 
-@dataclass
-class Tab:
-    """An open page and everything it complained about or asked for."""
-
-    page: Any
-    errors: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
+class Tab(chromium.Tab):
+    """An explorer's page."""
 
     def open(self, text: str = CHAT) -> None:
         if not self.page.locator("#opener").evaluate("d => d.open"):
@@ -71,12 +60,6 @@ class Tab:
         self.page.wait_for_selector("#chat .tok.read[aria-pressed=true]")
         self.page.locator("#status", has_text="Ready").wait_for()
 
-    def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
-
-    def count(self, selector: str) -> int:
-        return int(self.page.locator(selector).count())
-
 
 @pytest.fixture
 def tab(browser: Any, address: str) -> Iterator[Any]:
@@ -87,10 +70,6 @@ def tab(browser: Any, address: str) -> Iterator[Any]:
         contexts.append(context)
         made = Tab(context.new_page())
         made.page.set_default_timeout(20_000)
-        made.page.on("console", lambda message: made.errors.append(message.text))
-        made.page.on("pageerror", lambda error: made.errors.append(str(error)))
-        made.page.on("dialog", lambda dialog: made.errors.append(dialog.message))
-        made.page.on("request", lambda request: made.requests.append(request.url))
         made.page.goto(address + "/" + link)
         made.page.wait_for_selector("#instrument:not(:empty)")
         return made

@@ -5,9 +5,7 @@ Needs Debian's chromium and `pip install nla_eval[browser]`."""
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,31 +22,14 @@ from nla_eval.tally.headlines import Board
 from nla_eval.tally.tally import TallyOptions, counted_in, tally, tally_of
 from nla_eval.tally.verdicts import verdicts
 from nla_eval.tally.where import where
+from tests.chromium import NEEDED, WIDTHS, Tab, launched
 
-CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-pytestmark = [pytest.mark.full, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")]
+pytestmark = [pytest.mark.full, NEEDED]
 QUICK = TallyOptions(how=Resampling(resamples=100))
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     "<a href='javascript:document.title=1'>x</a> \u2028 \u202e \x00 \x1b[31m {{{{ 7*7 }}}} ${{7*7}} {}"
 )
-WIDTHS = (360, 768, 1440)
-
-
-@dataclass
-class Tab:
-    """An open page and everything it complained about or asked for."""
-
-    page: Any
-    errors: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
-
-    def count(self, selector: str) -> int:
-        return int(self.page.locator(selector).count())
 
 
 def written(folder: Path, name: str, **planted: Any) -> Path:
@@ -92,11 +73,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs nla_eval[browser]")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -107,10 +85,6 @@ def open_tab(browser: Any, reports: dict[str, Path]) -> Iterator[Any]:
         context = browser.new_context(viewport={"width": width, "height": 900}, offline=True, **options)
         contexts.append(context)
         tab = Tab(context.new_page())
-        tab.page.on("console", lambda message: tab.errors.append(message.text))
-        tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
-        tab.page.on("dialog", lambda dialog: tab.errors.append(dialog.message))
-        tab.page.on("request", lambda request: tab.requests.append(request.url))
         tab.page.goto(reports[name].as_uri() + link)
         return tab
 

@@ -21,12 +21,12 @@ from nla_eval.validation.labels import read_labels
 from nla_eval.validation.page import UNCLEAR, page_html
 from nla_eval.validation.population import JudgedText
 from nla_eval.validation.sample import draw_sheet
+from tests.chromium import CHROMIUM, NEEDED
 
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     "{title} \u2028\u202e <!-- \x00 ' \" & \ud800"
 )
-CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 
 
 TEXTS = [
@@ -123,7 +123,7 @@ def test_every_label_has_its_rule_beside_it_and_a_key_of_its_own(page: str) -> N
 
 
 @pytest.mark.full
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on the PATH")
+@NEEDED
 def test_it_runs_from_disk_with_the_network_off(page: str, tmp_path: Path) -> None:
     printable = page.replace("\\ud800", "")  # chromium shows a lone surrogate, but cannot print it
     (tmp_path / "page.html").write_text(printable, encoding="utf-8")
