@@ -13,25 +13,13 @@ from pathlib import Path
 
 import pytest
 
-import nla_eval.pipeline.runtime as runtime_module
-from nla_eval.commands.cli import main
 from nla_eval.models.pack import PACKS
 from nla_eval.store.store import ReadingStore
 from nla_eval.tally.gather import gather
 from nla_eval.transcript import Arm
 from tests import planted_task
+from tests.commands.typed import typed
 from tests.fakes import CUE, PlantedEngine
-
-
-def nla_eval(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    """Run the command in this process with the planted engine; its exit code."""
-    runtime_module._RUNTIMES.clear()
-    monkeypatch.setattr(sys, "argv", ["nla-eval", *args])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def chats(path: Path, count: int, cue: str = "") -> str:
@@ -71,7 +59,7 @@ def test_two_files_become_a_store_with_both_arms(
     asked, used = both
     out = str(tmp_path / "store")
     args = ("read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
-    assert nla_eval(monkeypatch, *args) == 0
+    assert typed(monkeypatch, *args) == 0
     printed = capsys.readouterr()
     assert "8 transcripts" in printed.out
     assert "24 positions: 24 measured + 12 donor = 36 readings" in printed.out
@@ -82,7 +70,7 @@ def test_two_files_become_a_store_with_both_arms(
     assert set(store.transcripts()["arm"]) == {"evaluation", "deployment"}
     assert len(store.messages()) == 8
     planted_task.LAST_ENGINE.clear()
-    assert nla_eval(monkeypatch, *args) == 0
+    assert typed(monkeypatch, *args) == 0
     assert "nothing to do (36 were already in the store)" in capsys.readouterr().out
     assert planted_task.LAST_ENGINE == []
 
@@ -95,9 +83,9 @@ def test_a_stopped_run_says_that_it_resumes(
     with monkeypatch.context() as patch:
         stopped = staticmethod(lambda settings, target, pack: PlantedEngine(stop_after=20))
         patch.setattr(planted_task.PlantedKind, "engine", stopped)
-        assert nla_eval(monkeypatch, *args) == 130
+        assert typed(monkeypatch, *args) == 130
     assert "run the same command again to resume" in capsys.readouterr().err
-    assert nla_eval(monkeypatch, *args) == 0
+    assert typed(monkeypatch, *args) == 0
     assert ReadingStore.open(str(tmp_path / "store")).complete
 
 
@@ -106,7 +94,7 @@ def test_a_store_alone_holds_what_a_report_needs(
 ) -> None:
     asked, used = both
     out = str(tmp_path / "store")
-    nla_eval(monkeypatch, "read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--limit", "3")
+    typed(monkeypatch, "read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--limit", "3")
     found = gather([out, out])
     assert found.pack == "planted@1"
     assert found.transcripts.height == 6
@@ -120,11 +108,11 @@ def test_a_report_is_written_from_a_store(
 ) -> None:
     asked, used = both
     out, page = str(tmp_path / "store"), tmp_path / "page.html"
-    nla_eval(monkeypatch, "read", asked, "--deployment", used, "--out", out, "--engine", "planted")
-    assert nla_eval(monkeypatch, "report", out, "--out", str(page), "--classifier", "lexicon") == 0, capsys.readouterr()
+    typed(monkeypatch, "read", asked, "--deployment", used, "--out", out, "--engine", "planted")
+    assert typed(monkeypatch, "report", out, "--out", str(page), "--classifier", "lexicon") == 0, capsys.readouterr()
     assert "asked" in page.read_text()
     first = page.read_bytes()
-    assert nla_eval(monkeypatch, "report", out, "--out", str(page), "--classifier", "lexicon") == 0
+    assert typed(monkeypatch, "report", out, "--out", str(page), "--classifier", "lexicon") == 0
     assert page.read_bytes() == first
 
 
@@ -136,19 +124,19 @@ def test_a_plan_is_printed_and_nothing_is_loaded_or_written(
     out = str(tmp_path / "store")
     args = ("read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
     planted_task.LAST_ENGINE.clear()
-    assert nla_eval(monkeypatch, *args, "--plan") == 0
+    assert typed(monkeypatch, *args, "--plan") == 0
     printed = capsys.readouterr().out
     assert "8 (4 deployment, 4 evaluation)" in printed
     assert "24 positions: 24 measured + 12 donor = 36 readings; 0 are there, 36 to draw" in printed
     assert "no run on this machine yet" in printed
     assert planted_task.LAST_ENGINE == []
     assert not Path(out).exists()
-    assert nla_eval(monkeypatch, *args) == 0
-    assert nla_eval(monkeypatch, *args, "--plan", "--draws", "2") == 0
+    assert typed(monkeypatch, *args) == 0
+    assert typed(monkeypatch, *args, "--plan", "--draws", "2") == 0
     printed = capsys.readouterr().out
     assert "36 are there, 36 to draw" in printed
     assert "of this machine's last run" in printed
-    assert nla_eval(monkeypatch, *args, "--plan", "--seed", "9") == 2
+    assert typed(monkeypatch, *args, "--plan", "--seed", "9") == 2
     assert "made with seed 0" in capsys.readouterr().err
 
 
@@ -162,7 +150,7 @@ def test_a_pack_of_another_target_is_said_before_anything_about_transcripts(
     (tmp_path / "a.jsonl").write_text('{"messages": []}\n')
     args = ("read", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "store"), "--pack", str(pack))
     for more in ((), ("--plan",)):
-        assert nla_eval(monkeypatch, *args, *more) == 2
+        assert typed(monkeypatch, *args, *more) == 2
         told = capsys.readouterr().err
         assert "pack 'other' was trained on target" in told
         assert "(0123456789abcdef)" in told
@@ -176,15 +164,15 @@ def test_a_plan_counts_the_answers_that_are_still_to_be_written(
     name = "planted_unanswered"
     planted_task.planted_suite(name, Arm.EVALUATION, 6, answers_by="target", cue=True)
     args = ("read", name, "--out", str(tmp_path / "store"), "--engine", "planted", "--lanes", "measured")
-    assert nla_eval(monkeypatch, *args, "--plan") == 2
+    assert typed(monkeypatch, *args, "--plan") == 2
     told = capsys.readouterr().err
     assert f"{name}: not in this plan: 6 answers that the target has not written yet" in told
     assert f"nothing to plan yet: the target still has to write the answers of '{name}' (6 prompts)" in told
     assert "no transcripts to read" not in told
-    assert nla_eval(monkeypatch, *args, "--limit", "4") == 0
+    assert typed(monkeypatch, *args, "--limit", "4") == 0
     planted_task.BATCHES.clear()
     capsys.readouterr()
-    assert nla_eval(monkeypatch, *args, "--plan") == 0
+    assert typed(monkeypatch, *args, "--plan") == 0
     printed = capsys.readouterr()
     assert f"{name}: not in this plan: 2 answers" in printed.err
     assert "4 (4 evaluation)" in printed.out
@@ -197,10 +185,10 @@ def test_scores_can_be_left_out_and_filled_in(
     asked, used = both
     out = str(tmp_path / "store")
     args = ("read", asked, "--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
-    assert nla_eval(monkeypatch, *args, "--scores", "none") == 0
+    assert typed(monkeypatch, *args, "--scores", "none") == 0
     assert ReadingStore.open(out).readings()["cos"].null_count() == 36
     capsys.readouterr()
-    assert nla_eval(monkeypatch, *args, "--scores", "missing") == 0
+    assert typed(monkeypatch, *args, "--scores", "missing") == 0
     assert "36 earlier readings scored" in capsys.readouterr().out
     assert ReadingStore.open(out).readings()["cos"].null_count() == 0
 
@@ -211,11 +199,11 @@ def test_a_store_is_compacted_by_command(
     asked, used = both
     out = str(tmp_path / "store")
     args = ("--deployment", used, "--out", out, "--engine", "planted", "--policy", "uniform_response(3)")
-    nla_eval(monkeypatch, "read", asked, *args, "--lanes", "measured")
-    nla_eval(monkeypatch, "read", asked, *args)
+    typed(monkeypatch, "read", asked, *args, "--lanes", "measured")
+    typed(monkeypatch, "read", asked, *args)
     before = ReadingStore.open(out).readings()
     capsys.readouterr()
-    assert nla_eval(monkeypatch, "store", "compact", out) == 0
+    assert typed(monkeypatch, "store", "compact", out) == 0
     assert "readings: 2 parts -> 1, 36 rows merged, 0 duplicates left out" in capsys.readouterr().out
     assert ReadingStore.open(out).readings().equals(before)
     assert ReadingStore.open(out).complete
@@ -235,12 +223,12 @@ def test_a_disk_that_fills_up_is_one_line_and_the_same_command_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr("nla_eval.store.files.os.fsync", filling)
-        assert nla_eval(monkeypatch, *args) == 2
+        assert typed(monkeypatch, *args) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nla-eval: ")]
     assert len(told) == 1
     assert "No space left on device; free some room and run the same command again" in told[0]
     planted_task.LAST_ENGINE.clear()
-    assert nla_eval(monkeypatch, *args) == 0
+    assert typed(monkeypatch, *args) == 0
     assert planted_task.LAST_ENGINE[-1].captures == 0
     assert ReadingStore.open(str(tmp_path / "store")).complete
 
@@ -279,10 +267,10 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     (tmp_path / "broken.eval").write_bytes(b"not a zip")
     (tmp_path / "empty").mkdir()
     if what == "another plan":
-        nla_eval(monkeypatch, "read", "chats.jsonl", "--out", "s", "--engine", "planted", "--lanes", "measured")
+        typed(monkeypatch, "read", "chats.jsonl", "--out", "s", "--engine", "planted", "--lanes", "measured")
         capsys.readouterr()
     args, says = MISTAKES[what]
-    assert nla_eval(monkeypatch, *args) == 2
+    assert typed(monkeypatch, *args) == 2
     error = capsys.readouterr().err
     assert "Traceback" not in error
     told = [line for line in error.splitlines() if line.startswith("nla-eval: ")]
@@ -291,7 +279,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 def test_suites_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert nla_eval(monkeypatch, "suite", "list") == 0
+    assert typed(monkeypatch, "suite", "list") == 0
     listed = capsys.readouterr().out
     lines = [line.split() for line in listed.splitlines() if not line.startswith(" ")]
     assert ["blackmail", "evaluation", "27"] in [words[:3] for words in lines]

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from nla_eval.commands.cli import main
 from nla_eval.measure.judge_sheet import TYPES
+from tests.commands.typed import typed
 from tests.engines.tiny_pack import write_tiny_pack
 from tests.measure.test_held_out import chats
-
-
-def nla_eval(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    """Run the command in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["nla-eval", *args])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture
@@ -39,21 +28,21 @@ def test_a_card_is_measured_kept_printed_and_judged(
     record = str(tmp_path / "record.json")
     rows = ("--source", source, "--rows", "24", "--target", target, "--dtype", "float32")
     measure = ("--measure", *rows, "--only", "tasks", "--record", record, "--step", "7", "--write")
-    assert nla_eval(monkeypatch, "pack", "card", pack, *measure) == 0
+    assert typed(monkeypatch, "pack", "card", pack, *measure) == 0
     assert "What the explanation is worth" in capsys.readouterr().out
-    assert nla_eval(monkeypatch, "pack", "card", pack) == 0
+    assert typed(monkeypatch, "pack", "card", pack) == 0
     card = json.loads(capsys.readouterr().out)
     assert card["record"]["held_out"]["rows"] == 24
     assert card["record"]["step"] == 7
     assert json.loads(Path(record).read_text()) == card["record"]
     sheet = tmp_path / "sheet.csv"
-    assert nla_eval(monkeypatch, "pack", "judge-sheet", str(sheet), "--pack", pack, *rows) == 0
+    assert typed(monkeypatch, "pack", "judge-sheet", str(sheet), "--pack", pack, *rows) == 0
     lines = list(csv.DictReader(sheet.open(encoding="utf-8", newline="")))
     with sheet.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
         writer.writerows(line | dict.fromkeys(TYPES, "true") for line in lines)
-    assert nla_eval(monkeypatch, "pack", "card", pack, "--judgements", str(sheet), "--write") == 0
+    assert typed(monkeypatch, "pack", "card", pack, "--judgements", str(sheet), "--write") == 0
     assert json.loads((Path(pack) / "card.json").read_text())["claims"]["read"] == 12
     assert "Claims about the context" in (Path(pack) / "CARD.md").read_text()
 
@@ -63,9 +52,9 @@ def test_two_packs_are_compared_on_the_same_rows(
 ) -> None:
     pack, target, source = place
     merged = str(tmp_path / "merged")
-    assert nla_eval(monkeypatch, "pack", "merge", merged, "--pack", pack, "--target", target) == 0
+    assert typed(monkeypatch, "pack", "merge", merged, "--pack", pack, "--target", target) == 0
     rows = ("--measure", "--source", source, "--rows", "24", "--target", target, "--dtype", "float32")
-    assert nla_eval(monkeypatch, "pack", "compare", pack, merged, *rows) == 0
+    assert typed(monkeypatch, "pack", "compare", pack, merged, *rows) == 0
     printed = capsys.readouterr().out
     assert "paired by row" in printed
     assert "masked_overlap_fve_meannorm" in printed
@@ -109,7 +98,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     given = [a.format(pack=pack, target=target, source=source) for a in args]
-    assert nla_eval(monkeypatch, "pack", *given) == 2
+    assert typed(monkeypatch, "pack", *given) == 2
     printed = capsys.readouterr().err
     assert says in printed
     assert printed.count("\n") == 1

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-import nla_eval.pipeline.runtime as runtime_module
-from nla_eval.commands.cli import main
 from tests import planted_task  # registers the engine "planted"
+from tests.commands.typed import typed
 from tests.fakes import CUE
-
-
-def nla_eval(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    """Run the command in this process; its exit code."""
-    runtime_module._RUNTIMES.clear()
-    monkeypatch.setattr(sys, "argv", ["nla-eval", *args])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def chats(path: Path, cue: str) -> str:
@@ -58,12 +45,12 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for name, (source, seed) in made.items():
             args = ("read", source, "--out", str(folder / name), "--engine", "planted", "--lanes", "measured",
                     "--positions", "uniform_response(3)", "--seed", seed)  # fmt: skip
-            assert nla_eval(patch, *args) == 0
+            assert typed(patch, *args) == 0
     return {name: str(folder / name) for name in made}
 
 
 def report(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    return nla_eval(monkeypatch, "report", *args, "--classifier", "lexicon")
+    return typed(monkeypatch, "report", *args, "--classifier", "lexicon")
 
 
 def test_two_runs_are_compared_by_prompt_in_every_format(

@@ -17,7 +17,8 @@ from nla_eval.store.store import ReadingStore
 from nla_eval.tally.gather import gather
 from nla_eval.transcript import Arm
 from tests import planted_task
-from tests.commands.test_cli import chats, nla_eval, rates  # noqa: F401  (a fixture that keeps rates apart)
+from tests.commands.test_cli import chats, rates  # noqa: F401  (a fixture that keeps rates apart)
+from tests.commands.typed import typed
 from tests.fakes import CUE
 
 PLANTED = ("--engine", "planted", "--positions", "stratified(2)")
@@ -37,7 +38,7 @@ def test_an_evaluation_alone_is_read_and_the_printed_command_adds_its_donors(
     suites.suite_names()  # the shipped suites are registered, and then one of them is replaced
     planted_task.planted_suite("real_usage", Arm.DEPLOYMENT, 4)
     chats(folder / "asked.jsonl", 4, CUE)
-    assert nla_eval(monkeypatch, "read", "asked.jsonl", "--out", "store", *PLANTED) == 0
+    assert typed(monkeypatch, "read", "asked.jsonl", "--out", "store", *PLANTED) == 0
     printed = capsys.readouterr().out
     assert "lane donor: not read, because no transcript of the deployment arm is read in this run" in printed
     assert "Next: nla-eval report store\n" in printed
@@ -48,7 +49,7 @@ def test_an_evaluation_alone_is_read_and_the_printed_command_adds_its_donors(
     told = next(line for line in printed.splitlines() if line.startswith("To read lane donor too: "))
     words = shlex.split(told.partition(": ")[2])
     assert words[:3] == ["nla-eval", "read", "real_usage"]
-    assert nla_eval(monkeypatch, *words[1:]) == 0
+    assert typed(monkeypatch, *words[1:]) == 0
     assert "To read lane donor" not in capsys.readouterr().out
     lanes = ReadingStore.open("store").readings()["lane"].value_counts()
     assert dict(lanes.iter_rows()) == {"measured": 16, "donor": 8}
@@ -58,7 +59,7 @@ def test_a_plan_of_an_evaluation_alone_says_the_same(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chats(folder / "asked.jsonl", 4, CUE)
-    assert nla_eval(monkeypatch, "read", "asked.jsonl", "--out", "store", *PLANTED, "--plan") == 0
+    assert typed(monkeypatch, "read", "asked.jsonl", "--out", "store", *PLANTED, "--plan") == 0
     words = shlex.join(["nla-eval", "read", "real_usage", "asked.jsonl", "--out", "store", *PLANTED])
     assert capsys.readouterr().out.splitlines()[-1] == f"To read lane donor too: {words}"
 
@@ -69,7 +70,7 @@ def test_a_plan_whose_answers_are_unwritten_does_not_call_its_donors_missing(
     monkeypatch.setenv("NLA_EVAL_CACHE", str(folder / "cache"))
     planted_task.planted_suite("unwritten", Arm.DEPLOYMENT, 2, answers_by="target")
     chats(folder / "asked.jsonl", 4, CUE)
-    assert nla_eval(monkeypatch, "read", "asked.jsonl", "unwritten", "--out", "store", *PLANTED, "--plan") == 0
+    assert typed(monkeypatch, "read", "asked.jsonl", "unwritten", "--out", "store", *PLANTED, "--plan") == 0
     printed = capsys.readouterr().out
     assert "lane donor: not in this plan, because answers are still to be written" in printed
     assert "To read lane donor" not in printed
@@ -79,11 +80,11 @@ def test_a_report_without_donors_says_so_with_the_command(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chats(folder / "asked.jsonl", 2, CUE)
-    nla_eval(monkeypatch, "read", "asked.jsonl", "--out", "store", *PLANTED)
+    typed(monkeypatch, "read", "asked.jsonl", "--out", "store", *PLANTED)
     (told,) = lacking_donors(gather(["store"]))
     assert told.startswith("the donor lane was not read for asked, so nothing shows its false positives. To add it: ")
     assert "nla-eval read real_usage asked.jsonl --out store" in told
-    assert nla_eval(monkeypatch, "report", "store", "--classifier", "lexicon") == 0
+    assert typed(monkeypatch, "report", "store", "--classifier", "lexicon") == 0
     assert told in capsys.readouterr().err
 
 
@@ -123,7 +124,7 @@ def own_suite(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str, name: s
     ]
     (folder / "mine.jsonl").write_text("\n".join(map(json.dumps, lines)))
     words = ("suite", "add", "mine.jsonl", "--name", name, "--arm", "deployment", "--licence", "CC0-1.0")
-    return nla_eval(monkeypatch, *words, *more)
+    return typed(monkeypatch, *words, *more)
 
 
 def test_a_suite_of_the_current_folder_is_listed_read_and_reported(
@@ -133,12 +134,12 @@ def test_a_suite_of_the_current_folder_is_listed_read_and_reported(
     printed = capsys.readouterr().out
     assert "next: inspect eval suites/my_chats.py --model nla/smollm2-135m" in printed
     assert "nla-eval read my_chats --out store" in printed
-    nla_eval(monkeypatch, "suite", "list")
+    typed(monkeypatch, "suite", "list")
     row = next(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("my_chats"))
     assert row[1:3] == ["deployment", "4"]
-    assert nla_eval(monkeypatch, "read", "my_chats", "--out", "store", *PLANTED) == 0
+    assert typed(monkeypatch, "read", "my_chats", "--out", "store", *PLANTED) == 0
     assert set(ReadingStore.open("store").transcripts()["suite"]) == {"my_chats"}
-    assert nla_eval(monkeypatch, "report", "store", "--classifier", "lexicon") == 0
+    assert typed(monkeypatch, "report", "store", "--classifier", "lexicon") == 0
     assert "my_chats" in Path("report.html").read_text()
 
 
@@ -147,7 +148,7 @@ def test_reading_a_suite_of_the_current_folder_runs_no_code_of_it(
 ) -> None:
     own_suite(folder, monkeypatch)
     Path("suites/my_chats.py").write_text("raise SystemExit('it ran')")
-    assert nla_eval(monkeypatch, "read", "my_chats", "--out", "store", *PLANTED) == 0
+    assert typed(monkeypatch, "read", "my_chats", "--out", "store", *PLANTED) == 0
 
 
 def test_the_name_of_a_shipped_suite_is_refused(
@@ -162,5 +163,5 @@ def test_an_unknown_name_lists_the_suites_of_the_current_folder_too(
 ) -> None:
     own_suite(folder, monkeypatch)
     capsys.readouterr()
-    assert nla_eval(monkeypatch, "read", "my_chat", "--out", "store", *PLANTED) == 2
+    assert typed(monkeypatch, "read", "my_chat", "--out", "store", *PLANTED) == 2
     assert "my_chats" in capsys.readouterr().err

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from nla_eval.commands.cli import main
 from nla_eval.judging.calibration import read_calibration
 from nla_eval.pipeline.plan import Instrument, plan_run
 from nla_eval.pipeline.reading import Workbench, read_in_process
@@ -20,6 +18,7 @@ from nla_eval.tally.power import PowerTable
 from nla_eval.tally.types_sensitivity import Axis, Conclusion, Sensitivity
 from nla_eval.transcript import Arm
 from nla_eval.validation.sample import read_sheet
+from tests.commands.typed import typed
 from tests.fakes import ByteTarget, PlantedEngine, TinyPack, chat, plain_scores
 
 INSTRUMENT = Instrument(ByteTarget(), TinyPack())
@@ -40,15 +39,6 @@ def read(folder: Path, **options: str) -> str:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return read(tmp_path_factory.mktemp("read") / "store")
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["nla-eval", *words])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def test_power_counts_what_was_read_and_takes_the_users_numbers_over_it(

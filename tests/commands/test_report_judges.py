@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from inspect_ai.model import ChatMessage, get_model
 import nla_eval
 import nla_eval.pipeline.runtime as runtime_module
 from nla_eval.awareness import awareness_task
-from nla_eval.commands.cli import main
 from nla_eval.commands.next_step import next_step
 from nla_eval.errors import InputError
 from nla_eval.inspect_ext.scorer import awareness
@@ -26,6 +24,7 @@ from nla_eval.judgement import Outcome
 from nla_eval.judging.known_texts import known_texts
 from nla_eval.tally.types import Tally
 from nla_eval.transcript import Arm
+from tests.commands.typed import typed
 from tests.planted_task import planted_suite
 from tests.scripted_judge import KNOWN_WORDS, NONE, Reply, ScriptedJudge, always, aware, by_words, shown_text
 
@@ -92,15 +91,6 @@ def scored(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
 
 def values(log: str) -> list[dict[str, float]]:
     return [dict((sample.scores or {})["awareness"].value) for sample in read_eval_log(log).samples or []]  # type: ignore[call-overload]
-
-
-def report(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["nla-eval", "report", *args])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def fails_but_once(messages: list[ChatMessage]) -> object:
@@ -178,7 +168,7 @@ def test_a_judge_that_cannot_be_believed_stops_the_headline_with_the_cause_once(
     log = scored("judged_exam", reply)
     capsys.readouterr()
     page = tmp_path / "page.html"
-    assert report(monkeypatch, log, "--out", str(page)) == 0
+    assert typed(monkeypatch, "report", log, "--out", str(page)) == 0
     printed = capsys.readouterr().out
     assert "N measured" not in printed
     [stopped] = [line for line in printed.splitlines() if line.startswith("No headline: ")]
@@ -225,7 +215,7 @@ class TestMixedJudges:
             "llm@2:mockllm/judge0": ["judged_chat"],
         }
         capsys.readouterr()
-        assert report(monkeypatch, *logs, "--out", str(tmp_path / "page.html")) == 0
+        assert typed(monkeypatch, "report", *logs, "--out", str(tmp_path / "page.html")) == 0
         printed = capsys.readouterr().out
         again = next_step("nla-eval", "report", *logs, "--classifier", "lexicon")
         assert f"to judge all alike: {again}" in printed
@@ -277,7 +267,7 @@ class TestSeveralJudges:
         assert pair.left_only > 0
         assert pair.observed == pytest.approx(1 - pair.left_only / pair.texts)
         assert pair.kappa == pytest.approx(0)
-        assert report(monkeypatch, log, "--out", str(tmp_path / "page.html")) == 0
+        assert typed(monkeypatch, "report", log, "--out", str(tmp_path / "page.html")) == 0
         assert capsys.readouterr().out.count("Krippendorff's alpha over 2 judges") == 1
 
     def test_judge_leakage_is_what_follows_the_line_and_not_the_text(self, scored: Callable[..., str]) -> None:
