@@ -10,7 +10,8 @@ from nla_eval.tally.types import VariantMeasure
 from nla_eval.tally.types_diff import Change, Diff, DiffRun, Measure, Moved, Pairing, RunSuite
 from nla_eval.transcript import Arm
 
-from ._figures import Drawing, Panel, Row, forest
+from ._drawing import Drawing
+from ._figures import Panel, Row, forest
 from ._format import MISSING, count, difference, difference_interval, p_value, percent, plural, with_interval, words
 
 NAMED = 3
@@ -44,7 +45,7 @@ class Top:
 
 def top(diff: Diff) -> Top:
     """Title, status and finding."""
-    moved = [row for row in diff.moved if row.change in (Change.UP, Change.DOWN)]
+    moved = [row for row in diff.moved if row.clear]
     status = f"{len(moved)} of {plural(len(diff.moved), 'rate')} moved"
     pairs = list(dict.fromkeys((row.first, row.second) for row in diff.moved))
     named = [f"{run.label} is {run.name}" for run in diff.runs]
@@ -149,7 +150,7 @@ def _by_suite(diff: Diff) -> Iterator[tuple[str, list[tuple[DiffRun, RunSuite]]]
 
 
 def _found(rows: Sequence[Moved], first: str, second: str) -> Iterator[str]:
-    moved = [row for row in rows if row.change in (Change.UP, Change.DOWN)]
+    moved = [row for row in rows if row.clear]
     moved.sort(key=lambda row: -abs(row.difference.value or 0.0))
     if moved:
         named = [f"{row.measure.value} in {row.suite} {points(row.difference)}" for row in moved[:NAMED]]
@@ -167,13 +168,11 @@ def _found(rows: Sequence[Moved], first: str, second: str) -> Iterator[str]:
 
 def _with_control(rows: Sequence[Moved]) -> Iterator[str]:
     """Suites in which the control lane moved the same way as the measured one."""
-    by = {(row.suite, row.arm, row.measure): row.change for row in rows}
+    control = {(row.suite, row.arm): row.change for row in rows if row.measure is Measure.DONOR}
     both = [
-        suite
-        for (suite, arm, measure), change in by.items()
-        if measure is Measure.PLACES
-        and change in (Change.UP, Change.DOWN)
-        and by.get((suite, arm, Measure.DONOR)) is change
+        row.suite
+        for row in rows
+        if row.measure is Measure.PLACES and row.clear and control.get((row.suite, row.arm)) is row.change
     ]
     if both:
         yield f"In {words(both)} the control lane moved the same way: the change may lie in the instrument."

@@ -17,7 +17,7 @@ from ..printable import one_line, plural
 from ..tally.diff import Side, diff
 from ..tally.headlines import Board
 from ..tally.report_registry import DIFFS
-from ..tally.types_diff import Change, Diff
+from ..tally.types_diff import Diff
 from .report import (
     ReportRequest,
     Tallied,
@@ -181,7 +181,7 @@ def _distinct(short: Sequence[str], whole: Sequence[str]) -> list[str]:
 
 
 def _told(found: Diff, written: Sequence[Path]) -> Iterator[str]:
-    moved = [row for row in found.moved if row.change in (Change.UP, Change.DOWN)]
+    moved = [row for row in found.moved if row.clear]
     runs = "; ".join(f"{run.label} is {run.name}" for run in found.runs)
     yield f"{runs}: {len(moved)} of {len(found.moved)} rates moved: {', '.join(map(str, written))}"
     for row in moved:

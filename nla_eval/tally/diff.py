@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..errors import InputError
 from ..readings import Lane
@@ -131,15 +132,15 @@ class _Pair:
     labels: tuple[str, str]
     how: Resampling
 
-    @property
+    @cached_property
     def members(self) -> tuple[list[int], list[int]]:
         """Row numbers of the suite's transcripts in each board."""
         return self.first.board.members(*self.key), self.second.board.members(*self.key)
 
-    @property
+    @cached_property
     def pairing(self) -> Pairing:
         """Which transcripts are shared."""
-        content, ids = self._shared()
+        content, ids = self._shared
         sizes = (len(self.members[0]), len(self.members[1]))
         return Pairing(
             suite=self.key[1],
@@ -154,16 +155,11 @@ class _Pair:
 
     def rows(self) -> list[Moved]:
         """Every measure that both runs have."""
-        content, ids = self._shared()
-        paired = self.pairing.paired
-        pairs = [*content, *ids]
-        found = []
-        for measure, values in self._measures().items():
-            if values is not None:
-                made = self._paired(measure, values, pairs) if paired else self._apart(measure, values)
-                found += [] if made is None else [made]
-        return found
+        compare = self._paired if self.pairing.paired else self._apart
+        found = (compare(measure, values) for measure, values in self._measures().items() if values is not None)
+        return [made for made in found if made is not None]
 
+    @cached_property
     def _shared(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Pairs of places in `members`: those of the same content, and other ones of the same id and family."""
         boards, members = (self.first.board, self.second.board), self.members
@@ -221,11 +217,12 @@ class _Pair:
         before, after = ([_any_of(unit, common) for unit in side] for side in units)
         return _Values(before, after, common.k)
 
-    def _paired(self, measure: Measure, values: _Values, pairs: Sequence[tuple[int, int]]) -> Moved | None:
+    def _paired(self, measure: Measure, values: _Values) -> Moved | None:
         units = [self.first.board.measured[i] for i in self.members[0]]
+        content, ids = self._shared
         rows = [
             (one, two, units[i].cluster)
-            for i, j in pairs
+            for i, j in (*content, *ids)
             if (one := values.before[i]) is not None and (two := values.after[j]) is not None
         ]
         if not rows:

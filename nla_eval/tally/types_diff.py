@@ -67,6 +67,11 @@ class Moved(Frozen):
     k: int | None = None
     """Positions per transcript that are compared, for `any of k`."""
 
+    @property
+    def clear(self) -> bool:
+        """Whether the rate moved, by the interval and after Holm's correction."""
+        return self.change in (Change.UP, Change.DOWN)
+
 
 class Pairing(Frozen):
     """Which transcripts of one suite stand in both runs."""
