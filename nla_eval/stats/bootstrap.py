@@ -217,36 +217,33 @@ def arm_difference(
     """
     if not clusters_a or not clusters_b:
         return withheld(None, 0, "cluster", "one of the arms has no transcript")
-    left, right = totals(clusters_a, a, [1.0] * len(a)), totals(clusters_b, b, [1.0] * len(b))
-    ends = {_constant(left), _constant(right)}
-    if None not in ends and min(len(left), len(right)) >= MIN_CLUSTERS:
-        effective = [int(kish_families(side[:, 1]) + 1e-9) for side in (left, right)]
-        rates = [1.0 if _constant(side) else 0.0 for side in (left, right)]
+    both = ((a, clusters_a), (b, clusters_b))
+    sums = [totals(clusters, values, [1.0] * len(values)) for values, clusters in both]
+    known = [_constant(side) for side in sums]
+    if None not in known and min(map(len, sums)) >= MIN_CLUSTERS:
+        effective = [int(kish_families(side[:, 1]) + 1e-9) for side in sums]
+        rates = [1.0 if one else 0.0 for one in known]
         return perfect_difference((rates[0], rates[1]), (effective[0], effective[1]), how.level)
+    one_sided = replace(how, level=(1 + how.level) / 2)
     first, second = (
-        cluster_mean(values, clusters, how if known is None else replace(how, level=(1 + how.level) / 2))
-        for values, clusters, known in zip(
-            (a, b), (clusters_a, clusters_b), (_constant(left), _constant(right)), strict=True
-        )
+        cluster_mean(values, clusters, how if one is None else one_sided)
+        for (values, clusters), one in zip(both, known, strict=True)
     )
     return _recovered(first, second)
 
 
 def _recovered(first: Estimate, second: Estimate) -> Estimate:
     """The difference of two independent estimates, from their own intervals (MOVER, Zou and Donner 2008)."""
-    g, value = min(first.n, second.n), _less(first.value, second.value)
-    reason = first.withheld or second.withheld
-    sides = [_less(first.value, first.low), _less(second.high, second.value)]
-    others = [_less(first.high, first.value), _less(second.value, second.low)]
-    if value is None or reason or None in sides or None in others:
-        return withheld(value, g, "cluster", reason or "an arm has no interval")
-    below, above = (sqrt(sum((side or 0.0) ** 2 for side in both)) for both in (sides, others))
-    low, high = _clip(value - below, (-1.0, 1.0)), _clip(value + above, (-1.0, 1.0))
-    return Estimate(value, low, high, g, f"from the arms' intervals (MOVER): {first.method}; {second.method}")
-
-
-def _less(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a - b
+    g, reason = min(first.n, second.n), first.withheld or second.withheld or "an arm has no interval"
+    if first.value is None or second.value is None:
+        return withheld(None, g, "cluster", reason)
+    value = first.value - second.value
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return withheld(value, g, "cluster", reason)
+    low = value - sqrt((first.value - first.low) ** 2 + (second.high - second.value) ** 2)
+    high = value + sqrt((first.high - first.value) ** 2 + (second.value - second.low) ** 2)
+    method = f"from the arms' intervals (MOVER): {first.method}; {second.method}"
+    return Estimate(value, _clip(low, (-1.0, 1.0)), _clip(high, (-1.0, 1.0)), g, method)
 
 
 def _constant(sums: Floats) -> bool | None:

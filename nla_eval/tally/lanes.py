@@ -58,12 +58,16 @@ class Slots:
         if rows.is_empty():
             return None
         numbers = rows["t"].to_list()
+        weights = {t: own for t, unit in admitted.items() if unit.channel_tokens and (own := unit.weights)}
         return cls(
             flags=(rows[column(headline)] > 0).to_list(),
             transcripts=numbers,
             donors=rows["donor"].to_list(),
             families=[admitted[t].cluster for t in numbers],
-            weights=[admitted[t].weight(channel) for t, channel in zip(numbers, rows["channel"], strict=True)],
+            weights=[
+                weights[t].get(channel, 0.0) if t in weights else 1.0
+                for t, channel in zip(numbers, rows["channel"], strict=True)
+            ],
         )
 
     @property

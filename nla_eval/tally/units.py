@@ -90,17 +90,16 @@ class Unit(Verdict):
             return None
         return weighted_fraction(self.strata) if self.channel_tokens else self.aware_positions / self.judged_positions
 
-    def weight(self, channel: str) -> float:
-        """What a judged position of a channel stands for, 1 on average: `fraction` is the weighted share of aware ones.
+    @property
+    def weights(self) -> dict[str, float]:
+        """What a judged position stands for, by channel, 1 on average: `fraction` is the weighted share of aware ones.
 
-        1 for every position unless the policy is stratified.
+        Empty unless the policy is stratified: then every position stands for one.
         """
         strata = {channel: s for channel, s in zip(self.channel_tokens, self.strata, strict=True) if s.judged}
-        if channel not in strata:
-            return 0.0 if strata else 1.0
         tokens = sum(stratum.size for stratum in strata.values())
         judged = sum(stratum.judged for stratum in strata.values())
-        return strata[channel].size / strata[channel].judged * judged / tokens
+        return {channel: s.size / s.judged * judged / tokens for channel, s in strata.items()}
 
     @property
     def strata(self) -> list[Stratum]:
