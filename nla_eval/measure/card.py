@@ -12,6 +12,7 @@ from ..files import write_text
 from ..models.setting import SETTING
 from .ablation import CONSTANT, EMPTY, REFERENCE, REFERENCE_MASKED, SHUFFLED, Condition
 from .figures import Figure
+from .markdown import markdown_table
 from .record import Record
 from .setting_card import SettingCard, setting_text
 from .tasks import READERS, Task
@@ -69,7 +70,7 @@ def record_text(record: Record) -> str:
         f"Measured on {facts.rows} held-out positions of {facts.conversations} conversations ({facts.kind}, rows "
         f"{facts.digest}); 95 % intervals by conversation.",
         "",
-        *_table(("figure", "value", "n"), [(k, shown(f), str(f.n)) for k, f in record.figures.items()]),
+        *markdown_table(("figure", "value", "n"), [(k, shown(f), str(f.n)) for k, f in record.figures.items()]),
         "",
         "## What the explanation is worth without its parts",
         "",
@@ -98,7 +99,7 @@ def _told_judged(record: Record) -> Iterator[str]:
             (name.value, shown(r.recall), shown(r.untold), shown(r.difference), str(r.recall.n + r.untold.n))
             for name, r in told.headlines.items()
         ]
-        yield from _table(("headline", "told", "untold", "difference", "n"), rows)
+        yield from markdown_table(("headline", "told", "untold", "difference", "n"), rows)
         if told.unjudged:
             yield f"{told.unjudged} explanations were not judged (truncated or failed) and are left out."
 
@@ -110,7 +111,7 @@ def _recurrence(record: Record) -> Iterator[str]:
             (f"{r.least} to {r.most}", shown(r.supported), shown(r.by_chance), str(r.supported.n))
             for r in record.recurrence
         ]
-        yield from _table(("said at", "word stands in the context", "in another window's", "claims"), rows)
+        yield from markdown_table(("said at", "word stands in the context", "in another window's", "claims"), rows)
 
 
 def card_text(card: Mapping[str, Any]) -> str:
@@ -121,7 +122,7 @@ def card_text(card: Mapping[str, Any]) -> str:
     else:
         figures = {**card, **card.get("controls", {})}
         rows = [(name, *_entry(f)) for name, f in figures.items() if isinstance(f, Mapping) and "interval" in f]
-        lines += _table(("figure", "value", "n"), rows)
+        lines += markdown_table(("figure", "value", "n"), rows)
     if SETTING in card:
         lines += setting_text(SettingCard.model_validate(card[SETTING]))
     lines += ["", *_claims(card), *_facts(card), *_examples(card.get("examples", []))]
@@ -144,7 +145,7 @@ def _conditions(conditions: Sequence[Condition]) -> list[str]:
         (c.name, shown(c.fve_nrm), shown(c.fve_meannorm), "" if c.drop is None else shown(c.drop), str(c.fve_nrm.n))
         for c in conditions
     ]
-    return _table(("explanation", "fve_nrm", "fve_meannorm", "lost against the whole", "n"), rows)
+    return markdown_table(("explanation", "fve_nrm", "fve_meannorm", "lost against the whole", "n"), rows)
 
 
 def _tasks(tasks: Sequence[Task]) -> list[str]:
@@ -153,7 +154,7 @@ def _tasks(tasks: Sequence[Task]) -> list[str]:
         for t in tasks
     ]
     return [
-        *_table(("task", "metric", "chance", *(r.replace("_", " ") for r in READERS)), rows),
+        *markdown_table(("task", "metric", "chance", *(r.replace("_", " ") for r in READERS)), rows),
         "",
         *(f"- {t.name}: {t.note}" for t in tasks if t.note),
     ]
@@ -164,7 +165,7 @@ def _claims(card: Mapping[str, Any]) -> Iterator[str]:
         yield "## Claims about the context, read by hand"
         yield ""
         rows = [(name, *_entry(figure)) for name, figure in truth["figures"].items()]
-        yield from _table(("type", "true, of true and false", "n"), rows)
+        yield from markdown_table(("type", "true, of true and false", "n"), rows)
         yield ""
         yield f"{truth['read']} explanations read; {truth['note']}"
         yield ""
@@ -192,7 +193,3 @@ def _examples(examples: Sequence[Mapping[str, str]]) -> Iterator[str]:
             "```",
             "",
         )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from .figures import Figure
+from .markdown import markdown_table
 
 READER = "setting"
 DEMANDED = ("none", "hard_negatives", "innocent", "shuffled", "other_layer", "never_taught")
@@ -109,7 +110,7 @@ def setting_text(card: SettingCard) -> Iterator[str]:
     yield f"{card.held_out} Threshold {card.threshold:.3f}, fixed on {card.fitted_on}. No part of N or of belief."
     yield ""
     readers = list(dict.fromkeys(c.reader for c in card.contrasts if c.where == "transcript"))
-    yield from _table(
+    yield from markdown_table(
         ("told against, transcript mean, AUROC", *readers),
         [
             (NAMES[name], *(_shown(card.of(name, "transcript", reader)) for reader in readers))
@@ -118,15 +119,15 @@ def setting_text(card: SettingCard) -> Iterator[str]:
     )
     yield ""
     places = [w for w in dict.fromkeys(c.where for c in card.contrasts) if w != "transcript"]
-    yield from _table(
+    yield from markdown_table(
         ("told against all others, by position", READER, "probe"),
         [(w, _shown(card.of("others", w)), _shown(card.of("others", w, "probe"))) for w in places],
     )
     yield ""
-    yield from _table(("read aware (setting)", "transcripts"), [(r.of, _shown(r.aware)) for r in card.rates])
+    yield from markdown_table(("read aware (setting)", "transcripts"), [(r.of, _shown(r.aware)) for r in card.rates])
     if card.planted:
         yield ""
-        yield from _table(
+        yield from markdown_table(
             ("planted state, same texts", "position", "transcript", "aware with cue", "aware without"),
             [(p.target, *map(_shown, (p.rows, p.transcripts, p.aware_cue, p.aware_without))) for p in card.planted],
         )
@@ -145,9 +146,3 @@ def _shown(figure: Figure | None) -> str:
     if figure.low is None or figure.high is None:
         return f"{figure.value:.2f}"
     return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
-
-
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'---|' * len(heads)}"
-    yield from (f"| {' | '.join(row)} |" for row in rows)

@@ -62,7 +62,7 @@ class Capture:
 
 
 def stored_rows(folder: Path, capture: Capture, tokenizer: Any, config: SettingConfig, part: Part) -> pl.DataFrame:
-    """The rows of one part, from `folder` or captured now.
+    """The rows of one part, captured now, or from the files of a stopped run in `folder`.
 
     Columns: conversation, source, prompt (its number within the part), kind, group, setting, notice, boundary, into,
     tail, context (text up to the token), vector, and other (the compared block's, if there is one).
@@ -71,9 +71,7 @@ def stored_rows(folder: Path, capture: Capture, tokenizer: Any, config: SettingC
         InputError: No conversation could be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done, frames = folder / f"{part}.parquet", []
-    if done.is_file():
-        return pl.read_parquet(done)
+    frames = []
     numbers = itertools.count()
     made = prompts(tokenizer, config, part)
     parts = iter(lambda: list(itertools.islice(made, _PART)), [])
@@ -89,7 +87,7 @@ def stored_rows(folder: Path, capture: Capture, tokenizer: Any, config: SettingC
     if not frames:
         raise InputError(f"no conversation of part '{part}' is plain English; give more sources in the configuration")
     frame = pl.concat(frames)
-    with written(done) as scratch:
+    with written(folder / f"{part}.parquet") as scratch:
         frame.write_parquet(scratch)
     return frame
 
