@@ -13,7 +13,8 @@ from nla_eval.tally.types import VariantMeasure
 from nla_eval.tally.types_readers import ReaderGain, ReadersTally
 from nla_eval.tally.types_sensitivity import Reference, Sensitivity, SensitivityRow, SuiteSensitivity
 
-from ._figures import Drawing, Shift, ShiftPanel, shifts
+from ._drawing import Drawing
+from ._figures import Shift, ShiftPanel, shifts
 from ._format import (
     MISSING,
     count,

@@ -12,7 +12,8 @@ from nla_eval.tally.where import Cut, Recurrence
 from nla_eval.transcript import Arm
 
 from ._beside import gain_figure, sensitivity_figure
-from ._figures import Curve, Drawing, Mosaic, Panel, Row, Stack, forest, k_curves, mosaics, stacks
+from ._drawing import Drawing
+from ._figures import Curve, Mosaic, Panel, Row, Stack, forest, k_curves, mosaics, stacks
 
 _SAID = "said (V)"
 _OUTCOMES = (*(outcome.value.lower().replace("_", " ") for outcome in Outcome), "not read")

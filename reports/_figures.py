@@ -1,107 +1,32 @@
-"""The figures of a report as SVG, wide and narrow, in the page's light and dark colours.
+"""The kinds of figures of a report, wide and narrow.
 
-matplotlib draws each in seaborn's style on its own canvas, without global state. Every figure has a title, a
-description and a data table, and differs by marker or hatch as well as by colour. Ids are salted per figure and unused
-ones removed, so figures can share a page and the same tally gives the same bytes."""
+Every figure has a title, a description and a data table, and differs by marker or hatch as well as by colour."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nla_eval.stats.anyk import KPoint
 from nla_eval.stats.interval import Estimate
 
+from ._drawing import FAINT, INK, NARROW, PAPER, SERIES, WIDE, Drawing, canvas, despine
 from ._format import count, interval, percent, visible
 
-_INK, _FAINT, _PAPER = "#101112", "#808182", "#fefdfc"
-_SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05", "#0a0b06")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _HATCHES = ("", "//", "--", "xx", "\\\\", "++", "||", "/")
 """Lines only: a hatch of dots makes a file of hundreds of kilobytes."""
 _SHADES = (1, 5, 3, 6, 2, 4, 5, 5)
-_COLOURS = {_INK: "var(--ink)", _FAINT: "var(--rule)", _PAPER: "var(--paper)"} | {
-    c: f"var(--series-{i})" for i, c in enumerate(_SERIES, 1)
-}
-_PRINT = {_INK: "#1c1d1f", _FAINT: "#9a9b98", _PAPER: "#ffffff"} | dict(
-    zip(_SERIES, ("#0b5394", "#b45f06", "#2f7d4f", "#8e3a80", "#5c5f66", "#a03030"), strict=True)
-)
-"""The light colours of the page, for figures outside it."""
 _APART = 0.15
 """Distance of a row's outermost lanes from its middle."""
 _LEAST = 0.10
 """An axis of shares reaches at least this far."""
-_WIDE, _NARROW = 9.6, 4.0
-"""Widths in inches. At 360 px a narrow figure is shown about as large as it is drawn."""
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "hatch.linewidth": 0.6,
-}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure, drawn on demand in any width."""
-
-    name: str
-    """Salt of its ids, and its file name."""
-    title: str
-    describe: str
-    """What it shows, for readers who cannot see it."""
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    """The data, as text."""
-    draw: Callable[[bool], Figure] = field(repr=False, compare=False)
-    """Makes the figure, narrow or not."""
-
-    def inline(self, narrow: bool) -> str:
-        """The figure as inline SVG in the page's colours, with its title and description."""
-        return _svg(self.draw(narrow), f"{self.name}-{'n' if narrow else 'w'}", self, _COLOURS)
-
-    def svg(self) -> str:
-        """The figure as a file of its own."""
-        return '<?xml version="1.0" encoding="UTF-8"?>\n' + _svg(self.draw(False), self.name, self, _PRINT) + "\n"
-
-    def png(self) -> bytes:
-        """The figure at 200 dots per inch."""
-        return self._printed("png", FigureCanvasAgg, {"Software": None})
-
-    def pdf(self) -> bytes:
-        """The figure as one PDF page; its text stays text, in TrueType fonts."""
-        return self._printed("pdf", FigureCanvasPdf, {"CreationDate": None, "Title": visible(self.title)})
-
-    def _printed(self, kind: str, canvas: Callable[[Figure], object], metadata: dict[str, Any]) -> bytes:
-        """The figure in the colours for print."""
-        figure = self.draw(False)
-        swap = {mpl.colors.to_rgba(k): mpl.colors.to_rgba(v) for k, v in _PRINT.items()}
-        _recolour(figure, swap)
-        canvas(figure)
-        buffer = io.BytesIO()
-        style: Any = {**_STYLE, "pdf.fonttype": 42}
-        with mpl.rc_context(style), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(buffer, format=kind, dpi=200, facecolor="white", metadata=metadata)
-        return buffer.getvalue()
 
 
 @dataclass(frozen=True)
@@ -176,7 +101,7 @@ class Mosaic:
     """Any-of-k rate of the donor lane."""
 
 
-def forest(name: str, title: str, panels: Sequence[Panel], order: Sequence[str], width: float = _WIDE) -> Drawing:
+def forest(name: str, title: str, panels: Sequence[Panel], order: Sequence[str], width: float = WIDE) -> Drawing:
     """Dots with intervals, one row per suite; hollow if the interval is withheld.
 
     Args:
@@ -197,21 +122,21 @@ def forest(name: str, title: str, panels: Sequence[Panel], order: Sequence[str],
     def draw(narrow: bool) -> Figure:
         tall = max(len(panel.rows) for panel in panels)
         step = 0.6 if tall <= 4 else 0.42
-        size = (_NARROW, 0.9 + len(panels) * (0.55 + step * tall)) if narrow else (width, 0.9 + step * tall)
+        size = (NARROW, 0.9 + len(panels) * (0.55 + step * tall)) if narrow else (width, 0.9 + step * tall)
         alike = len({tuple(row.name for row in panel.rows) for panel in panels}) == 1
-        figure, axes = _canvas(len(panels), size, narrow, share_rows=alike and not narrow)
+        figure, axes = canvas(len(panels), size, narrow, share_rows=alike and not narrow)
         for ax, panel in zip(axes, panels, strict=True):
             _forest_panel(ax, panel, order, narrow)
         handles = [
-            axes[0].plot([], [], marker=_MARKERS[i], color=_SERIES[i], linestyle="", label=label)[0]
+            axes[0].plot([], [], marker=_MARKERS[i], color=SERIES[i], linestyle="", label=label)[0]
             for i, label in enumerate(order)
         ]
         figure.legend(
             handles=handles,
             loc="outside lower center",
-            ncols=1 if narrow or width < _WIDE else len(order),
+            ncols=1 if narrow or width < WIDE else len(order),
             frameon=False,
-            labelcolor=_INK,
+            labelcolor=INK,
         )
         return figure
 
@@ -236,24 +161,24 @@ def shifts(name: str, title: str, panels: Sequence[ShiftPanel], axis: str, scale
     def draw(narrow: bool) -> Figure:
         shown = [[row for row in panel.rows if row.estimate.value is not None] for panel in panels]
         heights = [max(1, len(some)) for some in shown]
-        size = (_NARROW if narrow else 7.6, 0.9 + sum(0.5 + 0.26 * n for n in heights))
-        figure, axes = _canvas(1, size, True, lines=len(panels), heights=heights)
+        size = (NARROW if narrow else 7.6, 0.9 + sum(0.5 + 0.26 * n for n in heights))
+        figure, axes = canvas(1, size, True, lines=len(panels), heights=heights)
         ends = [abs(end) for some in shown for row in some for end in _ends(row.estimate)]
         reach = 1.06 * scale * max([_LEAST, *ends])
         for ax, panel, some in zip(axes, panels, shown, strict=True):
-            ax.axvline(0, color=_INK, linewidth=0.8)
+            ax.axvline(0, color=INK, linewidth=0.8)
             for at, row in enumerate(some):
                 _dot(ax, _scaled(row.estimate, scale), at, 1 if row.marked else 0)
             ax.set_title(_short(panel.title, 28 if narrow else 60), fontsize=10, loc="left", parse_math=False)
             _names(ax, [row.name for row in some], narrow, 44)
             ax.set_xlim(-reach, reach)
             ax.xaxis.set_major_locator(MaxNLocator(5))
-            ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
-            _despine(ax, left=True)
+            ax.grid(axis="x", color=FAINT, linewidth=0.4, linestyle=":")
+            despine(ax, left=True)
         axes[-1].set_xlabel(axis)
         if any(row.marked for some in shown for row in some):
-            handle = axes[0].plot([], [], marker=_MARKERS[1], color=_SERIES[1], linestyle="", label=marked)
-            figure.legend(handles=handle, loc="outside lower center", frameon=False, labelcolor=_INK)
+            handle = axes[0].plot([], [], marker=_MARKERS[1], color=SERIES[1], linestyle="", label=marked)
+            figure.legend(handles=handle, loc="outside lower center", frameon=False, labelcolor=INK)
         return figure
 
     describe = f"{axis}, one row each, with 95 % intervals around a line at zero."
@@ -279,9 +204,9 @@ def k_curves(curves: Sequence[Curve]) -> Drawing:
     rows = [(c.name, str(p.k), percent(p.rate), str(p.transcripts)) for c in kept for p in _few(c.points)]
 
     def draw(narrow: bool) -> Figure:
-        figure, (ax,) = _canvas(1, (_NARROW, 3.6 + 0.2 * len(kept)) if narrow else (7.6, 3.3), narrow)
+        figure, (ax,) = canvas(1, (NARROW, 3.6 + 0.2 * len(kept)) if narrow else (7.6, 3.3), narrow)
         for curve in kept:
-            colour = _SERIES[curve.suite % len(_SERIES)]
+            colour = SERIES[curve.suite % len(SERIES)]
             ax.plot(
                 [p.k for p in curve.points],
                 [p.rate for p in curve.points],
@@ -298,7 +223,7 @@ def k_curves(curves: Sequence[Curve]) -> Drawing:
         _share_axis(ax, "y", max((p.rate for c in kept for p in c.points), default=0))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         place: Any = "outside lower center" if narrow else "outside right upper"
-        legend = figure.legend(loc=place, frameon=False, labelcolor=_INK)
+        legend = figure.legend(loc=place, frameon=False, labelcolor=INK)
         for text in legend.get_texts():
             text.set_parse_math(False)
         return figure
@@ -314,21 +239,21 @@ def stacks(bars: Sequence[Stack], legend: Sequence[str]) -> Drawing:
     rows = [(bar.name, *(count(n) for n in bar.counts), count(sum(bar.counts))) for bar in bars]
 
     def draw(narrow: bool) -> Figure:
-        figure, (ax,) = _canvas(1, (_NARROW if narrow else _WIDE, 1.0 + 0.36 * len(bars)), narrow)
+        figure, (ax,) = canvas(1, (NARROW if narrow else WIDE, 1.0 + 0.36 * len(bars)), narrow)
         for at, bar in enumerate(bars):
             left, total = 0.0, sum(bar.counts) or 1
             for i in used:
                 width = bar.counts[i] / total
-                ax.barh(at, width, 0.62, left, color=_SERIES[_SHADES[i % 8] - 1] if i != 1 else _PAPER,
-                        hatch=_HATCHES[i % 8], edgecolor=_FAINT if i == 1 else _PAPER, linewidth=0.8)  # fmt: skip
+                ax.barh(at, width, 0.62, left, color=SERIES[_SHADES[i % 8] - 1] if i != 1 else PAPER,
+                        hatch=_HATCHES[i % 8], edgecolor=FAINT if i == 1 else PAPER, linewidth=0.8)  # fmt: skip
                 left += width
         _names(ax, [bar.name for bar in bars], narrow)
         _share_axis(ax, "x", 1.0)
         handles = [
             mpl.patches.Patch(
-                facecolor=_SERIES[_SHADES[i % 8] - 1] if i != 1 else _PAPER,
+                facecolor=SERIES[_SHADES[i % 8] - 1] if i != 1 else PAPER,
                 hatch=_HATCHES[i % 8],
-                edgecolor=_FAINT if i == 1 else _PAPER,
+                edgecolor=FAINT if i == 1 else PAPER,
                 label=legend[i],
             )
             for i in used
@@ -338,7 +263,7 @@ def stacks(bars: Sequence[Stack], legend: Sequence[str]) -> Drawing:
             loc="outside lower center",
             ncols=2 if narrow else min(6, max(1, len(used))),
             frameon=False,
-            labelcolor=_INK,
+            labelcolor=INK,
         )
         return figure
 
@@ -354,8 +279,8 @@ def mosaics(suites: Sequence[Mosaic]) -> Drawing:
     def draw(narrow: bool) -> Figure:
         columns = min(len(suites), 1 if narrow else 4)
         lines = -(-len(suites) // columns)
-        width = _NARROW if narrow else min(_WIDE, 0.6 + 2.4 * columns)
-        figure, axes = _canvas(columns, (width, 2.5 * lines), False, lines=lines)
+        width = NARROW if narrow else min(WIDE, 0.6 + 2.4 * columns)
+        figure, axes = canvas(columns, (width, 2.5 * lines), False, lines=lines)
         for ax, mosaic in zip(axes, suites, strict=False):
             _mosaic(ax, mosaic)
         for ax in axes[len(suites) :]:
@@ -389,8 +314,8 @@ def _forest_panel(ax: Axes, panel: Panel, order: Sequence[str], narrow: bool) ->
         for i, (label, estimate) in enumerate(zip(panel.labels, row.series, strict=True)):
             if estimate is not None and estimate.high is not None and estimate.high > reach:
                 y = at + (_APART * (2 * i / spread - 1) if len(panel.labels) > 1 else 0.0)
-                ax.plot([reach], [y], marker=">", color=_SERIES[order.index(label)], markersize=5, clip_on=False)
-    ax.grid(axis="x", color=_FAINT, linewidth=0.4, linestyle=":")
+                ax.plot([reach], [y], marker=">", color=SERIES[order.index(label)], markersize=5, clip_on=False)
+    ax.grid(axis="x", color=FAINT, linewidth=0.4, linestyle=":")
 
 
 def _mosaic(ax: Axes, mosaic: Mosaic) -> None:
@@ -402,20 +327,20 @@ def _mosaic(ax: Axes, mosaic: Mosaic) -> None:
             continue
         width, height = n / total, aware / n
         gap = 0.006 if said and silent else 0.0
-        ax.bar(left + width / 2, 1, width - 2 * gap, color=_PAPER, edgecolor=_FAINT, linewidth=0.8)
-        ax.bar(left + width / 2, height, width - 2 * gap, color=_SERIES[series], hatch=hatch, edgecolor=_PAPER)
+        ax.bar(left + width / 2, 1, width - 2 * gap, color=PAPER, edgecolor=FAINT, linewidth=0.8)
+        ax.bar(left + width / 2, height, width - 2 * gap, color=SERIES[series], hatch=hatch, edgecolor=PAPER)
         if width > 0.12:
-            ax.text(left + width / 2, 1.03, "V" if series else "not V", ha="center", fontsize=8, color=_INK)
+            ax.text(left + width / 2, 1.03, "V" if series else "not V", ha="center", fontsize=8, color=INK)
         left += width
     if mosaic.control is not None:
-        ax.axhline(mosaic.control, color=_SERIES[1], linestyle="--", linewidth=1.6)
+        ax.axhline(mosaic.control, color=SERIES[1], linestyle="--", linewidth=1.6)
     ax.set_title(_short(mosaic.name), fontsize=9, loc="left", pad=14, parse_math=False)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_xticks([])
     ax.yaxis.set_major_locator(MaxNLocator(2))
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _despine(ax, left=True)
+    despine(ax, left=True)
 
 
 def _same_transcripts(points: Sequence[KPoint]) -> list[KPoint]:
@@ -437,8 +362,8 @@ def _share_axis(ax: Axes, axis: str, highest: float) -> float:
     ticks.set_major_locator(MaxNLocator(4))
     ticks.set_major_formatter(PercentFormatter(1, decimals=None))
     if axis == "y":
-        ax.grid(axis="y", color=_FAINT, linewidth=0.4, linestyle=":")
-    _despine(ax, left=axis == "x")
+        ax.grid(axis="y", color=FAINT, linewidth=0.4, linestyle=":")
+    despine(ax, left=axis == "x")
     return reach
 
 
@@ -454,73 +379,13 @@ def _short(name: str, longest: int = 26) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
-def _despine(ax: Axes, *, left: bool = False) -> None:
-    import seaborn as sns  # imported here: it imports scipy, which would delay error messages
-
-    sns.despine(ax=ax, left=left)
-
-
-def _canvas(
-    columns: int,
-    size: tuple[float, float],
-    stacked: bool,
-    *,
-    share_rows: bool = False,
-    lines: int = 1,
-    heights: Sequence[float] | None = None,
-) -> tuple[Figure, list[Axes]]:
-    import seaborn as sns
-
-    style: Any = {**sns.axes_style("ticks"), **_STYLE}
-    with mpl.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
-        shape = (max(columns, lines), 1) if stacked else (lines, columns)
-        axes = figure.subplots(*shape, sharey=share_rows, squeeze=False, height_ratios=heights)
-    return figure, list(axes.flat)
-
-
 def _dot(ax: Axes, estimate: Estimate, y: float, series: int) -> None:
     if estimate.value is None:
         return
-    colour = _SERIES[series]
+    colour = SERIES[series]
     if estimate.low is not None and estimate.high is not None:
         ax.plot([estimate.low, estimate.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="butt")
     fill = colour if estimate.has_interval else "none"
     ax.plot(
         [estimate.value], [y], marker=_MARKERS[series], markersize=6, color=colour, markerfacecolor=fill, clip_on=False
     )
-
-
-def _recolour(figure: Figure, swap: dict[Any, Any]) -> None:
-    for artist in figure.findobj():
-        for name in ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor"):
-            get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
-            if get is None or put is None:
-                continue
-            try:
-                now = mpl.colors.to_rgba(get())
-            except (ValueError, TypeError):
-                continue
-            if now in swap:
-                put(swap[now])
-
-
-def _svg(figure: Figure, salt: str, drawing: Drawing, colours: dict[str, str]) -> str:
-    buffer = io.StringIO()
-    empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    style: Any = {**_STYLE, "svg.hashsalt": salt}
-    with mpl.rc_context(style), warnings.catch_warnings():
-        # The reader's browser draws the text, so a glyph missing from the measuring font does not matter.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    for colour, variable in colours.items():
-        text = text.replace(colour, variable)
-    used = set(re.findall(r"#([\w-]+)[\")]", text))
-    text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
-    label = f'<title id="{salt}-t">{escape(drawing.title)}</title><desc id="{salt}-d">{escape(drawing.describe)}</desc>'
-    opened, _, rest = text.partition(">")
-    return f'{opened} role="img" aria-labelledby="{salt}-t {salt}-d">{label}{rest}'.strip()

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from nla_eval.tally.report_registry import REPORTS
+from nla_eval.tally.report_registry import REPORTS, ReportBuilder
 from nla_eval.tally.types import Tally
 
 from ._charts import charts
+from ._drawing import Drawing
 from ._files import beside, write
 
 
-@REPORTS.register("svg")
-def build_svg(
-    tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
-) -> Path:
-    """Write every figure as SVG into the folder `<report>-figures`; its text stays text."""
-    folder = _folder(out)
-    for name, drawing in charts(tally).items():
-        write(folder / f"{name}.svg", drawing.svg().encode("utf-8", "backslashreplace"))
-    return folder
+def _builder(kind: str, drawn: Callable[[Drawing], bytes]) -> ReportBuilder:
+    """Writes every figure in one format into the folder `<report>-figures`."""
+
+    def build(
+        tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
+    ) -> Path:
+        folder = _folder(out)
+        for name, drawing in charts(tally).items():
+            write(folder / f"{name}.{kind}", drawn(drawing))
+        return folder
+
+    return build
 
 
-@REPORTS.register("png")
-def build_png(
-    tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
-) -> Path:
-    """Write every figure as PNG, 200 dots per inch, into the folder `<report>-figures`."""
-    folder = _folder(out)
-    for name, drawing in charts(tally).items():
-        write(folder / f"{name}.png", drawing.png())
-    return folder
-
-
-@REPORTS.register("pdf")
-def build_pdf(
-    tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None, out: Path
-) -> Path:
-    """Write every figure as PDF into the folder `<report>-figures`; its text stays text."""
-    folder = _folder(out)
-    for name, drawing in charts(tally).items():
-        write(folder / f"{name}.pdf", drawing.pdf())
-    return folder
+REPORTS.register("svg")(_builder("svg", lambda drawing: drawing.svg().encode("utf-8", "backslashreplace")))
+REPORTS.register("png")(_builder("png", Drawing.png))
+REPORTS.register("pdf")(_builder("pdf", Drawing.pdf))
 
 
 def _folder(out: Path) -> Path:
