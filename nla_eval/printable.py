@@ -5,6 +5,10 @@ Reasons, errors and tables quote the content of files, and a file may contain an
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control, bidirectional and lone surrogate characters; not line breaks and tabs."""
@@ -37,3 +41,10 @@ def told(error: BaseException) -> str:
     """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).split("\n")
     return one_line(lines[0]) or type(error).__name__
+
+
+def first_fault(error: ValidationError, whole: str = "the file") -> str:
+    """The first fault that pydantic found, with its place: "adapters.setting: Field required". `whole` names the place
+    of a fault of everything."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or whole}: {first['msg']}"

@@ -35,8 +35,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "nla_eval.progress",
         "nla_eval.provenance",
     ),
-    ("nla_eval.cards", "nla_eval.printable"),
-    ("nla_eval.errors", "nla_eval._rooms"),
+    ("nla_eval.cards",),
+    ("nla_eval.errors", "nla_eval._rooms", "nla_eval.printable"),
 )
 """The house, top floor first. A room imports from rooms on floors below its own and from itself."""
 FACE = "nla_eval"

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..errors import InputError
+from ..printable import first_fault
 from .arm import Arm
 from .choices import SuiteData
 from .design import Design
@@ -68,10 +69,8 @@ class SuiteCard(BaseModel):
         except yaml.YAMLError as err:
             raise InputError(f"suite card {path.name}: not YAML: {str(err).splitlines()[0]}; correct it") from err
         except ValidationError as err:
-            first = err.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the card"
-            keys = ", ".join(cls.model_fields)
-            raise InputError(f"suite card {path.name}: {where}: {first['msg']}; its keys are {keys}") from err
+            fault, keys = first_fault(err, "the card"), ", ".join(cls.model_fields)
+            raise InputError(f"suite card {path.name}: {fault}; its keys are {keys}") from err
 
 
 def card_beside(module_file: str) -> SuiteCard:

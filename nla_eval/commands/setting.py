@@ -16,6 +16,7 @@ from ..models.pack import load_pack
 from ..models.pack_meta import SIDECAR, read_meta
 from ..models.setting import FACTS, SETTING, Setting, checked_setting
 from ..pipeline.options import checked, whole_number
+from ..printable import first_fault
 from ..suite import get_suite
 from ..transcript import Transcript
 from .pack_cards import card_of, keep_card
@@ -127,7 +128,5 @@ def _run(config: Path | None, run_folder: Path, threads: int) -> SettingRun:
     except (OSError, yaml.YAMLError) as err:
         raise InputError(f"configuration {config} cannot be read: {str(err).splitlines()[0]}; correct it") from err
     except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"configuration {config}: {where}: {first['msg']}; correct it") from err
+        raise InputError(f"configuration {config}: {first_fault(err)}; correct it") from err
     return SettingRun(settings, run_folder)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
 from ..files import write_text
+from ..printable import first_fault
 from .ablation import Condition
 from .figures import Figure
 from .recurrence import Recurrence
@@ -79,6 +80,4 @@ def read_record(path: Path) -> Record:
     except OSError as err:
         raise InputError(f"record {path.name}: {err.strerror}; nla-eval pack card --measure writes one") from err
     except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"record {path.name}: {where}: {first['msg']}; measure again to replace it") from err
+        raise InputError(f"record {path.name}: {first_fault(err)}; measure again to replace it") from err

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError
-from ..printable import one_line, told
+from ..printable import first_fault, one_line, told
 
 if TYPE_CHECKING:
     import torch
@@ -106,8 +106,7 @@ class Adapter:
         try:
             return Declared.model_validate_json(file.read_text(encoding="utf-8"))
         except ValidationError as err:
-            first = err.errors()[0]
-            reason = one_line(f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}")
+            reason = one_line(first_fault(err))
             raise InputError(f"adapter '{self.name}': {DECLARED}: {reason}; correct it") from err
         except ValueError as err:  # bytes that are no text
             raise InputError(f"adapter '{self.name}': {DECLARED} is not JSON ({told(err)}); restore it") from err

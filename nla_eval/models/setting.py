@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import InputError, PackError
+from ..printable import first_fault
 from .adapter import CONFIG, WEIGHTS, Adapter
 
 FACTS = "nla_setting.json"
@@ -120,9 +121,7 @@ class Setting:
                 f"pack '{self.name}': setting adapter without {FACTS} ({err.strerror}); restore the pack"
             ) from err
         except ValidationError as err:
-            first = err.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise PackError(f"pack '{self.name}': {FACTS}: {where}: {first['msg']}; restore the pack") from err
+            raise PackError(f"pack '{self.name}': {FACTS}: {first_fault(err)}; restore the pack") from err
 
     @property
     def adapter(self) -> Adapter:
