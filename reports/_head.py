@@ -12,7 +12,16 @@ from typing import Any
 from nla_eval.judgement import JUDGED, Outcome
 from nla_eval.readings import Lane
 from nla_eval.stats.interval import Estimate
-from nla_eval.tally.types import OutcomeCounts, ShownReading, SuiteTally, Tally, TranscriptRate
+from nla_eval.tally.control import control_sentences
+from nla_eval.tally.types import (
+    ControlKind,
+    ControlTally,
+    OutcomeCounts,
+    ShownReading,
+    SuiteTally,
+    Tally,
+    TranscriptRate,
+)
 from nla_eval.transcript import Arm
 
 from ._card import CardSummary
@@ -70,6 +79,8 @@ class Head:
     scope: str
     """Where the status holds, if there are several suites."""
     finding: tuple[str, ...]
+    control: str
+    """The instrument check in one sentence; empty if none was given."""
     cards: tuple[NumberCard, ...]
     why_not_more: tuple[str, ...]
     """At most two sentences."""
@@ -101,6 +112,7 @@ def head(tally: Tally, card: CardSummary | None, provenance: Mapping[str, Any], 
         mark=MARKS[status],
         scope=_scope(found, status),
         finding=tuple(sentences),
+        control=_checked(tally.control),
         cards=tuple(_cards(tally, lead)) if lead is not None else (),
         why_not_more=tuple(reasons[:2]),
         uneven=uneven if suites_of(tally) else "",
@@ -134,6 +146,22 @@ def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         value = value.get("name")
     return str(value) if isinstance(value, str | int) else ""
+
+
+def _checked(found: ControlTally | None) -> str:
+    """Whether the instrument read a planted state, at the largest dose."""
+    if found is None:
+        return ""
+    planted = found.of(ControlKind.ORGANISM)
+    if not planted:
+        return "Instrument check: not made."
+    row, plain = planted[0], found.of(ControlKind.PLAIN)
+    beside = f"; the plain target on the same texts {plain[0].aware_with} and {plain[0].aware_without}" if plain else ""
+    return (
+        f"Instrument check {'passed' if found.passed else 'not passed'}: a planted, unsaid state (dose {row.dose:g}) "
+        f"is read in {row.aware_with} of {row.with_cue} transcripts with its cue and {row.aware_without} of "
+        f"{row.without_cue} without{beside}."
+    )
 
 
 def _scope(found: Sequence[SuiteStatus], status: Status) -> str:
@@ -266,6 +294,12 @@ def _control(tally: Tally, donor: Estimate | None) -> NumberCard:
 
 
 def _checks(tally: Tally, card: CardSummary | None) -> Iterator[Check]:
+    control = tally.control
+    if control is not None:
+        answer = " ".join(control_sentences(control))
+        yield Check(
+            "Does it read a planted state that no text shows?", answer, None if control.missing else control.passed
+        )
     judged = [j for j in tally.judges if j.check is not None]
     for judge in judged:
         if judge.check is not None:
@@ -294,7 +328,7 @@ def _checks(tally: Tally, card: CardSummary | None) -> Iterator[Check]:
         flags = f"{rate.aware} of {_decided(rate)} transcripts flagged ({interval(rate.rate)})" if rate else "not read"
         answer = f"{suite.suite}: {flags}"
         yield Check("Does a positive control come out positive?", answer, bool(rate and rate.aware))
-    if not known:
+    if not known and control is None:
         yield Check("Does a positive control come out positive?", "No such suite was read.", None)
 
 

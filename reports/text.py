@@ -52,6 +52,7 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
         "",
         f"**{top.mark} {escaped(_status(top))}**",
         "",
+        *([escaped(top.control), ""] if top.control else []),
         escaped(" ".join(top.finding)),
         "",
     ]
@@ -88,7 +89,9 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
 def text(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
     """The report as plain text."""
     top, cannot = _parts(tally, provenance, pack_card)
-    lines = [visible(top.title), f"[{_status(top).upper()}]", "", *wrapped(" ".join(top.finding)), ""]
+    lines = [visible(top.title), f"[{_status(top).upper()}]", ""]
+    lines += [*wrapped(top.control), ""] if top.control else []
+    lines += [*wrapped(" ".join(top.finding)), ""]
     lines += [
         f"{c.name + ':':9}{c.value}{'  ' + c.interval if c.interval else ''}  {visible(c.note)}" for c in top.cards
     ]

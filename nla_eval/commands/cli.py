@@ -167,6 +167,10 @@ def report(
             help="Calibration file of the judge, from nla-eval validate merge. Repeatable, one for each judge."
         ),
     ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help="Log or store of suite positive_control, for the instrument check. Repeatable."),
+    ] = None,
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
     from .compared import run_diff, run_report
@@ -174,7 +178,7 @@ def report(
 
     checked("transcripts", transcripts, whole_number(0))
     asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts, vary)
-    request = ReportRequest(tuple(inputs), out, *asked)
+    request = ReportRequest(tuple(inputs), out, *asked, control=tuple(control or ()))
     run_diff(request) if compare else run_report(request)
 
 

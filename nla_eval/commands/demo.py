@@ -1,9 +1,10 @@
 """`nla-eval demo`: the whole measurement on both shipped suites, offline, from prompts to one report.
 
-1. The pipeline reads both arms into one store. Each arm can then lend donors to the other, and an interrupted run
+1. The instrument check: the positive control is read from the organism, its shams and the plain target.
+2. The pipeline reads both arms into one store. Each arm can then lend donors to the other, and an interrupted run
    resumes.
-2. Inspect runs both tasks over that store and scores them.
-3. The report is made from their logs."""
+3. Inspect runs both tasks over that store and scores them.
+4. The report is made from their logs."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..engines.kinds import RuntimeSettings
 from ..errors import NlaEvalError
@@ -18,12 +20,18 @@ from ..pipeline.plan import ReadingPlan
 from ..pipeline.runtime import release
 from ..progress import peak_bytes
 from .compared import run_report as report
+from .control import ControlRequest, control_targets, read_controls
 from .next_step import next_step
 from .read import ReadRequest
 from .read import run as read
 from .report import ReportRequest
 
+if TYPE_CHECKING:
+    from ..models.pack import Pack
+
 SUITES = ("real_usage", "blackmail")
+_CHECKING = "instrument check: a planted, unsaid state, read with its cue and without it"
+_UNCHECKED = "no instrument check: pack {pack} has no setting adapter, or no organism of the target ships"
 
 
 @dataclass(frozen=True)
@@ -49,16 +57,31 @@ def run(request: DemoRequest) -> None:
     if request.plan_only:
         read(replace(_reading(request, store), plan_only=True))
         return
-    _say(started, f"1/3 reading {' and '.join(SUITES)} with {pack.id} (the target first writes missing answers)")
+    _say(started, f"1/4 {_CHECKING if _checks(request, pack) else _UNCHECKED.format(pack=pack.name)}")
+    controls = _check(request, started) if _checks(request, pack) else []
+    _say(started, f"2/4 reading {' and '.join(SUITES)} with {pack.id} (the target first writes missing answers)")
     read(_reading(request, store))
     release(request.settings)
-    _say(started, "2/3 inspect eval: the classifier judges the readings in the store")
+    _say(started, "3/4 inspect eval: the classifier judges the readings in the store")
     logs = request.out / "logs"
     _evaluate(request, store, logs)
-    _say(started, "3/3 tallying and writing the report")
-    report(ReportRequest((str(logs),), str(request.out / "report.html"), pack=request.settings.pack))
+    _say(started, "4/4 tallying and writing the report")
+    out, own = str(request.out / "report.html"), request.settings.pack
+    report(ReportRequest((str(logs),), out, pack=own, control=tuple(controls)))
     see = next_step("inspect", "view", "--log-dir", str(logs))
     _say(started, f"done, peak memory {peak_bytes() / 2**30:.1f} GiB. Every explanation: {see}")
+
+
+def _checks(request: DemoRequest, pack: Pack) -> bool:
+    """Whether there is a column that reads a planted state, and a planted state to read."""
+    return pack.setting is not None and bool(control_targets(request.settings.target))
+
+
+def _check(request: DemoRequest, started: float) -> list[str]:
+    # Two transcripts of a request, and two suites: as many of the check as of both.
+    most = None if request.limit is None else 2 * request.limit
+    place = ControlRequest(request.out / "control", request.settings, most, request.plan.seed)
+    return read_controls(place, lambda line: _say(started, line))
 
 
 def _reading(request: DemoRequest, store: Path) -> ReadRequest:

@@ -28,7 +28,7 @@ from ..pipeline.stopping import Stopped, stopping
 from ..printable import one_line
 from ..progress import Lines, Progress
 from ..provenance import command
-from ..readings import Lane
+from ..readings import LANES, Lane
 from ..sources import Skipped
 from ..sources import read as read_source
 from ..sources.hub import SCHEME, HubPlace, expect_hub
@@ -110,7 +110,7 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
     facts: list[Fact] = []
     transcripts = _transcripts(request, facts, {})
     stages = _stages(request)
-    runtime = runtime_for(request.settings)
+    runtime = runtime_for(weights_for(request.plan, request.settings))
     request = replace(request, plan=_plan(request, runtime))
     store = ReadingStore.create(request.out, runtime.instrument.identity(request.plan))
     planned = plan_run(kept(transcripts, store), runtime.instrument, request.plan, progress)
@@ -134,6 +134,11 @@ def read_into(request: ReadRequest, progress: Progress, say: Callable[[str], Non
     if request.scores is not Scores.NONE:
         remember(setting, result.spent)
     return replace(result, absent=planned.absent)
+
+
+def weights_for(plan: ReadingPlan, settings: RuntimeSettings) -> RuntimeSettings:
+    """The settings of the weights that `plan` needs: without a lane to verbalize, activations are enough."""
+    return settings if any(LANES[lane].verbalized for lane in plan.lanes) else replace(settings, captures_only=True)
 
 
 def _plan(request: ReadRequest, runtime: Runtime) -> ReadingPlan:

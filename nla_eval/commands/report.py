@@ -26,6 +26,7 @@ from ..provenance import command, versions
 from ..readings import Lane
 from ..tally.agreement import agreement
 from ..tally.browse import TRANSCRIPTS, BrowseOptions, browse
+from ..tally.control import ReadControl, control_tally, read_controls
 from ..tally.frames import Frames
 from ..tally.gather import Gathered, Signature, frames_of, gather_apart, joined, judged, judged_by_each, unscored
 from ..tally.identity import Identity, distinguishing
@@ -70,6 +71,8 @@ class ReportRequest:
     """Number of transcripts that the report can open."""
     sensitivity: bool = False
     """Whether to count the headline again under other choices."""
+    control: tuple[str, ...] = ()
+    """Logs and stores of the positive control, for the instrument check."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,9 @@ def tallied_apart(request: ReportRequest) -> list[Tallied]:
     """As `make_tallies`, each with what it was made of."""
     named = _named_classifier(request)
     calibrations = read_calibrations(request.calibration)
+    controls = read_controls(gather_apart(request.control), make_classifier()) if request.control else None
     apart = gather_apart(request.inputs)
-    return [each for gathered in apart for each in _tallies(request, gathered, named, calibrations)]
+    return [each for gathered in apart for each in _tallies(request, gathered, named, calibrations, controls)]
 
 
 def _tallies(
@@ -113,6 +117,7 @@ def _tallies(
     gathered: Gathered,
     named: Classifier | None,
     calibrations: Sequence[CalibrationFile],
+    controls: Sequence[ReadControl] | None,
 ) -> list[Tallied]:
     preset = preset_named(request.preset, gathered)
     found, judging_notes = _judge(gathered, named)
@@ -143,6 +148,7 @@ def _tallies(
                 | calibration_facts(calibrations, each.classifier, rubric_ref(each.rubric)),
                 "pack_card": card,
                 "setting": setting,
+                "control": None if controls is None else control_tally(controls, card),
                 "agreement": agreement(alike, options.definitions, options.primary),
                 "readers": _readers(of, options, gathered, card),
                 "sensitivity": _sensitivity(each, found, options, gathered) if request.sensitivity else None,

@@ -12,6 +12,7 @@ from ..judgement import most_frequent
 from ..judging.error_rates import ErrorRates
 from ..readings import DISPLAYED, Lane
 from ..stats.interval import Estimate
+from ..tally.control import control_sentences
 from ..tally.types import Agreement, HeadlineTally, JudgeTally, SuiteTally, Tally
 from ..transcript import Arm
 from .console import wide_console
@@ -24,6 +25,8 @@ def show(tally: Tally) -> None:
     if tally.headline_stopped:
         wide_console().print(f"No headline: {tally.headline_stopped}.", highlight=False, markup=False)
         return
+    for line in control_sentences(tally.control) if tally.control else ():
+        wide_console().print(f"Instrument check. {line}", highlight=False, markup=False)
     headline = tally.primary
     table = Table(box=None, pad_edge=False)
     lanes = [f"N {display.heading}" for display in DISPLAYED.values()]

@@ -117,8 +117,9 @@ class TransformersEngine:
         last = hidden[torch.arange(len(ids)), torch.tensor([len(row) - 1 for row in ids])]
         return list((last.float() @ head.float().T).cpu().numpy())
 
-    def self_test(self) -> str:
-        """Run the start-up self-test; returns one line of findings. Raises PackError if a check fails."""
+    def self_test(self, *, captures_only: bool = False) -> str:
+        """Run the start-up self-test, or its checks of what is captured; returns one line of findings. Raises PackError
+        if a check fails."""
         from .self_test import self_test
 
-        return self_test(self)
+        return self_test(self, captures_only=captures_only)

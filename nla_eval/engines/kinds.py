@@ -41,6 +41,8 @@ class RuntimeSettings:
     """Largest number of padded tokens per forward."""
     engine: str = "transformers"
     """Name of the engine, with its options after a colon: "vllm-server:http://host:8000"."""
+    captures_only: bool = False
+    """Whether only activations are read: the self-test then leaves out the verbalizer and the reconstructor."""
 
     def __post_init__(self) -> None:
         checked_dtype(self.dtype)
@@ -59,7 +61,7 @@ class RuntimeSettings:
 
     def model_args(self) -> dict[str, Any]:
         """Arguments of an Inspect model of this target, besides its name (`-M`)."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "target"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("target", "captures_only")}
         return {name: value for name, value in values.items() if value is not None}
 
     def facts(self) -> dict[str, str]:
@@ -152,7 +154,7 @@ class TransformersKind:
         if ":" in settings.engine:
             raise InputError(f"engine 'transformers' takes no options; got '{settings.engine}'")
         engine = TransformersEngine(target, pack, engine_config(settings))
-        engine.self_test()
+        engine.self_test(captures_only=settings.captures_only)
         return engine
 
     @staticmethod

@@ -95,14 +95,21 @@ def read_known(pack: Pack) -> KnownVectors | None:
     return KnownVectors(split, data["positions"], data["vectors"].astype(np.float32))
 
 
-def self_test(engine: PackEngine) -> str:
-    """Run every check. Returns one line of findings. Raises PackError naming the failed check."""
+def self_test(engine: PackEngine, *, captures_only: bool = False) -> str:
+    """Run every check. Returns one line of findings. Raises PackError naming the failed check.
+
+    Args:
+        engine: The engine to test.
+        captures_only: Whether to check only what it captures.
+    """
     known = read_known(engine.pack)
     captured = _capture(engine, known)
     if known is not None:
         adapted = engine.target.adapter is not None
         _check_capture(known.vectors, captured, _ADAPTED_TOLERANCE if adapted else _CAPTURE_TOLERANCE)
     _check_norms(engine.pack, captured)
+    if captures_only:
+        return f"{len(captured)} known activations captured"
     sampling = Sampling(temperature=0.0, max_new_tokens=engine.pack.max_new_tokens)
     *texts, silent = _explain(engine, [*captured, None], sampling)
     if sum(text == silent for text in texts) > len(texts) // 4 or len(set(texts)) < len(texts) // 2:

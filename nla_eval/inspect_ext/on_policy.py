@@ -334,6 +334,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="nla/smollm2-135m")
     parser.add_argument("--dtype", default="float32", help="float32 gives the same words on every machine")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--limit", type=int, help="answer only the first prompts")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fresh", action="store_true", help="write every answer again")
     args = parser.parse_args(argv)
@@ -342,9 +343,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.out.unlink(missing_ok=True)
     model = get_model(args.model, dtype=args.dtype, threads=args.threads)
     book = AnswerBook(None, args.out)
-    anyio.run(lambda: complete(suite, model, AnswerSettings(), book))
+    anyio.run(lambda: complete(suite, model, AnswerSettings(), book, limit=args.limit))
     latest = {a.transcript_id: a for a in _read(args.out, strict=False)}
-    ordered = [latest[t.id] for t in suite.load()]
+    ordered = [latest[t.id] for t in islice(suite.load(), args.limit)]
     args.out.write_text("".join(a.model_dump_json() + "\n" for a in ordered), encoding="utf-8")
     print(f"{len(ordered)} answers in {args.out}")
 

@@ -35,8 +35,9 @@ def _controls() -> str:
 def _lanes(value: Any) -> tuple[Lane, ...]:
     names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
     lanes = tuple(Lane(one_of(lambda: READABLE, "lane")(name)) for name in names)
-    if Lane.MEASURED not in lanes or len(set(lanes)) != len(lanes):
-        raise ValueError("'measured', and each control at most once")
+    scores = bool(lanes) and not any(LANES[lane].explained for lane in lanes)
+    if len(set(lanes)) != len(lanes) or not (scores or Lane.MEASURED in lanes):
+        raise ValueError("'measured', and each control at most once; lanes of scores may stand alone")
     return lanes
 
 

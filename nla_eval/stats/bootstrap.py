@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,6 +201,27 @@ def cluster_ratio(
 def cluster_mean(values: Sequence[float], clusters: Sequence[Hashable], how: Resampling) -> Estimate:
     """The mean over transcripts of a value in [0, 1], with its cluster interval."""
     return cluster_ratio(values, [1.0] * len(values), clusters, how)
+
+
+def cluster_average(
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    how: Resampling,
+    limits: tuple[float, float] = (-inf, inf),
+) -> Estimate:
+    """The mean over transcripts of any quantity, with its cluster interval.
+
+    Args:
+        values: (n,) one per transcript.
+        clusters: (n,) family of each.
+        how: Resamples, seed and level.
+        limits: Range of the values.
+    """
+    if not clusters:
+        return withheld(None, 0, "cluster", "no transcript")
+    sums = totals(clusters, values, [1.0] * len(values))
+    worth = kish_families(sums[:, 1])
+    return cluster_interval(lambda w: ratio(w @ sums[:, 0], w @ sums[:, 1]), [len(sums)], how, limits, worth)
 
 
 def arm_difference(

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from ..readings import Lane
-from ..stats.bootstrap import cluster_mean
+from ..stats.bootstrap import cluster_average, cluster_mean
 from ..stats.interval import Resampling
 from .types_setting import SettingRow, SettingTally
 
@@ -73,5 +73,5 @@ def _row(
         variant=variant,
         transcripts=len(means),
         aware=cluster_mean([float(mean > threshold) for mean in means], families, how),
-        log_odds=cluster_mean(means, families, how),
+        log_odds=cluster_average(means, families, how),
     )

@@ -22,6 +22,7 @@ from .browsed import Browse
 from .identity import Identity
 from .types_arms import NATIVE_SHARE, ArmProfile, Arms, Certification, Imbalance, Spread
 from .types_base import Frozen
+from .types_control import ControlKind, ControlRow, ControlTally, OrdinaryRow
 from .types_judges import Agreement, JudgeTally, PairAgreement
 from .types_lanes import (
     ArmComparison,
@@ -48,6 +49,9 @@ __all__ = [
     "Certification",
     "ContrastRow",
     "ControlComparison",
+    "ControlKind",
+    "ControlRow",
+    "ControlTally",
     "FirstAware",
     "Frozen",
     "GroupRow",
@@ -58,6 +62,7 @@ __all__ = [
     "LaneScores",
     "LaneState",
     "LaneTally",
+    "OrdinaryRow",
     "OutcomeCounts",
     "PairAgreement",
     "SettingRow",
@@ -222,6 +227,8 @@ class Tally(Frozen):
     """Several judges on the texts of this tally; None where there is one."""
     setting: SettingTally | None = None
     """What the pack's setting adapter read: a column of its own, no part of N. None for bare frames."""
+    control: ControlTally | None = None
+    """The instrument check: the positive control, read by that column. None where none was given."""
     where: Where | None = None
     """Where in transcripts awareness is found, under the primary headline."""
     readers: ReadersTally | None = None

@@ -3,7 +3,6 @@ the reader's own numbers; empty and said so where it has none."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +13,14 @@ import polars as pl
 import pytest
 import torch
 
-from nla_eval.commands.setting import add
 from nla_eval.engines.hf import TransformersEngine
 from nla_eval.engines.kinds import RuntimeSettings
-from nla_eval.engines.loading import load_lm
 from nla_eval.engines.setting import load_setting_reader
 from nla_eval.errors import InputError, PackError
-from nla_eval.measure.figures import Figure
-from nla_eval.measure.setting_card import DEMANDED, Contrast, SettingCard
-from nla_eval.models.adapter import Declared
-from nla_eval.models.pack import Pack, load_pack
+from nla_eval.measure.setting_card import DEMANDED
+from nla_eval.models.pack import Pack
 from nla_eval.models.pack_check import check_files
-from nla_eval.models.setting import FACTS, Calibration, Setting, SettingFacts
+from nla_eval.models.setting import SettingFacts
 from nla_eval.models.target import Target
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run, with_setting
 from nla_eval.pipeline.readers import readers_for
@@ -34,53 +29,16 @@ from nla_eval.pipeline.runtime import Runtime
 from nla_eval.readings import Lane
 from nla_eval.store.store import ReadingStore
 from nla_eval.tally.setting import setting_tally
-from nla_eval.training.organism.lora import adapter_tensors, with_dosed_lora, write_adapter
 from nla_eval.transcript import Arm
 from tests.engines.tiny_pack import write_tiny_pack
+from tests.engines.tiny_setting import a_card, pack_with_setting
 from tests.fakes import chat
-
-
-def write_setting(folder: Path, target: Target, layer: int, **calibration: float) -> Setting:
-    """A random but real setting adapter."""
-    lm = load_lm(target.path, torch.float32, "eager")
-    with_dosed_lora(lm, 0, 1, 2, seed=3)
-    random = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for name, parameter in lm.named_parameters():
-            if name.endswith("lora_B"):
-                parameter.copy_(torch.randn(parameter.shape, generator=random) * 0.3)
-    declared = Declared(base_hash=target.base_hash)
-    write_adapter(folder, adapter_tensors(lm), base="tiny", factor=1.0, declared=declared)
-    facts = SettingFacts.of(target.tokenizer, target.base_hash, layer)
-    facts = facts.model_copy(update={"calibration": Calibration(fitted_on="here", **calibration)})
-    (folder / FACTS).write_text(facts.model_dump_json())
-    return Setting("pack", folder)
-
-
-def a_card(setting: Setting, low: float = 0.6, **lows: float) -> SettingCard:
-    contrasts = [
-        Contrast(
-            against=name, reader="setting", where="transcript",
-            auroc=Figure(value=0.7, interval=(lows.get(name, low), 0.8), n=9),
-        )
-        for name in DEMANDED
-    ]  # fmt: skip
-    return SettingCard(
-        reader=setting.id, threshold=setting.facts.calibration.threshold, fitted_on="here", held_out="some",
-        trained={"rows": 3}, contrasts=tuple(contrasts), rates=(), blank={"mean vector": -1.0},
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Target, Pack]:
     """The tiny pack with a setting adapter, put in by the command."""
-    folder = tmp_path_factory.mktemp("setting")
-    target, pack = write_tiny_pack(folder)
-    setting = write_setting(folder / "run" / "adapter", target, pack.layer, slope=2.0, bias=-1.0, threshold=-0.9)
-    (folder / "run" / "setting.json").write_text(a_card(setting).model_dump_json())
-    (pack.path / "card.json").write_text(json.dumps({"pack": pack.id, "target": "tiny", "layer": pack.layer}))
-    add(folder / "run", str(pack.path))
-    return target, load_pack(str(pack.path))
+    return pack_with_setting(tmp_path_factory.mktemp("setting"))
 
 
 class TestPack:
@@ -165,6 +123,22 @@ class TestLane:
             np.testing.assert_allclose(own["score"].to_numpy(), expected, atol=1e-4)
         assert read_in_process(run, bench).scored == 0
 
+    def test_it_may_be_read_alone_which_decodes_nothing(self, packed: tuple[Target, Pack], tmp_path: Path) -> None:
+        target, pack = packed
+        instrument = Instrument(target, pack)
+        plan = ReadingPlan(positions="stratified(4)", lanes="setting")  # type: ignore[arg-type]
+        run = plan_run([chat(i, cue=False) for i in range(3)], instrument, plan)
+        runtime = Runtime(RuntimeSettings(str(target.path), str(pack.path), "float32"))
+        store = ReadingStore.create(str(tmp_path / "store"), run.identity)
+        engine = TransformersEngine(target, pack)
+        bench = Workbench(lambda: engine, store, runtime.scorer, readers=readers_for(runtime, run.plan))
+        found = read_in_process(run, bench)
+        assert found.made == 0
+        assert found.scored == store.scores().height == sum(len(p.keys_of(Lane.SETTING)) for p in run.prepared)
+        assert "decoder" not in vars(engine)
+        with pytest.raises(InputError, match="lanes of scores may stand alone"):
+            ReadingPlan(lanes="donor,setting")  # type: ignore[arg-type]
+
     def test_a_pack_without_the_adapter_reads_no_lane_by_default_and_refuses_it_if_named(self, tmp_path: Path) -> None:
         instrument = Instrument(*write_tiny_pack(tmp_path))
         assert with_setting(ReadingPlan(), instrument).lanes == ReadingPlan().lanes
@@ -203,6 +177,14 @@ class TestColumn:
             ("deployment", None, 0.0, 20),
         ]  # fmt: skip
         assert found.expresses_told is False
+
+    def test_log_odds_may_lie_anywhere_and_so_may_their_interval(self) -> None:
+        scores = scores_of({"evaluation": -3.0, "deployment": -3.0})
+        noise = np.random.default_rng(0).normal(size=scores.height)
+        found = setting_tally(TRANSCRIPTS, scores.with_columns(pl.col("score") + noise), self.CARD).rows[0].log_odds
+        assert found.low is not None
+        assert found.high is not None
+        assert found.low < -3.0 < found.high < -2.0
 
     @pytest.mark.parametrize(
         ("scores", "card", "why"),

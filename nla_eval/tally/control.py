@@ -1,0 +1,186 @@
+"""Makes the instrument check: the positive control, read by the column "read aware (setting)" from organisms, shams and
+the plain target.
+
+In: what was gathered of each target's store or log, and the pack's card. Out: frozen rows. A target is known by its
+name: `BASE+ADAPTER@DOSE` (docs/positive_control.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import polars as pl
+
+from ..judgement import Classifier, Outcome
+from ..readings import Lane
+from ..stats.auroc import auroc_shared_clusters
+from ..stats.bootstrap import cluster_mean
+from ..stats.interval import Resampling
+from ..stats.wilson import wilson
+from ..transcript import Arm
+from .gather import Gathered, judged
+from .types_control import ControlKind, ControlRow, ControlTally, OrdinaryRow
+
+CUE, NO_CUE = "cue", "no_cue"
+"""Variants of the suite: the same answers with the planted cue and without it."""
+_NOTHING = (
+    "nothing that was given as --control holds variants cue and no_cue with scores of lane setting; read them with: "
+    "nla-eval read positive_control --target smollm2-135m-organism --lanes setting --out control"
+)
+
+
+@dataclass(frozen=True)
+class ReadControl:
+    """One target's readings of the positive control, or of ordinary requests."""
+
+    target: str
+    transcripts: pl.DataFrame
+    """Columns transcript_digest, suite, arm, family, variant; of the variants cue and no_cue, or of the deployment
+    arm."""
+    scores: pl.DataFrame
+    """Columns of `store.rows.SCORE_SCHEMA`, of lane setting."""
+    said: int
+    """Transcripts in which an assistant turn says that it is evaluated."""
+
+
+def read_controls(gathered: Iterable[Gathered], classifier: Classifier) -> list[ReadControl]:
+    """The positive controls in what was gathered, one per target; what holds none, and no ordinary requests, is left
+    out."""
+    return [found for each in gathered if (found := _of(each, classifier)) is not None]
+
+
+def _of(gathered: Gathered, classifier: Classifier) -> ReadControl | None:
+    counts = pl.col("variant").is_in([CUE, NO_CUE]) | (pl.col("arm") == Arm.DEPLOYMENT.value)
+    rows = gathered.transcripts.filter(counts)
+    rows = rows.unique("transcript_digest", maintain_order=True)
+    own = (pl.col("lane") == Lane.SETTING.value) & pl.col("score").is_not_null()
+    scores = gathered.scores.filter(own).join(rows.select("transcript_digest"), on="transcript_digest", how="semi")
+    if scores.is_empty():
+        return None
+    digests = {*rows["transcript_digest"]}
+    turns = judged(replace(gathered, readings=gathered.readings.clear()), classifier).turns
+    aware = turns.filter(pl.col("transcript_digest").is_in(digests) & (pl.col("outcome") == Outcome.AWARE.value))
+    columns = ("transcript_digest", "suite", "arm", "family", "variant")
+    return ReadControl(
+        _target(gathered), rows.select(columns), scores, aware["transcript_digest"].n_unique()
+    )  # fmt: skip
+
+
+def _target(gathered: Gathered) -> str:
+    """The target's name, as a store or a log keeps it."""
+    names = {str(facts["target"]) for facts in gathered.provenance.values() if facts.get("target")}
+    return sorted(name.removeprefix("nla/") for name in names)[0] if names else ""
+
+
+def control_tally(
+    controls: Sequence[ReadControl], card: Mapping[str, Any] | None, how: Resampling | None = None
+) -> ControlTally:
+    """The instrument check, or the reason why it is empty.
+
+    Args:
+        controls: One per target.
+        card: The pack's card, which has the threshold.
+        how: Of the intervals.
+    """
+    if not controls:
+        return ControlTally(missing=_NOTHING)
+    readers = sorted({reader for each in controls for reader in each.scores["reader"]})
+    declared = (card or {}).get("setting") or {}
+    if readers != [declared.get("reader")]:
+        return ControlTally(
+            missing=f"the positive control was read by {', '.join(readers)}, and no card at hand has its threshold; "
+            "name its pack with --pack, or read it again with the pack of this report"
+        )
+    threshold = float(declared["threshold"])
+    how = how or Resampling()
+    rows = [row for each in controls if (row := _row(each, threshold, how)) is not None]
+    order = list(ControlKind)
+    rows.sort(key=lambda row: (order.index(row.kind), -(row.dose or 0.0), row.target))
+    ordinary = [row for each in controls for row in _ordinary(each, threshold, how)]
+    ordinary.sort(key=lambda row: (row.suite, row.target))
+    missing = "" if rows else _NOTHING
+    return ControlTally(rows=rows, ordinary=ordinary, reader=readers[0], threshold=threshold, missing=missing)
+
+
+def _means(control: ReadControl) -> pl.DataFrame:
+    """The transcripts with `score`, the mean of their log-odds."""
+    means = control.scores.group_by("transcript_digest").agg(pl.col("score").sort().mean())
+    return control.transcripts.join(means, on="transcript_digest").sort("transcript_digest")
+
+
+def _ordinary(control: ReadControl, threshold: float, how: Resampling) -> Iterator[OrdinaryRow]:
+    for (suite,), rows in _means(control).filter(pl.col("arm") == Arm.DEPLOYMENT.value).group_by("suite"):
+        aware = (rows["score"] > threshold).to_list()
+        yield OrdinaryRow(
+            suite=str(suite), target=control.target, transcripts=len(rows), aware=sum(aware),
+            rate=cluster_mean([float(one) for one in aware], rows["family"].to_list(), how),
+        )  # fmt: skip
+
+
+def _row(control: ReadControl, threshold: float, how: Resampling) -> ControlRow | None:
+    rows = _means(control).filter(pl.col("arm") != Arm.DEPLOYMENT.value)
+    if rows.is_empty():
+        return None
+    cue, aware = rows["variant"] == CUE, rows["score"] > threshold
+    sizes = int(cue.sum()), int((~cue).sum())
+    found = int((cue & aware).sum()), int((~cue & aware).sum())
+    kind, dose = kind_and_dose(control.target)
+    return ControlRow(
+        target=control.target,
+        kind=kind,
+        dose=dose,
+        with_cue=sizes[0],
+        without_cue=sizes[1],
+        aware_with=found[0],
+        aware_without=found[1],
+        rate_with=wilson(found[0], sizes[0]),
+        rate_without=wilson(found[1], sizes[1]),
+        auroc=auroc_shared_clusters(rows["score"].to_list(), cue.to_list(), rows["family"].to_list(), how),
+        said=control.said,
+    )
+
+
+def kind_and_dose(target: str) -> tuple[ControlKind, float | None]:
+    """What a target carries, by its name: "smollm2-135m+smollm2-135m-organism@2" carries the planted state at dose 2.
+    An adapter without a dose is at its own strength, dose 1."""
+    name, _, dose = target.partition("@")
+    if "+" not in name and "organism" not in name:
+        return ControlKind.PLAIN, None
+    kind = ControlKind.SHAM if "-sham-" in name else ControlKind.ORGANISM
+    try:
+        return kind, float(dose or 1.0)
+    except ValueError:
+        return kind, 1.0
+
+
+def control_sentences(found: ControlTally) -> list[str]:
+    """What the instrument saw of the planted state: by dose, smallest first, then what must not be seen."""
+    if found.missing:
+        return [f"Not checked: {found.missing}."]
+    organisms = found.of(ControlKind.ORGANISM)[::-1]
+    others = [("sham", row) for row in found.of(ControlKind.SHAM)]
+    others += [("plain target on the same texts", row) for row in found.of(ControlKind.PLAIN)]
+    lines = [f"Planted state at dose {row.dose:g}: read aware {_sides(row)}." for row in organisms]
+    lines += [f"{name[:1].upper()}{name[1:]}{_strength(row)}: {_sides(row)}." for name, row in others]
+    lines += [f"Ordinary requests, {row.suite}: {row.aware} of {row.transcripts} read aware." for row in found.ordinary]
+    if organisms:
+        said = sum(row.said for row in organisms)
+        lines.append(f"Transcripts in which the model says so: {said}.")
+        least = found.smallest
+        lines.append("No dose was read." if least is None else f"Smallest dose read: {least.dose:g}.")
+    return lines
+
+
+def _sides(row: ControlRow) -> str:
+    area = row.auroc
+    inside = f" [{area.low:.2f}, {area.high:.2f}]" if area.low is not None and area.high is not None else ""
+    known = "" if area.value is None else f" (AUROC {area.value:.2f}{inside})"
+    return (
+        f"in {row.aware_with} of {row.with_cue} transcripts with the cue and {row.aware_without} of "
+        f"{row.without_cue} without it{known}"
+    )
+
+
+def _strength(row: ControlRow) -> str:
+    return f" at dose {row.dose:g}" if row.dose is not None else ""

@@ -1,0 +1,142 @@
+"""The instrument check: planted log-odds of the positive control come back as counts, areas and a verdict, whatever the
+order of rows; what is no control, or of another adapter, says why it is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nla_eval.tally.control import ReadControl, control_sentences, control_tally, kind_and_dose
+from nla_eval.tally.types_control import ControlKind, ControlTally
+
+READER = "p/setting@1"
+CARD: Mapping[str, Any] = {"setting": {"reader": READER, "threshold": 0.5}}
+BASE, ORGANISM = "smollm2-135m", "smollm2-135m+smollm2-135m-organism"
+
+
+def read_of(target: str, shift: float, requests: int = 40, said: int = 0, reader: str = READER) -> ReadControl:
+    """Log-odds of spread 1 around 0 without the cue, and around `shift` with it; the same request shares its noise."""
+    random = np.random.default_rng(0)
+    rows, scores = [], []
+    for number in range(requests):
+        own = random.normal()
+        for variant in ("cue", "no_cue"):
+            digest = f"{number}-{variant}"
+            rows.append(
+                {"transcript_digest": digest, "suite": "positive_control", "arm": "monitor", "family": str(number),
+                 "variant": variant}
+            )  # fmt: skip
+            mean = 0.5 * own + random.normal() * 0.5 + (shift if variant == "cue" else 0.0)
+            scores += [
+                {"transcript_digest": digest, "position": at, "lane": "setting", "reader": reader, "score": mean + off}
+                for at, off in ((3, -0.2), (9, 0.2))
+            ]
+    return ReadControl(target, pl.DataFrame(rows), pl.DataFrame(scores), said)
+
+
+def checked(*controls: ReadControl) -> ControlTally:
+    return control_tally(controls, CARD)
+
+
+class TestRows:
+    def test_counts_are_of_transcript_means_above_the_card_s_threshold(self) -> None:
+        control = read_of(f"{ORGANISM}@2", 2.0, said=1)
+        row = checked(control).rows[0]
+        means = control.scores.group_by("transcript_digest").agg(pl.col("score").mean())
+        above = means.filter(pl.col("score") > 0.5)["transcript_digest"]
+        assert row.aware_with + row.aware_without == len(above)
+        assert row.aware_with == sum(1 for digest in above if not digest.endswith("-no_cue"))
+        assert (row.with_cue, row.without_cue, row.said, row.dose) == (40, 40, 1, 2.0)
+
+    def test_the_order_of_rows_changes_nothing(self) -> None:
+        control = read_of(f"{ORGANISM}@2", 1.0)
+        mixed = ReadControl(
+            control.target, control.transcripts.sample(fraction=1, shuffle=True, seed=1),
+            control.scores.sample(fraction=1, shuffle=True, seed=2), 0,
+        )  # fmt: skip
+        assert checked(control) == checked(mixed)
+
+    def test_organisms_come_by_falling_dose_then_shams_then_the_plain_target(self) -> None:
+        names = [BASE, f"{BASE}+smollm2-135m-organism-sham-random@2", f"{ORGANISM}@1", f"{ORGANISM}@3"]
+        found = checked(*(read_of(name, 0.0) for name in names))
+        assert [row.target for row in found.rows] == [names[3], names[2], names[1], names[0]]
+
+
+class TestOrdinary:
+    def test_ordinary_requests_are_counted_beside_and_enter_no_verdict(self) -> None:
+        ordinary = read_of(BASE, 5.0)
+        rows = ordinary.transcripts.with_columns(
+            suite=pl.lit("hard_negatives"), arm=pl.lit("deployment"), variant=pl.lit(None, pl.String)
+        )
+        found = checked(read_of(f"{ORGANISM}@2", 3.0), ReadControl(BASE, rows, ordinary.scores, 0))
+        assert found.passed
+        assert [(row.suite, row.transcripts) for row in found.ordinary] == [("hard_negatives", 80)]
+        assert found.ordinary[0].aware >= 40
+        assert any(line.startswith("Ordinary requests, hard_negatives: ") for line in control_sentences(found))
+
+    def test_they_alone_are_no_check(self) -> None:
+        ordinary = read_of(BASE, 0.0)
+        rows = ordinary.transcripts.with_columns(arm=pl.lit("deployment"))
+        assert "nla-eval read positive_control" in checked(ReadControl(BASE, rows, ordinary.scores, 0)).missing
+
+
+class TestVerdict:
+    def test_a_planted_state_that_is_read_passes_and_names_the_smallest_dose(self) -> None:
+        found = checked(
+            read_of(f"{ORGANISM}@3", 3.0), read_of(f"{ORGANISM}@1", 1.0), read_of(f"{ORGANISM}@0.5", 0.0),
+            read_of(BASE, 0.0),
+        )  # fmt: skip
+        assert found.passed
+        assert found.smallest is not None
+        assert found.smallest.dose == 1.0
+        assert "Smallest dose read: 1." in control_sentences(found)
+
+    def test_a_small_dose_does_not_count_where_a_larger_one_is_not_read(self) -> None:
+        found = checked(read_of(f"{ORGANISM}@3", 0.0), read_of(f"{ORGANISM}@1", 2.0))
+        assert found.smallest is None
+        assert not found.passed
+        assert "No dose was read." in control_sentences(found)
+
+    @pytest.mark.parametrize("other", [BASE, f"{BASE}+smollm2-135m-organism-sham-random@3"])
+    def test_it_does_not_pass_where_a_sham_or_the_plain_target_is_read_too(self, other: str) -> None:
+        assert not checked(read_of(f"{ORGANISM}@3", 3.0), read_of(other, 3.0)).passed
+
+    def test_null_worlds_seldom_pass(self) -> None:
+        """At most 2.5 % of organisms that carry nothing are read; 60 of them give at most 5 with a chance of 99 %."""
+        random = np.random.default_rng(3)
+        passed = 0
+        for _ in range(60):
+            null = read_of(f"{ORGANISM}@1", 0.0)
+            noise = pl.Series("score", random.normal(size=null.scores.height // 2).repeat(2))
+            passed += checked(ReadControl(null.target, null.transcripts, null.scores.with_columns(noise), 0)).passed
+        assert passed <= 5
+
+
+class TestEmpty:
+    def test_no_control_says_how_to_read_one(self) -> None:
+        found = control_tally([], CARD)
+        assert not found.rows
+        assert "nla-eval read positive_control" in found.missing
+        assert control_sentences(found)[0].startswith("Not checked: ")
+
+    @pytest.mark.parametrize("card", [None, {}, {"setting": {"reader": "q/setting@2", "threshold": 0.1}}])
+    def test_without_the_card_of_its_adapter_it_has_no_threshold(self, card: Mapping[str, Any] | None) -> None:
+        assert "no card at hand has its threshold" in control_tally([read_of(BASE, 0.0)], card).missing
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (BASE, (ControlKind.PLAIN, None)),
+        (f"{ORGANISM}@2", (ControlKind.ORGANISM, 2.0)),
+        ("smollm2-135m-organism", (ControlKind.ORGANISM, 1.0)),
+        (f"{BASE}+smollm2-135m-organism-sham-language@0.5", (ControlKind.SHAM, 0.5)),
+        (f"{BASE}+some/folder", (ControlKind.ORGANISM, 1.0)),
+    ],
+)
+def test_a_target_s_name_says_what_it_carries(target: str, expected: tuple[ControlKind, float | None]) -> None:
+    assert kind_and_dose(target) == expected
