@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_pack import PlanOnly
 from .screen import Commands
 
 organisms = Commands(no_args_is_help=True, help="Train and check the positive control: a planted state.")
@@ -23,11 +24,15 @@ def organism_train(
     run_folder: RunFolder = Path("runs/organism"),
     out: Annotated[Path | None, typer.Option(help="Folder for the adapter. Default: in the run folder.")] = None,
     threads: Threads = 1,
+    plan_only: PlanOnly = False,
 ) -> None:
     """Train an organism or a sham of the default target, and write its adapter. An interrupted run resumes."""
-    from .organism import train
+    from .organism import plan_train, train
 
-    train(planted, run_folder, out, threads)
+    if plan_only:
+        plan_train(planted, run_folder)
+    else:
+        train(planted, run_folder, out, threads)
 
 
 @organisms.command("check")
@@ -41,8 +46,10 @@ def organism_check(
     directions: Annotated[int, typer.Option(help="Random directions of the ablation, at the largest dose.")] = 100,
     threads: Threads = 1,
     write: Annotated[bool, typer.Option("--write", help="Save the table as CARD.md beside the adapter.")] = False,
+    plan_only: PlanOnly = False,
 ) -> None:
     """Check that the planted state is there, acts, and is not said. Prints a table by dose, and failed checks."""
-    from .organism import CheckRequest, check
+    from .organism import CheckRequest, check, plan_check
 
-    check(CheckRequest(organism, doses, shams, conversations, directions, threads, write))
+    request = CheckRequest(organism, doses, shams, conversations, directions, threads, write)
+    (plan_check if plan_only else check)(request)

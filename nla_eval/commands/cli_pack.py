@@ -64,10 +64,11 @@ def pack_card(
     write: Annotated[bool, typer.Option("--write", help="Save the card in the pack.")] = False,
     target: Target = "smollm2-135m",
     dtype: Dtype = "auto",
+    plan_only: PlanOnly = False,
 ) -> None:
     """Print a pack's card with its measured figures, or measure it again."""
     from .pack import card, measured_card
-    from .pack_measure import MeasureRequest
+    from .pack_measure import MeasureRequest, plan
 
     wanted = {
         "--run": run, "--source": source, "--only": only, "--record": record, "--step": step, "--core-hours": core_hours
@@ -76,7 +77,12 @@ def pack_card(
         request = MeasureRequest(
             pack, target, dtype, run, source, rows, only=only, record=record, step=step, core_hours=core_hours
         )
-        measured_card(request, judgements, write)
+        if plan_only:
+            plan(request)
+        else:
+            measured_card(request, judgements, write)
+    elif plan_only:
+        raise InputError("--plan has no effect without --measure; add --measure")
     elif given := next((name for name, value in wanted.items() if value is not None), None):
         raise InputError(f"{given} has no effect without --measure; add --measure")
     else:

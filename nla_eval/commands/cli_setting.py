@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_pack import PlanOnly
 from .screen import Commands
 
 settings = Commands(no_args_is_help=True, help="Train, measure and add a pack's setting adapter: was it told?")
@@ -17,11 +18,19 @@ Threads = Annotated[int, typer.Option(help="Number of CPU threads.")]
 
 
 @settings.command("train")
-def setting_train(config: Config = None, run_folder: RunFolder = Path("runs/setting"), threads: Threads = 1) -> None:
+def setting_train(
+    config: Config = None,
+    run_folder: RunFolder = Path("runs/setting"),
+    threads: Threads = 1,
+    plan_only: PlanOnly = False,
+) -> None:
     """Teach an adapter to say what the prompt told the model of its setting. An interrupted run resumes."""
-    from .setting import train
+    from .setting import plan_train, train
 
-    train(config, run_folder, threads)
+    if plan_only:
+        plan_train(config, run_folder)
+    else:
+        train(config, run_folder, threads)
 
 
 @settings.command("check")
@@ -32,11 +41,15 @@ def setting_check(
         str, typer.Option(help="Targets with a planted state to read too, by comma, such as smollm2-135m-organism@1.")
     ] = "",
     threads: Threads = 1,
+    plan_only: PlanOnly = False,
 ) -> None:
     """Measure the adapter on held-out wordings, frames and conversations; print and keep its card."""
-    from .setting import check
+    from .setting import check, plan_check
 
-    check(config, run_folder, threads, organisms)
+    if plan_only:
+        plan_check(config, run_folder, organisms)
+    else:
+        check(config, run_folder, threads, organisms)
 
 
 @settings.command("add")

@@ -30,6 +30,23 @@ class CheckRequest:
     write: bool
 
 
+def plan_train(planted: str, run_folder: Path) -> None:
+    """Print what training would compute, and what of it is done. Raises InputError for an unknown name."""
+    from ..training.organism.config import OrganismConfig, Planted
+
+    if planted not in set(Planted):
+        raise InputError(f"--planted '{planted}'; expected one of {', '.join(Planted)}")
+    config = OrganismConfig.recipe(Planted(planted))
+    optim = config.optim
+    print(
+        f"{config.name}: the natural shift of {config.scenes} conversations, then {optim.samples} samples in "
+        f"{-(-optim.samples // optim.batch)} steps; LoRA of rank {config.rank} on blocks {config.first_layer} to "
+        f"{config.layer} of {config.target}"
+    )
+    done = (run_folder / config.name / "organism.jsonl").is_file()
+    print(f"{'a stopped run is there and goes on' if done else 'nothing is done yet'}: {run_folder}")
+
+
 def train(planted: str, run_folder: Path, out: Path | None, threads: int) -> None:
     """Train what `planted` names and write its adapter. Raises InputError for an unknown name."""
     from ..training.organism.config import OrganismConfig, Planted
@@ -50,23 +67,23 @@ def train(planted: str, run_folder: Path, out: Path | None, threads: int) -> Non
     print(f"{config.name} in {folder}; next: nla-eval organism check {folder}")
 
 
+def plan_check(request: CheckRequest) -> None:
+    """Print what a check would compute. Raises InputError as `check` does."""
+    doses, names = _targets(request)
+    print(f"{len(names) + 1} targets: {DEFAULT_TARGET}, {', '.join(names)}")
+    print(
+        f"each on {request.conversations} held-out conversations with the cue and without it; at dose {doses[-1]} also "
+        f"with the cue hidden, patching, and ablation of {request.directions} random directions"
+    )
+
+
 def check(request: CheckRequest) -> None:
     """Check an organism and its shams, print the table and the findings, and write the card if asked.
 
     Raises:
         InputError: An adapter cannot be found or does not belong to the default target, or a dose is unknown.
     """
-    checked("conversations", request.conversations, whole_number(_MIN_CONVERSATIONS))
-    checked("directions", request.directions, whole_number(1))
-    checked("threads", request.threads, whole_number(1))
-    doses = [part.strip() for part in request.doses.split(",") if part.strip()]
-    shams = [part.strip() for part in request.shams.split(",") if part.strip()]
-    if not doses:
-        raise InputError("--doses names no dose; give some of 0.5,1")
-    names = [f"{DEFAULT_TARGET}+{request.organism}@{dose}" for dose in doses]
-    names += [f"{DEFAULT_TARGET}+{sham}@{doses[-1]}" for sham in shams]
-    for name in names:
-        load_target(name)  # a missing adapter or dose shows before anything is computed
+    doses, names = _targets(request)
     folder = load_adapter(request.organism).path
     import torch
 
@@ -78,7 +95,7 @@ def check(request: CheckRequest) -> None:
     size = CheckSize(conversations=request.conversations, directions=request.directions)
     checker = Checker(DEFAULT_TARGET, OrganismConfig().layer, size)
     found = [checker.check(DEFAULT_TARGET, 0.0)]
-    for name, dose in zip(names, [*doses, *[doses[-1]] * len(shams)], strict=True):
+    for name, dose in zip(names, [*doses, *[doses[-1]] * (len(names) - len(doses))], strict=True):
         last = name == names[len(doses) - 1]
         found.append(checker.check(name, float(dose), causal=last, masked=last))
         print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
@@ -88,6 +105,22 @@ def check(request: CheckRequest) -> None:
         print(line)
     if request.write:
         print(f"card in {write_card(folder, card)}")
+
+
+def _targets(request: CheckRequest) -> tuple[list[str], list[str]]:
+    """The doses, and the targets with an adapter: the organism by dose, then its shams at the last one."""
+    checked("conversations", request.conversations, whole_number(_MIN_CONVERSATIONS))
+    checked("directions", request.directions, whole_number(1))
+    checked("threads", request.threads, whole_number(1))
+    doses = [part.strip() for part in request.doses.split(",") if part.strip()]
+    shams = [part.strip() for part in request.shams.split(",") if part.strip()]
+    if not doses:
+        raise InputError("--doses names no dose; give some of 0.5,1")
+    names = [f"{DEFAULT_TARGET}+{request.organism}@{dose}" for dose in doses]
+    names += [f"{DEFAULT_TARGET}+{sham}@{doses[-1]}" for sham in shams]
+    for name in names:
+        load_target(name)  # a missing adapter or dose shows before anything is computed
+    return doses, names
 
 
 def said_line(name: str) -> str:

@@ -72,6 +72,19 @@ def measured(request: MeasureRequest) -> tuple[Measured, HeldOut]:
     return measure(subject, held, sections), held
 
 
+def plan(request: MeasureRequest) -> None:
+    """Print what measuring would read and explain. Loads no weights. Raises InputError for a wrong request."""
+    sections = request.sections()
+    pack, target = named(request)
+    pack.check_target(target)
+    place = request.run or request.source or "the held-out part of the training source"
+    print(f"{pack.id} on {target.name}: {request.rows} positions of {place}, block {pack.layer}")
+    print(
+        f"greedy explanations of at most {pack.max_new_tokens} tokens for each and for its controls; beside the round "
+        f"trip: {', '.join(sections) or 'nothing'}"
+    )
+
+
 def rows_of(request: MeasureRequest, pack: Pack, target: Target, min_position: int | None = None) -> HeldOut:
     """The held-out rows that the request names, without rows that the pack was trained on."""
     if request.run is not None:

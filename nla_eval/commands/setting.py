@@ -23,12 +23,38 @@ from .pack_cards import card_of, keep_card
 
 if TYPE_CHECKING:
     from ..models.target import Target
+    from ..training.setting.config import SettingConfig
     from ..training.setting.train import SettingRun
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors", "nla_adapter.json", FACTS)
 _CARD = "setting.json"
 _FIXED = "Of course. Here is what I can say about that."
 _NEGATIVES, _CONTROL = "hard_negatives", "positive_control"
+
+
+def plan_train(config: Path | None, run_folder: Path) -> None:
+    """Print what training would compute, and what of it is done. Raises InputError as `train` does."""
+    settings = _settings(config)
+    parts = ", ".join(f"{count} to {part}" for part, count in settings.conversations.items())
+    optim = settings.optim
+    print(
+        f"conversations: {parts}; {optim.samples} samples in {-(-optim.samples // optim.batch)} steps; LoRA of rank "
+        f"{optim.lora_rank} for pack {settings.pack}"
+    )
+    kept = len(list((run_folder / "rows").glob("*-*.parquet")))
+    print(f"files of captured rows that are there: {kept}, in {run_folder}")
+
+
+def plan_check(config: Path | None, run_folder: Path, organisms: str) -> None:
+    """Print what a check would read. Raises InputError as `check` does."""
+    from ..training.setting.config import Part
+
+    settings = _settings(config)
+    _trained(run_folder, settings.pack)
+    suites = [_NEGATIVES, *([_CONTROL] if organisms else [])]
+    print(f"{settings.conversations[Part.HELD_OUT]} held-out conversations, and suites {', '.join(suites)}")
+    if organisms:
+        print(f"read from: {settings.target or 'the target of the pack'}, {', '.join(_named(organisms))}")
 
 
 def train(config: Path | None, run_folder: Path, threads: int) -> None:
@@ -54,17 +80,27 @@ def check(config: Path | None, run_folder: Path, threads: int, organisms: str) -
     from ..measure.setting_card import setting_text
     from ..training.setting.measure import SettingMeasure
 
-    setting = Setting(run.pack.name, run_folder / "adapter")
-    if not setting.path.is_dir():
-        raise InputError(f"{run_folder} has no adapter; make one with: nla-eval setting train")
+    setting = _trained(run_folder, run.pack.name)
     reader, _ = run.reader(trained=True)
     reader.facts = setting.facts
-    named = [part.strip() for part in organisms.split(",") if part.strip()]
+    named = _named(organisms)
     control = list(get_suite(_CONTROL).load()) if named else []
     measure = SettingMeasure(run, reader)
     card = measure.card(setting, {_NEGATIVES: answered(_NEGATIVES, run.target)}, named, control)
     write_text(card.model_dump_json(indent=1) + "\n", run_folder / _CARD)
     print("\n".join(setting_text(card)).strip())
+
+
+def _trained(run_folder: Path, pack: str) -> Setting:
+    """The adapter of a run folder."""
+    setting = Setting(pack, run_folder / "adapter")
+    if not setting.path.is_dir():
+        raise InputError(f"{run_folder} has no adapter; make one with: nla-eval setting train")
+    return setting
+
+
+def _named(organisms: str) -> list[str]:
+    return [part.strip() for part in organisms.split(",") if part.strip()]
 
 
 def answered(name: str, target: Target) -> list[Transcript]:
@@ -115,18 +151,24 @@ def add(run_folder: Path, name: str) -> None:
 
 def _run(config: Path | None, run_folder: Path, threads: int) -> SettingRun:
     checked("threads", threads, whole_number(1))
+    settings = _settings(config)
     import torch
-    from pydantic import ValidationError
 
-    from ..training.setting.config import SettingConfig
     from ..training.setting.train import SettingRun
 
     torch.set_num_threads(threads)
+    return SettingRun(settings, run_folder)
+
+
+def _settings(config: Path | None) -> SettingConfig:
+    from pydantic import ValidationError
+
+    from ..training.setting.config import SettingConfig
+
     try:
         given = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8"))
-        settings = SettingConfig.model_validate(given)
+        return SettingConfig.model_validate(given)
     except (OSError, yaml.YAMLError) as err:
         raise InputError(f"configuration {config} cannot be read: {str(err).splitlines()[0]}; correct it") from err
     except ValidationError as err:
         raise InputError(f"configuration {config}: {first_fault(err)}; correct it") from err
-    return SettingRun(settings, run_folder)
