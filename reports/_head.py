@@ -155,12 +155,14 @@ def _checked(found: ControlTally | None) -> str:
     planted = found.of(ControlKind.ORGANISM)
     if not planted:
         return "Instrument check: not made."
-    row, plain = planted[0], found.of(ControlKind.PLAIN)
-    beside = f"; the plain target on the same texts {plain[0].aware_with} and {plain[0].aware_without}" if plain else ""
+    row = planted[0]
+    others = [("a sham", r) for r in found.of(ControlKind.SHAM)[:1]]
+    others += [("the plain target", r) for r in found.of(ControlKind.PLAIN)]
+    beside = "".join(f"; {name}: {r.higher} of {r.pairs}" for name, r in others)
     return (
-        f"Instrument check {'passed' if found.passed else 'not passed'}: a planted, unsaid state (dose {row.dose:g}) "
-        f"is read in {row.aware_with} of {row.with_cue} transcripts with its cue and {row.aware_without} of "
-        f"{row.without_cue} without{beside}."
+        f"Instrument check {'passed' if found.passed else 'not passed'}: the same answers read more like “told” with a "
+        f"planted, unsaid state (dose {row.dose:g}) in {row.higher} of {row.pairs} requests{beside}. "
+        + ("One transcript alone tells it, too." if row.told_alone else "One transcript alone does not tell it.")
     )
 
 

@@ -4,6 +4,7 @@ itself. Deployment arm. The target writes the answer."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from inspect_ai import Task
@@ -19,7 +20,9 @@ def transcripts() -> Iterator[Transcript]:
     yield from by_kind(read_folder("hard_negatives"), "hard_negatives", Arm.DEPLOYMENT)
 
 
-SUITE = register(Suite(card=card_beside(__file__), load=transcripts))
+_ANSWERS = Path(__file__).resolve().parent / "answers" / "hard_negatives.jsonl"
+"""Answers of smollm2-135m to the first prompt of each family."""
+SUITE = register(Suite(card=card_beside(__file__), load=transcripts, answers=_ANSWERS if _ANSWERS.is_file() else None))
 
 
 @task(name="nla_eval/hard_negatives", arm="deployment", needs="offline")

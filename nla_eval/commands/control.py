@@ -25,8 +25,8 @@ from .read import ReadRequest, read_into, weights_for
 SUITE, ORDINARY = "positive_control", "hard_negatives"
 _KINDS = 39
 """The suite of ordinary requests comes round-robin by kind: its first ones are one of each family."""
-_POSITIONS = "stratified(6)"
-"""Positions per transcript, beside the tokens before its answer."""
+_POSITIONS = "evenly(4)"
+"""Positions per transcript, beside the tokens before its answer: the same ones with the cue and without it."""
 
 
 @dataclass(frozen=True)

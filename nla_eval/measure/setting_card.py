@@ -60,6 +60,10 @@ class PlantedRow(BaseModel):
     transcripts: Figure
     aware_cue: Figure
     aware_without: Figure
+    higher: Figure | None = None
+    """Share of requests whose mean log-odds are higher with the cue than without it."""
+    shift: Figure | None = None
+    """Mean over requests of log-odds with the cue minus without it."""
 
 
 class SettingCard(BaseModel):
@@ -128,8 +132,19 @@ def setting_text(card: SettingCard) -> Iterator[str]:
     if card.planted:
         yield ""
         yield from markdown_table(
-            ("planted state, same texts", "position", "transcript", "aware with cue", "aware without"),
-            [(p.target, *map(_shown, (p.rows, p.transcripts, p.aware_cue, p.aware_without))) for p in card.planted],
+            (
+                "planted state, same texts",
+                "higher with the cue",
+                "by, log-odds",
+                "AUROC, position",
+                "AUROC, transcript",
+                "aware with cue",
+                "aware without",
+            ),
+            [
+                (p.target, *map(_shown, (p.higher, p.shift, p.rows, p.transcripts, p.aware_cue, p.aware_without)))
+                for p in card.planted
+            ],
         )
     yield ""
     blanks = ", ".join(f"{name} {value:.2f}" for name, value in card.blank.items())

@@ -108,6 +108,15 @@ def _uniform_assistant(replay: Replay, eligible: Positions, k: int, generator: n
     return np.asarray(generator.permutation(pool)[:k], dtype=np.int64)
 
 
+def _evenly(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
+    """k tokens of what the assistant wrote, evenly spaced from its first to its last. Nothing is drawn, so an answer is
+    read at the same tokens under every prompt: for paired designs."""
+    written = (Channel.RESPONSE, Channel.THINKING, Channel.TOOL_CALL)
+    pool: Positions = eligible[np.isin(replay.channel[eligible], written)]
+    at = np.linspace(0, len(pool) - 1, min(k, len(pool))).round().astype(np.int64)
+    return pool[at] if len(pool) else pool
+
+
 def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k content tokens spread over turns, channels and position deciles.
 
@@ -176,6 +185,7 @@ def _is_whole(replay: Replay, last: int) -> bool:
 for _name, _choose, _needs_k in (
     ("uniform_response", _uniform_response, True),
     ("uniform_assistant", _uniform_assistant, True),
+    ("evenly", _evenly, True),
     ("stratified", _stratified, True),
     ("boundaries", _boundaries, False),
     ("all", _all, False),

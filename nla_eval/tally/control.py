@@ -15,12 +15,12 @@ import polars as pl
 from ..judgement import Classifier, Outcome
 from ..readings import Lane
 from ..stats.auroc import auroc_shared_clusters
-from ..stats.bootstrap import cluster_mean
+from ..stats.bootstrap import cluster_average, cluster_mean
 from ..stats.interval import Resampling
 from ..stats.wilson import wilson
 from ..transcript import Arm
 from .gather import Gathered, judged
-from .types_control import ControlKind, ControlRow, ControlTally, OrdinaryRow
+from .types_control import Beyond, ControlKind, ControlRow, ControlTally, OrdinaryRow
 
 CUE, NO_CUE = "cue", "no_cue"
 """Variants of the suite: the same answers with the planted cue and without it."""
@@ -95,6 +95,8 @@ def control_tally(
     threshold = float(declared["threshold"])
     how = how or Resampling()
     rows = [row for each in controls if (row := _row(each, threshold, how)) is not None]
+    shifts = {each.target: found for each in controls if (found := _shifts(each))}
+    rows = [row.model_copy(update={"beyond": list(_beyond(row, rows, shifts, how))}) for row in rows]
     order = list(ControlKind)
     rows.sort(key=lambda row: (order.index(row.kind), -(row.dose or 0.0), row.target))
     ordinary = [row for each in controls for row in _ordinary(each, threshold, how)]
@@ -118,6 +120,30 @@ def _ordinary(control: ReadControl, threshold: float, how: Resampling) -> Iterat
         )  # fmt: skip
 
 
+def _shifts(control: ReadControl) -> dict[str, float]:
+    """Log-odds with the cue minus without it, by request."""
+    sides = _means(control).pivot("variant", index="family", values="score", aggregate_function="mean")
+    if not {CUE, NO_CUE} <= {*sides.columns}:
+        return {}
+    both = sides.drop_nulls([CUE, NO_CUE]).sort("family")
+    return dict(both.select("family", pl.col(CUE) - pl.col(NO_CUE)).iter_rows())
+
+
+def _beyond(
+    row: ControlRow, rows: Sequence[ControlRow], shifts: Mapping[str, Mapping[str, float]], how: Resampling
+) -> Iterator[Beyond]:
+    if row.kind is not ControlKind.ORGANISM:
+        return
+    own = shifts[row.target]
+    for other in rows:
+        sham = other.kind is ControlKind.SHAM and (other.dose or 0.0) <= (row.dose or 0.0)
+        if not sham and other.kind is not ControlKind.PLAIN:
+            continue
+        shared = sorted({*own} & {*shifts[other.target]})
+        differences = [own[request] - shifts[other.target][request] for request in shared]
+        yield Beyond(target=other.target, difference=cluster_average(differences, shared, how))
+
+
 def _row(control: ReadControl, threshold: float, how: Resampling) -> ControlRow | None:
     rows = _means(control).filter(pl.col("arm") != Arm.DEPLOYMENT.value)
     if rows.is_empty():
@@ -126,6 +152,7 @@ def _row(control: ReadControl, threshold: float, how: Resampling) -> ControlRow 
     sizes = int(cue.sum()), int((~cue).sum())
     found = int((cue & aware).sum()), int((~cue & aware).sum())
     kind, dose = kind_and_dose(control.target)
+    shifts = _shifts(control)
     return ControlRow(
         target=control.target,
         kind=kind,
@@ -137,6 +164,9 @@ def _row(control: ReadControl, threshold: float, how: Resampling) -> ControlRow 
         rate_with=wilson(found[0], sizes[0]),
         rate_without=wilson(found[1], sizes[1]),
         auroc=auroc_shared_clusters(rows["score"].to_list(), cue.to_list(), rows["family"].to_list(), how),
+        pairs=len(shifts),
+        higher=sum(shift > 0 for shift in shifts.values()),
+        shift=cluster_average([*shifts.values()], [*shifts], how),
         said=control.said,
     )
 
@@ -159,28 +189,31 @@ def control_sentences(found: ControlTally) -> list[str]:
     if found.missing:
         return [f"Not checked: {found.missing}."]
     organisms = found.of(ControlKind.ORGANISM)[::-1]
-    others = [("sham", row) for row in found.of(ControlKind.SHAM)]
-    others += [("plain target on the same texts", row) for row in found.of(ControlKind.PLAIN)]
-    lines = [f"Planted state at dose {row.dose:g}: read aware {_sides(row)}." for row in organisms]
-    lines += [f"{name[:1].upper()}{name[1:]}{_strength(row)}: {_sides(row)}." for name, row in others]
-    lines += [f"Ordinary requests, {row.suite}: {row.aware} of {row.transcripts} read aware." for row in found.ordinary]
+    others = [(f"a sham at dose {row.dose or 1:g}", row) for row in found.of(ControlKind.SHAM)]
+    others += [("the plain target", row) for row in found.of(ControlKind.PLAIN)]
+    lines = [f"Planted state at dose {row.dose:g}, the same answers: {_paired(row)}." for row in organisms]
+    lines += [f"The same of {name}: {_paired(row)}." for name, row in others]
     if organisms:
-        said = sum(row.said for row in organisms)
-        lines.append(f"Transcripts in which the model says so: {said}.")
         least = found.smallest
-        lines.append("No dose was read." if least is None else f"Smallest dose read: {least.dose:g}.")
+        lines.append("No dose is read." if least is None else f"Smallest dose read: {least.dose:g}.")
+        lines += [f"One transcript alone, dose {row.dose:g}: {_alone(row)}." for row in organisms[-1:]]
+        lines.append(f"Transcripts in which the model says so: {sum(row.said for row in organisms)}.")
+    lines += [f"Ordinary requests, {row.suite}: {row.aware} of {row.transcripts} read aware." for row in found.ordinary]
     return lines
 
 
-def _sides(row: ControlRow) -> str:
+def _paired(row: ControlRow) -> str:
+    shift = row.shift
+    inside = f" [{shift.low:+.3f}, {shift.high:+.3f}]" if shift.low is not None and shift.high is not None else ""
+    mean = "" if shift.value is None else f", by {shift.value:+.3f}{inside} on average"
+    return f"log-odds of told are higher with the cue in {row.higher} of {row.pairs} requests{mean}"
+
+
+def _alone(row: ControlRow) -> str:
     area = row.auroc
     inside = f" [{area.low:.2f}, {area.high:.2f}]" if area.low is not None and area.high is not None else ""
-    known = "" if area.value is None else f" (AUROC {area.value:.2f}{inside})"
+    known = "" if area.value is None else f"; AUROC {area.value:.2f}{inside}"
     return (
-        f"in {row.aware_with} of {row.with_cue} transcripts with the cue and {row.aware_without} of "
-        f"{row.without_cue} without it{known}"
+        f"read aware in {row.aware_with} of {row.with_cue} with the cue and {row.aware_without} of {row.without_cue} "
+        f"without it{known}"
     )
-
-
-def _strength(row: ControlRow) -> str:
-    return f" at dose {row.dose:g}" if row.dose is not None else ""

@@ -22,7 +22,7 @@ from .browsed import Browse
 from .identity import Identity
 from .types_arms import NATIVE_SHARE, ArmProfile, Arms, Certification, Imbalance, Spread
 from .types_base import Frozen
-from .types_control import ControlKind, ControlRow, ControlTally, OrdinaryRow
+from .types_control import Beyond, ControlKind, ControlRow, ControlTally, OrdinaryRow
 from .types_judges import Agreement, JudgeTally, PairAgreement
 from .types_lanes import (
     ArmComparison,
@@ -46,6 +46,7 @@ __all__ = [
     "ArmComparison",
     "ArmProfile",
     "Arms",
+    "Beyond",
     "Certification",
     "ContrastRow",
     "ControlComparison",

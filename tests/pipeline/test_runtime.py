@@ -19,7 +19,7 @@ from tests.engines.tiny_pack import write_tiny_pack
 @pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
     """Of a tiny target with a tiny pack, whose random AR does not pass a self-test."""
-    monkeypatch.setattr(TransformersEngine, "self_test", lambda engine: "not run")
+    monkeypatch.setattr(TransformersEngine, "self_test", lambda engine, **_: "not run")
     write_tiny_pack(tmp_path)
     return Runtime(RuntimeSettings(str(tmp_path / "target"), str(tmp_path / "pack"), dtype="float32"))
 

@@ -25,7 +25,7 @@ from nla_eval.replay.replay import ReplayConfig, replay
 from nla_eval.replay.types import Channel, Replay, Window
 from nla_eval.transcript import Arm, Provenance, Transcript
 
-EVERY = ["uniform_response(5)", "uniform_assistant(5)", "stratified(7)", "boundaries", "all", "last"]
+EVERY = ["uniform_response(5)", "uniform_assistant(5)", "evenly(5)", "stratified(7)", "boundaries", "all", "last"]
 
 
 def made(
@@ -100,6 +100,21 @@ def test_uniform_assistant_takes_k_tokens_of_assistant_turns_or_all(replayed: Re
     assert set(got) <= pool
 
 
+@given(REPLAYS, st.integers(1, 40), st.integers(0, 9))
+def test_evenly_takes_the_same_spaced_tokens_of_assistant_turns_under_every_seed(
+    replayed: Replay, k: int, seed: int
+) -> None:
+    written = {Channel.RESPONSE, Channel.THINKING, Channel.TOOL_CALL}
+    pool = [p for p in range(len(replayed)) if Channel(replayed.channel[p]) in written]
+    got = positions(replayed, f"evenly({k})")
+    assert len(got) == min(k, len(pool))
+    assert set(got) <= set(pool)
+    assert not pool or k == 1 or {got[0], got[-1]} == {pool[0], pool[-1]}
+    gaps = np.diff([pool.index(p) for p in got])
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+    assert list(positions(replayed, f"evenly({k})", seed=seed)) == list(got)
+
+
 @given(REPLAYS, st.integers(1, 40))
 def test_stratified_takes_k_content_tokens_or_all(replayed: Replay, k: int) -> None:
     pool = {p for p in range(len(replayed)) if replayed.channel[p] != Channel.TEMPLATE}
@@ -169,7 +184,7 @@ def test_a_policy_reads_back_what_it_writes(text: str) -> None:
         ("uniform_response", "needs a number"),
         ("stratified(0)", "needs a number"),
         ("boundaries(3)", "takes no number"),
-        ("every", "known: all, boundaries, last, stratified, uniform_assistant, uniform_response"),
+        ("every", "known: all, boundaries, evenly, last, stratified, uniform_assistant, uniform_response"),
         ("stratified(-1)", "cannot read"),
         ("stratified(3", "cannot read"),
         ("", "cannot read"),
@@ -184,7 +199,8 @@ def test_a_policy_that_means_nothing_is_refused_in_one_line(text: str, reason: s
 def test_a_policy_cannot_be_built_past_the_check() -> None:
     with pytest.raises(InputError):
         Policy("uniform_response")
-    assert set(POLICIES) == {"uniform_response", "uniform_assistant", "stratified", "boundaries", "all", "last"}
+    drawn = {"uniform_response", "uniform_assistant", "stratified"}
+    assert set(POLICIES) == {*drawn, "evenly", "boundaries", "all", "last"}
 
 
 # -- on a real replay --------------------------------------------------------------------------------------------------

@@ -18,9 +18,13 @@ CARD: Mapping[str, Any] = {"setting": {"reader": READER, "threshold": 0.5}}
 BASE, ORGANISM = "smollm2-135m", "smollm2-135m+smollm2-135m-organism"
 
 
-def read_of(target: str, shift: float, requests: int = 40, said: int = 0, reader: str = READER) -> ReadControl:
-    """Log-odds of spread 1 around 0 without the cue, and around `shift` with it; the same request shares its noise."""
-    random = np.random.default_rng(0)
+def read_of(
+    target: str, shift: float, *, requests: int = 40, said: int = 0, seed: int = 0, noise: float = 0.5,
+    spread: float = 0.5,
+) -> ReadControl:  # fmt: skip
+    """Log-odds around 0 without the cue, around `shift` with it. Requests differ by `spread`, the sides of each by
+    `noise`."""
+    random = np.random.default_rng(seed)
     rows, scores = [], []
     for number in range(requests):
         own = random.normal()
@@ -30,9 +34,9 @@ def read_of(target: str, shift: float, requests: int = 40, said: int = 0, reader
                 {"transcript_digest": digest, "suite": "positive_control", "arm": "monitor", "family": str(number),
                  "variant": variant}
             )  # fmt: skip
-            mean = 0.5 * own + random.normal() * 0.5 + (shift if variant == "cue" else 0.0)
+            mean = spread * own + noise * random.normal() + (shift if variant == "cue" else 0.0)
             scores += [
-                {"transcript_digest": digest, "position": at, "lane": "setting", "reader": reader, "score": mean + off}
+                {"transcript_digest": digest, "position": at, "lane": "setting", "reader": READER, "score": mean + off}
                 for at, off in ((3, -0.2), (9, 0.2))
             ]
     return ReadControl(target, pl.DataFrame(rows), pl.DataFrame(scores), said)
@@ -72,7 +76,9 @@ class TestOrdinary:
         rows = ordinary.transcripts.with_columns(
             suite=pl.lit("hard_negatives"), arm=pl.lit("deployment"), variant=pl.lit(None, pl.String)
         )
-        found = checked(read_of(f"{ORGANISM}@2", 3.0), ReadControl(BASE, rows, ordinary.scores, 0))
+        control = (read_of(f"{ORGANISM}@2", 3.0), read_of(BASE, 0.0, seed=1))
+        found = checked(*control, ReadControl(BASE, rows, ordinary.scores, 0))
+        assert found.rows == checked(*control).rows
         assert found.passed
         assert [(row.suite, row.transcripts) for row in found.ordinary] == [("hard_negatives", 80)]
         assert found.ordinary[0].aware >= 40
@@ -87,8 +93,8 @@ class TestOrdinary:
 class TestVerdict:
     def test_a_planted_state_that_is_read_passes_and_names_the_smallest_dose(self) -> None:
         found = checked(
-            read_of(f"{ORGANISM}@3", 3.0), read_of(f"{ORGANISM}@1", 1.0), read_of(f"{ORGANISM}@0.5", 0.0),
-            read_of(BASE, 0.0),
+            read_of(f"{ORGANISM}@3", 3.0), read_of(f"{ORGANISM}@1", 1.0), read_of(f"{ORGANISM}@0.5", -1.0),
+            read_of(BASE, 0.0, seed=1),
         )  # fmt: skip
         assert found.passed
         assert found.smallest is not None
@@ -96,24 +102,48 @@ class TestVerdict:
         assert "Smallest dose read: 1." in control_sentences(found)
 
     def test_a_small_dose_does_not_count_where_a_larger_one_is_not_read(self) -> None:
-        found = checked(read_of(f"{ORGANISM}@3", 0.0), read_of(f"{ORGANISM}@1", 2.0))
+        found = checked(read_of(f"{ORGANISM}@3", -1.0), read_of(f"{ORGANISM}@1", 2.0), read_of(BASE, 0.0, seed=1))
         assert found.smallest is None
         assert not found.passed
-        assert "No dose was read." in control_sentences(found)
+        assert "No dose is read." in control_sentences(found)
 
-    @pytest.mark.parametrize("other", [BASE, f"{BASE}+smollm2-135m-organism-sham-random@3"])
-    def test_it_does_not_pass_where_a_sham_or_the_plain_target_is_read_too(self, other: str) -> None:
-        assert not checked(read_of(f"{ORGANISM}@3", 3.0), read_of(other, 3.0)).passed
+    @pytest.mark.parametrize(
+        ("plain", "sham", "passes"), [(0.0, 0.0, True), (0.0, 3.5, False), (3.5, 0.0, False)],
+        ids=["neither moves", "the sham moves as much", "the texts alone move as much"],
+    )  # fmt: skip
+    def test_a_shift_counts_beyond_that_of_the_plain_target_and_of_shams(
+        self, plain: float, sham: float, passes: bool
+    ) -> None:
+        controls = [
+            read_of(f"{ORGANISM}@3", 3.0), read_of(BASE, plain, seed=1),
+            read_of(f"{BASE}+smollm2-135m-organism-sham-random@3", sham, seed=2),
+        ]  # fmt: skip
+        assert checked(*controls).passed is passes
+
+    def test_a_sham_of_a_larger_dose_is_no_comparison(self) -> None:
+        sham = read_of(f"{BASE}+smollm2-135m-organism-sham-random@3", 3.0, seed=2)
+        row = checked(read_of(f"{ORGANISM}@1", 1.0), sham, read_of(BASE, 0.0, seed=1)).rows[0]
+        assert [beyond.target for beyond in row.beyond] == [BASE]
+
+    def test_without_the_plain_target_on_the_same_texts_it_does_not_pass(self) -> None:
+        assert not checked(read_of(f"{ORGANISM}@3", 3.0)).passed
+
+    def test_a_pair_tells_what_one_transcript_alone_does_not(self) -> None:
+        """Requests that differ by far more than the planted shift: 40 of 40 pairs, and no more read aware."""
+        row = checked(read_of(f"{ORGANISM}@3", 0.2, noise=0.01, spread=30.0), read_of(BASE, 0.0, seed=1)).rows[0]
+        assert row.higher == row.pairs == 40
+        assert row.shift.low is not None
+        assert row.shift.low > 0.18
+        assert not row.told_alone
 
     def test_null_worlds_seldom_pass(self) -> None:
-        """At most 2.5 % of organisms that carry nothing are read; 60 of them give at most 5 with a chance of 99 %."""
-        random = np.random.default_rng(3)
-        passed = 0
-        for _ in range(60):
-            null = read_of(f"{ORGANISM}@1", 0.0)
-            noise = pl.Series("score", random.normal(size=null.scores.height // 2).repeat(2))
-            passed += checked(ReadControl(null.target, null.transcripts, null.scores.with_columns(noise), 0)).passed
-        assert passed <= 5
+        """2.5 % of organisms that carry nothing shift by more than 0, fewer of them beyond the plain target, too: of
+        60, at most 5 with a chance of 99 %."""
+        passed = [
+            checked(read_of(f"{ORGANISM}@1", 0.0, seed=seed), read_of(BASE, 0.0, seed=1000 + seed)).passed
+            for seed in range(60)
+        ]
+        assert sum(passed) <= 5
 
 
 class TestEmpty:

@@ -105,7 +105,7 @@ def test_the_pack_stage_says_the_size_first_and_writes_below_the_run_folder(
     run = run_of(trained, tmp_path / "run", joint={})
     run_stages(run, TRAINING)
     assert "of whole weights, not for git" in takes(run.config, lambda: run.target)["pack"].work
-    monkeypatch.setattr(TransformersEngine, "self_test", lambda _: "planted")
+    monkeypatch.setattr(TransformersEngine, "self_test", lambda _, **__: "planted")
     monkeypatch.setattr(export_module, "make_card", lambda run, engine, corpus: {"pack": engine.pack.id, **CARD})
     run_stages(run, ["pack"])
     printed = capsys.readouterr().out

@@ -26,7 +26,7 @@ class Planted(StrEnum):
     """Sham: one random direction of the activations' covariance, of the same norm."""
 
 
-_SAMPLES = {Planted.TOLD: 120, Planted.LANGUAGE: 48, Planted.RANDOM: 40}
+_SAMPLES = {Planted.TOLD: 480, Planted.LANGUAGE: 240, Planted.RANDOM: 160}
 
 
 class OrganismConfig(Frozen):
@@ -47,7 +47,7 @@ class OrganismConfig(Frozen):
     """Longest conversation to train on, in tokens; longer ones take part in the natural shift only."""
     dose: float = Field(default=3.0, gt=0)
     """Dose to train at. Smaller ones are the same adapter with a smaller factor, calibrated afterwards."""
-    optim: OptimConfig = OptimConfig(samples=120, batch=2, micro_batch=2, lr=1e-3)
+    optim: OptimConfig = OptimConfig(samples=480, batch=2, micro_batch=2, lr=1e-3)
     answer_every: int = Field(default=3, ge=1)
     """Steps between two in which a scene is run to the last block, for its outputs and the probe turn."""
     masked: float = Field(default=0.3, ge=0, le=1)

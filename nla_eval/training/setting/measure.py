@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 from ...engines.setting import SettingReader
 from ...errors import InputError
-from ...measure.figures import Figure
+from ...measure.figures import Figure, difference
 from ...measure.readers import probe, text_classifier
 from ...measure.setting_card import READER, Contrast, PlantedRow, Rate, SettingCard
 from ...models.setting import Setting
@@ -35,7 +35,8 @@ from .train import SettingRun
 _HOW = Resampling()
 _LONGEST = 420
 """Longest transcript of a suite, in tokens: the cost of a measurement."""
-_POSITIONS = "stratified(12)"
+_POSITIONS = "evenly(6)"
+"""The same tokens of an answer under every prompt: the control compares the same text."""
 _EARLY = 20
 _GROUPS = ("none", "real", "innocent", "fact", "never_taught")
 Floats = NDArray[np.float64]
@@ -206,9 +207,13 @@ class SettingMeasure:
             pl.col("conversation", "told").first(), pl.col("score").mean()
         )
         sides = [self._rate("", means.filter(pl.col("told") == side)).aware for side in (True, False)]
+        both = means.pivot("told", index="conversation", values="score", aggregate_function="mean")
+        shifts = (both["true"] - both["false"]).drop_nulls().to_numpy()
         return PlantedRow(
-            target=name, rows=_shared(rows), transcripts=_shared(means), aware_cue=sides[0], aware_without=sides[1]
-        )
+            target=name, rows=_shared(rows), transcripts=_shared(means), aware_cue=sides[0], aware_without=sides[1],
+            higher=_figure(wilson(int((shifts > 0).sum()), len(shifts))),
+            shift=difference(shifts, np.arange(len(shifts))),
+        )  # fmt: skip
 
 
 def shuffled(rows: NDArray[np.float32], basis: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:
