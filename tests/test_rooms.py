@@ -229,6 +229,7 @@ def test_a_wheel_holds_the_rooms_below_the_package_only(wheel: Path) -> None:
     assert any(name.startswith("nla_eval/classifiers/rubrics/") for name in names)
     assert "nla_eval/simulate/frozen/turns.jsonl" in names
     assert {f"nla_eval/explore/page/explore.{kind}" for kind in ("html", "css", "js")} <= set(names)
+    assert not any("smollm2-135m-l20-start" in name for name in names)
     tops = {name.partition("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"nla_eval"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
