@@ -12,9 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from .cards.yaml_file import YAMLError, parse_yaml
 from .errors import InputError
 from .printable import told
 
@@ -99,9 +99,9 @@ class Rubric(BaseModel):
         """Read a rubric file. Raises InputError with the file name and the first mistake in it."""
         try:
             raw = path.read_bytes()
-            data = yaml.safe_load(raw)
+            data = parse_yaml(raw)
             rubric = cls.model_validate({**data, "hash": hashlib.sha256(raw).hexdigest()[:16]})
-        except (OSError, yaml.YAMLError, ValueError, TypeError, RecursionError) as err:
+        except (OSError, YAMLError, ValueError, TypeError, RecursionError) as err:
             raise InputError(f"rubric {path.name}: {told(err)}; see classifiers/rubrics for a valid one") from err
         missing = [label.value for label in Label if label not in rubric.labels]
         if missing:

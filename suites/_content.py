@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 
+from nla_eval.cards import yaml_file
 from nla_eval.errors import InputError
 from nla_eval.sources import message_id
 from nla_eval.transcript import Arm, Provenance, Transcript
@@ -20,7 +20,6 @@ DATA = Path(__file__).resolve().parent / "data"
 OWN = Provenance(source="nla_eval, written for this suite", licence="Apache-2.0")
 """Provenance of texts written by hand in this repository."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, if installed, is 10 times faster on these files
 _ROLES: Mapping[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[ChatMessageAssistant]] = {
     "system": ChatMessageSystem,
     "user": ChatMessageUser,
@@ -31,10 +30,10 @@ _ROLES: Mapping[str, type[ChatMessageSystem] | type[ChatMessageUser] | type[Chat
 def read_yaml(path: Path) -> Any:
     """Contents of one file. Raises InputError naming the file if it is missing or not YAML."""
     try:
-        return yaml.load(path.read_bytes(), Loader=_LOADER)  # both loaders are safe ones
+        return yaml_file.read_yaml(path)
     except OSError as err:
         raise InputError(f"suite data {path.name}: {err.strerror}; reinstall nla_eval") from err
-    except yaml.YAMLError as err:
+    except yaml_file.YAMLError as err:
         raise InputError(f"suite data {path.name}: not YAML: {str(err).splitlines()[0]}; reinstall nla_eval") from err
 
 

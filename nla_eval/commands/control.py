@@ -73,7 +73,9 @@ def read_controls(request: ControlRequest, say: Callable[[str], None]) -> list[s
         stores.append(str(store))
     say(f"instrument check: ordinary requests ({ORDINARY})")
     store = request.out / ORDINARY
-    ordinary = ReadRequest((ORDINARY,), (), str(store), plan, request.settings, limit=_KINDS if most is None else most)
+    ordinary = ReadRequest(
+        (ORDINARY,), (), str(store), plan, request.settings, limit=_KINDS if most is None else min(_KINDS, most)
+    )
     read_into(ordinary, Lines(sys.stderr), _silent)
     release(weights_for(plan, request.settings))
     release(request.settings)  # what wrote the answers

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
 from inspect_ai.model import ChatMessageAssistant
 
+from ..cards.yaml_file import YAMLError, read_yaml
 from ..errors import InputError
 from ..files import write_text
 from ..models.pack import load_pack
@@ -166,9 +166,9 @@ def _settings(config: Path | None) -> SettingConfig:
     from ..training.setting.config import SettingConfig
 
     try:
-        given = {} if config is None else yaml.safe_load(config.read_text(encoding="utf-8"))
+        given = {} if config is None else read_yaml(config)
         return SettingConfig.model_validate(given)
-    except (OSError, yaml.YAMLError) as err:
+    except (OSError, YAMLError) as err:
         raise InputError(f"configuration {config} cannot be read: {str(err).splitlines()[0]}; correct it") from err
     except ValidationError as err:
         raise InputError(f"configuration {config}: {first_fault(err)}; correct it") from err

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .side_by_side import Split
 from ..models.pack import shipped_pack
 
+NO_MODEL_ARGS = ("target", "captures_only")
+"""Settings that are no argument (`-M`) of an Inspect model: its name, and what its plan decides."""
+
 
 @dataclass(frozen=True)
 class RuntimeSettings:
@@ -61,7 +64,7 @@ class RuntimeSettings:
 
     def model_args(self) -> dict[str, Any]:
         """Arguments of an Inspect model of this target, besides its name (`-M`)."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("target", "captures_only")}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NO_MODEL_ARGS}
         return {name: value for name, value in values.items() if value is not None}
 
     def facts(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from ..engines.base import Captured, CaptureRequest
-from ..engines.kinds import RuntimeSettings
+from ..engines.kinds import NO_MODEL_ARGS, RuntimeSettings
 from ..errors import InputError, NlaEvalError
 from ..models.target import with_places
 from ..pipeline.runtime import Runtime, runtime_for
@@ -43,7 +43,7 @@ MAX_CONNECTIONS = 64
 """Number of samples that may wait for the target at once, about one batch."""
 
 DEFAULT_MAX_TOKENS = 256
-MODEL_ARGS = tuple(sorted(f.name for f in fields(RuntimeSettings) if f.name != "target"))
+MODEL_ARGS = tuple(sorted(f.name for f in fields(RuntimeSettings) if f.name not in NO_MODEL_ARGS))
 _UNSUPPORTED = (
     "best_of", "frequency_penalty", "presence_penalty", "logit_bias", "num_choices", "logprobs", "top_logprobs",
     "prompt_logprobs", "response_schema", "batch", "modalities",

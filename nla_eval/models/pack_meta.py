@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from ..cards.yaml_file import parse_yaml
 from ..errors import PackError
 from ..printable import told
 
@@ -134,7 +135,7 @@ def read_meta(folder: Path, role: str) -> PackMeta:
             f"pack folder '{folder.name}' has no {SIDECAR}; expected an NLA checkpoint with it beside its weights"
         )
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as err:
         raise PackError(f"{folder.name}/{SIDECAR} is not YAML: {told(err)}; correct it") from err
     if not isinstance(data, dict):

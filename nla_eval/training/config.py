@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..cards.yaml_file import YAMLError, read_yaml
 from ..errors import InputError
 from ..models.pack_meta import TEXT_WINDOW
 from .joint_config import JointConfig
@@ -219,7 +219,7 @@ class TrainConfig(Frozen):
 
 def formats() -> dict[str, list[list[str]]]:
     """The named formats of explanations."""
-    named: dict[str, list[list[str]]] = yaml.safe_load(FORMATS.read_text(encoding="utf-8"))
+    named: dict[str, list[list[str]]] = read_yaml(FORMATS)
     return named
 
 
@@ -228,8 +228,8 @@ def load_config(path: Path) -> TrainConfig:
     if not path.is_file():
         raise InputError(f"no training configuration '{path}'; give the path of a YAML file")
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as err:
+        data: Any = read_yaml(path) or {}
+    except (OSError, YAMLError) as err:
         raise InputError(f"training config {path.name}: {str(err).splitlines()[0]}; give a readable YAML file") from err
     try:
         return TrainConfig.model_validate(data)
