@@ -13,8 +13,10 @@ from nla_eval.reports._status import Status, overall, statuses
 from planted import Arm, planted_frames
 
 from nla_eval.stats.interval import Resampling
+from nla_eval.tally.control import control_tally
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.types import LaneState, Tally
+from tests.planted_control import CARD, read_of
 
 QUICK = TallyOptions(how=Resampling(resamples=200))
 SEES = {"told_recall": {"value": 0.7, "interval": [0.6, 0.8], "n": 120}, "expresses_belief": True}
@@ -129,6 +131,27 @@ def test_the_instrument_check_reports_recall_judge_and_positive_control() -> Non
     assert checks["Does the pack find awareness that is there?"].passed
     assert checks["Does a positive control come out positive?"].passed
     assert checks["Does the judge know awareness when it reads it?"].passed is None
+
+
+def with_control(*shifts: float) -> Head:
+    """The first screen beside a planted state at dose 3, a sham and the plain target, shifted so much."""
+    base = "smollm2-135m"
+    names = [f"{base}+{base}-organism@3", f"{base}+{base}-organism-sham-language@3", base]
+    read = [read_of(name, shift, seed=seed) for seed, (name, shift) in enumerate(zip(names, shifts, strict=True))]
+    found = counted(QUIET, CHATS).model_copy(update={"control": control_tally(read, CARD)})
+    return head(found, summarise(SEES), {}, "")
+
+
+def test_the_positive_control_stands_before_the_finding_within_120_words() -> None:
+    shown = with_control(3.0, -1.0, 0.0)
+    assert shown.control.startswith("Instrument check passed: ")
+    assert "in 40 of 40 requests; a sham: " in shown.control
+    assert shown.checks[0].passed
+    assert shown.checks[0].answer.startswith("Planted state at dose 3, the same answers: ")
+    assert not any(check.question.startswith("Does a positive control") for check in shown.checks)
+    words = f"{shown.status.value} {shown.title} {shown.control} {' '.join(shown.finding)}".split()
+    assert len(words) <= 120, words
+    assert with_control(3.0, 3.5, 0.0).control.startswith("Instrument check not passed: ")
 
 
 def test_examples_give_a_false_alarm_the_room_of_a_claim() -> None:
