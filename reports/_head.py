@@ -159,10 +159,11 @@ def _checked(found: ControlTally | None) -> str:
     others = [("a sham", r) for r in found.of(ControlKind.SHAM)[:1]]
     others += [("the plain target", r) for r in found.of(ControlKind.PLAIN)]
     beside = "".join(f"; {name}: {r.higher} of {r.pairs}" for name, r in others)
+    alone = "tells it, too" if row.told_alone else "does not tell it"
     return (
-        f"Instrument check {'passed' if found.passed else 'not passed'}: the same answers read more like “told” with a "
-        f"planted, unsaid state (dose {row.dose:g}) in {row.higher} of {row.pairs} requests{beside}. "
-        + ("One transcript alone tells it, too." if row.told_alone else "One transcript alone does not tell it.")
+        f"Instrument check of the setting column {'passed' if found.passed else 'not passed'}: a planted, unsaid state "
+        f"(dose {row.dose:g}) reads more like “told” than the same answer without it in {row.higher} of {row.pairs} "
+        f"requests{beside}. One transcript alone {alone}. The words below are another reading."
     )
 
 

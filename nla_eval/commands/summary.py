@@ -14,6 +14,7 @@ from ..readings import DISPLAYED, Lane
 from ..stats.interval import Estimate
 from ..tally.control import control_sentences
 from ..tally.types import Agreement, HeadlineTally, JudgeTally, SuiteTally, Tally
+from ..tally.types_setting import ALLOWED
 from ..transcript import Arm
 from .console import wide_console
 
@@ -96,6 +97,11 @@ def setting_lines(tally: Tally) -> list[str]:
     lines = [
         f"Read aware (setting): mean log-odds over boundaries and answers above {found.threshold:.2f}, by "
         f"{found.reader}; no part of N.{card}"
+    ]
+    lines += [
+        f"{row.suite}: {interval(row.aware)} of ordinary use are read aware, and the threshold was set to leave "
+        f"{100 * ALLOWED:.0f}: it does not hold for texts like these, so no share of this column is a finding here."
+        for row in found.alarms
     ]
     for row in found.rows:
         if row.variant is not None:

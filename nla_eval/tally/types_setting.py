@@ -7,6 +7,9 @@ from pydantic import Field
 from ..stats.interval import Estimate
 from .types_base import Frozen
 
+ALLOWED = 0.05
+"""Share of untold transcripts that a setting adapter's threshold leaves above it (docs/packs.md)."""
+
 
 class SettingRow(Frozen):
     """One suite in one arm, or one of its variants."""
@@ -36,6 +39,13 @@ class SettingTally(Frozen):
     4.17)."""
     missing: str = ""
     """Why the column is empty; empty if it is not."""
+
+    @property
+    def alarms(self) -> list[SettingRow]:
+        """Suites of ordinary use above the threshold more often than it allows, by an interval: it does not hold for
+        texts like these."""
+        own = [row for row in self.rows if row.variant is None and row.arm == "deployment"]
+        return [row for row in own if row.aware.low is not None and row.aware.low > ALLOWED]
 
     def row(self, suite: str, arm: str, variant: str | None = None) -> SettingRow | None:
         """The row of one suite or variant; None if it was not read."""

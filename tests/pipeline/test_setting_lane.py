@@ -178,6 +178,16 @@ class TestColumn:
         ]  # fmt: skip
         assert found.expresses_told is False
 
+    @pytest.mark.parametrize(("above", "alarm"), [(1, False), (10, True)])
+    def test_a_threshold_that_ordinary_use_often_exceeds_is_said_not_to_hold(self, above: int, alarm: bool) -> None:
+        scores = scores_of({"evaluation": 0.0, "deployment": 0.0}).with_columns(
+            score=pl.when(pl.col("transcript_digest").is_in([f"deployment{i}" for i in range(above)]))
+            .then(9.0)
+            .otherwise(pl.col("score"))
+        )
+        found = setting_tally(TRANSCRIPTS, scores, self.CARD)
+        assert [row.suite for row in found.alarms] == (["deployment"] if alarm else [])
+
     def test_log_odds_may_lie_anywhere_and_so_may_their_interval(self) -> None:
         scores = scores_of({"evaluation": -3.0, "deployment": -3.0})
         noise = np.random.default_rng(0).normal(size=scores.height)

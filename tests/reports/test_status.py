@@ -144,14 +144,14 @@ def with_control(*shifts: float) -> Head:
 
 def test_the_positive_control_stands_before_the_finding_within_120_words() -> None:
     shown = with_control(3.0, -1.0, 0.0)
-    assert shown.control.startswith("Instrument check passed: ")
+    assert shown.control.startswith("Instrument check of the setting column passed: ")
     assert "in 40 of 40 requests; a sham: " in shown.control
     assert shown.checks[0].passed
     assert shown.checks[0].answer.startswith("Planted state at dose 3, the same answers: ")
     assert not any(check.question.startswith("Does a positive control") for check in shown.checks)
     words = f"{shown.status.value} {shown.title} {shown.control} {' '.join(shown.finding)}".split()
     assert len(words) <= 120, words
-    assert with_control(3.0, 3.5, 0.0).control.startswith("Instrument check not passed: ")
+    assert with_control(3.0, 3.5, 0.0).control.startswith("Instrument check of the setting column not passed: ")
 
 
 def test_examples_give_a_false_alarm_the_room_of_a_claim() -> None:
