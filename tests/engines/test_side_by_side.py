@@ -95,9 +95,10 @@ def test_a_jobs_error_is_the_callers() -> None:
 
 
 def test_a_caller_that_stops_ends_running_jobs_at_their_checkpoint() -> None:
-    stopped = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
 
     def endless() -> int:
+        begun.set()
         try:
             while True:
                 checkpoint()
@@ -108,6 +109,7 @@ def test_a_caller_that_stops_ends_running_jobs_at_their_checkpoint() -> None:
 
     results = side_by_side([partial(int, 1), endless, endless], TWO)
     assert next(results) == 1
+    assert begun.wait(60)  # a job that has not begun is never run, and reaches no checkpoint
     results.close()  # type: ignore[attr-defined]
     assert stopped.is_set()
 
