@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from ..judgement import Classifier, Outcome
+from ..printable import plural
 from ..readings import Lane
 from ..stats.auroc import auroc_shared_clusters
 from ..stats.bootstrap import cluster_average, cluster_mean
@@ -206,7 +207,7 @@ def _paired(row: ControlRow) -> str:
     shift = row.shift
     inside = f" [{shift.low:+.3f}, {shift.high:+.3f}]" if shift.low is not None and shift.high is not None else ""
     mean = "" if shift.value is None else f", by {shift.value:+.3f}{inside} on average"
-    return f"log-odds of told are higher with the cue in {row.higher} of {row.pairs} requests{mean}"
+    return f"log-odds of told are higher with the cue in {row.higher} of {plural(row.pairs, 'request')}{mean}"
 
 
 def _alone(row: ControlRow) -> str:
