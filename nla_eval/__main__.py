@@ -1,5 +1,5 @@
 """`python -m nla_eval` is `nla-eval`."""
 
-from .commands.cli import main
+from .commands.door import main
 
 main()

@@ -49,6 +49,22 @@ def test_the_list_of_suites_reads_cards_and_imports_neither_inspect_nor_a_suite(
     assert {card.stem for card in (ROOT / "suites").glob("*.yaml")} < names
 
 
+def test_the_door_lists_suites_without_the_parser_and_leaves_all_else_to_it(tmp_path: Path) -> None:
+    door = COMMAND.replace("commands.cli", "commands.door")
+    code, said, modules = ended(door, "suite", "list")
+    assert code == 0, said
+    assert said == ended(COMMAND, "suite", "list")[1]
+    assert loaded(modules, *HEAVY, "typer", "rich", "pydantic", "inspect_ai") == []
+    code, said, modules = ended(door, "suite", "list", "--help")
+    assert code == 0, said
+    assert "typer" in modules
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "odd.yaml").write_text("name: odd\n")
+    code, said, _ = ended(door, "suite", "list", folder=tmp_path)
+    assert code == 2
+    assert said.strip().splitlines()[-1].startswith("nla-eval: suite card odd.yaml: ")
+
+
 @pytest.mark.parametrize(
     "code",
     [
