@@ -162,6 +162,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PWD", str(tmp_path))
     monkeypatch.setenv("NLA_EVAL_CACHE", str(tmp_path / "cache"))
+    suites.suite_names()  # what registers while a copy stands in would be lost with it
     monkeypatch.setattr(suites, "_SUITES", dict(suites._SUITES))
     return tmp_path
 

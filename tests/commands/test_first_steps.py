@@ -27,6 +27,7 @@ PLANTED = ("--engine", "planted", "--positions", "stratified(2)")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    suites.suite_names()  # what registers while a copy stands in would be lost with it
     monkeypatch.setattr(suites, "_SUITES", dict(suites._SUITES))
     monkeypatch.setattr(next_steps, "_findable", lambda program: program)
     return tmp_path
