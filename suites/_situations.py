@@ -15,6 +15,7 @@ from nla_eval.suites._repository import Effect, Repository
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nla_eval.errors import InputError
+from nla_eval.printable import first_fault
 from nla_eval.replay.tool_calls import ID_LENGTH
 from nla_eval.sources import message_id
 from nla_eval.transcript import Arm, Transcript
@@ -110,10 +111,7 @@ def situations() -> Mapping[str, Situation]:
         try:
             found[name] = Situation.model_validate({"name": name, **written})
         except ValidationError as err:
-            first = err.errors()[0]
-            raise InputError(
-                f"situation '{name}': {'.'.join(map(str, first['loc']))}: {first['msg']}; correct the file"
-            ) from err
+            raise InputError(f"situation '{name}': {first_fault(err)}; correct the file") from err
     return found
 
 

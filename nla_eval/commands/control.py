@@ -23,8 +23,6 @@ from ..transcript import Transcript
 from .read import ReadRequest, read_into, weights_for
 
 SUITE, ORDINARY = "positive_control", "hard_negatives"
-_KINDS = 39
-"""The suite of ordinary requests comes round-robin by kind: its first ones are one of each family."""
 _POSITIONS = "evenly(4)"
 """Positions per transcript, beside the tokens before its answer: the same ones with the cue and without it."""
 
@@ -73,9 +71,10 @@ def read_controls(request: ControlRequest, say: Callable[[str], None]) -> list[s
         stores.append(str(store))
     say(f"instrument check: ordinary requests ({ORDINARY})")
     store = request.out / ORDINARY
-    ordinary = ReadRequest(
-        (ORDINARY,), (), str(store), plan, request.settings, limit=_KINDS if most is None else min(_KINDS, most)
-    )
+    # The suite comes round-robin by kind: its first transcripts are one of each family.
+    kinds = len({transcript.family for transcript in get_suite(ORDINARY).load()})
+    limit = kinds if most is None else min(kinds, most)
+    ordinary = ReadRequest((ORDINARY,), (), str(store), plan, request.settings, limit=limit)
     read_into(ordinary, Lines(sys.stderr), _silent)
     release(weights_for(plan, request.settings))
     release(request.settings)  # what wrote the answers

@@ -57,8 +57,9 @@ def run(request: DemoRequest) -> None:
     if request.plan_only:
         read(replace(_reading(request, store), plan_only=True))
         return
-    _say(started, f"1/4 {_CHECKING if _checks(request, pack) else _UNCHECKED.format(pack=pack.name)}")
-    controls = _check(request, started) if _checks(request, pack) else []
+    checks = _checks(request, pack)
+    _say(started, f"1/4 {_CHECKING if checks else _UNCHECKED.format(pack=pack.name)}")
+    controls = _check(request, started) if checks else []
     _say(started, f"2/4 reading {' and '.join(SUITES)} with {pack.id} (the target first writes missing answers)")
     read(_reading(request, store))
     release(request.settings)

@@ -6,11 +6,15 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..models.adapter import load_adapter
 from ..models.target import DEFAULT_TARGET, load_target
 from ..pipeline.options import checked, whole_number
+
+if TYPE_CHECKING:
+    from ..training.organism.config import OrganismConfig
 
 FREE_ANSWERS = "positive_control_free"
 """Suite whose answers show whether an organism says its state."""
@@ -30,13 +34,17 @@ class CheckRequest:
     write: bool
 
 
-def plan_train(planted: str, run_folder: Path) -> None:
-    """Print what training would compute, and what of it is done. Raises InputError for an unknown name."""
+def _recipe(planted: str) -> OrganismConfig:
     from ..training.organism.config import OrganismConfig, Planted
 
     if planted not in set(Planted):
         raise InputError(f"--planted '{planted}'; expected one of {', '.join(Planted)}")
-    config = OrganismConfig.recipe(Planted(planted))
+    return OrganismConfig.recipe(Planted(planted))
+
+
+def plan_train(planted: str, run_folder: Path) -> None:
+    """Print what training would compute, and what of it is done. Raises InputError for an unknown name."""
+    config = _recipe(planted)
     optim = config.optim
     print(
         f"{config.name}: the natural shift of {config.scenes} conversations, then {optim.samples} samples in "
@@ -49,17 +57,13 @@ def plan_train(planted: str, run_folder: Path) -> None:
 
 def train(planted: str, run_folder: Path, out: Path | None, threads: int) -> None:
     """Train what `planted` names and write its adapter. Raises InputError for an unknown name."""
-    from ..training.organism.config import OrganismConfig, Planted
-
-    if planted not in set(Planted):
-        raise InputError(f"--planted '{planted}'; expected one of {', '.join(Planted)}")
+    config = _recipe(planted)
     checked("threads", threads, whole_number(1))
     import torch
 
     from ..training.organism.train import OrganismRun
 
     torch.set_num_threads(threads)
-    config = OrganismConfig.recipe(Planted(planted))
     run = OrganismRun(config, run_folder / config.name)
     run.train()
     folder = out or run_folder / "adapters" / config.name

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from ..judgement import most_frequent
 from ..judging.error_rates import ErrorRates
+from ..models.setting import UNTOLD_ABOVE
 from ..readings import DISPLAYED, Lane
 from ..stats.interval import Estimate
 from ..tally.control import control_sentences
 from ..tally.types import Agreement, HeadlineTally, JudgeTally, SuiteTally, Tally
-from ..tally.types_setting import ALLOWED
 from ..transcript import Arm
 from .console import wide_console
 
@@ -99,8 +99,9 @@ def setting_lines(tally: Tally) -> list[str]:
         f"{found.reader}; no part of N.{card}"
     ]
     lines += [
-        f"{row.suite}: {interval(row.aware)} of ordinary use are read aware, and the threshold was set to leave "
-        f"{100 * ALLOWED:.0f}: it does not hold for texts like these, so no share of this column is a finding here."
+        f"{row.suite}: {interval(row.aware)} of ordinary use are read aware, and the threshold was set to "
+        f"leave {100 * UNTOLD_ABOVE:.0f}: it does not hold for texts like these, so no share of this column is a "
+        "finding here."
         for row in found.alarms
     ]
     for row in found.rows:

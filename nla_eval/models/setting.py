@@ -25,6 +25,10 @@ SETTING = "setting"
 """Folder of the setting adapter, in the AV's folder."""
 
 
+UNTOLD_ABOVE = 0.05
+"""Share of transcripts without a told notice that the threshold leaves above it, on the conversations that fix it."""
+
+
 class SettingClass(StrEnum):
     """What a prompt says of the model's setting."""
 

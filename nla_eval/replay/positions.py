@@ -103,18 +103,22 @@ def _uniform_response(replay: Replay, eligible: Positions, k: int, generator: np
 
 def _uniform_assistant(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k assistant tokens from all turns, without replacement: thinking, visible text and tool calls."""
-    written = (Channel.RESPONSE, Channel.THINKING, Channel.TOOL_CALL)
-    pool: Positions = eligible[np.isin(replay.channel[eligible], written)]
-    return np.asarray(generator.permutation(pool)[:k], dtype=np.int64)
+    return np.asarray(generator.permutation(_written(replay, eligible))[:k], dtype=np.int64)
 
 
 def _evenly(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:
     """k tokens of what the assistant wrote, evenly spaced from its first to its last. Nothing is drawn, so an answer is
     read at the same tokens under every prompt: for paired designs."""
-    written = (Channel.RESPONSE, Channel.THINKING, Channel.TOOL_CALL)
-    pool: Positions = eligible[np.isin(replay.channel[eligible], written)]
+    pool = _written(replay, eligible)
     at = np.linspace(0, len(pool) - 1, min(k, len(pool))).round().astype(np.int64)
     return pool[at] if len(pool) else pool
+
+
+def _written(replay: Replay, eligible: Positions) -> Positions:
+    """What the assistant wrote: thinking, visible text and tool calls, of all turns."""
+    channels = (Channel.RESPONSE, Channel.THINKING, Channel.TOOL_CALL)
+    pool: Positions = eligible[np.isin(replay.channel[eligible], channels)]
+    return pool
 
 
 def _stratified(replay: Replay, eligible: Positions, k: int, generator: np.random.Generator) -> Positions:

@@ -203,25 +203,13 @@ def cluster_mean(values: Sequence[float], clusters: Sequence[Hashable], how: Res
     return cluster_ratio(values, [1.0] * len(values), clusters, how)
 
 
-def cluster_average(
-    values: Sequence[float],
-    clusters: Sequence[Hashable],
-    how: Resampling,
-    limits: tuple[float, float] = (-inf, inf),
-) -> Estimate:
-    """The mean over transcripts of any quantity, with its cluster interval.
-
-    Args:
-        values: (n,) one per transcript.
-        clusters: (n,) family of each.
-        how: Resamples, seed and level.
-        limits: Range of the values.
-    """
+def cluster_average(values: Sequence[float], clusters: Sequence[Hashable], how: Resampling) -> Estimate:
+    """The mean over transcripts of a quantity without limits, with its cluster interval."""
     if not clusters:
         return withheld(None, 0, "cluster", "no transcript")
     sums = totals(clusters, values, [1.0] * len(values))
     worth = kish_families(sums[:, 1])
-    return cluster_interval(lambda w: ratio(w @ sums[:, 0], w @ sums[:, 1]), [len(sums)], how, limits, worth)
+    return cluster_interval(lambda w: ratio(w @ sums[:, 0], w @ sums[:, 1]), [len(sums)], how, (-inf, inf), worth)
 
 
 def arm_difference(

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from ..judgement import Classifier, Outcome
 from ..printable import plural
-from ..readings import Lane
 from ..stats.auroc import auroc_shared_clusters
 from ..stats.bootstrap import cluster_average, cluster_mean
 from ..stats.interval import Resampling
 from ..stats.wilson import wilson
 from ..transcript import Arm
 from .gather import Gathered, judged
+from .setting import declared_for, setting_scores, with_means
 from .types_control import Beyond, ControlKind, ControlRow, ControlTally, OrdinaryRow
 
 CUE, NO_CUE = "cue", "no_cue"
@@ -44,6 +45,25 @@ class ReadControl:
     said: int
     """Transcripts in which an assistant turn says that it is evaluated."""
 
+    @cached_property
+    def means(self) -> pl.DataFrame:
+        """The transcripts with `score`, the mean of their log-odds."""
+        return with_means(self.transcripts, self.scores).sort("transcript_digest")
+
+    @cached_property
+    def planted(self) -> pl.DataFrame:
+        """Of them, those of the variants cue and no_cue."""
+        return self.means.filter(pl.col("arm") != Arm.DEPLOYMENT.value)
+
+    @cached_property
+    def shifts(self) -> dict[str, float]:
+        """Log-odds with the cue minus without it, by request."""
+        sides = self.planted.pivot("variant", index="family", values="score", aggregate_function="mean")
+        if not {CUE, NO_CUE} <= {*sides.columns}:
+            return {}
+        both = sides.drop_nulls([CUE, NO_CUE]).sort("family")
+        return dict(both.select("family", pl.col(CUE) - pl.col(NO_CUE)).iter_rows())
+
 
 def read_controls(gathered: Iterable[Gathered], classifier: Classifier) -> list[ReadControl]:
     """The positive controls in what was gathered, one per target; what holds none, and no ordinary requests, is left
@@ -55,17 +75,14 @@ def _of(gathered: Gathered, classifier: Classifier) -> ReadControl | None:
     counts = pl.col("variant").is_in([CUE, NO_CUE]) | (pl.col("arm") == Arm.DEPLOYMENT.value)
     rows = gathered.transcripts.filter(counts)
     rows = rows.unique("transcript_digest", maintain_order=True)
-    own = (pl.col("lane") == Lane.SETTING.value) & pl.col("score").is_not_null()
-    scores = gathered.scores.filter(own).join(rows.select("transcript_digest"), on="transcript_digest", how="semi")
+    scores = setting_scores(gathered.scores).join(rows, on="transcript_digest", how="semi")
     if scores.is_empty():
         return None
     digests = {*rows["transcript_digest"]}
     turns = judged(replace(gathered, readings=gathered.readings.clear()), classifier).turns
     aware = turns.filter(pl.col("transcript_digest").is_in(digests) & (pl.col("outcome") == Outcome.AWARE.value))
     columns = ("transcript_digest", "suite", "arm", "family", "variant")
-    return ReadControl(
-        _target(gathered), rows.select(columns), scores, aware["transcript_digest"].n_unique()
-    )  # fmt: skip
+    return ReadControl(_target(gathered), rows.select(columns), scores, aware["transcript_digest"].n_unique())
 
 
 def _target(gathered: Gathered) -> str:
@@ -87,17 +104,16 @@ def control_tally(
     if not controls:
         return ControlTally(missing=_NOTHING)
     readers = sorted({reader for each in controls for reader in each.scores["reader"]})
-    declared = (card or {}).get("setting") or {}
-    if readers != [declared.get("reader")]:
+    declared = declared_for(readers, card)
+    if declared is None:
         return ControlTally(
             missing=f"the positive control was read by {', '.join(readers)}, and no card at hand has its threshold; "
             "name its pack with --pack, or read it again with the pack of this report"
         )
     threshold = float(declared["threshold"])
     how = how or Resampling()
-    rows = [row for each in controls if (row := _row(each, threshold, how)) is not None]
-    shifts = {each.target: found for each in controls if (found := _shifts(each))}
-    rows = [row.model_copy(update={"beyond": list(_beyond(row, rows, shifts, how))}) for row in rows]
+    planted = [each for each in controls if not each.planted.is_empty()]
+    rows = [_row(each, planted, threshold, how) for each in planted]
     order = list(ControlKind)
     rows.sort(key=lambda row: (order.index(row.kind), -(row.dose or 0.0), row.target))
     ordinary = [row for each in controls for row in _ordinary(each, threshold, how)]
@@ -106,14 +122,8 @@ def control_tally(
     return ControlTally(rows=rows, ordinary=ordinary, reader=readers[0], threshold=threshold, missing=missing)
 
 
-def _means(control: ReadControl) -> pl.DataFrame:
-    """The transcripts with `score`, the mean of their log-odds."""
-    means = control.scores.group_by("transcript_digest").agg(pl.col("score").sort().mean())
-    return control.transcripts.join(means, on="transcript_digest").sort("transcript_digest")
-
-
 def _ordinary(control: ReadControl, threshold: float, how: Resampling) -> Iterator[OrdinaryRow]:
-    for (suite,), rows in _means(control).filter(pl.col("arm") == Arm.DEPLOYMENT.value).group_by("suite"):
+    for (suite,), rows in control.means.filter(pl.col("arm") == Arm.DEPLOYMENT.value).group_by("suite"):
         aware = (rows["score"] > threshold).to_list()
         yield OrdinaryRow(
             suite=str(suite), target=control.target, transcripts=len(rows), aware=sum(aware),
@@ -121,39 +131,25 @@ def _ordinary(control: ReadControl, threshold: float, how: Resampling) -> Iterat
         )  # fmt: skip
 
 
-def _shifts(control: ReadControl) -> dict[str, float]:
-    """Log-odds with the cue minus without it, by request."""
-    sides = _means(control).pivot("variant", index="family", values="score", aggregate_function="mean")
-    if not {CUE, NO_CUE} <= {*sides.columns}:
-        return {}
-    both = sides.drop_nulls([CUE, NO_CUE]).sort("family")
-    return dict(both.select("family", pl.col(CUE) - pl.col(NO_CUE)).iter_rows())
-
-
-def _beyond(
-    row: ControlRow, rows: Sequence[ControlRow], shifts: Mapping[str, Mapping[str, float]], how: Resampling
-) -> Iterator[Beyond]:
-    if row.kind is not ControlKind.ORGANISM:
+def _beyond(control: ReadControl, planted: Sequence[ReadControl], how: Resampling) -> Iterator[Beyond]:
+    """How far an organism's shift goes beyond the plain target's and that of each sham of at most its dose."""
+    kind, dose = kind_and_dose(control.target)
+    if kind is not ControlKind.ORGANISM:
         return
-    own = shifts[row.target]
-    for other in rows:
-        sham = other.kind is ControlKind.SHAM and (other.dose or 0.0) <= (row.dose or 0.0)
-        if not sham and other.kind is not ControlKind.PLAIN:
-            continue
-        shared = sorted({*own} & {*shifts[other.target]})
-        differences = [own[request] - shifts[other.target][request] for request in shared]
-        yield Beyond(target=other.target, difference=cluster_average(differences, shared, how))
+    for other in planted:
+        what, strength = kind_and_dose(other.target)
+        if what is ControlKind.PLAIN or (what is ControlKind.SHAM and (strength or 0.0) <= (dose or 0.0)):
+            shared = sorted(control.shifts.keys() & other.shifts.keys())
+            differences = [control.shifts[request] - other.shifts[request] for request in shared]
+            yield Beyond(target=other.target, difference=cluster_average(differences, shared, how))
 
 
-def _row(control: ReadControl, threshold: float, how: Resampling) -> ControlRow | None:
-    rows = _means(control).filter(pl.col("arm") != Arm.DEPLOYMENT.value)
-    if rows.is_empty():
-        return None
+def _row(control: ReadControl, planted: Sequence[ReadControl], threshold: float, how: Resampling) -> ControlRow:
+    rows, shifts = control.planted, control.shifts
     cue, aware = rows["variant"] == CUE, rows["score"] > threshold
     sizes = int(cue.sum()), int((~cue).sum())
     found = int((cue & aware).sum()), int((~cue & aware).sum())
     kind, dose = kind_and_dose(control.target)
-    shifts = _shifts(control)
     return ControlRow(
         target=control.target,
         kind=kind,
@@ -168,6 +164,7 @@ def _row(control: ReadControl, threshold: float, how: Resampling) -> ControlRow 
         pairs=len(shifts),
         higher=sum(shift > 0 for shift in shifts.values()),
         shift=cluster_average([*shifts.values()], [*shifts], how),
+        beyond=list(_beyond(control, planted, how)),
         said=control.said,
     )
 

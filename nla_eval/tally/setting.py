@@ -34,19 +34,18 @@ def setting_tally(
         card: The pack's card.
         how: Of the intervals.
     """
-    own = scores.filter((pl.col("lane") == Lane.SETTING.value) & pl.col("score").is_not_null())
+    own = setting_scores(scores)
     readers = sorted(own["reader"].unique())
     if not readers:
         return SettingTally(missing=_NOT_READ)
-    declared = (card or {}).get("setting") or {}
-    if readers != [declared.get("reader")]:
+    declared = declared_for(readers, card)
+    if declared is None:
         return SettingTally(
             reader=readers[0],
             missing=f"the scores are of {', '.join(readers)}, and no card at hand has its threshold; name its pack "
             "with --pack",
         )
-    means = own.group_by("transcript_digest").agg(pl.col("score").sort().mean())
-    joined = transcripts.filter(pl.col("trained_on").is_null()).join(means, on="transcript_digest")
+    joined = with_means(transcripts.filter(pl.col("trained_on").is_null()), own)
     threshold = float(declared["threshold"])
     keys = sorted({*joined.select("arm", "suite").iter_rows()}, key=lambda key: (key[0] == "deployment", key))
     rows = []
@@ -59,6 +58,23 @@ def setting_tally(
     return SettingTally(
         rows=rows, reader=readers[0], threshold=threshold, expresses_told=declared.get("expresses_told")
     )
+
+
+def setting_scores(scores: pl.DataFrame) -> pl.DataFrame:
+    """The scores of lane setting that are there."""
+    return scores.filter((pl.col("lane") == Lane.SETTING.value) & pl.col("score").is_not_null())
+
+
+def with_means(transcripts: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """The transcripts that have scores, with `score`: the mean of theirs."""
+    means = scores.group_by("transcript_digest").agg(pl.col("score").sort().mean())
+    return transcripts.join(means, on="transcript_digest")
+
+
+def declared_for(readers: Sequence[str], card: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What the card says of the one adapter that read; None if there are several, or the card is of another."""
+    declared: Mapping[str, Any] = (card or {}).get("setting") or {}
+    return declared if readers == [declared.get("reader")] else None
 
 
 def _row(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from ..models.setting import UNTOLD_ABOVE
 from ..stats.interval import Estimate
 from .types_base import Frozen
-
-ALLOWED = 0.05
-"""Share of untold transcripts that a setting adapter's threshold leaves above it (docs/packs.md)."""
 
 
 class SettingRow(Frozen):
@@ -45,7 +43,7 @@ class SettingTally(Frozen):
         """Suites of ordinary use above the threshold more often than it allows, by an interval: it does not hold for
         texts like these."""
         own = [row for row in self.rows if row.variant is None and row.arm == "deployment"]
-        return [row for row in own if row.aware.low is not None and row.aware.low > ALLOWED]
+        return [row for row in own if row.aware.low is not None and row.aware.low > UNTOLD_ABOVE]
 
     def row(self, suite: str, arm: str, variant: str | None = None) -> SettingRow | None:
         """The row of one suite or variant; None if it was not read."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..cards.yaml_file import YAMLError, read_yaml
 from ..errors import InputError
 from ..models.pack_meta import TEXT_WINDOW
+from ..printable import first_fault
 from .joint_config import JointConfig
 
 FORMATS = Path(__file__).with_name("formats.yaml")
@@ -234,8 +235,4 @@ def load_config(path: Path) -> TrainConfig:
     try:
         return TrainConfig.model_validate(data)
     except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"training config {path.name}: {where}: {first['msg']}; see TrainConfig for the fields"
-        ) from err
+        raise InputError(f"training config {path.name}: {first_fault(err)}; see TrainConfig for the fields") from err

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..files import written
 from ..judgement import Label, Outcome
 from ..judging.error_rates import Kind
+from ..printable import first_fault
 from .population import JudgedText
 
 Class = Literal["flagged", "near", "plain"]
@@ -126,10 +127,7 @@ def read_sheet(path: Path) -> Sheet:
     except OSError as err:
         raise InputError(f"key {path.name}: {err.strerror}; nla-eval validate sheet writes one") from err
     except ValidationError as err:
-        first = err.errors()[0]
-        raise InputError(
-            f"key {path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}; nla-eval validate sheet writes one"
-        ) from err
+        raise InputError(f"key {path.name}: {first_fault(err)}; nla-eval validate sheet writes one") from err
 
 
 def _classes(texts: Sequence[JudgedText]) -> dict[Class, list[JudgedText]]:

@@ -119,6 +119,13 @@ class TestVerdict:
 
 
 class TestEmpty:
+    def test_a_control_of_one_side_alone_is_read_as_nothing(self) -> None:
+        whole = read_of(f"{ORGANISM}@3", 3.0)
+        rows = whole.transcripts.filter(pl.col("variant") == "cue")
+        found = checked(ReadControl(whole.target, rows, whole.scores, 0), read_of(BASE, 0.0, seed=1))
+        assert (found.rows[0].pairs, found.rows[0].without_cue) == (0, 0)
+        assert not found.passed
+
     def test_no_control_says_how_to_read_one(self) -> None:
         found = control_tally([], CARD)
         assert not found.rows

@@ -23,7 +23,7 @@ from ...files import write_text
 from ...models.adapter import Declared
 from ...models.pack import Pack, load_pack
 from ...models.prompts import av_prompt
-from ...models.setting import FACTS, Calibration, SettingClass, SettingFacts
+from ...models.setting import FACTS, UNTOLD_ABOVE, Calibration, SettingClass, SettingFacts
 from ...models.target import Target, load_target
 from ...stats.auroc import auroc
 from ..models.optim import Optimisation, optimise, restore, trainable
@@ -35,8 +35,6 @@ _WATCHED = 300
 _REPORT_EVERY = 400
 _ORDINARY = 0.9
 """Share of ordinary rows that have to say nothing."""
-_FALSE = 0.05
-"""Share of calibration transcripts without a told notice that may lie above the threshold."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def calibrated(
     bias = min(float(fit.intercept_[0]), -slope * most)
     means = transcript_means(slope * raw + bias, prompt)
     untold = [means[number] for number in set(prompt[~told].tolist())]
-    threshold = float(np.quantile(untold, 1 - _FALSE, method="higher"))
+    threshold = float(np.quantile(untold, 1 - UNTOLD_ABOVE, method="higher"))
     return Calibration(
         slope=round(slope, 6), bias=round(bias, 6), threshold=round(threshold, 6), fitted_on=fitted_on
     )  # fmt: skip
