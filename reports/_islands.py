@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
-from urllib.parse import quote
 
 from nla_eval.judgement import Evidence, Outcome
 from nla_eval.tally.browsed import (
@@ -22,6 +21,7 @@ from nla_eval.tally.browsed import (
     BrowsedTranscript,
     LoggedSample,
 )
+from nla_eval.tally.viewer import sample_address
 
 from ._format import visible
 
@@ -35,9 +35,6 @@ _MESSAGES = 300
 """A transcript shows at most so many messages, and every one that holds a read token or says so."""
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
-VIEWER = "http://127.0.0.1:7575"
-"""Where `inspect view` listens by default."""
-
 Piece = str | dict[str, Any]
 """A text; or {"t": text} with "p" (index of a read token) or "s" (a span that says so); or {"gap": characters}."""
 
@@ -48,7 +45,8 @@ def islands(found: Browse) -> tuple[str, list[tuple[str, str]]]:
     cap = _cap(found.transcripts)
     listed = [_entry(key, t) for key, t in zip(keys, found.transcripts, strict=True)]
     index = {"all": len(listed) == found.total, "list": listed}
-    return dumped(index), [(k, dumped(_transcript(t, cap))) for k, t in zip(keys, found.transcripts, strict=True)]
+    made = zip(keys, found.transcripts, strict=True)
+    return dumped(index), [(k, dumped(_transcript(t, cap, found.viewer))) for k, t in made]
 
 
 def transcript_keys(transcripts: Sequence[BrowsedTranscript]) -> list[str]:
@@ -96,24 +94,20 @@ def _mark(position: BrowsedPosition) -> int:
     return int(any(r.outcome is Outcome.AWARE for r in position.readings))
 
 
-def _transcript(t: BrowsedTranscript, cap: int) -> dict[str, Any]:
+def _transcript(t: BrowsedTranscript, cap: int, viewer: str) -> dict[str, Any]:
     held = {p.message for p in t.positions} | {m.index for m in t.messages if any(part.said for part in m.parts)}
     shown = _some(t.messages, held)
-    made: dict[str, Any] = {} if t.sample is None else {"inspect": _sample(t.sample)}
+    made: dict[str, Any] = {} if t.sample is None else {"inspect": _sample(t.sample, viewer)}
     return made | {
         "messages": [m if isinstance(m, dict) else _message(m, t.positions, cap) for m in shown],
         "positions": [_position(p) for p in t.positions],
     }
 
 
-def _sample(sample: LoggedSample) -> list[str]:
-    """Where a transcript stands in Inspect: in words, and its address in a running `inspect view`."""
-    path = "/".join(quote(part, safe="") for part in sample.log.split("/"))
-    twice = quote(quote(sample.id, safe=""), safe="")  # as the viewer's own links do
-    return [
-        visible(f"sample {sample.id}, epoch {sample.epoch} of {sample.log}"),
-        f"{VIEWER}/#/logs/{path}/samples/sample/{twice}/{sample.epoch}/",
-    ]
+def _sample(sample: LoggedSample, viewer: str) -> list[str]:
+    """Where a transcript stands in Inspect: in words; and its address, if a viewer is named."""
+    words = visible(f"sample {sample.id}, epoch {sample.epoch} of {sample.log}")
+    return [words, sample_address(viewer, sample)] if viewer else [words]
 
 
 def _some(messages: Sequence[BrowsedMessage], held: set[int]) -> Iterator[BrowsedMessage | dict[str, Any]]:

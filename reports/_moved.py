@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nla_eval.readings import Lane
 from nla_eval.stats.interval import Estimate
 from nla_eval.tally.types import VariantMeasure
-from nla_eval.tally.types_diff import Change, Diff, DiffRun, Measure, Moved, Pairing, RunSuite
+from nla_eval.tally.types_diff import Against, Change, Diff, DiffRun, Measure, Moved, MovedAuroc, Pairing, RunSuite
 from nla_eval.transcript import Arm
 
+from ._beside import plain
 from ._drawing import Drawing
 from ._figures import Panel, Row, forest
-from ._format import MISSING, count, difference, difference_interval, p_value, percent, plural, with_interval, words
+from ._format import (
+    MISSING,
+    count,
+    difference,
+    difference_interval,
+    number,
+    p_value,
+    percent,
+    plural,
+    spoken,
+    with_interval,
+    words,
+)
 
 NAMED = 3
 """Rates that the finding names at most."""
@@ -46,11 +60,14 @@ class Top:
 def top(diff: Diff) -> Top:
     """Title, status and finding."""
     moved = [row for row in diff.moved if row.clear]
+    aurocs = [row for row in diff.aurocs if row.clear]
     status = f"{len(moved)} of {plural(len(diff.moved), 'rate')} moved"
+    status += f", {len(aurocs)} of {plural(len(diff.aurocs), 'AUROC')}" if diff.aurocs else ""
     pairs = list(dict.fromkeys((row.first, row.second) for row in diff.moved))
     named = [f"{run.label} is {run.name}" for run in diff.runs]
     finding = [f"{'; '.join(named)}.", *(said for pair in pairs for said in _found(diff.between(*pair), *pair))]
-    return Top(f"What moved between {words(run.label for run in diff.runs)}", status, bool(moved), finding)
+    finding += [_area(row) for row in aurocs[:NAMED]]
+    return Top(f"What moved between {words(run.label for run in diff.runs)}", status, bool(moved or aurocs), finding)
 
 
 def points(estimate: Estimate) -> str:
@@ -77,6 +94,41 @@ def moved_table(diff: Diff, first: str, second: str) -> Table:
         for row in diff.between(first, second)
     ]
     return heads, rows
+
+
+def auroc_table(diff: Diff, first: str, second: str) -> Table:
+    """Every AUROC of one pair of runs; no rows without one."""
+    heads = ["Suite", "Told from", "By", "Verdict", "Difference", first, second, "Families in both", "p", "Holm p"]
+    rows = [
+        [
+            f"{row.suite} ({row.arm})",
+            row.against.value,
+            _reader(row),
+            f"{MARKS[row.change]} {row.change.value}",
+            plain(row.difference, signed=True),
+            plain(row.before),
+            plain(row.after),
+            _both(row),
+            p_value(row.p),
+            p_value(row.holm_p),
+        ]
+        for row in diff.aurocs_between(first, second)
+    ]
+    return heads, rows
+
+
+def auroc_limits(diff: Diff) -> list[str]:
+    """Why intervals of differences are missing, and what was left out; or why there is no AUROC."""
+    if diff.aurocs_missing:
+        return [f"No AUROC is compared: {diff.aurocs_missing}."]
+    said = []
+    for row in diff.aurocs:
+        name = f"{row.suite} told from {row.against.value} by {_reader(row)}, {row.first} to {row.second}"
+        if row.difference.withheld:
+            said.append(f"{name}: no interval of the difference: {row.difference.withheld}.")
+        if row.paired and any(row.left_out):
+            said.append(f"{name}: families of one run alone, left out: {count(sum(row.left_out))}.")
+    return list(dict.fromkeys(said))
 
 
 def key_table(diff: Diff) -> Table:
@@ -176,6 +228,26 @@ def _with_control(rows: Sequence[Moved]) -> Iterator[str]:
     ]
     if both:
         yield f"In {words(both)} the control lane moved the same way: the change may lie in the instrument."
+
+
+def _area(row: MovedAuroc) -> str:
+    """What an AUROC that moved did."""
+    what = f"AUROC of {row.suite} against {row.against.value}, by {_reader(row)}"
+    ends = f"{number(row.before.value)} in {row.first}, {number(row.after.value)} in {row.second}"
+    return f"{what}: {ends}; difference {plain(row.difference, signed=True)}."
+
+
+def _reader(row: MovedAuroc) -> str:
+    if row.lane == Lane.MEASURED:
+        return f"N, share of {row.k} places"
+    named = " and ".join(dict.fromkeys(filter(None, row.readers)))
+    places = f", share of {row.k} places" if row.k is not None else ""
+    return spoken(row.lane) + (f" ({named})" if named else "") + places
+
+
+def _both(row: MovedAuroc) -> str:
+    one, two = row.families
+    return count(one) if row.against is Against.NO_CUE else f"{count(one)} and {count(two)}"
 
 
 def _compared(row: Moved) -> str:

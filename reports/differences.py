@@ -55,6 +55,8 @@ def render(diff: Diff) -> str:
             key=_moved.key_table(diff),
             pairs=list(dict.fromkeys((row.first, row.second) for row in diff.moved)),
             moved=_moved.moved_table,
+            aurocs=_moved.auroc_table,
+            auroc_limits=_moved.auroc_limits(diff),
             facts=_moved.facts_table(diff),
             alike=_moved.alike_table(diff),
             pairing=_moved.pairing_table(diff),
@@ -94,10 +96,13 @@ def text(diff: Diff) -> str:
 def _tables(diff: Diff) -> list[tuple[str, _moved.Table]]:
     pairs = dict.fromkeys((row.first, row.second) for row in diff.moved)
     found = [(f"From {first} to {second}", _moved.moved_table(diff, first, second)) for first, second in pairs]
+    areas = [(f"AUROC, from {first} to {second}", _moved.auroc_table(diff, first, second)) for first, second in pairs]
+    found += [(heading, table) for heading, table in areas if table[1]]
     found += [("The runs", _moved.key_table(diff)), ("What else differs", _moved.facts_table(diff))]
     return [*found, ("How transcripts were matched", _moved.pairing_table(diff))]
 
 
 def _lists(diff: Diff) -> list[tuple[str, list[str]]]:
-    found = [("What limits this comparison", diff.notes), ("Not in every run", _moved.alone(diff))]
+    limits = [*diff.notes, *_moved.auroc_limits(diff)]
+    found = [("What limits this comparison", limits), ("Not in every run", _moved.alone(diff))]
     return [(heading, sentences) for heading, sentences in found if sentences]

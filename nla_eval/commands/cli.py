@@ -171,6 +171,9 @@ def report(
         list[str] | None,
         typer.Option(help="Log or store of suite positive_control, for the instrument check. Repeatable."),
     ] = None,
+    view_url: Annotated[
+        str, typer.Option(help="Address of a running inspect view, e.g. http://127.0.0.1:7575: transcripts link to it.")
+    ] = "",
 ) -> None:
     """Tally what logs were scored with, judge what was not, and write one report per judge. Needs no weights."""
     from .compared import run_diff, run_report
@@ -178,7 +181,7 @@ def report(
 
     checked("transcripts", transcripts, whole_number(0))
     asked = (classifier, rubric, pack, builder, judge, judge_mode, preset, tuple(calibration or ()), transcripts, vary)
-    request = ReportRequest(tuple(inputs), out, *asked, control=tuple(control or ()))
+    request = ReportRequest(tuple(inputs), out, *asked, control=tuple(control or ()), view_url=view_url)
     run_diff(request) if compare else run_report(request)
 
 

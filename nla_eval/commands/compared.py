@@ -14,10 +14,12 @@ from .._rooms import load_room
 from ..errors import InputError
 from ..pipeline.presets import PRESETS, preset_lines
 from ..printable import one_line, plural
-from ..tally.diff import Side, diff
+from ..tally.diff import diff
+from ..tally.diff_sides import Side
 from ..tally.headlines import Board
 from ..tally.report_registry import DIFFS
 from ..tally.types_diff import Diff
+from ..tally.viewer import viewer_address
 from .report import (
     ReportRequest,
     Tallied,
@@ -40,6 +42,7 @@ _LEFT_OUT = ("inputs", "notes", "identity", "command", "calibration.lines")
 def run_report(request: ReportRequest) -> None:
     """Write one report per judge and rubric, and a comparison if there are several; print where they are."""
     formats = formats_of(request.builder)
+    request = _linkable(request, formats)
     check_place(Path(request.out))
     tallied = tallied_apart(request)
     counted = [each.tally for each in tallied]
@@ -47,6 +50,8 @@ def run_report(request: ReportRequest) -> None:
     del tallied  # frames: a report needs the tally alone
     for note in counted[0].provenance["notes"]:
         print(f"note: {note}", file=sys.stderr)
+    if request.view_url and not any(t.sample for each in counted if each.browse for t in each.browse.transcripts):
+        print("note: no transcript links to inspect view: none is from a log; give logs, not stores", file=sys.stderr)
     for place, each in zip(places(Path(request.out), counted), counted, strict=True):
         written = [write_report(each, place, name) for name in formats]
         followed = each.provenance["preset"]
@@ -72,6 +77,8 @@ def run_diff(request: ReportRequest) -> None:
         InputError: There are not two inputs; one of them holds several runs or judges; or the runs are not comparable.
     """
     formats = _formats(names_of(request.builder))
+    if request.view_url:
+        raise InputError("a comparison holds no transcripts that could link to inspect view; leave --view-url out")
     check_place(Path(request.out))
     if len(request.inputs) != 2:
         raise InputError(
@@ -121,6 +128,15 @@ def write_comparison(tallied: Sequence[Tallied], out: Path, formats: Sequence[st
     return list(_told(found, [DIFFS.get(name)(found, out) for name in known]))
 
 
+def _linkable(request: ReportRequest, formats: Sequence[str]) -> ReportRequest:
+    """The request with a checked address of the viewer, before anything is read."""
+    if not request.view_url:
+        return request
+    if "html" not in formats:
+        raise InputError(f"--view-url links transcripts of the page, and {', '.join(formats)} hold none; add html")
+    return replace(request, view_url=viewer_address(request.view_url))
+
+
 def _formats(names: Sequence[str]) -> Sequence[str]:
     load_room("reports")
     for name in names:
@@ -144,7 +160,7 @@ def _one(request: ReportRequest, name: str) -> Tallied:
 
 def _side(tallied: Tallied, name: str) -> Side:
     board = Board.of(tallied.of.found, tallied.options.primary, tallied.options)
-    return Side(one_line(name), tallied.tally, board, _facts(tallied))
+    return Side(one_line(name), tallied.tally, board, _facts(tallied), tallied.gathered.scores)
 
 
 def _facts(tallied: Tallied) -> dict[str, str]:
@@ -181,10 +197,15 @@ def _distinct(short: Sequence[str], whole: Sequence[str]) -> list[str]:
 
 
 def _told(found: Diff, written: Sequence[Path]) -> Iterator[str]:
-    moved = [row for row in found.moved if row.clear]
+    moved, aurocs = [row for row in found.moved if row.clear], [row for row in found.aurocs if row.clear]
     runs = "; ".join(f"{run.label} is {run.name}" for run in found.runs)
-    yield f"{runs}: {len(moved)} of {len(found.moved)} rates moved: {', '.join(map(str, written))}"
+    counts = f"{len(moved)} of {len(found.moved)} rates moved"
+    counts += f", {len(aurocs)} of {plural(len(found.aurocs), 'AUROC')}" if found.aurocs else ""
+    yield f"{runs}: {counts}: {', '.join(map(str, written))}"
     for row in moved:
         value = 100 * (row.difference.value or 0.0)
         yield f"  {row.suite}, {row.measure.value}: {value:+.1f} points from {row.first} to {row.second}"
+    for area in aurocs:
+        value = area.difference.value or 0.0
+        yield f"  {area.suite}, AUROC against {area.against.value}: {value:+.2f} from {area.first} to {area.second}"
     yield from (f"  {note}" for note in found.notes)

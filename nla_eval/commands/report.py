@@ -73,6 +73,8 @@ class ReportRequest:
     """Whether to count the headline again under other choices."""
     control: tuple[str, ...] = ()
     """Logs and stores of the positive control, for the instrument check."""
+    view_url: str = ""
+    """Address of a running `inspect view`, which transcripts of logs then link to."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ def _tallies(
                 "browse": browse(
                     of.found,
                     gathered.messages,
-                    BrowseOptions(options.primary, request.transcripts, options.how.seed, options.judged_share),
+                    BrowseOptions(
+                        options.primary, request.transcripts, options.how.seed, options.judged_share, request.view_url
+                    ),
                     gathered.samples,
                 ),
                 "provenance": _provenance(gathered, each, notes, preset)

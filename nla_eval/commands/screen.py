@@ -14,13 +14,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Options: what is read": (
         *("deployment", "arm", "limit", "match", "model_role", "samples", "reader", "messages_key", "id_key"),
         *("family_key", "outcome_key", "role", "branches", "answers", "prompts", "max_record_mb", "near_duplicates"),
-        *("redact", "families", "per_family", "inputs"),
+        *("redact", "families", "per_family", "inputs", "control"),
     ),
     "Options: models": ("target", "pack", "dtype", "threads", "engine", "ray", "retry_errors", "scores", "from_pack"),
     "Options: judging": ("classifier", "rubric", "judge", "judge_mode", "calibration", "headline", "preset"),
     "Options: output": (
         *("out", "builder", "compare", "transcripts", "vary", "as_json", "write", "plan_only", "into", "force"),
-        *("title", "name", "licence", "help"),
+        *("view_url", "title", "name", "licence", "help"),
     ),
 }
 """Option groups, by parameter."""

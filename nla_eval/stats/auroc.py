@@ -149,9 +149,15 @@ class _Ranked:
         """Pairs won when every cluster counts once."""
         return float(self.wins(np.ones((1, self.left.shape[0])), np.ones((1, self.right.shape[0])))[0])
 
-    def shares(self) -> tuple[Floats, Floats]:
-        """(G,) and (H,): the pairs won by the positives, and those lost by the negatives, of each cluster."""
-        ours, theirs = np.asarray(self.left.sum(axis=0)).ravel(), np.asarray(self.right.sum(axis=0)).ravel()
+    def shares(self, left: Floats | None = None, right: Floats | None = None) -> tuple[Floats, Floats]:
+        """(G,) and (H,): the pairs won by the positives, and those lost by the negatives, of each cluster.
+
+        Args:
+            left: (G,) how often each cluster of positives counts; once by default.
+            right: (H,) the same of negatives.
+        """
+        ours = self.left.T @ (np.ones(self.left.shape[0]) if left is None else left)
+        theirs = self.right.T @ (np.ones(self.right.shape[0]) if right is None else right)
         above = ours.sum() - _below(ours[None, :])[0]
         return np.asarray(self.left @ _below(theirs[None, :])[0]), np.asarray(self.right @ above)
 

@@ -29,6 +29,13 @@ def t_quantile(share: float, freedom: float) -> float:
     return float(t.ppf(share, freedom))
 
 
+def t_tail(value: float, freedom: float) -> float:
+    """Student's t with `freedom` degrees: the share above `value`."""
+    from scipy.stats import t
+
+    return float(t.sf(value, freedom))
+
+
 def beta_quantile(share: float, a: float, b: float) -> float:
     """The beta distribution's value below which `share` lies: Clopper and Pearson's bound."""
     from scipy.stats import beta

@@ -32,6 +32,7 @@ from .frames import column, outcome_under
 from .placing import place
 from .units import lane_units, spoken
 from .verdicts import Verdicts
+from .viewer import viewer_address
 
 TRANSCRIPTS = 200
 """Default number of transcripts in a report."""
@@ -70,6 +71,8 @@ class BrowseOptions:
     """Of the samples of transcripts and positions."""
     judged_share: float = JUDGED_SHARE
     """See `units.lane_units`."""
+    viewer: str = ""
+    """Address of a running `inspect view`, for links to the samples of logs."""
 
 
 def browse(
@@ -85,6 +88,9 @@ def browse(
         messages: Conversations by transcript digest; a transcript without one is shown by its contexts alone.
         options: How they are chosen.
         samples: Samples of logs by transcript digest.
+
+    Raises:
+        InputError: The viewer's address is none.
     """
     options = options or BrowseOptions()
     primary, limit, seed = options.primary, options.limit, options.seed
@@ -138,6 +144,7 @@ def browse(
         every_reading=every,
         dozen=DOZEN,
         counts={why: counts[why] for why in Why},
+        viewer=viewer_address(options.viewer) if options.viewer else "",
     )
 
 

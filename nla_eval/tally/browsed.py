@@ -152,3 +152,5 @@ class Browse:
     dozen: int
     counts: dict[Why, int] = field(default_factory=dict)
     """Transcripts here, by why they are."""
+    viewer: str = ""
+    """Address of the `inspect view` that transcripts of logs link to; empty for no links."""

@@ -55,8 +55,8 @@ def versus_deployment(
     """
     if not deployment:
         return None
-    common = common_size(suite, deployment, by_channel)
-    sides = _side(suite, common), _side(deployment, common)
+    common = common_size((suite, deployment), by_channel)
+    sides = at_common_size(suite, common), at_common_size(deployment, common)
     found = compare_shares(*sides, common.k, common.draws, (len(suite), len(deployment)), how)
     return ArmComparison(
         k=common.k,
@@ -87,19 +87,16 @@ def corrected(found: Sequence[ArmComparison | None]) -> list[ArmComparison | Non
     ]
 
 
-def common_size(suite: Sequence[Unit], deployment: Sequence[Unit], by_channel: bool) -> Common:
-    """The largest number of positions and draws that nine tenths of both sides supply, by channel if asked."""
-    draws = max(1, min(max((u.draws for u in side), default=1) for side in (suite, deployment)))
-    plain = max(1, min(_supplied([supplied(u.summary, draws) for u in side]) for side in (suite, deployment)))
+def common_size(sides: Sequence[Sequence[Unit]], by_channel: bool) -> Common:
+    """The largest number of positions and draws that nine tenths of every side supply, by channel if asked."""
+    draws = max(1, min(max((u.draws for u in side), default=1) for side in sides))
+    plain = max(1, min(_supplied([supplied(u.summary, draws) for u in side]) for side in sides))
     common = Common(plain, draws, {})
     if not by_channel:
         return common
-    channels = sorted({row[0] for u in (*suite, *deployment) for row in u.summary})
+    channels = sorted({row[0] for side in sides for u in side for row in u.summary})
     each = {
-        channel: min(
-            _supplied([{channel: supplied(u.summary, draws).get(channel, 0)} for u in side])
-            for side in (suite, deployment)
-        )
+        channel: min(_supplied([{channel: supplied(u.summary, draws).get(channel, 0)} for u in side]) for side in sides)
         for channel in channels
     }
     each = {channel: k for channel, k in each.items() if k}
@@ -112,7 +109,8 @@ def _supplied(positions: Sequence[Mapping[str, int]]) -> int:
     return int(totals[max(0, -int(-ADMITTED * len(totals) // 1) - 1)]) if len(totals) else 0
 
 
-def _side(units: Sequence[Unit], common: Common) -> Side:
+def at_common_size(units: Sequence[Unit], common: Common) -> Side:
+    """The units that supply the common k and draws, brought to them."""
     shares, families = [], []
     for unit in units:
         found = summary_shares(unit.summary, common.wanted, common.draws)

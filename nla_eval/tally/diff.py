@@ -7,7 +7,7 @@ are compared as independent samples, and the row says so. It reads no file and k
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,45 +16,23 @@ from ..readings import Lane
 from ..stats.bootstrap import arm_difference, cluster_mean, totals
 from ..stats.common_k import summary_shares
 from ..stats.contrast import sign_flip
-from ..stats.holm import holm
 from ..stats.interval import Estimate, Resampling
 from ..stats.paired import paired_difference
 from ..stats.permutation import permutation_test
 from .comparing import Common, common_size
+from .diff_aurocs import moved_aurocs
+from .diff_sides import SHARED, Key, Side, facts, notes
+from .diff_verdicts import change, corrected
 from .headlines import UNIFORM_POLICY, Board
-from .types import SuiteTally, Tally
-from .types_diff import Change, Diff, DiffRun, Fact, Measure, Moved, Pairing, RunSuite
+from .types_diff import Diff, DiffRun, Measure, Moved, Pairing, RunSuite
 from .units import Unit, unverbalized
 
 MOST = 6
 """Runs in one comparison: figures have so many markers."""
-SHARED = 0.5
-"""Transcripts are compared one by one if at least this share of the smaller run stands in both."""
-SIGNIFICANT = 0.05
-FIRST = ("target", "target hash", "layer", "pack", "preset", "classifier", "rubric", "policy", "draws", "seed")
-"""Facts that come first."""
-ABSENT = "not recorded"
-_NAMES = {"target": "the target", "pack": "the pack", "classifier": "the classifier"}
-
-Key = tuple[str, str]
-"""Arm and suite."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One run."""
-
-    name: str
-    tally: Tally
-    board: Board
-    """Verdicts under the headline of the comparison."""
-    facts: Mapping[str, str]
-    """How it was made, by names that runs share."""
-
-    @property
-    def suites(self) -> dict[Key, SuiteTally]:
-        """Its suites by arm and name."""
-        return {(suite.arm, suite.suite): suite for suite in self.tally.suites}
+NO_AUROC = (
+    "no evaluation suite of both runs stands beside ordinary chats, and no positive control of both was read by the "
+    "setting adapter"
+)
 
 
 def diff(sides: Sequence[Side], how: Resampling | None = None) -> Diff:
@@ -67,21 +45,23 @@ def diff(sides: Sequence[Side], how: Resampling | None = None) -> Diff:
     how = how or Resampling()
     _expect_comparable(sides)
     labels = [chr(ord("A") + i) for i in range(len(sides))]
-    first, rows, pairings = sides[0], [], []
+    first, rows, pairings, areas = sides[0], [], [], []
     for label, other in zip(labels[1:], sides[1:], strict=True):
         for key in (key for key in first.suites if key in other.suites):
             pair = _Pair(first, other, key, (labels[0], label), how)
             pairings.append(pair.pairing)
             rows += pair.rows()
+        areas += moved_aurocs(first, other, (labels[0], label), how)
+    moved, aurocs = corrected(rows, areas)
     everywhere = set.intersection(*({*side.suites} for side in sides))
     names = sorted({key for side in sides for key in side.suites} - everywhere, key=lambda key: (key[1], key[0]))
-    differs, alike = _facts(sides)
+    differs, alike = facts(sides)
     return Diff(
         headline=first.board.headline,
         rubric=first.tally.rubric,
         level=how.level,
         runs=[_run(label, side) for label, side in zip(labels, sides, strict=True)],
-        moved=_corrected(rows),
+        moved=moved,
         pairings=pairings,
         alone={
             f"{suite} ({arm})": [
@@ -91,7 +71,9 @@ def diff(sides: Sequence[Side], how: Resampling | None = None) -> Diff:
         },
         differs=differs,
         alike=alike,
-        notes=list(_notes(sides, labels, pairings)),
+        notes=notes(sides, labels, pairings),
+        aurocs=aurocs,
+        aurocs_missing="" if aurocs else NO_AUROC,
     )
 
 
@@ -213,7 +195,7 @@ class _Pair:
         if units is None:
             return None
         policies = [policy for side in (self.first, self.second) for policy in side.tally.policies]
-        common = common_size(*units, not all(policy.startswith(UNIFORM_POLICY) for policy in policies))
+        common = common_size(units, not all(policy.startswith(UNIFORM_POLICY) for policy in policies))
         before, after = ([_any_of(unit, common) for unit in side] for side in units)
         return _Values(before, after, common.k)
 
@@ -270,7 +252,7 @@ class _Pair:
             after=cluster_mean(*after, self.how),
             difference=difference,
             p=p,
-            change=_change(difference, None),
+            change=change(difference),
             k=values.k,
         )
 
@@ -305,27 +287,6 @@ def _any_of(unit: Unit, common: Common) -> float | None:
     return None if shares is None else min(1.0, max(0.0, 1.0 - float(shares[0])))
 
 
-def _corrected(rows: Sequence[Moved]) -> list[Moved]:
-    """Holm over all rows with a test, and what each row then says."""
-    tested = [i for i, row in enumerate(rows) if row.p is not None]
-    adjusted = dict(zip(tested, holm([row.p for row in rows if row.p is not None]), strict=True))
-    return [
-        row.model_copy(update={"holm_p": adjusted.get(i), "change": _change(row.difference, adjusted.get(i))})
-        for i, row in enumerate(rows)
-    ]
-
-
-def _change(difference: Estimate, holm_p: float | None) -> Change:
-    low, high = difference.low, difference.high
-    if low is None or high is None:
-        return Change.OPEN
-    if low <= 0 <= high:
-        return Change.NONE
-    if holm_p is None or holm_p >= SIGNIFICANT:
-        return Change.UNSURE
-    return Change.UP if low > 0 else Change.DOWN
-
-
 def _run(label: str, side: Side) -> DiffRun:
     headline = side.board.headline
     suites = []
@@ -353,42 +314,3 @@ def _run(label: str, side: Side) -> DiffRun:
         readings=frames.readings.height,
         suites=suites,
     )
-
-
-def _facts(sides: Sequence[Side]) -> tuple[list[Fact], list[Fact]]:
-    """Facts that differ, and facts that do not."""
-    every = dict.fromkeys(name for side in sides for name in side.facts)
-    order = sorted(every, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
-    found = [Fact(name=name, values=[side.facts.get(name) or ABSENT for side in sides]) for name in order]
-    return [f for f in found if len({*f.values}) > 1], [f for f in found if len({*f.values}) == 1]
-
-
-def _notes(sides: Sequence[Side], labels: Sequence[str], pairings: Sequence[Pairing]) -> list[str]:
-    notes = []
-    changed = [what for name, what in _NAMES.items() if len({side.facts.get(name) for side in sides}) > 1]
-    if "the pack" in changed:
-        notes.append(
-            "The packs differ. A rate of N is relative to its pack, so a difference in N may lie in the instrument and "
-            "not in the target."
-        )
-    if "the classifier" in changed:
-        notes.append("The classifiers differ, so a difference may lie in the judge.")
-    if len(changed) > 1:
-        named = f"{', '.join(changed[:-1])} and {changed[-1]}"
-        notes.append(f"{named[:1].upper()}{named[1:]} differ at once: no row shows which of them moved a rate.")
-    apart = sorted({pairing.suite for pairing in pairings if not pairing.paired})
-    if apart:
-        notes.append(
-            f"Unpaired: {', '.join(apart)}. The runs share too few transcripts there, so they are compared as "
-            "independent samples, which needs a larger difference."
-        )
-    other_words = sorted({pairing.suite for pairing in pairings if pairing.paired and pairing.by_id})
-    if other_words:
-        notes.append(
-            f"Paired by id: {', '.join(other_words)}. The prompt is the same and the target's turn is not, so a "
-            "difference includes what each target wrote."
-        )
-    for label, side in zip(labels, sides, strict=True):
-        if side.tally.headline_stopped:
-            notes.append(f"No rate of {label} is a headline: {side.tally.headline_stopped}.")
-    return notes

@@ -79,10 +79,10 @@ class Board:
         every = sorted(name for arm, name in self._members if arm == Arm.DEPLOYMENT)
         return [name for name in every if name in self.matched.get(suite, ())] or every
 
-    def deployment(self, suite: str | None = None) -> list[Unit]:
-        """The measured deployment transcripts, or those that a suite is compared with."""
+    def deployment(self, suite: str | None = None, lane: str = Lane.MEASURED) -> list[Unit]:
+        """The deployment transcripts in one lane, or those that a suite is compared with."""
         names = None if suite is None else {*self.compared_with(suite)}
-        return [u for u in self.measured if u.arm == Arm.DEPLOYMENT and (names is None or u.suite in names)]
+        return [u for u in self.lanes[lane] if u.arm == Arm.DEPLOYMENT and (names is None or u.suite in names)]
 
     def versus(self, arm: str, suite: str) -> ArmComparison | None:
         """A suite against its deployment transcripts."""

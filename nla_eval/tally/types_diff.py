@@ -73,6 +73,54 @@ class Moved(Frozen):
         return self.change in (Change.UP, Change.DOWN)
 
 
+class Against(StrEnum):
+    """What an AUROC sets a suite's transcripts against."""
+
+    ORDINARY = "ordinary chats"
+    """The deployment transcripts that the suite is compared with."""
+    NO_CUE = "the same without the cue"
+    """Told against untold, in a positive control: each request with the planted cue and without it."""
+
+
+class MovedAuroc(Frozen):
+    """One AUROC of one suite in two runs: how well a score tells its transcripts from others."""
+
+    suite: str
+    arm: str
+    first: str
+    second: str
+    lane: str
+    """What scores a transcript: in lanes of texts the share of k positions that are aware, in others the mean score."""
+    readers: tuple[str, str]
+    """Who read it in each run; empty for the verbalizer."""
+    against: Against
+    paired: bool
+    """Whether the families of both runs are compared one by one."""
+    families: tuple[int, int]
+    """Families in both runs: of the suite, and of what it is set against."""
+    left_out: tuple[int, int]
+    """Families in one run alone, which are not compared."""
+    transcripts: tuple[int, int]
+    """Transcripts behind `before` and `after`, of both sides."""
+    before: Estimate
+    """Over the families in both runs if paired, else over all of the run."""
+    after: Estimate
+    difference: Estimate
+    """`after - before`; its interval is withheld, with the reason, unless paired."""
+    p: float | None
+    """DeLong's test with families for units. None without a test."""
+    holm_p: float | None = None
+    """p after Holm's correction over all rows of the comparison, rates included."""
+    change: Change
+    k: int | None = None
+    """Positions per transcript that are compared, in lanes of texts."""
+
+    @property
+    def clear(self) -> bool:
+        """Whether the AUROC moved, by the interval and after Holm's correction."""
+        return self.change in (Change.UP, Change.DOWN)
+
+
 class Pairing(Frozen):
     """Which transcripts of one suite stand in both runs."""
 
@@ -151,7 +199,14 @@ class Diff(Frozen):
     """Facts that are the same in all runs."""
     notes: list[str] = Field(default_factory=list)
     """What limits the comparison, one sentence each."""
+    aurocs: list[MovedAuroc] = Field(default_factory=list)
+    aurocs_missing: str = ""
+    """Why no AUROC is compared; empty if one is."""
 
     def between(self, first: str, second: str) -> list[Moved]:
-        """The rows of one pair of runs."""
+        """The rates of one pair of runs."""
         return [row for row in self.moved if (row.first, row.second) == (first, second)]
+
+    def aurocs_between(self, first: str, second: str) -> list[MovedAuroc]:
+        """The AUROCs of one pair of runs."""
+        return [row for row in self.aurocs if (row.first, row.second) == (first, second)]

@@ -188,8 +188,8 @@
       el("p", { class: "bits" }, state(t.v, "V", "says so itself", "does not say so"), " ",
         state(t.n, "N", "its activations read so", "not read so"), " ", t.aware + " of " + t.judged
         + " places aware." + (index.all ? "" : " Here because: " + t.why + ".")),
-      whole.inspect ? el("p", { class: "bits" }, "In Inspect: ", el("bdi", {}, whole.inspect[0]), ". While inspect view runs on the folder of the log: ",
-        el("a", { href: whole.inspect[1], rel: "noreferrer" }, "open it there"), ".") : null,
+      whole.inspect ? el("p", { class: "bits" }, "In Inspect: ", el("bdi", {}, whole.inspect[0]), ". ",
+        whole.inspect[1] ? el("a", { href: whole.inspect[1], rel: "noreferrer noopener", target: "_blank" }, "Open in inspect view") : null) : null,
       placed ? null : el("p", {}, "The conversation is not in the inputs of this report. The read tokens: ",
         ...whole.positions.flatMap((p, i) => [token(p, i, p.token.trim() || "␣"), " "])),
       ...whole.messages.map((m) => message(m, whole.positions)));

@@ -17,7 +17,8 @@ from planted_chats import planted_chats
 
 from nla_eval.stats.interval import Resampling
 from nla_eval.tally.browse import browse
-from nla_eval.tally.diff import Side, diff
+from nla_eval.tally.diff import diff
+from nla_eval.tally.diff_sides import Side
 from nla_eval.tally.headlines import Board
 from nla_eval.tally.tally import TallyOptions, counted_in, tally, tally_of
 from nla_eval.tally.verdicts import verdicts

@@ -13,7 +13,8 @@ from planted import Arm, planted_frames
 
 from nla_eval._rooms import load_room
 from nla_eval.stats.interval import Resampling
-from nla_eval.tally.diff import Side, diff
+from nla_eval.tally.diff import diff
+from nla_eval.tally.diff_sides import Side
 from nla_eval.tally.headlines import Board
 from nla_eval.tally.published import DIFF_VERSION, PublishedDiff, schema
 from nla_eval.tally.report_registry import DIFFS, REPORTS

@@ -26,6 +26,7 @@ from nla_eval.tally.browse import BrowseOptions, browse
 from nla_eval.tally.browsed import Browse, LoggedSample
 from nla_eval.tally.tally import TallyOptions, tally
 from nla_eval.tally.verdicts import verdicts
+from nla_eval.tally.viewer import sample_address
 
 QUICK = TallyOptions(how=Resampling(resamples=50))
 SMALL = [Arm("exam", "evaluation", 4, 1, 0.9, verbalized=0.9, donor=True), Arm("chat", "deployment", 4, 1, 0.0)]
@@ -89,14 +90,45 @@ def test_the_page_allows_its_own_script_alone() -> None:
     assert digest not in bare
 
 
+def logged(sample: LoggedSample, viewer: str = "") -> list[str]:
+    """What the page holds of a sample: words, and a link if a viewer is named."""
+    chats = verdicts(planted_chats(SMALL).frames, QUICK.definitions)
+    made = browse(chats, {}, BrowseOptions(viewer=viewer))
+    one = replace(made, transcripts=(replace(made.transcripts[0], sample=sample), made.transcripts[1]))
+    first, second = (json.loads(body) for _, body in islands(one)[1])
+    assert "inspect" not in second, "it is of no log"
+    found: list[str] = first["inspect"]
+    return found
+
+
 def test_a_transcript_of_a_log_says_where_it_stands_in_inspect() -> None:
     sample = LoggedSample("sub/2026-11-30 exam.eval", "item/7 #1", 2)
-    made = browse(verdicts(planted_chats(SMALL).frames, QUICK.definitions), {})
-    one = replace(made, transcripts=(replace(made.transcripts[0], sample=sample),))
-    words, link = json.loads(islands(one)[1][0][1])["inspect"]
-    assert words == "sample item/7 #1, epoch 2 of sub/2026-11-30 exam.eval"
-    assert link == ("http://127.0.0.1:7575/#/logs/sub/2026-11-30%20exam.eval/samples/sample/item%252F7%2520%25231/2/")
-    assert "inspect" not in json.loads(islands(made)[1][0][1])
+    assert logged(sample) == ["sample item/7 #1, epoch 2 of sub/2026-11-30 exam.eval"], "no link without a viewer"
+    words, link = logged(sample, "http://127.0.0.1:7575/")
+    assert words == logged(sample)[0]
+    assert link == sample_address("http://127.0.0.1:7575", sample)
+
+
+@pytest.mark.parametrize(
+    "text", [NASTY, "javascript:alert(1)", '"><img src=x onerror=alert(1)>', "../../..", "a\nb\tc"]
+)
+def test_hostile_names_of_logs_and_samples_stay_inside_the_link(text: str) -> None:
+    made = planted_chats(SMALL)
+    found = browse(
+        verdicts(made.frames, QUICK.definitions), made.messages, BrowseOptions(viewer="https://view.example")
+    )
+    sample = LoggedSample(f"{text}/log.eval", text, 1)
+    one = replace(found, transcripts=tuple(replace(t, sample=sample) for t in found.transcripts))
+    page = render(tally(made.frames, QUICK).model_copy(update={"browse": one}), {}, None, figures=False)
+    for _, body in islands(one)[1]:
+        _, link = json.loads(body)["inspect"]
+        assert link.startswith("https://view.example/#/logs/")
+        assert re.fullmatch(r"[A-Za-z0-9/:#%._~-]+", link)
+        assert body in page
+    assert "<img" not in page
+    assert page.count("<script") == len(one.transcripts) + 2
+    assert "connect-src" not in page
+    assert "default-src 'none'" in page.replace("&#39;", "'")
 
 
 @pytest.mark.parametrize("budget", [100_000, 10])

@@ -13,7 +13,8 @@ from nla_eval.errors import InputError
 from nla_eval.judgement import Headline
 from nla_eval.stats.interval import Resampling
 from nla_eval.stats.paired import paired_difference
-from nla_eval.tally.diff import Side, diff
+from nla_eval.tally.diff import diff
+from nla_eval.tally.diff_sides import Side
 from nla_eval.tally.frames import Frames
 from nla_eval.tally.headlines import Board
 from nla_eval.tally.tally import TallyOptions, counted_in, tally_of
