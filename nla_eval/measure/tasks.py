@@ -36,7 +36,7 @@ _FEWEST_PER_CLASS = 3
 _FEWEST_PER_FOLD = 12
 _CONVERSATIONS_PER_TOPIC = 12
 _NEXT = re.compile(r"next:\s*(\S+)")
-_EXPECTS = re.compile(r"expect\w*[^\"“]{0,40}[\"“]([^\"”]+)[\"”]")
+_EXPECTS = re.compile(r"[Ee]xpect\w*[^\"“]{0,40}?(?:\"([^\"]+)\"|“([^”]+)”|'([^']*\"[^']*)')")
 _PIECES = re.compile(r"\w+|[^\w\s]")
 
 
@@ -201,7 +201,7 @@ def said_next(text: str) -> str | None:
     if found := _NEXT.search(text):
         return found[1]
     found = _EXPECTS.search(text)
-    return found[1].strip() if found else None
+    return next(group.strip() for group in found.groups() if group) if found else None
 
 
 def followed(context: str) -> str | None:

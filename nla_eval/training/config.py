@@ -114,7 +114,9 @@ class WriterConfig(Frozen):
     """The writer of the warm-start explanations."""
 
     name: str = "self_supervised"
-    """Registered writer: "self_supervised", "inspect_model" or "file"."""
+    """Registered writer: "self_supervised", "plain", "inspect_model" or "file"."""
+    sure: float = Field(default=0.7, gt=0, lt=1)
+    """For `plain`: a claim is made where a cross-fitted reader of activations gives its best guess this probability."""
     model: str | None = None
     """For `inspect_model`: an Inspect model, such as "openai/gpt-5-mini"."""
     path: str | None = None

@@ -119,13 +119,14 @@ class Run:
             here = slice(int(starts[index]), int(starts[index + 1]))
             further = captured["continuation"][here].tolist() if "continuation" in captured else None
             made = moments(row, captured["next"][here].tolist(), tokenizer, further)
-            for position, moment in zip(row["positions"], made, strict=True):
-                yield Request(index, position, resembling.completed(moment, most) if resembling else moment)
+            for number, (position, moment) in enumerate(zip(row["positions"], made, strict=True)):
+                told = resembling.completed(moment, most) if resembling else moment
+                yield Request(index, position, told, here.start + number, row["split"] != "train")
 
     def writer(self) -> Writer:
         """The configured writer of explanations."""
         return WRITERS.get(self.config.writer.name)(
-            WriterContext(self.config, self.vocabulary, self.folder / "written")
+            WriterContext(self.config, self.vocabulary, lambda: self.captured()["activation"], self.folder / "written")
         )
 
     def explanations(self) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import torch
 from inspect_ai.model import ModelOutput, ModelUsage, get_model
 
 import nla_eval.training.writers.inspect_model as inspect_module
@@ -20,7 +21,11 @@ REQUESTS = [Request(row, position, moment(f"text {row} {position} so", " so")) f
 
 def writer(folder: Path, **given: Any) -> Writer:
     config = TrainConfig.model_validate({"writer": given})
-    return WRITERS.get(config.writer.name)(WriterContext(config, vocabulary, folder))
+    return WRITERS.get(config.writer.name)(WriterContext(config, vocabulary, _no_activations, folder))
+
+
+def _no_activations() -> torch.Tensor:
+    raise AssertionError("this writer reads no activation")
 
 
 def test_the_self_supervised_writer_explains_every_position(tmp_path: Path) -> None:

@@ -153,12 +153,20 @@ def _speaker(writing: Writing, _: int) -> str:
 
 @_part("form")
 def _form(writing: Writing, _: int) -> str:
-    """Surface form at the position: code, list, table, heading, question, quotation or prose."""
+    """Surface form at the position, as `form_of`; code with its language if that is common."""
     message = writing.messages[-1][1]
+    found = form_of(message)
+    if found == "code" and message.count("```") % 2 == 1:
+        named = re.match(r"(\w{1,12})\n", message.rsplit("```", 1)[1])
+        return f"{named[1].lower()} code" if named and writing.vocabulary.common(named[1]) else found
+    return found
+
+
+def form_of(message: str) -> str:
+    """Surface form at the end of a message: code, list, table, heading, question, new line, opening or prose."""
     line = message.rsplit("\n", 1)[-1]
     if message.count("```") % 2 == 1:
-        named = re.match(r"(\w{1,12})\n", message.rsplit("```", 1)[1])
-        return f"{named[1].lower()} code" if named and writing.vocabulary.common(named[1]) else "code"
+        return "code"
     if re.match(r"\s*(\d+[.)]|[-*•])\s?", line):
         return "list"
     if line.count("|") >= 2:

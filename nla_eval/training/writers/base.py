@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from ...registry import Registry
 from ..config import TrainConfig
 from ..explanations.explain import Moment, Vocabulary
@@ -21,6 +23,10 @@ class Request:
     """Row number in the corpus frame."""
     position: int
     moment: Moment
+    captured: int = 0
+    """Index of its activation among all captured ones."""
+    held_out: bool = False
+    """Whether its conversation is held out: nothing is fitted on it."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class WriterContext:
     config: TrainConfig
     vocabulary: Callable[[], Vocabulary]
     """Built on first use."""
+    activations: Callable[[], torch.Tensor]
+    """(N, d_model) raw, of all captured positions, in the order of `Request.captured`."""
     cache: Path
     """Folder of the run for cached answers."""
 
