@@ -64,7 +64,7 @@ def shown(figure: Figure) -> str:
 
 
 def record_text(record: Record) -> str:
-    """A record as Markdown: headline figures, ablation table, paraphrases, tasks, recurrence."""
+    """A record as Markdown: headline figures, ablation table, paraphrases, tasks, recurrence, claims."""
     facts = record.held_out
     lines = [
         f"Measured on {facts.rows} held-out positions of {facts.conversations} conversations ({facts.kind}, rows "
@@ -81,7 +81,7 @@ def record_text(record: Record) -> str:
     if record.tasks:
         lines += ["", "## What can be told from the explanation", "", *_tasks(record.tasks)]
     lines += ["", *(f"Not measured: {name} ({why})." for name, why in record.not_measured.items())]
-    lines += [*_told(record), *_told_judged(record), *_recurrence(record)]
+    lines += [*_told(record), *_told_judged(record), *_recurrence(record), *_said(record)]
     return "\n".join(lines)
 
 
@@ -112,6 +112,16 @@ def _recurrence(record: Record) -> Iterator[str]:
             for r in record.recurrence
         ]
         yield from markdown_table(("said at", "word stands in the context", "in another window's", "claims"), rows)
+
+
+def _said(record: Record) -> Iterator[str]:
+    if record.said:
+        yield from ("", "## Claims held against the text", "")
+        rows = [
+            (c.name, shown(c.made), *(shown(f) if f else "-" for f in (c.true, c.by_chance)), str(c.undecided))
+            for c in record.said
+        ]
+        yield from markdown_table(("claim", "made", "true", "true of another conversation", "not decided"), rows)
 
 
 def card_text(card: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from .pair_tasks import PairRows, Spoken, pair_rows, pair_task
 from .paraphrase import paraphrased
 from .record import HeldOutFacts, Record
 from .recurrence import recurrence
+from .said import said_claims
 from .section import Section
 from .tasks import RETRIEVAL, NotEnoughError, Read, Task, held_out_tasks, retrieved, said_next
 from .told import ToldJudged, ToldWords, told_judged, told_words
@@ -121,6 +122,7 @@ def measure(
         recurrence=recurrence([_texts(d) for d in of_windows], [w.context for w in windows])
         if len(windows) > 1
         else [],
+        said=said_claims(held, texts),
     )
     return Measured(record, texts, rows)
 

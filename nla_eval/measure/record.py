@@ -14,6 +14,7 @@ from ..printable import first_fault
 from .ablation import Condition
 from .figures import Figure
 from .recurrence import Recurrence
+from .said import SaidClaim
 from .tasks import Task
 from .told import ToldJudged, ToldWords
 
@@ -58,6 +59,8 @@ class Record(_Frozen):
     told_judged: ToldJudged | None = None
     """The same explanations judged as those of a run: told recall of N; None if not measured."""
     recurrence: list[Recurrence] = Field(default_factory=list)
+    said: list[SaidClaim] = Field(default_factory=list)
+    """Claims of plain explanations held against their contexts; empty if the explanations are of another form."""
 
     def condition(self, name: str) -> Condition | None:
         """The row of the ablation table called `name`."""

@@ -53,3 +53,14 @@ def shown_token(token: str, joined: bool) -> str:
     if len(token.strip()) > _LONGEST_RULE and not any(c.isalnum() for c in token):
         return token.strip()[:_LONGEST_RULE]
     return f"-{token.strip()}" if joined and token[0].isalpha() else token.strip()
+
+
+def messages_of(text: str) -> list[tuple[str, str]]:
+    """(role, text) of each message of a rendered conversation. Text before the first turn mark has role ""."""
+    found, role, start = [], "", 0
+    for mark in _MARKS.finditer(text):
+        if named := role_of(mark):
+            found.append((role, text[start : mark.start()]))
+            role, start = named, mark.end()
+    found.append((role, text[start:]))
+    return [(role, without_marks(words)) for role, words in found if role or words.strip()]

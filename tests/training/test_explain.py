@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nla_eval.measure.shown_tokens import shown_token
-from nla_eval.training.explanations.explain import Moment, Vocabulary, expected, messages_of
+from nla_eval.measure.shown_tokens import messages_of, shown_token
+from nla_eval.training.explanations.explain import Moment, Vocabulary, expected
 
 CHAT = (
     "<|im_start|>user\nHow do I bake bread with my oven?<|im_end|>\n<|im_start|>assistant\n"

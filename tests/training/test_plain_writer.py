@@ -1,4 +1,4 @@
-"""Plain explanations: facts in sentences, and a claim only where an activation holds it."""
+"""The writer of plain sentences makes a claim only where an activation holds it, and then says the truth."""
 
 from __future__ import annotations
 
@@ -8,25 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from nla_eval.cards.yaml_file import read_yaml
-from nla_eval.measure.tasks import said_next
+from nla_eval.measure.sentences import said_in
 from nla_eval.training.config import TrainConfig
-from nla_eval.training.explanations.claims import (
-    CLAIMS,
-    TOPICS,
-    before,
-    exchange,
-    form,
-    frequent,
-    place,
-    speaker,
-    topic_of,
-    wider,
-)
-from nla_eval.training.explanations.explain import Moment
 from nla_eval.training.explanations.readable import NOTHING, read
-from nla_eval.training.explanations.sentences import sentences_of
 from nla_eval.training.writers import WRITERS, Request, WriterContext
+from nla_eval.training.writers.plain import frequent
 from tests.training.test_explain import moment, vocabulary
 
 ROWS, WIDTH = 600, 24
@@ -78,80 +64,6 @@ def test_with_nothing_to_tell_apart_nothing_is_claimed(values: list[str | None])
     assert set(found.value) <= {NOTHING, "a"}
 
 
-@pytest.mark.parametrize("choice", range(0, 3000, 37))
-def test_every_template_names_the_final_token_and_what_is_expected_and_no_more_than_is_claimed(choice: int) -> None:
-    bare = sentences_of(moment(), {}, choice)
-    assert '"Zebulon"' in bare
-    assert said_next(bare) == "for"
-    assert len(bare.splitlines()) == 2
-    claims = {
-        "speaker": "response",
-        "form": "code",
-        "place": "far",
-        "exchange": "later",
-        "topic": "food",
-        "before": "ask",
-    }
-    full = sentences_of(moment(), claims, choice)
-    assert len(full.splitlines()) == 4
-    for words in ("ssistant", "code", "far into the message", "a later exchange", "food and cooking", '"ask"'):
-        assert words in full
-    assert said_next(full) == "for"
-
-
-@pytest.mark.parametrize("token", ['"', '("', "it's", "'", ",", "newline", "“"])
-def test_any_expected_token_can_be_read_back(token: str) -> None:
-    said = sentences_of(Moment("He said", " said", "response", "assistant", 0, (f" {token}", " b")), {}, 5)
-    assert said_next(said) == token
-
-
-@pytest.mark.parametrize(
-    ("text", "subject"),
-    [
-        ("Bake the bread with flour, butter and sugar in the oven, then add the sauce.", "food"),
-        ("def run(): return None  # import the module, call the function, catch the error", "programming"),
-        ("The king sent his soldiers to war; the roman empire fell within a century.", "history"),
-        ("Hello there, how are you?", None),
-        ("code code code code code", None),
-        ("", None),
-    ],
-)  # fmt: skip
-def test_a_subject_is_named_where_several_of_its_words_lead(text: str, subject: str | None) -> None:
-    assert topic_of(text) == subject
-
-
-def test_no_subject_is_about_evaluation_and_none_is_named_twice() -> None:
-    known = read_yaml(TOPICS)
-    phrases = [entry["phrase"] for entry in known["topics"].values()] + list(known["wider"].values())
-    assert len(set(phrases)) == len(phrases)
-    said = " ".join([*phrases, *(entry["words"] for entry in known["topics"].values())]).split()
-    banned = {
-        "test",
-        "tests",
-        "testing",
-        "evaluation",
-        "evaluate",
-        "evaluated",
-        "benchmark",
-        "exam",
-        "examiner",
-        "audit",
-    }
-    assert not banned & set(said)
-    assert {entry["wider"] for entry in known["topics"].values()} <= set(known["wider"])
-
-
-def test_claims_of_one_position() -> None:
-    at = moment(channel="response")
-    assert (speaker(at), form(at), place(at), exchange(at)) == ("response", "prose", "start", "first")
-    assert before(at, vocabulary()) == "ask"
-    edge = moment("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "\n", "template")
-    assert (speaker(edge), form(edge), place(edge)) == ("before assistant", None, None)
-    empty = Moment("", "", "user", "user", -1, ("a",))
-    assert [claim.value(empty) for claim in CLAIMS if claim.name not in ("speaker", "form", "place")] == [None] * 3
-    assert wider(moment("Hello")) is None
-
-
 def test_only_frequent_words_are_claimed() -> None:
     assert frequent(["a", "b", None, "a", "c"], 1) == ["a", None, None, "a", None]
 
@@ -168,8 +80,6 @@ def test_the_writer_says_the_truth_where_its_reader_is_sure(tmp_path: Path) -> N
     config = TrainConfig.model_validate({"writer": {"name": "plain"}})
     context = WriterContext(config, vocabulary, lambda: torch.from_numpy(vectors), tmp_path)
     made = WRITERS.get("plain")(context).write(requests)
-    said = [
-        ("The user" if "user" in (w.text or "") else "assistant" if "ssistant" in (w.text or "") else "") for w in made
-    ]
-    assert sum(bool(s) for s in said) > 0.9 * ROWS
-    assert all((s == "The user") == (c == "user") for s, c in zip(said, channels, strict=True) if s)
+    said = [said_in(w.text or "").claims.get("speaker") for w in made]
+    assert sum(s is not None for s in said) > 0.9 * ROWS
+    assert all(s == c for s, c in zip(said, channels, strict=True) if s is not None)

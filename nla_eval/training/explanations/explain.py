@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...measure.shown_tokens import _MARKS, RECENT, role_of, shown_token, without_marks
+from ...measure.shown_tokens import RECENT, shown_token
 
 WORD = re.compile(r"[A-Za-z][a-z'’]+|[A-Za-z]+")
 _LETTERS = re.compile(r"[A-Za-z]+\Z")
@@ -83,17 +83,6 @@ class Moment:
     def recent(self) -> str:
         """The last `RECENT` tokens, as text."""
         return self.text[self.recent_from :]
-
-
-def messages_of(text: str) -> list[tuple[str, str]]:
-    """(role, text) of each message of a rendered conversation. Text before the first turn mark has role ""."""
-    found, role, start = [], "", 0
-    for mark in _MARKS.finditer(text):
-        if named := role_of(mark):
-            found.append((role, text[start : mark.start()]))
-            role, start = named, mark.end()
-    found.append((role, text[start:]))
-    return [(role, without_marks(words)) for role, words in found if role or words.strip()]
 
 
 def expected(moment: Moment) -> list[str]:

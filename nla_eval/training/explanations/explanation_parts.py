@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ...errors import InputError
-from ...measure.shown_tokens import is_mark, with_named_marks, without_marks
+from ...measure.claims import form_of
+from ...measure.shown_tokens import is_mark, messages_of, with_named_marks, without_marks
 from ...measure.stop_words import stop_words
 from ...registry import Registry
-from .explain import WORD, Moment, Vocabulary, expected, messages_of, now
+from .explain import WORD, Moment, Vocabulary, expected, now
 
 _LEFT_OUT = frozenset({"http", "https", "html", "www", "com", "like", "just"})
 _SPEC = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*(\d+)\s*\))?\s*")
@@ -160,24 +161,6 @@ def _form(writing: Writing, _: int) -> str:
         named = re.match(r"(\w{1,12})\n", message.rsplit("```", 1)[1])
         return f"{named[1].lower()} code" if named and writing.vocabulary.common(named[1]) else found
     return found
-
-
-def form_of(message: str) -> str:
-    """Surface form at the end of a message: code, list, table, heading, question, new line, opening or prose."""
-    line = message.rsplit("\n", 1)[-1]
-    if message.count("```") % 2 == 1:
-        return "code"
-    if re.match(r"\s*(\d+[.)]|[-*•])\s?", line):
-        return "list"
-    if line.count("|") >= 2:
-        return "table"
-    if re.match(r"\s*#+\s|\s*\*\*", line):
-        return "heading"
-    if not line.strip():
-        return "new line" if message.strip() else "opening"
-    if re.search(r"[{};=]\s*$|^\s{4,}\S|\w\(.*\)\s*[:{;]?\s*$", line):
-        return "code"
-    return "question" if line.rstrip().endswith("?") else "prose"
 
 
 _PLACES = ((1, "first words"), (15, "beginning"), (60, "early"), (200, "well into it"))

@@ -4,19 +4,26 @@ predictions, and a claim is made only where a linear reader of the activations i
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..explanations.claims import CLAIMS, before, frequent
+from ...measure.claims import CLAIMS, Spot
+from ...measure.sentences import sentences_of
+from ...measure.shown_tokens import is_mark
+from ..explanations.explain import expected, now
 from ..explanations.readable import NOTHING, read
-from ..explanations.sentences import sentences_of
 from .base import WRITERS, Request, WriterContext, Written
+
+BEFORE = "before"
+_WORDS = 400
+"""Number of most frequent words that the claim `before` can name."""
 
 
 @WRITERS.register("plain")
 class Plain:
-    """Builds sentences from claims; see `sentences`."""
+    """Builds sentences from claims; see `measure.sentences`."""
 
     def __init__(self, context: WriterContext) -> None:
         self._context = context
@@ -29,20 +36,18 @@ class Plain:
         """One result per request, each of a captured position."""
         claims = self._claims(requests)
         return [
-            Written(sentences_of(request.moment, said, _choice(request)))
-            for request, said in zip(requests, claims, strict=True)
+            Written(sentences_of(now(r.moment), expected(r.moment), said, _choice(r)))
+            for r, said in zip(requests, claims, strict=True)
         ]
 
     def _claims(self, requests: Sequence[Request]) -> list[dict[str, str]]:
         """The claims worth making at each position. Prints how many of each, and how often the reader was right."""
-        vocabulary, sure = self._context.vocabulary(), self._context.config.writer.sure
+        sure = self._context.config.writer.sure
         vectors = self._context.activations()[[r.captured for r in requests]].float().numpy()
         rows = np.array([r.row for r in requests], np.int64)
         held_out = np.array([r.held_out for r in requests], bool)
-        values = {claim.name: [claim.value(r.moment) for r in requests] for claim in CLAIMS}
-        values["before"] = frequent([before(r.moment, vocabulary) for r in requests])
         made: list[dict[str, str]] = [{} for _ in requests]
-        for name, known in values.items():
+        for name, known in self._values(requests).items():
             found = read(vectors, known, rows, held_out)
             said = [
                 value is not None and guess != NOTHING and chance >= sure
@@ -55,6 +60,23 @@ class Plain:
             share = f", the reader is right on {np.mean(right):.0%} of them" if right else ""
             print(f"claims of {name}: at {sum(said)} of {len(said)} positions{share}", flush=True)
         return made
+
+    def _values(self, requests: Sequence[Request]) -> dict[str, list[str | None]]:
+        """Claim to what the text says at each position. Words before that are uncommon or rare are not named."""
+        moments = [r.moment for r in requests]
+        spots = [Spot(m.text, m.channel, len(m.text) - len(m.token)) for m in moments]
+        values = {claim.name: [claim.value(spot) for spot in spots] for claim in CLAIMS}
+        common = self._context.vocabulary().common
+        named = [w if w is not None and (is_mark(w) or common(w)) else None for w in values[BEFORE]]
+        values[BEFORE] = frequent(named, _WORDS)
+        return values
+
+
+def frequent(values: Sequence[str | None], most: int) -> list[str | None]:
+    """`values` with all but the `most` frequent ones replaced by None. Ties are broken by the value."""
+    counts = Counter(value for value in values if value is not None)
+    kept = set(sorted(counts, key=lambda v: (-counts[v], v))[:most])
+    return [value if value in kept else None for value in values]
 
 
 def _choice(request: Request) -> int:
