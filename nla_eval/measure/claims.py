@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,9 +20,9 @@ from .shown_tokens import messages_of, shown_token, with_named_marks
 
 TOPICS = Path(__file__).with_name("topics.yaml")
 _WORD = re.compile(r"[A-Za-z][a-z_]+|[A-Za-z]+")
-_FEWEST_WORDS = 3
+_FEWEST_WORDS = 2
 """A subject is named only where at least this many of its words stand in the text looked at."""
-_LEAD = 1.25
+_LEAD = 1.1
 """Its score is at least this many times the next subject's."""
 _NEAR = 4000
 """Characters before the position in which subjects are looked for."""
@@ -106,29 +107,36 @@ def exchange(spot: Spot) -> str | None:
 
 
 def topic(spot: Spot) -> str | None:
-    """The subject of topics.yaml that leads in the last request and the text near the position, if one does.
+    """The subject of topics.yaml that leads in the last request and the text near the position, if one does."""
+    return leading(_heard(spot), _words()[0])
 
-    System messages count only while they are being read: a template's own would be in every conversation."""
-    heard = [words for role, words in spot.messages[:-1] if role != "system"] + [spot.messages[-1][1]]
-    asked = next((words for role, words in reversed(spot.messages) if role == "user"), "")
-    return topic_of(f"{asked[-_NEAR:]} {' '.join(heard)[-_NEAR:]}")
+
+def wider(spot: Spot) -> str | None:
+    """The wider subject that leads there: its words are those of all its subjects."""
+    return leading(_heard(spot), _words()[1])
 
 
 def topic_of(text: str) -> str | None:
-    """The leading subject of a text. A word counts with the logarithm of how often it occurs."""
-    counts: dict[str, int] = {}
-    for word in _WORD.findall(text):
-        counts[word.lower()] = counts.get(word.lower(), 0) + 1
-    found = {name: [counts[w] for w in words if w in counts] for name, words in _words().items()}
+    """The leading subject of a text."""
+    return leading(text, _words()[0])
+
+
+def leading(text: str, known: Mapping[str, frozenset[str]]) -> str | None:
+    """The entry of `known` whose words weigh most in `text`, if enough of them occur and it leads; see `_LEAD`. A word
+    weighs the logarithm of how often it occurs."""
+    counts = Counter(word.lower() for word in _WORD.findall(text))
+    found = {name: [counts[w] for w in words if w in counts] for name, words in known.items()}
     scores = sorted(((sum(map(math.log1p, c)), name) for name, c in found.items()), reverse=True)
     (best, name), (second, _) = scores[0], scores[1]
     return name if len(found[name]) >= _FEWEST_WORDS and best >= _LEAD * second else None
 
 
-def wider(spot: Spot) -> str | None:
-    """The wider subject of `topic`."""
-    named = topic(spot)
-    return str(topics()["topics"][named]["wider"]) if named else None
+def _heard(spot: Spot) -> str:
+    """The last request and the text near the position. System messages count only while they are being read: a
+    template's own would be in every conversation."""
+    heard = [words for role, words in spot.messages[:-1] if role != "system"] + [spot.messages[-1][1]]
+    asked = next((words for role, words in reversed(spot.messages) if role == "user"), "")
+    return f"{asked[-_NEAR:]} {' '.join(heard)[-_NEAR:]}"
 
 
 def before(spot: Spot) -> str | None:
@@ -157,5 +165,9 @@ def topics() -> dict[str, Any]:
 
 
 @cache
-def _words() -> dict[str, frozenset[str]]:
-    return {name: frozenset(str(entry["words"]).split()) for name, entry in topics()["topics"].items()}
+def _words() -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
+    """Words of each subject, and of each wider subject."""
+    every = topics()["topics"].items()
+    narrow = {name: frozenset(str(entry["words"]).split()) for name, entry in every}
+    wide = {w: frozenset().union(*(narrow[n] for n, e in every if e["wider"] == w)) for w in topics()["wider"]}
+    return narrow, wide

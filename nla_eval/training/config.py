@@ -115,8 +115,9 @@ class WriterConfig(Frozen):
 
     name: str = "self_supervised"
     """Registered writer: "self_supervised", "plain", "inspect_model" or "file"."""
-    sure: float = Field(default=0.7, gt=0, lt=1)
-    """For `plain`: a claim is made where a cross-fitted reader of activations gives its best guess this probability."""
+    right: float = Field(default=0.85, gt=0, lt=1)
+    """For `plain`: a claim is made where a cross-fitted reader of activations is surest, at as many positions as keep
+    it right on this share of them."""
     model: str | None = None
     """For `inspect_model`: an Inspect model, such as "openai/gpt-5-mini"."""
     path: str | None = None

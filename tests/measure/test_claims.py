@@ -159,7 +159,7 @@ def test_the_card_shows_each_claim() -> None:
     )  # fmt: skip
     text = record_text(Record.model_validate_json(record.model_dump_json()))
     assert "| speaker | 1.000" in text
-    assert "| topic | 1.000 [0.832, 1.000] | 0.000" in text
+    assert "| topic | 1.000 [0.861, 1.000] | 0.000" in text
 
 
 def test_explanations_in_another_form_are_not_counted() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from nla_eval.measure.sentences import said_in
 from nla_eval.training.config import TrainConfig
-from nla_eval.training.explanations.readable import NOTHING, read
+from nla_eval.training.explanations.readable import OTHER, Rows, read, worth_making
 from nla_eval.training.writers import WRITERS, Request, WriterContext
 from nla_eval.training.writers.plain import frequent
 from tests.training.test_explain import moment, vocabulary
@@ -28,14 +28,28 @@ def planted(strength: float) -> tuple[np.ndarray, list[str | None]]:
     return vectors, [("a", "b", None)[i] for i in which]
 
 
-def test_a_reader_is_sure_of_what_the_activation_holds_and_of_nothing_else() -> None:
-    held = CONVERSATION >= 80
+def rows(vectors: np.ndarray) -> Rows:
+    return Rows(vectors, CONVERSATION, CONVERSATION >= 80)
+
+
+def test_a_claim_is_made_where_the_activation_holds_it_and_nowhere_else() -> None:
     vectors, values = planted(8.0)
-    found = read(vectors, values, CONVERSATION, held)
-    right = np.array([g == (v or NOTHING) for g, v in zip(found.value, values, strict=True)])
-    assert (right & (found.sure > 0.7)).mean() > 0.95
+    decided = np.array([v is not None for v in values])
+    made = worth_making(rows(vectors), values, 0.85)
+    assert made[decided].mean() > 0.95
+    assert not made[~decided].any()
     vectors, values = planted(0.0)
-    assert (read(vectors, values, CONVERSATION, held).sure > 0.7).mean() < 0.02
+    assert worth_making(rows(vectors), values, 0.85).mean() < 0.1
+
+
+def test_where_half_of_the_rows_hold_it_about_half_of_the_claims_are_made() -> None:
+    vectors, values = planted(8.0)
+    blank = np.random.default_rng(3).random(ROWS) < 0.5
+    vectors[blank] = np.random.default_rng(4).normal(size=(int(blank.sum()), WIDTH))
+    decided = np.array([v is not None for v in values])
+    made = worth_making(rows(vectors), values, 0.85)
+    assert made[decided & ~blank].mean() > 0.9
+    assert made[decided & blank].mean() < 0.5
 
 
 def test_a_conversation_never_reads_itself() -> None:
@@ -44,28 +58,25 @@ def test_a_conversation_never_reads_itself() -> None:
     of = random.integers(2, size=ROWS // 6)
     names = random.normal(size=(ROWS // 6, WIDTH)).astype(np.float32) * 5
     values: list[str | None] = [("a", "b")[of[c]] for c in CONVERSATION]
-    found = read(names[CONVERSATION], values, CONVERSATION, CONVERSATION >= 80)
-    right = np.array([g == v for g, v in zip(found.value, values, strict=True)])
-    assert 0.3 < right.mean() < 0.7
+    guess, _ = read(rows(names[CONVERSATION]), values)
+    assert 0.3 < np.mean([g == v for g, v in zip(guess, values, strict=True)]) < 0.7
 
 
-def test_held_out_values_change_no_reading_of_training_rows() -> None:
-    held = CONVERSATION >= 80
+def test_held_out_values_change_nothing_of_training_rows() -> None:
     vectors, values = planted(4.0)
-    other = [("b" if h else v) for v, h in zip(values, held, strict=True)]
-    a, b = read(vectors, values, CONVERSATION, held), read(vectors, other, CONVERSATION, held)
-    assert a.value == b.value
-    assert np.array_equal(a.sure, b.sure)
+    other = [("b" if h else v) for v, h in zip(values, CONVERSATION >= 80, strict=True)]
+    train = CONVERSATION < 80
+    a, b = (worth_making(rows(vectors), v, 0.85) for v in (values, other))
+    assert np.array_equal(a[train], b[train])
 
 
-@pytest.mark.parametrize("values", [[None] * ROWS, ["a"] * ROWS, [str(i) for i in range(ROWS)]])
+@pytest.mark.parametrize("values", [[None] * ROWS, ["a"] * ROWS, [str(i) for i in range(ROWS)], [OTHER] * ROWS])
 def test_with_nothing_to_tell_apart_nothing_is_claimed(values: list[str | None]) -> None:
-    found = read(planted(1.0)[0], values, CONVERSATION, CONVERSATION >= 80)
-    assert set(found.value) <= {NOTHING, "a"}
+    assert not worth_making(rows(planted(1.0)[0]), values, 0.85).any()
 
 
 def test_only_frequent_words_are_claimed() -> None:
-    assert frequent(["a", "b", None, "a", "c"], 1) == ["a", None, None, "a", None]
+    assert frequent(["a", "b", OTHER, "a", "c"], 1) == ["a", OTHER, OTHER, "a", OTHER]
 
 
 def test_the_writer_says_the_truth_where_its_reader_is_sure(tmp_path: Path) -> None:

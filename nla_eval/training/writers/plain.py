@@ -13,7 +13,7 @@ from ...measure.claims import CLAIMS, Spot
 from ...measure.sentences import sentences_of
 from ...measure.shown_tokens import is_mark
 from ..explanations.explain import expected, now
-from ..explanations.readable import NOTHING, read
+from ..explanations.readable import OTHER, Rows, worth_making
 from .base import WRITERS, Request, WriterContext, Written
 
 BEFORE = "before"
@@ -41,42 +41,37 @@ class Plain:
         ]
 
     def _claims(self, requests: Sequence[Request]) -> list[dict[str, str]]:
-        """The claims worth making at each position. Prints how many of each, and how often the reader was right."""
-        sure = self._context.config.writer.sure
-        vectors = self._context.activations()[[r.captured for r in requests]].float().numpy()
-        rows = np.array([r.row for r in requests], np.int64)
-        held_out = np.array([r.held_out for r in requests], bool)
+        """The claims worth making at each position. Prints how often each is made."""
+        rows = Rows(
+            self._context.activations()[[r.captured for r in requests]].float().numpy(),
+            np.array([r.row for r in requests], np.int64),
+            np.array([r.held_out for r in requests], bool),
+        )
         made: list[dict[str, str]] = [{} for _ in requests]
         for name, known in self._values(requests).items():
-            found = read(vectors, known, rows, held_out)
-            said = [
-                value is not None and guess != NOTHING and chance >= sure
-                for value, guess, chance in zip(known, found.value, found.sure, strict=True)
-            ]
-            for claim, worth, value in zip(made, said, known, strict=True):
-                if worth and value is not None:
-                    claim[name] = value
-            right = [g == v for g, v, s in zip(found.value, known, said, strict=True) if s]
-            share = f", the reader is right on {np.mean(right):.0%} of them" if right else ""
-            print(f"claims of {name}: at {sum(said)} of {len(said)} positions{share}", flush=True)
+            worth = worth_making(rows, known, self._context.config.writer.right)
+            for row in np.flatnonzero(worth):
+                if (value := known[row]) not in (None, OTHER):
+                    made[row][name] = str(value)
+            print(f"claims of {name}: at {sum(name in m for m in made)} of {len(made)} positions", flush=True)
         return made
 
     def _values(self, requests: Sequence[Request]) -> dict[str, list[str | None]]:
-        """Claim to what the text says at each position. Words before that are uncommon or rare are not named."""
+        """Claim to what the text says at each position. A word before that is uncommon or rare is `OTHER`."""
         moments = [r.moment for r in requests]
         spots = [Spot(m.text, m.channel, len(m.text) - len(m.token)) for m in moments]
         values = {claim.name: [claim.value(spot) for spot in spots] for claim in CLAIMS}
         common = self._context.vocabulary().common
-        named = [w if w is not None and (is_mark(w) or common(w)) else None for w in values[BEFORE]]
+        named = [w if w is not None and (is_mark(w) or common(w)) else OTHER for w in values[BEFORE]]
         values[BEFORE] = frequent(named, _WORDS)
         return values
 
 
-def frequent(values: Sequence[str | None], most: int) -> list[str | None]:
-    """`values` with all but the `most` frequent ones replaced by None. Ties are broken by the value."""
-    counts = Counter(value for value in values if value is not None)
+def frequent(values: Sequence[str], most: int) -> list[str | None]:
+    """`values` with all but the `most` frequent ones replaced by `OTHER`. Ties are broken by the value."""
+    counts = Counter(value for value in values if value != OTHER)
     kept = set(sorted(counts, key=lambda v: (-counts[v], v))[:most])
-    return [value if value in kept else None for value in values]
+    return [value if value in kept else OTHER for value in values]
 
 
 def _choice(request: Request) -> int:
