@@ -81,7 +81,7 @@ def _detail(claims: Mapping[str, str], choice: int) -> str:
     named = [words for name, table in _DETAILS.items() if (words := table.get(claims.get(name, "")))]
     if not named:
         return ""
-    begins = ("The text is", "It is", "We are in") if "form" in claims else ("We are", "This stands", "It is")
+    begins = ("The text is", "It is", "This is") if "form" in claims else ("We are", "This is", "It is")
     return f"{begins[choice % 3]} {', '.join(named)}."
 
 
