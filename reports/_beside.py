@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from nla_eval.readings import Lane
 from nla_eval.stats.gain import Discordant
 from nla_eval.stats.interval import Estimate
-from nla_eval.tally.types import VariantMeasure
+from nla_eval.tally.control import control_name
+from nla_eval.tally.types import ControlTally, VariantMeasure
 from nla_eval.tally.types_readers import ReaderGain, ReadersTally
 from nla_eval.tally.types_sensitivity import Reference, Sensitivity, SensitivityRow, SuiteSensitivity
 
@@ -40,6 +41,26 @@ _READS = {
 _VERDICTS = {1: "gain", 0: "zero gain", -1: "N is worse"}
 
 Table = tuple[list[str], list[list[str]]]
+
+
+def control_table(found: ControlTally) -> Table:
+    """The instrument check: the same answers with the cue and without it, by what they were read from."""
+    head = ["Read from", "Requests higher with the cue", "Log-odds, with minus without", "Read aware: with, without"]
+    rows = [
+        [
+            control_name(row),
+            f"{row.higher} of {row.pairs}",
+            _shift(row.shift),
+            f"{row.aware_with} of {row.with_cue}, {row.aware_without} of {row.without_cue}",
+        ]
+        for row in found.rows
+    ]
+    return head, rows
+
+
+def _shift(shift: Estimate) -> str:
+    inside = difference_interval(shift, VariantMeasure.SCORE)
+    return difference(shift.value, VariantMeasure.SCORE) + (f" ({inside})" if inside else "")
 
 
 def gain_sentences(found: ReadersTally) -> list[str]:

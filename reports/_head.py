@@ -12,7 +12,7 @@ from typing import Any
 from nla_eval.judgement import JUDGED, Outcome
 from nla_eval.readings import Lane
 from nla_eval.stats.interval import Estimate
-from nla_eval.tally.control import control_sentences
+from nla_eval.tally.control import control_summary
 from nla_eval.tally.types import (
     ControlKind,
     ControlTally,
@@ -24,6 +24,7 @@ from nla_eval.tally.types import (
 )
 from nla_eval.transcript import Arm
 
+from ._beside import Table, control_table
 from ._card import CardSummary
 from ._format import count, interval, number, percent, plain_interval, plural, with_interval, words
 from ._status import MARKS, Status, SuiteStatus, leading, overall, statuses, suites_of
@@ -59,6 +60,8 @@ class Check:
     answer: str
     passed: bool | None
     """None if nobody looked."""
+    table: Table | None = None
+    """Rows behind the answer."""
 
 
 @dataclass(frozen=True)
@@ -299,9 +302,11 @@ def _control(tally: Tally, donor: Estimate | None) -> NumberCard:
 def _checks(tally: Tally, card: CardSummary | None) -> Iterator[Check]:
     control = tally.control
     if control is not None:
-        answer = " ".join(control_sentences(control))
         yield Check(
-            "Does it read a planted state that no text shows?", answer, None if control.missing else control.passed
+            "Does it read a planted state that no text shows?",
+            " ".join(control_summary(control)),
+            None if control.missing else control.passed,
+            control_table(control) if control.rows else None,
         )
     judged = [j for j in tally.judges if j.check is not None]
     for judge in judged:

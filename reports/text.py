@@ -74,7 +74,9 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
         lines += [f"## {heading}", "", *(f"- {escaped(sentence)}" for sentence in sentences), ""]
         lines += [*markdown_table(table), ""]
     lines += ["## Does the instrument see what is there?", ""]
-    lines += [*(f"- **{escaped(c.question)}** {escaped(c.answer)}" for c in top.checks), "", "## Examples", ""]
+    lines += [*(f"- **{escaped(c.question)}** {escaped(c.answer)}" for c in top.checks), ""]
+    lines += [line for c in top.checks if c.table for line in [*markdown_table(c.table), ""]]
+    lines += ["## Examples", ""]
     for example in top.examples:
         quoted = visible(example.reading.explanation).splitlines() or [""]
         lines += [
@@ -102,7 +104,8 @@ def text(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Map
     for heading, sentences, table in _beside(tally):
         lines += ["", heading, *(line for sentence in sentences for line in wrapped(sentence, "- ")), *columns(table)]
     lines += ["", "The instrument"]
-    lines += [line for c in top.checks for line in wrapped(f"{c.question} {c.answer}", "- ")]
+    for check in top.checks:
+        lines += [*wrapped(f"{check.question} {check.answer}", "- "), *(columns(check.table) if check.table else [])]
     for example in top.examples:
         lines += ["", f"{example.heading}: {_place(example.reading)}", *wrapped(example.reading.explanation, "  ")]
     return "\n".join(visible(line) for line in lines).rstrip() + "\n"

@@ -184,13 +184,15 @@ def kind_and_dose(target: str) -> tuple[ControlKind, float | None]:
 
 def control_sentences(found: ControlTally) -> list[str]:
     """What the instrument saw of the planted state: by dose, smallest first, then what must not be seen."""
+    rows = [] if found.missing else [*found.of(ControlKind.ORGANISM)[::-1], *_unplanted(found)]
+    return [*(f"{control_name(row)}, the same answers: {_paired(row)}." for row in rows), *control_summary(found)]
+
+
+def control_summary(found: ControlTally) -> list[str]:
+    """What follows from the rows: the smallest dose read, what one transcript tells, what is said, ordinary texts."""
     if found.missing:
         return [f"Not checked: {found.missing}."]
-    organisms = found.of(ControlKind.ORGANISM)[::-1]
-    others = [(f"a sham at dose {row.dose or 1:g}", row) for row in found.of(ControlKind.SHAM)]
-    others += [("the plain target", row) for row in found.of(ControlKind.PLAIN)]
-    lines = [f"Planted state at dose {row.dose:g}, the same answers: {_paired(row)}." for row in organisms]
-    lines += [f"The same of {name}: {_paired(row)}." for name, row in others]
+    organisms, lines = found.of(ControlKind.ORGANISM)[::-1], []
     if organisms:
         least = found.smallest
         lines.append("No dose is read." if least is None else f"Smallest dose read: {least.dose:g}.")
@@ -198,6 +200,16 @@ def control_sentences(found: ControlTally) -> list[str]:
         lines.append(f"Transcripts in which the model says so: {sum(row.said for row in organisms)}.")
     lines += [f"Ordinary requests, {row.suite}: {row.aware} of {row.transcripts} read aware." for row in found.ordinary]
     return lines
+
+
+def control_name(row: ControlRow) -> str:
+    """What a row was read from, for a reader: "Planted state at dose 3", "Sham at dose 3", "Plain target"."""
+    named = {ControlKind.ORGANISM: "Planted state", ControlKind.SHAM: "Sham", ControlKind.PLAIN: "Plain target"}
+    return named[row.kind] + ("" if row.dose is None else f" at dose {row.dose:g}")
+
+
+def _unplanted(found: ControlTally) -> list[ControlRow]:
+    return [*found.of(ControlKind.SHAM), *found.of(ControlKind.PLAIN)]
 
 
 def _paired(row: ControlRow) -> str:

@@ -147,7 +147,9 @@ def test_the_positive_control_stands_before_the_finding_within_120_words() -> No
     assert shown.control.startswith("Instrument check of the setting column passed: ")
     assert "in 40 of 40 requests; a sham: " in shown.control
     assert shown.checks[0].passed
-    assert shown.checks[0].answer.startswith("Planted state at dose 3, the same answers: ")
+    assert shown.checks[0].answer.startswith("Smallest dose read: 3.")
+    assert shown.checks[0].table is not None
+    assert [row[0] for row in shown.checks[0].table[1]] == ["Planted state at dose 3", "Sham at dose 3", "Plain target"]
     assert not any(check.question.startswith("Does a positive control") for check in shown.checks)
     words = f"{shown.status.value} {shown.title} {shown.control} {' '.join(shown.finding)}".split()
     assert len(words) <= 120, words
