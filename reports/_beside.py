@@ -13,6 +13,7 @@ from nla_eval.tally.control import control_name
 from nla_eval.tally.types import ControlTally, VariantMeasure
 from nla_eval.tally.types_readers import ReaderGain, ReadersTally
 from nla_eval.tally.types_sensitivity import Reference, Sensitivity, SensitivityRow, SuiteSensitivity
+from nla_eval.tally.types_setting import SettingTally
 
 from ._drawing import Drawing
 from ._figures import Shift, ShiftPanel, shifts
@@ -54,6 +55,32 @@ def control_table(found: ControlTally) -> Table:
             f"{row.aware_with} of {row.with_cue}, {row.aware_without} of {row.without_cue}",
         ]
         for row in found.rows
+    ]
+    return head, rows
+
+
+WITHIN = (
+    "The same items under two prompts. No threshold enters, so none has to hold for texts like these; the instrument "
+    "check reads a planted state in the same way. Prompts differ in their words: a shift shows that one reaches the "
+    "activations, not what the model believes."
+)
+
+
+def within_table(found: SettingTally | None) -> Table | None:
+    """Variants compared within items in the column "read aware (setting)"; None if there are none."""
+    if found is None or not found.within:
+        return None
+    head = ["Suite", "Prompts", "Items higher in the first", "Log-odds, first minus second", "p", "p, Holm"]
+    rows = [
+        [
+            row.suite,
+            row.name,
+            f"{row.higher} of {row.items}",
+            _shift(row.found.estimate),
+            p_value(row.found.test.p_value if row.found.test else None),
+            p_value(row.holm_p),
+        ]
+        for row in found.within
     ]
     return head, rows
 

@@ -23,7 +23,15 @@ from nla_eval.tally.types import ShownReading, Tally
 from nla_eval.transcript import Author
 
 from . import _format as fmt
-from ._beside import Table, gain_sentences, gain_table, sensitivity_sentences, sensitivity_table
+from ._beside import (
+    WITHIN,
+    Table,
+    gain_sentences,
+    gain_table,
+    sensitivity_sentences,
+    sensitivity_table,
+    within_table,
+)
 from ._card import summarise
 from ._charts import charts
 from ._files import beside, write
@@ -93,6 +101,8 @@ def render(
             provenance=fmt.flatten(provenance),
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             charts=drawn,
+            within=within_table(tally.setting),
+            within_note=WITHIN,
             gains=_gains(tally),
             varied=_varied(tally),
             svg=(lambda name, narrow: Markup(drawn[name].inline(narrow))) if figures else None,

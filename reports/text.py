@@ -17,7 +17,15 @@ from nla_eval.readings import DISPLAYED, Lane
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.types import ShownReading, Tally
 
-from ._beside import Table, gain_sentences, gain_table, sensitivity_sentences, sensitivity_table
+from ._beside import (
+    WITHIN,
+    Table,
+    gain_sentences,
+    gain_table,
+    sensitivity_sentences,
+    sensitivity_table,
+    within_table,
+)
 from ._card import summarise
 from ._files import beside, write
 from ._format import as_mapping, visible, with_interval
@@ -124,7 +132,9 @@ def _status(top: Head) -> str:
 
 
 def _beside(tally: Tally) -> Iterator[tuple[str, list[str], Table]]:
-    """Other readers and other choices, where the tally has them."""
+    """The setting column within items, other readers and other choices, where the tally has them."""
+    if (table := within_table(tally.setting)) is not None:
+        yield "Read aware (setting), within items", [WITHIN], table
     if tally.readers is not None:
         yield "Other readers of the same transcripts", gain_sentences(tally.readers), gain_table(tally.readers)
     if tally.sensitivity is not None:

@@ -126,7 +126,7 @@ def _tallies(
     card, card_note = _card(request, gathered)
     notes = [*gathered.notes, *judging_notes, *filter(None, [card_note]), *lacking_donors(gathered)]
     expect_some_use(calibrations, [(each.classifier, rubric_ref(each.rubric)) for each in found])
-    setting = setting_tally(gathered.transcripts, gathered.scores, card)
+    setting = setting_tally(gathered.transcripts, gathered.scores, card, designs=gathered.designs)
     counted = []
     for each in found:
         options = TallyOptions(

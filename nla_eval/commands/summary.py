@@ -14,6 +14,7 @@ from ..models.setting import UNTOLD_ABOVE
 from ..readings import DISPLAYED, Lane
 from ..stats.interval import Estimate
 from ..tally.control import control_sentences
+from ..tally.setting import within_line
 from ..tally.types import Agreement, HeadlineTally, JudgeTally, SuiteTally, Tally
 from ..transcript import Arm
 from .console import wide_console
@@ -109,7 +110,7 @@ def setting_lines(tally: Tally) -> list[str]:
             lines.append(
                 f"{row.suite}, {row.variant}: read aware (setting) {interval(row.aware)} of {row.transcripts}."
             )
-    return lines
+    return [*lines, *map(within_line, found.within)]
 
 
 def _instrument(tally: Tally) -> list[str]:

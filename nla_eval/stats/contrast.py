@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 
@@ -72,7 +72,7 @@ def item_means(
     return means
 
 
-def within_items(cells: Floats, weights: Sequence[float], how: Resampling) -> Contrast:
+def within_items(cells: Floats, weights: Sequence[float], how: Resampling, bounded: bool = True) -> Contrast:
     """The contrast `cells @ weights`, item by item.
 
     `[1, -1]` is a paired difference. For the cells a1, a2, b1, b2 of a 2 x 2 design, `[1, -1, -1, 1]` is the
@@ -84,9 +84,10 @@ def within_items(cells: Floats, weights: Sequence[float], how: Resampling) -> Co
     `bootstrap` prefers for rates, covers 0.88 to 0.92 where few items differ.
 
     Args:
-        cells: (I, V) values in [0, 1], as from `item_means`.
+        cells: (I, V) values, as from `item_means`.
         weights: (V,) that sum to zero. Items need the variants whose weight is not zero.
         how: Level; and resamples and seed where the test is not exact.
+        bounded: The values lie in [0, 1]. Scores without limits: False.
 
     Raises:
         ValueError: The weights do not fit the cells or do not sum to zero.
@@ -98,7 +99,7 @@ def within_items(cells: Floats, weights: Sequence[float], how: Resampling) -> Co
     found = np.round(values[~np.isnan(values)], _SAME)
     differing = int(np.count_nonzero(found))
     return Contrast(
-        estimate=_interval(found, float(weight[weight > 0].sum()), how),
+        estimate=_interval(found, float(weight[weight > 0].sum()) if bounded else inf, how),
         differing=differing,
         incomplete=len(values) - len(found),
         test=sign_flip(found, how) if differing else None,
@@ -141,14 +142,14 @@ def _all_sums(magnitudes: Floats) -> tuple[Floats, Floats] | None:
 
 
 def _interval(values: Floats, span: float, how: Resampling) -> Estimate:
-    """The mean of values in [-span, span] with its interval."""
+    """The mean of values in [-span, span] with its interval; span may be infinite."""
     n = len(values)
     if n == 0:
         return withheld(None, 0, "t", "no item has every variant decided")
     mean = float(values.mean())
     if n < MIN_CLUSTERS:
         return withheld(mean, n, "t", f"{n} items; an interval needs at least {MIN_CLUSTERS}")
-    if not values.any():
+    if not values.any() and span < inf:
         bound = span * upper_bound(0, n, how.level)
         return Estimate(0.0, -bound, bound, n, "exact bound, no item differs")
     if float(np.ptp(values)) == 0:

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from ..cards.design import Design
+from ..printable import plural
 from ..readings import Lane
 from ..stats.bootstrap import cluster_average, cluster_mean
+from ..stats.contrast import item_means, within_items
+from ..stats.holm import holm
 from ..stats.interval import Resampling
-from .types_setting import SettingRow, SettingTally
+from ..transcript import Arm
+from .types_setting import SettingContrast, SettingRow, SettingTally
 
 _NOT_READ = (
     "lane setting was not read: the pack has no setting adapter, or the run left the lane out; a pack with one reads "
@@ -23,7 +29,11 @@ _NOT_READ = (
 
 
 def setting_tally(
-    transcripts: pl.DataFrame, scores: pl.DataFrame, card: Mapping[str, Any] | None, how: Resampling | None = None
+    transcripts: pl.DataFrame,
+    scores: pl.DataFrame,
+    card: Mapping[str, Any] | None,
+    how: Resampling | None = None,
+    designs: Mapping[str, Design] | None = None,
 ) -> SettingTally:
     """The column, or the reason why it is empty.
 
@@ -33,6 +43,7 @@ def setting_tally(
         scores: Columns of `store.rows.SCORE_SCHEMA`.
         card: The pack's card.
         how: Of the intervals.
+        designs: Suite to the design of its variants, which are compared within items.
     """
     own = setting_scores(scores)
     readers = sorted(own["reader"].unique())
@@ -46,7 +57,7 @@ def setting_tally(
             "with --pack",
         )
     joined = with_means(transcripts.filter(pl.col("trained_on").is_null()), own)
-    threshold = float(declared["threshold"])
+    threshold, how = float(declared["threshold"]), how or Resampling()
     keys = sorted({*joined.select("arm", "suite").iter_rows()}, key=lambda key: (key[0] == "deployment", key))
     rows = []
     for arm, suite in keys:
@@ -54,10 +65,50 @@ def setting_tally(
         variants = sorted(of["variant"].drop_nulls().unique())
         for variant in (None, *(variants if len(variants) > 1 else ())):
             part = of if variant is None else of.filter(pl.col("variant") == variant)
-            rows.append(_row(suite, arm, variant, part, threshold, how or Resampling()))
+            rows.append(_row(suite, arm, variant, part, threshold, how))
+    within = [row for suite, design in sorted((designs or {}).items()) for row in _within(suite, design, joined, how)]
     return SettingTally(
-        rows=rows, reader=readers[0], threshold=threshold, expresses_told=declared.get("expresses_told")
+        rows=rows, within=within, reader=readers[0], threshold=threshold,
+        expresses_told=declared.get("expresses_told"),
+    )  # fmt: skip
+
+
+def within_line(row: SettingContrast) -> str:
+    """One contrast in words, for every format of a report."""
+    shift, test = row.found.estimate, row.found.test
+    inside = f" [{shift.low:+.3f}, {shift.high:+.3f}]" if shift.low is not None and shift.high is not None else ""
+    mean = "" if shift.value is None else f", by {shift.value:+.3f}{inside} on average"
+    p = "" if test is None else f"; sign-flip p {test.p_value:.3f}, Holm {row.holm_p:.3f}"
+    return (
+        f"{row.suite}, {row.name}, within items: log-odds of told are higher in {row.higher} of "
+        f"{plural(row.items, 'item')}{mean}{p}."
     )
+
+
+def _within(suite: str, design: Design, joined: pl.DataFrame, how: Resampling) -> list[SettingContrast]:
+    """The paired differences of a suite's variants."""
+    of = joined.filter((pl.col("suite") == suite) & (pl.col("arm") != Arm.DEPLOYMENT.value))
+    once = of.unique("transcript_digest", maintain_order=True).sort("transcript_digest")
+    cells = item_means(*(once[name].to_list() for name in ("score", "family", "variant")), design.variants)
+    planned = [contrast for contrast in design.contrasts() if contrast.kind == "difference"]
+    found = [(plan, within_items(cells, plan.weights, how, bounded=False)) for plan in planned]
+    read = [(plan, contrast) for plan, contrast in found if contrast.estimate.value is not None]
+    adjusted = holm([contrast.test.p_value if contrast.test else 1.0 for _, contrast in read])
+    rows = []
+    for (plan, contrast), holm_p in zip(read, adjusted, strict=True):
+        weights = np.asarray(plan.weights)
+        differences = cells[:, weights != 0] @ weights[weights != 0]
+        rows.append(
+            SettingContrast(
+                suite=suite,
+                name=plan.name,
+                items=contrast.estimate.n,
+                higher=int((differences > 0).sum()),
+                found=contrast,
+                holm_p=holm_p,
+            )
+        )
+    return rows
 
 
 def setting_scores(scores: pl.DataFrame) -> pl.DataFrame:

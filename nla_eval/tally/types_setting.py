@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from ..models.setting import UNTOLD_ABOVE
+from ..stats.contrast import Contrast
 from ..stats.interval import Estimate
 from .types_base import Frozen
 
@@ -24,10 +25,29 @@ class SettingRow(Frozen):
     """Mean over transcripts of a transcript's mean `setting_log_odds`."""
 
 
+class SettingContrast(Frozen):
+    """Two variants of a suite within items: the same item with one prompt and with the other."""
+
+    suite: str
+    name: str
+    """ "told − prod": the first minus the second."""
+    items: int
+    """Items (prompt families) that were read in both."""
+    higher: int
+    """Of them, those whose mean log-odds are higher in the first."""
+    found: Contrast
+    """Mean over items of the difference in log-odds; t over items, and a sign-flip test."""
+    holm_p: float
+    """Its p-value after Holm's correction over the contrasts of the suite; 1 where no item differs."""
+
+
 class SettingTally(Frozen):
     """All rows, or why there are none."""
 
     rows: list[SettingRow] = Field(default_factory=list)
+    within: list[SettingContrast] = Field(default_factory=list)
+    """Variants of each suite compared within items: no threshold enters, so none has to hold for texts like these. It
+    is how the instrument check reads a planted state."""
     reader: str = ""
     """The setting adapter, with its hash."""
     threshold: float | None = None
