@@ -57,7 +57,8 @@ def worth_making(rows: Rows, values: Sequence[str | None], right: float) -> NDAr
     enough = np.flatnonzero(np.cumsum(hits) >= right * np.arange(1, len(hits) + 1))
     if not len(enough) or enough[-1] + 1 < _FEWEST:
         return np.zeros(len(able), bool)
-    return able & (sure >= sure[surest[enough[-1]]])
+    least = float(sure[surest[enough[-1]]])
+    return np.logical_and(able, sure >= least)
 
 
 def read(rows: Rows, values: Sequence[str | None]) -> tuple[list[str], NDArray[np.float64]]:
@@ -70,7 +71,7 @@ def read(rows: Rows, values: Sequence[str | None]) -> tuple[list[str], NDArray[n
     """
     decided = np.array([value is not None for value in values])
     train = np.flatnonzero(decided & ~rows.held_out)
-    counts = Counter(values[i] for i in train)
+    counts = Counter(values[i] for i in train.tolist())
     labels = np.array([v if v is not None and counts[v] >= _FEWEST else OTHER for v in values], dtype=object)
     guess, sure = np.full(len(labels), OTHER, dtype=object), np.zeros(len(labels))
     if len(set(labels[train])) < 2 or len(np.unique(rows.conversation[train])) < FOLDS:
