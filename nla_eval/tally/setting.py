@@ -89,7 +89,8 @@ def _within(suite: str, design: Design, joined: pl.DataFrame, how: Resampling) -
     """The paired differences of a suite's variants."""
     of = joined.filter((pl.col("suite") == suite) & (pl.col("arm") != Arm.DEPLOYMENT.value))
     once = of.unique("transcript_digest", maintain_order=True).sort("transcript_digest")
-    cells = item_means(*(once[name].to_list() for name in ("score", "family", "variant")), design.variants)
+    scores, families, variants = (once[name].to_list() for name in ("score", "family", "variant"))
+    cells = item_means(scores, families, variants, design.variants)
     planned = [contrast for contrast in design.contrasts() if contrast.kind == "difference"]
     found = [(plan, within_items(cells, plan.weights, how, bounded=False)) for plan in planned]
     read = [(plan, contrast) for plan, contrast in found if contrast.estimate.value is not None]

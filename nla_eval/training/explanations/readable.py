@@ -58,7 +58,8 @@ def worth_making(rows: Rows, values: Sequence[str | None], right: float) -> NDAr
     if not len(enough) or enough[-1] + 1 < _FEWEST:
         return np.zeros(len(able), bool)
     least = float(sure[surest[enough[-1]]])
-    return np.logical_and(able, sure >= least)
+    made: NDArray[np.bool_] = np.logical_and(able, sure >= least)
+    return made
 
 
 def read(rows: Rows, values: Sequence[str | None]) -> tuple[list[str], NDArray[np.float64]]:
