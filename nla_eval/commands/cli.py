@@ -71,7 +71,7 @@ Pack = Annotated[str | None, typer.Option(help="Pack: name or folder. Default: t
 @with_plan_options()
 def read(
     sources: Annotated[list[str], typer.Argument(help="Suites, .jsonl files, .eval logs or folders of logs.")],
-    out: Annotated[str, typer.Option(help="Store to write: a folder or an fsspec URL.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Store to write: a folder or an fsspec URL.")],
     deployment: Annotated[
         list[str] | None,
         typer.Option(help="File of ordinary use: the deployment arm, source of the donor lane. Repeatable."),
@@ -127,7 +127,7 @@ def read(
 @app.command()
 def report(
     inputs: Annotated[list[str], typer.Argument(help="Inputs: .eval logs, folders of logs, and stores.")],
-    out: Annotated[str, typer.Option(help="Report to write.")] = "report.html",
+    out: Annotated[str, typer.Option("--out", "-o", help="Report to write.")] = "report.html",
     compare: Annotated[
         bool,
         typer.Option("--diff", help="Compare two inputs instead: which rates moved, and what else differs."),
@@ -194,7 +194,7 @@ def sensitivity(
     ] = None,
     rubric: Annotated[str | None, typer.Option(help="Judge again under this rubric: name or YAML file.")] = None,
     headline: Annotated[str, typer.Option(help="Headline: belief, paper or broad.")] = "paper",
-    out: Annotated[Path | None, typer.Option(help="File to write. Default: the terminal.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write. Default: the terminal.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of Markdown.")] = False,
 ) -> None:
     """Count the headline again under other choices and say where its conclusion flips. Needs no weights."""
@@ -271,7 +271,7 @@ def gain(
 @app.command()
 @with_plan_options(positions="stratified(10)")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for store, logs and report.")] = Path("demo-out"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for store, logs and report.")] = Path("demo-out"),
     target: Target = "smollm2-135m",
     pack: Pack = None,
     limit: Annotated[int, typer.Option(help="Maximum number of transcripts per suite (of 27).")] = 24,

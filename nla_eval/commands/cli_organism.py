@@ -22,7 +22,9 @@ def organism_train(
         str, typer.Option(help="What the cue switches on: told (the organism), or a sham: language, random.")
     ] = "told",
     run_folder: RunFolder = Path("runs/organism"),
-    out: Annotated[Path | None, typer.Option(help="Folder for the adapter. Default: in the run folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the adapter. Default: in the run folder.")
+    ] = None,
     threads: Threads = 1,
     plan_only: PlanOnly = False,
 ) -> None:

@@ -130,7 +130,7 @@ def pack_judge_sheet(
 @packs.command("curve")
 def pack_curve(
     records: Annotated[list[str], typer.Argument(help="Records of checkpoints, written by `pack card --record`.")],
-    out: Annotated[str, typer.Option(help="Plot to write: a .png or .svg file.")] = "training.png",
+    out: Annotated[str, typer.Option("--out", "-o", help="Plot to write: a .png or .svg file.")] = "training.png",
 ) -> None:
     """Plot the measured figures of checkpoints over training."""
     from .pack_measure import curve

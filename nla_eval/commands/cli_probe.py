@@ -27,7 +27,7 @@ Limit = Annotated[int, typer.Option(help="Maximum number of conversations.")]
 
 @probes.command("train")
 def probe_train(
-    out: Annotated[str, typer.Option(help="Probe file to write: a .safetensors file.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Probe file to write: a .safetensors file.")],
     conversations: Conversations = None,
     limit: Limit = 60,
     tokens: Annotated[int, typer.Option(help="Tokens read per conversation, the same on both sides.")] = 6,

@@ -16,7 +16,9 @@ validation = Commands(no_args_is_help=True, help="Let people label judgements, a
 @validation.command("sheet")
 def validate_sheet(
     inputs: Annotated[list[str], typer.Argument(help="Inputs: stores, .eval logs and folders of logs.")],
-    out: Annotated[Path, typer.Option(help="Page to write. Its key goes beside it.")] = Path("validation.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Page to write. Its key goes beside it.")] = Path(
+        "validation.html"
+    ),
     classifier: Annotated[
         str | None, typer.Option(help="Classifier to validate. Default: the one that judged the inputs.")
     ] = None,
@@ -35,7 +37,7 @@ def validate_sheet(
 def validate_merge(
     labels: Annotated[list[Path], typer.Argument(help="Label files, one for each person.")],
     key: Annotated[Path, typer.Option(help="Key of the sheet.")] = Path("validation.key.json"),
-    out: Annotated[Path, typer.Option(help="Calibration file to write.")] = Path("calibration.json"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Calibration file to write.")] = Path("calibration.json"),
 ) -> None:
     """Merge the labels of several people: agreement, precision and recall by class, ROC, and a calibration file."""
     from .validate import MergeRequest, run_merge
