@@ -146,6 +146,14 @@ class OptimConfig(Frozen):
     epochs_shuffle_seed: int = 0
 
 
+class AVConfig(OptimConfig):
+    """The AV's stage."""
+
+    first_line_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of lessons that are the first line of an explanation alone. Such a lesson costs about a third. The text
+    reader's lessons are whole."""
+
+
 class TextOnlyConfig(OptimConfig):
     """The stage that trains the text reader: the AV's lessons, read from the text in place of the activation."""
 
@@ -196,7 +204,7 @@ class TrainConfig(Frozen):
     max_new_tokens: int = Field(default=80, gt=0)
     """Maximum tokens of an explanation; becomes the pack's value."""
     ar: OptimConfig = OptimConfig(samples=9_600, lr=1e-3)
-    av: OptimConfig = OptimConfig(samples=14_400, lr=1.5e-3)
+    av: AVConfig = AVConfig(samples=14_400, lr=1.5e-3)
     ar_on_samples: OptimConfig = OptimConfig(samples=4_800, lr=5e-4)
     """The AR continues on explanations drawn from the AV, mixed with reference explanations. Without this stage the AR
     is over-confident on AV text (round trip 0.07 against 0.74 on references in a trial). 0 samples: no such stage."""

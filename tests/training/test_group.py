@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from nla_eval.models.pack import load_pack
 from nla_eval.models.prompts import av_prompt
 from nla_eval.models.target import Target, load_target
-from nla_eval.training.config import HardwareConfig, OptimConfig
+from nla_eval.training.config import HardwareConfig
 from nla_eval.training.models.ar import Pairs, Reconstructor, train_ar
 from nla_eval.training.models.av import Verbalizer, train_av
 from nla_eval.training.models.group import Group, placed, reads_weights
@@ -24,7 +24,7 @@ from tests.engines.tiny_pack import write_tiny_pack
 from tests.training.processes import together
 
 TEXTS = [f"line {i} of {'abc' * (i % 7)}" for i in range(23)]
-OPTIM = OptimConfig(samples=48, batch=8, micro_batch=8, lora_rank=2, lr=0.01)
+OPTIM = AVConfig(samples=48, batch=8, micro_batch=8, lora_rank=2, lr=0.01)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def write_targets(folder: Path) -> None:
                 save_file(kept, made / "model.safetensors", metadata={"format": "pt"})
 
 
-def train(folder: Path, out: Path, case: Case, sharding: str = "none", optim: OptimConfig = OPTIM) -> None:
+def train(folder: Path, out: Path, case: Case, sharding: str = "none", optim: AVConfig = OPTIM) -> None:
     """Train the tiny target's AR or AV in this process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ import torch
 from nla_eval.measure.sentences import said_in
 from nla_eval.training.config import TrainConfig
 from nla_eval.training.explanations.readable import OTHER, Rows, read, worth_making
+from nla_eval.training.models.av import lessons
 from nla_eval.training.writers import WRITERS, Request, WriterContext
 from nla_eval.training.writers.plain import frequent
 from tests.training.test_explain import moment, vocabulary
@@ -94,3 +95,28 @@ def test_the_writer_says_the_truth_where_its_reader_is_sure(tmp_path: Path) -> N
     said = [said_in(w.text or "").claims.get("speaker") for w in made]
     assert sum(s is not None for s in said) > 0.9 * ROWS
     assert all(s == c for s, c in zip(said, channels, strict=True) if s is not None)
+
+
+class Letters:
+    """A tokenizer whose tokens are characters."""
+
+    def __call__(self, text: str, **_: object) -> dict[str, list[int]]:
+        return {"input_ids": [ord(c) for c in text]}
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(map(chr, ids))
+
+
+@pytest.mark.parametrize(("share", "cut"), [(0.0, 0), (0.25, 2), (0.5, 6), (0.6, 9)])
+def test_first_lines_alone_are_the_share_asked_for_and_do_not_end(share: float, cut: int) -> None:
+    tokenizer = Letters()
+    texts = [f"Row {i} speaks.\nIt ends so." for i in range(6)]
+    answers, rows = lessons(texts, share, tokenizer)
+    assert rows[:6] == list(range(6))
+    assert len(answers) == len(rows) == 6 + cut
+    for answer, row in zip(answers[:6], rows[:6], strict=True):
+        assert tokenizer.decode(answer) == f"<explanation>\n{texts[row]}\n</explanation>"
+    for answer, row in zip(answers[6:], rows[6:], strict=True):
+        assert tokenizer.decode(answer) == f"<explanation>\nRow {row} speaks."
+    if cut >= 6:
+        assert set(rows[6:]) == set(range(6))
