@@ -129,13 +129,13 @@ class _Pair:
         one, two = scored.runs
         if one is not None and two is not None and _enough(one, two, shared):
             return auroc_change(one.only(*shared), two.only(*shared), self.how, matched), True
-        alone = [
+        before, after = (
             withheld(None, 0, "cluster", "the run has no transcript to set them against")
             if run is None
             else auroc_of(run, self.how, matched)
             for run in scored.runs
-        ]
-        return AurocChange(*alone, self._unpaired(scored, shared, *alone), None), False
+        )
+        return AurocChange(before, after, self._unpaired(scored, shared, before, after), None), False
 
     def _unpaired(
         self, scored: _Scored, shared: tuple[Sequence[Hashable], Sequence[Hashable]], before: Estimate, after: Estimate

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from nla_eval.models.pack import load_pack
 from nla_eval.models.prompts import av_prompt
 from nla_eval.models.target import Target, load_target
-from nla_eval.training.config import HardwareConfig
+from nla_eval.training.config import AVConfig, HardwareConfig
 from nla_eval.training.models.ar import Pairs, Reconstructor, train_ar
 from nla_eval.training.models.av import Verbalizer, train_av
 from nla_eval.training.models.group import Group, placed, reads_weights
