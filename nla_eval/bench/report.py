@@ -159,7 +159,7 @@ def _main(transcripts: int, positions: int, suites: int, out: str | None) -> Non
         pl.concat(readings),
         pl.concat(judged),
         pl.DataFrame(turns, schema=TURN_SCHEMA),
-        pl.DataFrame([_row(c, positions).model_dump(mode="json") for c in chats], schema=TRANSCRIPT_SCHEMA),
+        pl.DataFrame([_row(c, positions).plain() for c in chats], schema=TRANSCRIPT_SCHEMA),
     )
     messages = {chat.digest: chat.messages for chat in chats}
     del readings, judged, turns

@@ -139,7 +139,7 @@ def replay(**options: Any) -> Solver:
             work.opened = await runtime.submit("replay", work.session.open, (work.transcript, state.epoch))
         row = work.opened.prepared.row
         nla = state.store_as(NLAState)
-        nla.transcript = row.model_dump(mode="json")
+        nla.transcript = row.plain()
         nla.planned = row.planned_positions
         nla.pack = work.session.identity.pack
         told = {"lanes_advice": work.session.advice} if work.session.absent_of(work.opened) else {}

@@ -65,10 +65,12 @@ wrote the turn and why it ended, where that is known; the message's own id, the 
 of the text judged (null in older logs)."""
 
 _UNJUDGED = {
-    StopReason.TRUNCATED.value: Outcome.TRUNCATED,
-    StopReason.OUT_OF_CONTEXT.value: Outcome.OUT_OF_CONTEXT,
-    StopReason.ERROR.value: Outcome.ERROR,
+    StopReason.TRUNCATED.value: Outcome.TRUNCATED.value,
+    StopReason.OUT_OF_CONTEXT.value: Outcome.OUT_OF_CONTEXT.value,
+    StopReason.ERROR.value: Outcome.ERROR.value,
 }
+_TEXTS = 4096
+"""Explanations that are judged at the same time."""
 
 
 def load_rubric(name: str = DEFAULT_RUBRIC) -> Rubric:
@@ -134,15 +136,43 @@ async def judge_readings(readings: pl.DataFrame, classifier: Classifier) -> pl.D
         One row per reading, in order, with the columns of `JUDGEMENT_SCHEMA`. TRUNCATED, OUT_OF_CONTEXT and ERROR
         readings keep that outcome; a closed but empty explanation is UNPARSED.
     """
-    rows = readings.select([*KEY, "explanation", "stop", "error"]).to_dicts()
-    judged = [r["explanation"] for r in rows if r["stop"] == StopReason.CLOSED.value and _speaks(r["explanation"])]
-    verdicts = await _judge_once(judged, classifier, kind="explanation")
-    table: list[dict[str, Any]] = []
-    for row in rows:
-        judgement = _passed_through(row, classifier) or verdicts[row["explanation"]]
-        key = {name: row[name] for name in KEY} | {"text_hash": text_hash(row["explanation"])}
-        table.append(key | _columns(judgement))
-    return pl.DataFrame(table, schema=JUDGEMENT_SCHEMA)
+    rows = readings.select(*KEY, "stop", pl.col("explanation", "error").fill_null(pl.lit("")))
+    closed = pl.col("stop") == StopReason.CLOSED.value
+    asked = [text for text in _distinct(rows.filter(closed)) if _speaks(text)]
+    verdicts = await _verdicts(asked, classifier, kind="explanation")
+    every = _distinct(rows)
+    texts = pl.DataFrame([every, pl.Series("text_hash", list(map(text_hash, every)), dtype=pl.String())])
+    texts = texts.join(verdicts, on="explanation", how="left")
+    found = rows.join(texts, on="explanation", how="left", maintain_order="left")
+    judged = closed & pl.col("outcome").is_not_null()
+    other = {
+        "outcome": pl.col("stop").replace_strict(_UNJUDGED, default=Outcome.UNPARSED.value, return_dtype=pl.String()),
+        "labels": pl.lit([], dtype=_VERDICT["labels"]),
+        "score": pl.lit(None, dtype=_VERDICT["score"]),
+        "evidence": pl.lit([], dtype=_VERDICT["evidence"]),
+        "classifier": pl.lit(classifier.name),
+        "rubric": pl.lit(rubric_ref(classifier.rubric)),
+        "note": pl.when(closed).then(pl.lit("empty explanation")).otherwise("error"),
+    }
+    columns = [pl.when(judged).then(name).otherwise(instead).alias(name) for name, instead in other.items()]
+    return found.select(*KEY, *columns, "text_hash")
+
+
+def _distinct(rows: pl.DataFrame) -> pl.Series:
+    """Every explanation once, in order of first appearance."""
+    return rows["explanation"].unique(maintain_order=True)
+
+
+async def _verdicts(texts: Sequence[str], classifier: Classifier, kind: str) -> pl.DataFrame:
+    """Explanations with their judgements. Some are judged at the same time, not all: a judgement takes a kilobyte, the
+    row that is made of it a tenth."""
+    schema = {"explanation": pl.String(), **_VERDICT}
+    frames = [pl.DataFrame(schema=schema)]
+    for start in range(0, len(texts), _TEXTS):
+        some = list(texts[start : start + _TEXTS])
+        judged = zip(some, await classifier.judge(some, kind=kind), strict=True)
+        frames.append(pl.DataFrame([{"explanation": text} | _columns(of) for text, of in judged], schema=schema))
+    return pl.concat(frames, rechunk=True)
 
 
 async def judge_messages(
@@ -161,6 +191,13 @@ async def judge_messages(
         says nothing is one NOT_AWARE row with a note. What a turn that was cut off does not say it might have said: it
         is TRUNCATED unless AWARE. No assistant message: no row.
     """
+    return pl.DataFrame(await turn_rows(messages, digest, classifier, facts), schema=TURN_SCHEMA)
+
+
+async def turn_rows(
+    messages: Sequence[ChatMessage], digest: str, classifier: Classifier, facts: Sequence[TurnFacts] = ()
+) -> list[dict[str, Any]]:
+    """`judge_messages`, as rows: a frame for each of many conversations takes more than its rows."""
     of = dict(zip((i for i, m in enumerate(messages) if m.role == "assistant"), facts, strict=False))
     turns = list(turn_texts(messages))
     verdicts = await _judge_once([t.text for t in turns if _speaks(t.text)], classifier, kind="turn")
@@ -178,7 +215,7 @@ async def judge_messages(
         row |= {"text_hash": text_hash(turn.text)}
         row |= {"author": fact and fact.author.value, "stop": fact and fact.stop, "turn_id": messages[turn.message].id}
         table.append(row | _columns(judgement))
-    return pl.DataFrame(table, schema=TURN_SCHEMA)
+    return table
 
 
 async def _judge_once(texts: Sequence[str], classifier: Classifier, kind: str) -> dict[str, Judgement]:
@@ -186,14 +223,6 @@ async def _judge_once(texts: Sequence[str], classifier: Classifier, kind: str) -
     distinct = list(dict.fromkeys(texts))
     judgements = await classifier.judge(distinct, kind=kind) if distinct else []
     return dict(zip(distinct, judgements, strict=True))
-
-
-def _passed_through(row: dict[str, Any], classifier: Classifier) -> Judgement | None:
-    if row["stop"] in _UNJUDGED:
-        return unjudged(classifier, _UNJUDGED[row["stop"]], row["error"] or "")
-    if not _speaks(row["explanation"]):
-        return unjudged(classifier, Outcome.UNPARSED, "empty explanation")
-    return None
 
 
 def _speaks(text: str) -> bool:

@@ -19,6 +19,9 @@ from .lanes import Site
 from .plan import Prepared, ReadingPlan, Slot, slots_of
 from .stages import Draft, StandIns, draft_of, failed_readings, finite_activations
 
+_ROWS_PER_PART = 1024
+"""Rows of transcripts in one part: as plain values, a row takes ten times the memory."""
+
 
 class Scores(StrEnum):
     """Which readings the AR scores."""
@@ -87,7 +90,8 @@ class Driver:
             if p.row.trained_on is not None:
                 self._trained_on.add(p.digest)
         if self.store is not None:
-            self.store.append_transcripts([p.row for p in prepared])
+            for start in range(0, len(prepared), _ROWS_PER_PART):
+                self.store.append_transcripts([p.row for p in prepared[start : start + _ROWS_PER_PART]])
         self.append([reading for p in prepared for reading in failed_readings(p, self.identity)])
 
     def keep(self, captures: Iterable[tuple[Prepared, Captured]]) -> Kept:

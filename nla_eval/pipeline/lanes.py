@@ -47,7 +47,7 @@ class MatchLevel(StrEnum):
     UNMATCHED = "unmatched"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Site:
     """One sampled position, with the fields that lanes match on and readings record."""
 

@@ -134,7 +134,7 @@ def sampling_of(identity: StoreIdentity) -> Sampling:
     return Sampling(identity.temperature, identity.max_new_tokens)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """One transcript ready for capture, or the error that prevents it."""
 
@@ -285,10 +285,10 @@ def plan_run(
     prepared: dict[str, Prepared] = {}
     duplicates: list[str] = []
     for transcript in transcripts:
-        if transcript.digest in prepared:
+        if (digest := transcript.digest) in prepared:
             duplicates.append(transcript.id)
         else:
-            prepared[transcript.digest] = prepare(transcript, instrument, plan)
+            prepared[digest] = prepare(transcript, instrument, plan)
         meter.advance()
     if not prepared:
         raise NothingToReadError("no transcripts to read; check the source and its filters")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -173,13 +174,13 @@ class _InProcess:
         driver = self.driver
         driver.enter(self.run.prepared)
         readable = self.run.readable(driver.present)
-        planned = {key for p in readable for key in self.run.keys(p)}
-        pending = planned - driver.present
-        to_draw = sum(LANES[Lane(key[2])].verbalized for key in pending)
-        lacking = lacking_scores(self.store, planned) if self.scores is Scores.MISSING else []
+        planned = sum(len(self.run.keys(p)) for p in readable)
+        missing = Counter(LANES[slot.lane].verbalized for p in readable for slot in driver.pending(p))
+        to_draw, present = missing[True], planned - missing.total()
+        lacking = self._lacking(readable) if self.scores is Scores.MISSING else []
         _log.info(
             "store '%s': %d of %d planned readings are there; to draw: %d, to score: %d",
-            self.store.url, len(planned) - len(pending), len(planned), to_draw, len(lacking),
+            self.store.url, present, planned, to_draw, len(lacking),
         )  # fmt: skip
         self._ask(readable)
         if to_draw or lacking or unscored(readable, self.bench.readers, self.scored):
@@ -190,12 +191,12 @@ class _InProcess:
             self._draw(readable, controls, scoring, to_draw)
             self._rescore(lacking, sites, controls, scoring)
             self._score_vectors(readable)
-        if len(pending) > to_draw:
+        if missing[False]:
             self._write(readable)
         driver.finish()
         return ReadResult(
             made=sum(driver.stops.values()),
-            present=len(planned) - len(pending),
+            present=present,
             stops=dict(driver.stops),
             donor_levels=dict(driver.levels),
             rescored=driver.rescored,
@@ -203,6 +204,9 @@ class _InProcess:
             scored=driver.scored,
             spent=self.spent,
         )
+
+    def _lacking(self, readable: Sequence[Prepared]) -> list[Reading]:
+        return lacking_scores(self.store, {key for p in readable for key in self.run.keys(p)})
 
     def _load_activations(self, readable: Sequence[Prepared]) -> list[Prepared]:
         """Fill `activations` from the store and the engine. Returns the transcripts that could be captured."""

@@ -104,6 +104,12 @@ class StoreFiles:
             before = now
         raise StoreError(f"the parts of '{self.url}/{kind}' change faster than they can be listed; try again later")
 
+    def names(self, kind: str) -> list[str]:
+        """Names of the parts of a kind, sorted, by one listing without sizes. Beside a compaction it may lack some, so
+        it serves where that costs a repeated row, not a lost one."""
+        entries = self._entries(kind, detail=False)
+        return sorted(name for name in (str(entry).rsplit("/", 1)[-1] for entry in entries) if _is_part(name))
+
     def read(self, kind: str, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, bytes) of parts, in order. A few are fetched at a time.
 
@@ -162,14 +168,17 @@ class StoreFiles:
                     path.unlink()
 
     def _listed(self, kind: str) -> list[Part]:
+        entries = self._entries(kind, detail=True)
+        found = (Part(str(entry["name"]).rsplit("/", 1)[-1], int(entry.get("size") or 0)) for entry in entries)
+        return sorted(part for part in found if _is_part(part.name))
+
+    def _entries(self, kind: str, *, detail: bool) -> list[Any]:
         folder = f"{self._root}/{kind}"
         self._fs.invalidate_cache(folder)  # fsspec caches listings, but other processes write too
         try:
-            entries = self._guarded(kind, lambda: self._fs.ls(folder, detail=True))
+            return list(self._guarded(kind, lambda: self._fs.ls(folder, detail=detail)))
         except FileNotFoundError:
             return []
-        found = (Part(str(entry["name"]).rsplit("/", 1)[-1], int(entry.get("size") or 0)) for entry in entries)
-        return sorted(p for p in found if p.name.endswith(_SUFFIX) and not p.name.startswith(_TEMPORARY))
 
     def _part(self, kind: str, name: str) -> bytes:
         try:
@@ -255,6 +264,10 @@ def named_checksum(name: str) -> str | None:
     """The checksum that a part's name carries; None for a part of an earlier version, which carries none."""
     found = _CHECKSUM.search(name)
     return found[1] if found else None
+
+
+def _is_part(name: str) -> bool:
+    return name.endswith(_SUFFIX) and not name.startswith(_TEMPORARY)
 
 
 def _origin(name: str) -> str:

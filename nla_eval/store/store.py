@@ -7,9 +7,8 @@ know how readings are made or judged."""
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from ..errors import DamagedError, StoreError
 from ..printable import told
 from ..readings import KEY, Reading, Score, StopReason
 from .files import Part, PartGoneError, StoreFiles, named_checksum, part_checksum
+from .known import KnownConversations, KnownTranscripts
 from .rows import (
     FACT_SCHEMA,
     KINDS,
@@ -135,14 +135,6 @@ class StoredActivations:
     """(P, d_model) float32, after rounding to the store's dtype."""
 
 
-@dataclass
-class _Known:
-    """Rows of a kind that were already read, so that an append reads only newer parts."""
-
-    names: set[str] = field(default_factory=set)
-    rows: pl.DataFrame | None = None
-
-
 class ReadingStore:
     """One folder or fsspec URL of readings, made with one pack under one plan. Use `create` or `open`."""
 
@@ -150,7 +142,7 @@ class ReadingStore:
         self.url = url
         self.identity = identity
         self.files = files or StoreFiles(url)
-        self._known = {"transcripts": _Known(), "messages": _Known()}
+        self._transcripts, self._conversations = KnownTranscripts(), KnownConversations()
 
     @classmethod
     def create(cls, url: str, identity: StoreIdentity) -> ReadingStore:
@@ -217,11 +209,11 @@ class ReadingStore:
 
     def append_transcripts(self, rows: Sequence[TranscriptRow]) -> None:
         """Add rows of the transcripts frame as one part. Rows already present are skipped."""
-        known = {json.dumps(row, sort_keys=True) for row in self._seen("transcripts", TRANSCRIPT_SCHEMA).to_dicts()}
-        dumped = [clean(row.model_dump(mode="json")) for row in rows]
-        new = [row for row in dumped if json.dumps(row, sort_keys=True) not in known]
+        known = self._transcripts
+        self._read_new("transcripts", TRANSCRIPT_SCHEMA, known.parts, known.learn)
+        new = [row for row in (clean(row.plain()) for row in rows) if row not in known]
         if new:
-            self.write_part("transcripts", pl.DataFrame(new, schema=TRANSCRIPT_SCHEMA))
+            known.learn(self.write_part("transcripts", pl.DataFrame(new, schema=TRANSCRIPT_SCHEMA)).name, new)
 
     def append_messages(self, batch: Mapping[str, str]) -> None:
         """Add conversations as one part, so that turns can be judged from the store alone. Conversations already
@@ -230,11 +222,14 @@ class ReadingStore:
         Args:
             batch: JSON lists of chat messages, by transcript digest.
         """
-        known = set(self._seen("messages", _DIGEST)["transcript_digest"])
+        known = self._conversations
+        self._read_new(
+            "messages", _DIGEST, known.parts, lambda part, rows: known.learn(part, rows["transcript_digest"])
+        )
         new = {digest: text for digest, text in batch.items() if digest not in known}
         if new:
             rows = {"transcript_digest": list(new), "messages": list(new.values())}
-            self.write_part("messages", pl.DataFrame(rows, schema=MESSAGE_SCHEMA))
+            known.learn(self.write_part("messages", pl.DataFrame(rows, schema=MESSAGE_SCHEMA)).name, new)
 
     def append_facts(self, facts: Sequence[Fact]) -> None:
         """Add facts about groups of transcripts as one part. Facts already present are skipped."""
@@ -430,18 +425,20 @@ class ReadingStore:
                 f"part '{self.url}/{kind}/{name}' cannot be read ({told(err)}); run: nla-eval store repair {self.url}"
             ) from err
 
-    def _seen(self, kind: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-        known = self._known[kind]
+    def _read_new(
+        self,
+        kind: str,
+        schema: Mapping[str, pl.DataType],
+        known: Collection[str],
+        learn: Callable[[str, pl.DataFrame], None],
+    ) -> None:
+        """Give `learn` every part of a kind that is not among the `known` ones, in order, with its name."""
         for _ in range(_RELISTINGS):
-            parts = self.files.parts(kind)
-            new = [part for part in parts if part.name not in known.names]
+            new = [name for name in self.files.names(kind) if name not in known]
             try:
-                frames = list(self.read_parts(kind, new, schema))
+                for name, data in self.files.read(kind, new) if new else ():
+                    learn(name, self.parsed(kind, name, data, schema))
             except PartGoneError:
                 continue
-            before = [] if known.rows is None else [known.rows]
-            empty = pl.DataFrame(schema=dict(schema))
-            known.rows = resolved(kind, pl.concat([*before, *frames])) if before or frames else empty
-            known.names.update(part.name for part in parts)
-            return known.rows
+            return
         raise StoreError(f"parts of '{self.url}/{kind}' vanish faster than they can be read; retry after compaction")

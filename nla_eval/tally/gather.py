@@ -19,12 +19,13 @@ from ..cards.design import Design
 from ..dataset.matching import MatchedArm
 from ..errors import InputError
 from ..judgement import Classifier, JudgeCheck, text_hash
-from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, judge_messages
+from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA, turn_rows
 from ..judging.known_texts import check_judge
 from ..judging.panel import for_suite, judge_readings_by_suite, members_of, side_by_side
 from ..judging.turns import turn_texts
-from ..readings import KEY, StopReason
-from ..store.rows import SCHEMA, SCORE_KEY, SCORE_SCHEMA
+from ..readings import KEY
+from ..store.conversations import Conversations
+from ..store.rows import SCHEMA, SCORE_KEY, SCORE_SCHEMA, resolved
 from ..suite import get_suite, suite_names
 from ..transcript import TurnFacts
 from .browsed import LoggedSample
@@ -32,6 +33,9 @@ from .frames import TURN_KEY, Frames
 from .identity import Identity, distinguishing
 from .inputs import Pile, read_inputs
 from .joining import said_by
+
+_CONVERSATIONS = 512
+"""Conversations that are judged at the same time."""
 
 
 class Signature(NamedTuple):
@@ -89,7 +93,7 @@ class Gathered:
     """Columns of `readings.SCHEMA`, one row per key."""
     transcripts: pl.DataFrame
     """Columns of `store.TRANSCRIPT_SCHEMA`, one row per arm, suite, digest and id."""
-    messages: Mapping[str, Sequence[ChatMessage]]
+    messages: Conversations
     """Conversations by transcript digest."""
     samples: Mapping[str, LoggedSample] = field(default_factory=dict)
     """Samples of logs by transcript digest."""
@@ -151,7 +155,7 @@ def gather_apart(inputs: Iterable[str]) -> list[Gathered]:
     matched = list({arm.model_dump_json(): arm for arm in read.matched}.values())
     return [
         Gathered(
-            readings=_one_per_key(pl.concat([pl.DataFrame(schema=SCHEMA), *pile.readings])),
+            readings=resolved("readings", pl.concat([pl.DataFrame(schema=SCHEMA), *pile.readings])),
             transcripts=_first_of_each(pl.concat(pile.transcripts)),
             messages=pile.messages,
             samples=pile.samples,
@@ -234,7 +238,7 @@ def unscored(gathered: Gathered) -> Gathered | None:
     transcripts = gathered.transcripts.filter(pl.col("transcript_digest").is_in(sorted(wanted)))
     if transcripts.is_empty():
         return None
-    messages = {digest: said for digest, said in gathered.messages.items() if digest in wanted}
+    messages = gathered.messages.within(wanted)
     return replace(gathered, readings=readings, transcripts=transcripts, messages=messages, scored=None)
 
 
@@ -266,18 +270,10 @@ def judged_by_each(gathered: Gathered, judges: Sequence[Classifier]) -> list[Fra
 
 
 async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
-    known = dict(gathered.transcripts.select("transcript_digest", "turn_facts").iter_rows())
-    suites = dict(gathered.transcripts.select("transcript_digest", "suite").iter_rows())
-
-    async def turns_of(digest: str, messages: Sequence[ChatMessage]) -> pl.DataFrame:
-        facts = [TurnFacts(**fact) for fact in known.get(digest) or ()]
-        return await judge_messages(messages, digest, for_suite(classifier, str(suites.get(digest, ""))), facts)
-
-    turns = await side_by_side([partial(turns_of, *item) for item in sorted(gathered.messages.items())])
     return Frames(
         readings=gathered.readings,
         judgements=await judge_readings_by_suite(gathered.readings, classifier),
-        turns=pl.concat(turns) if turns else pl.DataFrame(schema=TURN_SCHEMA),
+        turns=await _judged_turns(gathered, classifier),
         transcripts=gathered.transcripts,
         designs=gathered.designs,
         matched=gathered.matched,
@@ -285,6 +281,25 @@ async def _judged(gathered: Gathered, classifier: Classifier) -> Frames:
         repeats=gathered.repeats,
         identity=gathered.identity,
     )
+
+
+async def _judged_turns(gathered: Gathered, classifier: Classifier) -> pl.DataFrame:
+    """The judged turns of every conversation, by digest. Some are judged at the same time, not all: a task and a frame
+    for each of 100,000 would take gigabytes."""
+    known = dict(gathered.transcripts.select("transcript_digest", "turn_facts").iter_rows())
+    suites = dict(gathered.transcripts.select("transcript_digest", "suite").iter_rows())
+
+    async def turns_of(digest: str) -> list[dict[str, Any]]:
+        facts = [TurnFacts(**fact) for fact in known.get(digest) or ()]
+        judge = for_suite(classifier, str(suites.get(digest, "")))
+        return await turn_rows(gathered.messages[digest], digest, judge, facts)
+
+    digests, frames = sorted(gathered.messages), [pl.DataFrame(schema=TURN_SCHEMA)]
+    for start in range(0, len(digests), _CONVERSATIONS):
+        some = digests[start : start + _CONVERSATIONS]
+        rows = await side_by_side([partial(turns_of, digest) for digest in some])
+        frames.append(pl.DataFrame([row for of_one in rows for row in of_one], schema=TURN_SCHEMA))
+    return pl.concat(frames, rechunk=True)
 
 
 def _designs(recorded: Mapping[str, Design], suites: Sequence[str]) -> dict[str, Design]:
@@ -330,17 +345,6 @@ def _of_their_conversation(turns: pl.DataFrame, messages: Mapping[str, Sequence[
     changed = pl.col("transcript_digest").is_in(digests)
     kept = turns.filter(changed).join(own, on=[*TURN_KEY, "text"], how="semi", maintain_order="left")
     return pl.concat([turns.filter(~changed), kept]).sort(TURN_KEY, maintain_order=True)
-
-
-def _one_per_key(readings: pl.DataFrame) -> pl.DataFrame:
-    """One row per reading. A log, its retry and a store may all have it; one that did not fail is kept."""
-    failed = pl.col("stop") == StopReason.ERROR.value
-    return (
-        readings.with_columns(failed=failed)
-        .sort([*KEY, "failed", *(c for c in SCHEMA if c not in KEY)], nulls_last=True)
-        .unique(list(KEY), keep="first", maintain_order=True)
-        .select(list(SCHEMA))
-    )
 
 
 def _one_score_per_key(scores: Sequence[pl.DataFrame]) -> pl.DataFrame:

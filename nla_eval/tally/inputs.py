@@ -6,14 +6,13 @@ nothing and judges nothing."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_samples
-from inspect_ai.model import ChatMessage
 from pydantic import ValidationError
 
 from ..cards.design import Design
@@ -23,9 +22,9 @@ from ..judgement import JudgeCheck, text_hash
 from ..judging.classify import JUDGEMENT_SCHEMA, TURN_SCHEMA
 from ..judging.turns import turn_texts
 from ..readings import KEY, Lane
+from ..store.conversations import Conversations, kept_messages
 from ..store.rows import SCHEMA, SCORE_SCHEMA, TRANSCRIPT_SCHEMA
 from ..store.store import ReadingStore
-from ..transcript import content_digest
 from .browsed import LoggedSample
 from .identity import Identity, unified
 
@@ -38,7 +37,7 @@ class Pile:
 
     readings: list[pl.DataFrame] = field(default_factory=list)
     transcripts: list[pl.DataFrame] = field(default_factory=list)
-    messages: dict[str, Sequence[ChatMessage]] = field(default_factory=dict)
+    messages: Conversations = field(default_factory=Conversations)
     samples: dict[str, LoggedSample] = field(default_factory=dict)
     """The first sample of a log that holds a conversation, by digest."""
     scores: list[pl.DataFrame] = field(default_factory=list)
@@ -58,18 +57,12 @@ class Pile:
         """Take in the rows of another one."""
         for name in ("readings", "transcripts", "scores", "judgements", "turns", "signed"):
             getattr(self, name).extend(getattr(other, name))
-        for digest, messages in other.messages.items():
-            self.hear(digest, messages)
+        self.messages.add(other.messages)
         self.samples = other.samples | self.samples
         self.checks |= other.checks
         self.provenance |= other.provenance
         for key, count in other.repeats.items():
             self.repeats[key] = max(count, self.repeats.get(key, 0))
-
-    def hear(self, digest: str, messages: Sequence[ChatMessage]) -> None:
-        """Keep a conversation: one that has the digest's content, before one that was changed since."""
-        if digest not in self.messages or content_digest(list(messages)) == digest:
-            self.messages[digest] = messages
 
 
 @dataclass
@@ -131,8 +124,14 @@ def _by_draws(pile: Pile) -> Iterator[tuple[int | None, Pile]]:
     most = dict(measured.group_by("suite").agg(pl.col("draw").max() + 1).iter_rows())
     for draws in sorted({most.get(suite) for suite in transcripts["suite"].unique()}, key=lambda n: n or 0):
         suites = [suite for suite in transcripts["suite"].unique() if most.get(suite) == draws]
-        rows = transcripts.filter(pl.col("suite").is_in(suites))
-        yield draws, _part(pile, rows, readings.filter(pl.col("suite").is_in(suites)))
+        within = pl.col("suite").is_in(suites)
+        yield draws, _part(pile, transcripts.filter(within), _filtered(readings, within))
+
+
+def _filtered(rows: pl.DataFrame, within: pl.Expr) -> pl.DataFrame:
+    """The rows within; the frame itself where these are all, for a copy of all readings takes long texts."""
+    mask = rows.select(within).to_series()
+    return rows if mask.all() else rows.filter(mask)
 
 
 def _part(pile: Pile, transcripts: pl.DataFrame, readings: pl.DataFrame) -> Pile:
@@ -142,7 +141,7 @@ def _part(pile: Pile, transcripts: pl.DataFrame, readings: pl.DataFrame) -> Pile
     return Pile(
         readings=[readings],
         transcripts=[transcripts],
-        messages={digest: said for digest, said in pile.messages.items() if digest in digests},
+        messages=pile.messages.within(digests),
         samples={digest: sample for digest, sample in pile.samples.items() if digest in digests},
         scores=[frame.filter(within) for frame in pile.scores],
         judgements=[frame.filter(within) for frame in pile.judgements],
@@ -155,8 +154,6 @@ def _part(pile: Pile, transcripts: pl.DataFrame, readings: pl.DataFrame) -> Pile
 
 
 def _add_store(url: str, found: Inputs) -> None:
-    from ..store.conversations import kept_messages
-
     store = ReadingStore.open(url)
     for fact in store.facts():
         _add_fact(fact.about, fact.suite, json.loads(fact.fact), found)
@@ -169,7 +166,7 @@ def _add_store(url: str, found: Inputs) -> None:
         readings=[store.readings()],
         transcripts=[transcripts],
         scores=[store.scores()],
-        messages=dict(kept_messages(store)),
+        messages=kept_messages(store),
         repeats=_left_out(name, transcripts, made.get("duplicates"), found.notes),
         provenance={name: identity | made},
     )
@@ -252,7 +249,7 @@ def _add_sample(sample: EvalSample, digest: str, pile: Pile) -> None:
     readings = pl.DataFrame(sample.store.get(f"{_STATE}readings") or [], schema=SCHEMA)
     pile.readings.append(readings)
     pile.scores.append(pl.DataFrame(sample.store.get(f"{_STATE}scores") or [], schema=SCORE_SCHEMA))
-    pile.hear(digest, sample.messages)
+    pile.messages.hear(digest, sample.messages)
     found = [score.metadata for score in (sample.scores or {}).values() if "judgements" in (score.metadata or {})]
     if found and found[-1] is not None:
         _add_scores(found[-1], sample, digest, readings, pile)

@@ -22,7 +22,7 @@ Cluster = tuple[str, str]
 """Suite and family."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a transcript is aware, and whether that counts."""
 
@@ -45,7 +45,7 @@ class Verdict:
         return word if self.admitted else f"{word} (too little judged to count)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unit(Verdict):
     """One transcript in one lane under one headline."""
 
@@ -194,7 +194,8 @@ def _summaries(positions: pl.DataFrame, aware: str) -> dict[int, Summary]:
     found: dict[int, list[tuple[str, int, int, int]]] = {}
     for t, channel, flagged, judged, count in table.iter_rows():
         found.setdefault(t, []).append((channel, flagged, judged, count))
-    return {t: tuple(rows) for t, rows in found.items()}
+    alike: dict[Summary, Summary] = {}  # many transcripts have the same
+    return {t: alike.setdefault(summary, summary) for t, rows in found.items() for summary in (tuple(rows),)}
 
 
 def spoken(found: Verdicts, headline: Headline, judged_share: float) -> list[Verdict]:

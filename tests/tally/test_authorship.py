@@ -74,7 +74,7 @@ def frames(*transcripts: Transcript, logged_is_target: bool = False) -> Frames:
             words_by=t.provenance.model,
             logged_is_target=logged_is_target,
             run=t.metadata.get("run"),
-        ).model_dump(mode="json")
+        ).plain()
         for t in transcripts
     ]
     judgements = {name: pl.String() for name in ("outcome", "classifier", "rubric", "note")}
