@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import signal
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +17,15 @@ from nla_eval.bench.crash_runs import FAULTS
 from nla_eval.bench.crash_store import DAMAGE, Compared, compared
 from nla_eval.bench.crashes import Bench, Reference, damaged, faulty, killed, object_store, together, told_to_stop
 from nla_eval.bench.load import Load, chats, measured
-from nla_eval.bench.reliability import PAGE, RECORD, SECTIONS, Situation, into_page
+from nla_eval.bench.planted import ByteTarget, PlantedEngine, TinyPack, plain_scores
+from nla_eval.bench.reliability import PAGE, RECORD, SECTIONS, Situation, into_page, keep_load
 from nla_eval.errors import InputError
+from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run
+from nla_eval.pipeline.reading import Workbench, read_in_process
+from nla_eval.store.conversations import kept
 from nla_eval.store.rows import SCHEMA
 from nla_eval.store.store import ReadingStore
+from nla_eval.tally.gather import gather
 from tests.pipeline.test_reading import run
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +120,43 @@ def test_load_takes_chats_from_the_source_to_the_report(tmp_path: Path) -> None:
     assert isinstance(found, Load)
     assert found.transcripts == 12
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_load_measured_alone_leaves_the_others_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record, page = tmp_path / "record.json", tmp_path / "page.md"
+    page.write_text(PAGE.read_text())
+    for name, where in (("RECORD", record), ("PAGE", page)):
+        monkeypatch.setattr(f"nla_eval.bench.reliability.{name}", where)
+    row = {"plan": 1.0, "read": 1.0, "report": 1.0, "seconds": 3.0, "each": 1.0}
+    told = {"found": "all done", "peak": 9.0}
+    keep_load({"sizes": [row | {"transcripts": n, "peak": 1.0} for n in (3000, 10)], "others": {"one": told}})
+    keep_load({"sizes": [row | {"transcripts": 3000, "peak": 2.0}], "others": {"two": told}})
+    kept_now = json.loads(record.read_text())["load"]
+    assert [(one["transcripts"], one["peak"]) for one in kept_now["sizes"]] == [(10, 1.0), (3000, 2.0)]
+    assert kept_now["others"] == {"one": told, "two": told}
+    assert page.read_text().count("all done") == 2
+
+
+def test_little_is_kept_of_a_transcript_between_the_stages(tmp_path: Path) -> None:
+    """Python's own memory, in bytes per short transcript; rows in frames come on top (docs/reliability.md)."""
+    count, kept_of = 150, {}
+    measured(4, tmp_path / "warm")  # so that imports and tokenizers belong to no transcript
+    instrument, plan = Instrument(ByteTarget(), TinyPack()), ReadingPlan("uniform_response(2)", lanes=("measured",))
+    store = ReadingStore.create(str(tmp_path / "store"), instrument.identity(plan))
+    tracemalloc.start()
+    try:
+        planned = plan_run(kept(chats(count), store), instrument, plan)
+        kept_of["plan"] = tracemalloc.get_traced_memory()[0]
+        read_in_process(planned, Workbench(PlantedEngine, store, plain_scores))
+        planned = None
+        gc.collect()
+        tracemalloc.clear_traces()
+        gathered = gather([store.url])
+        kept_of["gather"] = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(gathered.messages) == count
+    assert {stage: size / count < 6_000 for stage, size in kept_of.items()} == {"plan": True, "gather": True}, kept_of
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from ..store.store import ReadingStore
 from ..transcript import Arm, Provenance, Transcript
 from .figures import apart
 from .planted import CUE, ByteTarget, PlantedEngine, TinyPack, plain_scores
-from .reliability import keep, load_lines
+from .reliability import keep_load, load_lines
 
 _MODULE = "nla_eval.bench.load"
 SIZES = (1_000, 10_000, 100_000)
@@ -175,8 +175,8 @@ def main() -> None:
     """Measure time and memory per transcript, up to 100,000 of them."""
     parser = argparse.ArgumentParser(prog="python -m nla_eval.bench.load", description=main.__doc__)
     parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES), help="numbers of transcripts")
-    parser.add_argument("--no-others", action="store_true", help="leave out the other loads")
-    parser.add_argument("--write", action="store_true", help="save the figures below docs/")
+    parser.add_argument("--others", nargs="*", choices=list(OTHERS), default=list(OTHERS), help="the other loads")
+    parser.add_argument("--write", action="store_true", help="save the figures below docs/; others stay as they were")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
@@ -190,11 +190,11 @@ def main() -> None:
         return
     found = [Load(**apart(_MODULE, "--child", str(size))) for size in args.sizes]  # type: ignore[arg-type]
     found = [replace(load, transcripts=int(load.transcripts)) for load in found]
-    others = {} if args.no_others else {what: dict(apart(_MODULE, "--child", what)) for what in OTHERS}
+    others = {what: dict(apart(_MODULE, "--child", what)) for what in args.others}
     content = {"sizes": [asdict(load) | {"each": load.each} for load in found], "others": others}
     print("\n".join(load_lines(content)))
     if args.write:
-        keep("load", content)
+        keep_load(content)
 
 
 if __name__ == "__main__":

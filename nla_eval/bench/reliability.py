@@ -74,6 +74,15 @@ def keep_crashes(found: Sequence[Situation], seed: int) -> None:
     keep("crashes", {"seed": seed, "situations": list(rows.values())})
 
 
+def keep_load(content: dict[str, Any]) -> None:
+    """Write sizes and other loads into record and page, in the place of their earlier figures."""
+    before = json.loads(RECORD.read_text()).get("load", {}) if RECORD.is_file() else {}
+    sizes = {row["transcripts"]: row for row in [*before.get("sizes", ()), *content["sizes"]]}
+    keep("load", {
+        "sizes": [sizes[count] for count in sorted(sizes)], "others": before.get("others", {}) | content["others"]
+    })  # fmt: skip
+
+
 def keep(section: str, content: dict[str, Any]) -> None:
     """Write one section of the record, with its day and machine, and make the page again."""
     from .__main__ import machine

@@ -19,6 +19,8 @@ from .zero import upper_bound
 
 EXACT_SUMS = 20_000
 """The null distribution is enumerated up to this many distinct sums; beyond that, Monte Carlo."""
+_CELLS = 1 << 21
+"""Sign patterns times items at a time: 16 MB an array. The result does not depend on it."""
 _SAME = 9
 """Sums that agree to this many decimals count as equal."""
 
@@ -123,8 +125,10 @@ def sign_flip(differences: Floats, how: Resampling) -> SignFlip:
     if listed is not None:
         sums, shares = listed
         return SignFlip(min(1.0, float(shares[np.abs(sums) >= observed].sum())), exact=True)
-    signs = np.random.default_rng(how.seed).integers(0, 2, (how.resamples, len(magnitudes))) * 2 - 1
-    extreme = int((np.abs(signs @ magnitudes) >= observed).sum())
+    rng, rows, extreme = np.random.default_rng(how.seed), max(1, _CELLS // len(magnitudes)), 0
+    for start in range(0, how.resamples, rows):
+        signs = rng.integers(0, 2, (min(rows, how.resamples - start), len(magnitudes))) * 2 - 1
+        extreme += int((np.abs(signs @ magnitudes) >= observed).sum())
     return SignFlip((extreme + 1) / (how.resamples + 1), exact=False)
 
 

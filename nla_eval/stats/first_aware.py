@@ -5,7 +5,7 @@ transcript (token index, ordinal or share of the transcript). It does not know w
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .bootstrap import MIN_CLUSTERS, Floats
 from .interval import Resampling
 
-_ROWS = 256
-"""Resamples at a time: memory, not the result."""
+_CELLS = 1 << 21
+"""Resamples times transcripts at a time: 16 MB an array. The result does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def first_aware(
     if reason is None and not event.any():
         reason = "no transcript is ever aware"
     if reason is None:
-        drawn = np.random.default_rng(how.seed).multinomial(g, [1 / g] * g, size=how.resamples).astype(np.float64)
-        parts = [drawn[start : start + _ROWS][:, member] for start in range(0, len(drawn), _ROWS)]
-        medians = np.sort(np.concatenate([_medians(grid, _not_yet(at, event, grid, part)) for part in parts]))
+        medians = np.sort(
+            np.concatenate([_medians(grid, _not_yet(at, event, grid, w)) for w in _resampled(member, g, how)])
+        )
         tail = (1 - how.level) / 2
         ends = [medians[int(tail * len(medians))], medians[min(len(medians) - 1, int((1 - tail) * len(medians)))]]
         low, high = (float(end) if np.isfinite(end) else None for end in ends)
@@ -82,6 +82,21 @@ def first_aware(
         families=g,
         withheld=reason,
     )
+
+
+def _resampled(member: NDArray[np.int64], families: int, how: Resampling) -> Iterator[Floats]:
+    """(b, n) weights of transcripts, a few resamples of families at a time.
+
+    Args:
+        member: (n,) number of each transcript's family.
+        families: G.
+        how: Resamples and seed.
+    """
+    rng, rows = np.random.default_rng(how.seed), max(1, _CELLS // len(member))
+    for start in range(0, how.resamples, rows):
+        size = min(rows, how.resamples - start)
+        drawn = rng.multinomial(families, [1 / families] * families, size=size)
+        yield drawn[:, member].astype(np.float64)
 
 
 def _not_yet(at: Floats, event: NDArray[np.bool_], grid: Floats, weights: Floats) -> Floats:

@@ -11,7 +11,7 @@ import pytest
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageUser
 
 from nla_eval.errors import InputError
-from nla_eval.judgement import Evidence, Judgement, Label, Outcome, Rubric
+from nla_eval.judgement import Evidence, Judgement, Label, Outcome, Rubric, text_hash
 from nla_eval.judging.classify import (
     CLASSIFIERS,
     JUDGEMENT_SCHEMA,
@@ -98,6 +98,21 @@ def test_identical_texts_are_judged_once_and_every_row_gets_the_judgement() -> N
         (52, "measured", "AWARE"),
         (50, "donor", "NOT_AWARE"),
     ]
+
+
+@pytest.mark.parametrize("together", [1, 2, 3, 99])
+def test_judging_some_texts_at_a_time_changes_no_judgement(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["an eval", "a list", "", "an eval", "a test", "eval!", "a list", "\x1c", "\u3000"]
+    rows = frame(
+        *(reading(50 + at, text) for at, text in enumerate(texts)), reading(90, "eval!", "truncated", error="cut")
+    )
+    whole = anyio.run(judge_readings, rows, Keyword())
+    monkeypatch.setattr("nla_eval.judging.classify._TEXTS", together)
+    classifier = Keyword()
+    assert anyio.run(judge_readings, rows, classifier).equals(whole)
+    assert classifier.asked == ["an eval", "a list", "a test", "eval!"]
+    assert whole["text_hash"].to_list() == [text_hash(text) for text in [*texts, "eval!"]]
+    assert whole["outcome"].to_list()[-3:] == ["UNPARSED", "UNPARSED", "TRUNCATED"]
 
 
 @pytest.mark.parametrize("rows", [(), (reading(50, "an eval"),)])

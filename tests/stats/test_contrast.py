@@ -105,6 +105,15 @@ def test_many_graded_differences_fall_back_to_monte_carlo_with_p_above_zero() ->
     assert found == again
 
 
+@pytest.mark.parametrize("cells", [1, 99, 1000])
+def test_drawing_a_few_sign_patterns_at_a_time_changes_no_p_value(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, how = np.random.default_rng(5).normal(0.1, 1, 33), Resampling(resamples=501, seed=7)
+    whole = sign_flip(values, how)
+    assert not whole.exact
+    monkeypatch.setattr("nla_eval.stats.contrast._CELLS", cells)
+    assert sign_flip(values, how) == whole
+
+
 def test_items_of_several_transcripts_count_once() -> None:
     values, variants = [1.0, 0.0, 1.0, 0.0, None, 0.0], ["a", "a", "b", "b", "a", "other"]
     cells = item_means(values, ["x", "x", "x", "y", "y", "y"], variants, ["a", "b"])

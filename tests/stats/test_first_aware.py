@@ -43,6 +43,19 @@ def test_a_median_that_is_never_reached_is_not_made_up() -> None:
     assert first_aware([], [], [], HOW).withheld == "no transcript"
 
 
+@pytest.mark.parametrize("cells", [1, 170, 4000])
+def test_resampling_a_few_at_a_time_changes_nothing(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    times, aware, family = (
+        rng.integers(1, 30, 85).tolist(),
+        (rng.random(85) < 0.6).tolist(),
+        (np.arange(85) // 3).tolist(),
+    )
+    whole = first_aware(times, aware, family, HOW)
+    monkeypatch.setattr("nla_eval.stats.first_aware._CELLS", cells)
+    assert first_aware(times, aware, family, HOW) == whole
+
+
 def test_the_interval_covers_a_planted_median_over_families() -> None:
     rng, hits, runs = np.random.default_rng(3), 0, 200
     for seed in range(runs):

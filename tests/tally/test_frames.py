@@ -57,6 +57,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(log.location, str(folder / "store"))
 
 
+@pytest.mark.parametrize("source", ["log", "store"])
+def test_judging_some_conversations_at_a_time_changes_no_judgement(
+    made: Made, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered, judge = gather([getattr(made, source)]), make_classifier("lexicon")
+    whole = judged(gathered, judge)
+    monkeypatch.setattr("nla_eval.tally.gather._CONVERSATIONS", 3)
+    assert whole.turns["transcript_digest"].n_unique() == COUNT
+    assert judged(gathered, judge).turns.equals(whole.turns)
+
+
 def test_a_log_is_reported_as_it_was_scored(made: Made) -> None:
     found = gather([made.log])
     frames = as_scored(found)
