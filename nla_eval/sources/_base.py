@@ -3,11 +3,11 @@ It knows no file format. Options are the one vocabulary of all readers; each ign
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from inspect_ai.model import ChatMessage, ContentReasoning
@@ -199,9 +199,14 @@ def constructed(options: SourceOptions, source: str, model: str | None, **values
         model: Who wrote the assistant turns, if known.
         values: Of the other fields of a transcript, by name.
     """
-    provenance = _provenance(options.source or source, options.licence, model)
-    values["arm"], values["suite"], values["provenance"] = options.arm, options.suite, provenance
+    values["arm"], values["suite"] = options.arm, options.suite
+    values["provenance"] = provenance(options, source, model)
     return copied(_BLANK, values)
+
+
+def provenance(options: SourceOptions, source: str, model: str | None) -> Provenance:
+    """Where transcripts of a source come from, and who wrote their assistant turns, if known."""
+    return _provenance(options.source or source, options.licence, model)
 
 
 _BLANK = Transcript.model_construct(
@@ -240,18 +245,29 @@ def _is_plain(transcript: Transcript, limit: int) -> bool:
         return False
     facts = (transcript.id, transcript.family, transcript.outcome, transcript.variant, transcript.provenance.model)
     texts = [text for text in (*facts, *transcript.metadata, *transcript.metadata.values()) if text is not None]
-    return plain_size(transcript.messages, texts) <= limit and all(map(is_utf8, texts))
+    characters = sum(map(len, texts)) + sum([len(m.content) for m in transcript.messages])
+    return plain_size(characters, len(transcript.messages)) <= limit and all(map(is_utf8, texts))
 
 
-def plain_size(messages: list[ChatMessage], texts: list[str]) -> int:
-    """Bytes in JSON that plain messages and texts beside them take at most."""
+def plain_size(characters: int, messages: int) -> int:
+    """Bytes in JSON that plain messages and the texts beside them take at most.
+
+    Args:
+        characters: Of the messages and of the texts.
+        messages: Their number.
+    """
     # A character takes at most six bytes; what surrounds a message is well below a kilobyte.
-    return 6 * (sum(map(len, texts)) + sum([len(m.content) for m in messages])) + 1000 * len(messages)
+    return 6 * characters + 1000 * messages
 
 
 def message_id(transcript_id: str, index: int) -> str:
     """A message id that is the same on every import (Inspect's own are random)."""
-    return hashlib.sha256(f"{transcript_id}\n{index}".encode("utf-8", "surrogatepass")).hexdigest()[:22]
+    return hashed_id(f"{transcript_id}\n{index}".encode("utf-8", "surrogatepass"))
+
+
+def hashed_id(place: bytes) -> str:
+    """`message_id` of the transcript's id and the index, encoded already."""
+    return sha256(place).hexdigest()[:22]
 
 
 def lookup(record: Any, dotted: str) -> Any:

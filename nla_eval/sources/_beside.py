@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ._messages import ROLES
+from ._notes import SourceNotes
 from ._thinking import KEYS as THINKING
 from ._turns import STOP_KEYS as STOPS
 
@@ -18,13 +20,21 @@ SYSTEMS = (
     *("system_instruction", "systemInstruction", "developer_message", "developer"),
 )
 """Where a system prompt is looked for, in this order."""
+HISTORY = "history"
+"""Where instruction data keeps earlier exchanges."""
+FURTHER = "further answers to the same prompt, left out"
+"""What a reader counts where a response has several choices."""
 _ANSWERS, _SYSTEMS = frozenset(ANSWERS), frozenset(SYSTEMS)
-_ASSISTANT = ("assistant", "gpt", "model", "chatgpt", "ai")
+_ASSISTANT = frozenset(("ai", *(name for name, role in ROLES.items() if role == "assistant")))
 _SYSTEM = ("system", "developer")
 
 
 def with_answer(
-    record: Mapping[str, Any], messages: list[Any], read: set[str], keys: Sequence[str] = ANSWERS
+    record: Mapping[str, Any],
+    messages: list[Any],
+    read: set[str],
+    notes: SourceNotes,
+    keys: Sequence[str] = ANSWERS,
 ) -> list[Any]:
     """Messages with the answer beside them, if the last of them is not one already, and with its thinking.
 
@@ -32,6 +42,7 @@ def with_answer(
         record: Of a data set.
         messages: As they are written in it.
         read: Grows by the keys that were used.
+        notes: Is told of further answers to the same prompt.
         keys: Where an answer may stand.
     """
     if _ANSWERS.isdisjoint(record):
@@ -40,13 +51,26 @@ def with_answer(
     answered = isinstance(last, Mapping) and _role(last) in _ASSISTANT
     for key in keys:
         answer = _answer(record.get(key))
-        if answered and answer and isinstance(last, Mapping) and _words(answer[-1]) == _words(last):
+        if answered and answer and isinstance(last, Mapping) and words_of(answer[-1]) == words_of(last):
             read.add(key)
+            notes.count(FURTHER, _further(record[key]))
             messages = [*messages[:-1], {**_stop(answer[-1]), **last}]
         elif answer and not answered:
             read.add(key)
+            notes.count(FURTHER, _further(record[key]))
             return [*messages, *answer[:-1], _with_thinking(answer[-1], record, read)]
     return messages
+
+
+def with_history(record: Mapping[str, Any], messages: list[Any], read: set[str]) -> list[Any]:
+    """Messages after the exchanges that instruction data keeps beside a prompt: [[asked, answered], ...]."""
+    held = record.get(HISTORY)
+    if not isinstance(held, list) or not held or not all(map(_is_exchange, held)):
+        return messages
+    read.add(HISTORY)
+    roles = ("user", "assistant")
+    earlier = [{"role": role, "content": text} for pair in held for role, text in zip(roles, pair, strict=True)]
+    return [*earlier, *messages]
 
 
 def with_system(record: Mapping[str, Any], messages: list[Any], read: set[str]) -> list[Any]:
@@ -56,13 +80,18 @@ def with_system(record: Mapping[str, Any], messages: list[Any], read: set[str]) 
     first = messages[0] if messages and isinstance(messages[0], Mapping) else {}
     opens = _role(first) in _SYSTEM
     for key in SYSTEMS:
-        prompt = _system(record.get(key))
-        if prompt and opens and _words(prompt[0]) == _words(first):
+        # A text under "developer" is as likely to be who made a model.
+        prompt = [] if key == "developer" and isinstance(record.get(key), str) else _system(record.get(key))
+        if prompt and opens and words_of(prompt[0]) == words_of(first):
             read.add(key)
         elif prompt and not opens:
             read.add(key)
             return [*prompt, *messages]
     return messages
+
+
+def _is_exchange(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(text, str) for text in value)
 
 
 def _answer(value: Any) -> list[Any]:
@@ -84,9 +113,22 @@ def _answer(value: Any) -> list[Any]:
         return _choice(choices[0])
     if isinstance(value.get("message"), Mapping):
         return _choice(value)
-    if any(key in value for key in ("content", "text", "parts", "tool_calls")):
+    if isinstance(value.get("body"), Mapping):  # of a batch file
+        return _answer(value["body"])
+    # Options of a test, {"text": [...], "label": [...]}, are no answer.
+    if isinstance(value.get("text"), str) or any(key in value for key in ("content", "parts", "tool_calls")):
         return [{**({} if _role(value) else {"role": "assistant"}), **value}]
     return []
+
+
+def _further(value: Any) -> int:
+    """How many answers stand beside the first."""
+    if isinstance(value, list):
+        return sum(map(_is_choice, value[1:])) if value and _is_choice(value[0]) else 0
+    if not isinstance(value, Mapping):
+        return 0
+    choices = value.get("choices")
+    return len(choices) - 1 if isinstance(choices, list) and choices else _further(value.get("body"))
 
 
 def _is_choice(value: Any) -> bool:
@@ -132,11 +174,11 @@ def _role(message: Mapping[str, Any]) -> str:
     return role.lower() if isinstance(role, str) else ""
 
 
-def _words(message: Any) -> str:
+def words_of(message: Any) -> str:
     """The words of a message, for telling whether two say the same."""
     held = message
     if isinstance(message, Mapping):
         held = next((message[key] for key in ("content", "value", "text", "parts") if message.get(key)), "")
     if isinstance(held, list):
-        return "".join(_words(part) for part in held)
+        return "".join(words_of(part) for part in held)
     return " ".join(held.split()) if isinstance(held, str) else ""

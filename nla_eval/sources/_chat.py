@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ._base import Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, default_id, lookup, transcripts
-from ._beside import ANSWERS, with_answer, with_system
+from ._beside import ANSWERS, with_answer, with_history, with_system
+from ._calls import tool_infos
 from ._families import family_of
 from ._keys import FACTS, IDS, MESSAGES, META, OTHERS, PROMPTS, TASK
-from ._messages import chat_messages, tool_infos
+from ._messages import chat_messages
 from ._notes import BOOKKEEPING
 from ._plain_chats import PlainChats
 from ._stops import stopped
@@ -101,9 +102,11 @@ def _raw_messages(record: Mapping[str, Any], options: SourceOptions, read: set[s
     read.add(key)
     if not isinstance(raw, list):
         return raw
+    if key in PROMPTS or key == TASK:
+        raw = with_history(record, raw, read)
     # Where the target is to answer, an answer beside whole messages is somebody else's, often the reference.
     if key in PROMPTS or key == TASK or not options.prompts:
-        raw = with_answer(record, raw, read, ANSWERS if not options.prompts else ANSWERS[:2])
+        raw = with_answer(record, raw, read, options.notes, ANSWERS if not options.prompts else ANSWERS[:2])
     return with_system(record, raw, read)
 
 

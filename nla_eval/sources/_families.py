@@ -4,7 +4,7 @@ different tasks never meet."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ._base import as_text, lookup
@@ -43,11 +43,21 @@ def family_of(record: Mapping[str, Any], transcript_id: str, family_key: str | N
         return Family(as_text(given), f"'{key}' of the record", key)
     if family_key is not None:
         return Family(transcript_id, f"the record itself: it has no '{family_key}'")
-    for name in () if _HOLDING.isdisjoint(record) else _PLACES:
+    for name in _PLACES if says_family(record) else ():
         task = lookup(record, name)
         if isinstance(task, str | int) and str(task) and not isinstance(task, bool):
             holder = name.rpartition(".")[0]
             return Family(_within(record, holder, str(task)), f"'{name}' of the record", name)
+    return family_of_id(transcript_id)
+
+
+def says_family(keys: Iterable[str]) -> bool:
+    """Whether a record with these keys may say its family."""
+    return not _HOLDING.isdisjoint(keys)
+
+
+def family_of_id(transcript_id: str) -> Family:
+    """The family of a record that does not say it."""
     task = without_trial(transcript_id)
     rule = "the record itself" if task == transcript_id else "its id without the number of the trial"
     return Family(task, rule)

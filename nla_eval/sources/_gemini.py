@@ -26,8 +26,12 @@ def add_contents(turns: Turns, contents: Iterable[Any]) -> None:
     """Put contents into `turns`, in order. Raises RecordError for what is none."""
     waiting: list[tuple[str, str]] = []
     for number, content in enumerate(contents):
+        if isinstance(content, str):
+            content = {"role": "user", "parts": [content]}
         if not isinstance(content, Mapping):
             raise RecordError(f"message {number} is not an object")
+        if isinstance(content.get("parts"), Mapping | str):
+            content = {**content, "parts": [content["parts"]]}
         if not isinstance(content.get("parts"), list):
             turns.whole(content)
         elif content.get("role") in ("model", "assistant"):
@@ -50,7 +54,7 @@ def _answer(turns: Turns, parts: list[Any], number: int, waiting: list[tuple[str
         elif code is not None:
             turns.call(as_text(code.get("id") or f"code_{number}"), "code_execution", dict(code))
         elif ran is not None:
-            failed = "OK" not in as_text(ran.get("outcome", "OK"))
+            failed = ran.get("outcome", 1) != 1 and "OK" not in as_text(ran["outcome"])
             turns.result(
                 ran.get("id") or f"code_{number}",
                 as_text(ran.get("output") or ""),

@@ -3,7 +3,7 @@ another file. Only a copy is left out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from itertools import chain
 
 from inspect_ai.model import ChatMessage
 
@@ -11,21 +11,24 @@ from ..transcript import Transcript, content_parts
 from ._base import Item, Skipped
 
 
-@dataclass
-class _Met:
-    """Transcripts of one id."""
-
-    file: str
-    family: str
-    prompt: int
-    contents: set[int] = field(default_factory=set)
-
-
 class Ids:
-    """Makes ids unique within one reading; memory grows by some hundred bytes for each."""
+    """Makes ids unique within one reading; memory grows by some hundred bytes for each.
+
+    What is kept of an id are texts and numbers in one dictionary for each fact. An object for each id would make the
+    garbage collector go over the whole process now and then, a fifth of the time that reading takes.
+    """
 
     def __init__(self) -> None:
-        self._met: dict[str, _Met] = {}
+        self._contents: dict[str, int] = {}
+        """Of the first transcript of each id, as the others."""
+        self._prompts: dict[str, int] = {}
+        self._families: dict[str, str] = {}
+        """Where they are not the id."""
+        self._files: dict[str, str] = {}
+        """Where they are not the first file."""
+        self._file: str | None = None
+        self._further: dict[str, set[int]] = {}
+        """Contents of the other transcripts of an id."""
 
     def settled(self, item: Transcript, file: str) -> Item:
         """The transcript under an id of its own, or why it is left out.
@@ -37,43 +40,54 @@ class Ids:
             item: As its reader gave it.
             file: Where it stood, in a folder of several.
         """
-        said = tuple(map(_said, item.messages))
-        content, prompt = hash(said), hash(_asked(said))
-        first = self._met.get(item.id)
+        content, prompt = _marks(item.messages)
+        first = self._contents.get(item.id)
         if first is None:
-            self._met[item.id] = _Met(file, item.family, prompt, {content})
+            self._meet(item.id, file, item.family, prompt, content)
             return item
-        if content in first.contents:
+        family = self._families.get(item.id, item.id)
+        further = self._further.setdefault(item.id, set())
+        if content == first or content in further:
             return Skipped(file or item.provenance.source, f"an exact copy of the transcript with the id '{item.id}'")
-        first.contents.add(content)
-        if file != first.file:
+        further.add(content)
+        if file != self._files.get(item.id, self._file):
             renamed, own = f"{file}/{item.id}", item.family == item.id
-            family = first.family if prompt == first.prompt else f"{file}/{item.id}" if own else item.family
+            if prompt != self._prompts[item.id]:
+                family = renamed if own else item.family
             return self.settled(item.model_copy(update={"id": renamed, "family": family}), file)
-        renamed = self._next(item.id, len(first.contents))
-        self._met[renamed] = _Met(file, first.family, prompt, {content})
-        return item.model_copy(update={"id": renamed, "family": first.family})
+        renamed = self._next(item.id, len(further) + 1)
+        self._meet(renamed, file, family, prompt, content)
+        return item.model_copy(update={"id": renamed, "family": family})
+
+    def _meet(self, id: str, file: str, family: str, prompt: int, content: int) -> None:
+        self._contents[id], self._prompts[id] = content, prompt
+        if family != id:
+            self._families[id] = family
+        if self._file is None:
+            self._file = file
+        elif file != self._file:
+            self._files[id] = file
 
     def _next(self, id: str, number: int) -> str:
-        while f"{id}#{number}" in self._met:
+        while f"{id}#{number}" in self._contents:
             number += 1
         return f"{id}#{number}"
 
 
-_Said = tuple[object, ...]
-
-
-def _said(message: ChatMessage) -> _Said:
-    """Everything in a message by which copies are known, its role first. A text counts as one part of that text."""
-    calls = message.tool_calls if message.role == "assistant" else None
-    if type(message.content) is str:
-        return message.role, ("text", message.content), str(calls) if calls else ""
-    return message.role, *content_parts(message), str(calls) if calls else ""
-
-
-def _asked(said: tuple[_Said, ...]) -> tuple[_Said, ...]:
-    """What stands before the first answer; all of it where there is none."""
-    for at, message in enumerate(said):
-        if message[0] == "assistant":
-            return said[:at]
-    return said
+def _marks(messages: list[ChatMessage]) -> tuple[int, int]:
+    """What copies are known by, and what stands before the first answer; all of it where there is none."""
+    said: list[str] = []
+    asked = -1
+    for message in messages:
+        role, content, calls = message.role, message.content, None
+        if role == "assistant":
+            calls = message.tool_calls
+            if asked < 0:
+                asked = len(said)
+        # No kind of content is named like what calls are written as, so the row of texts has one meaning only.
+        if type(content) is str:
+            said += (role, "text", content, str(calls) if calls else "")
+        else:
+            said += (role, *chain.from_iterable(content_parts(message)), str(calls) if calls else "")
+    content = hash(tuple(said))
+    return content, content if asked < 0 else hash(tuple(said[:asked]))

@@ -28,6 +28,7 @@ _CHUNK = 1 << 16
 _BUFFER = 1 << 18
 _NEAR_END = 16
 """A decoding error this close to the end of what was read may be a value cut in two; "-Infinity" has 9 characters."""
+_decode = msgspec.json.Decoder().decode
 _BLANK = " \t\r\n"
 _MARKS = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 """What tells where a value ends: escapes, quotes and brackets."""
@@ -97,13 +98,13 @@ def _lines(file: IO[bytes], name: str, options: SourceOptions) -> Iterator[Recor
             while (rest := file.readline(1 << 20)) and not rest.endswith(b"\n"):
                 pass
             yield Skipped(where, _too_large(options))
-        elif line.strip():
+        elif not line.isspace():
             yield _decoded(line, where, number)
 
 
 def _decoded(line: bytes, where: str, number: int) -> Record | Skipped:
     try:
-        return Record(where, msgspec.json.decode(line), number)
+        return Record(where, _decode(line), number)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _decoded_by_python(line, where, number)
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ._base import RecordError, as_text
-from ._turns import stop_of
 
 _TYPES = {
     "human": "user",
@@ -62,17 +61,6 @@ def chat_message(value: Mapping[str, Any], number: int) -> dict[str, Any]:
     return message
 
 
-def stop(value: Any) -> str | None:
-    """Why a dumped message ended, in Inspect's terms; None where it does not say."""
-    if not is_dumped(value):
-        return None
-    details = _opened(value)[1].get("response_metadata")
-    if not isinstance(details, Mapping):
-        return None
-    keys = ("finish_reason", "stop_reason", "done_reason", "stopReason")
-    return next((found for key in keys if (found := stop_of(details.get(key)))), None)
-
-
 def _opened(value: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """The type of a message and what it holds."""
     if isinstance(value.get("kwargs"), Mapping) and isinstance(value.get("id"), list):
@@ -102,8 +90,9 @@ def _calls(message: dict[str, Any], held: Mapping[str, Any], beside: Mapping[str
     ]
     content = held.get("content")
     blocks = [part for part in _list(content) if part.get("type") in _CALL_BLOCKS]
-    if not calls:
-        calls = _list(beside.get("tool_calls")) or [_of_block(part) for part in blocks if "name" in part]
+    calls = calls or _list(beside.get("tool_calls"))
+    known = {call.get("id") for call in calls} | {None}
+    calls += [_of_block(part) for part in blocks if "name" in part and (not calls or _block_id(part) not in known)]
     if isinstance(content, list):
         message["content"] = [part for part in content if part not in blocks]
     message.pop("invalid_tool_calls", None)
@@ -115,7 +104,12 @@ def _calls(message: dict[str, Any], held: Mapping[str, Any], beside: Mapping[str
 
 def _of_block(part: Mapping[str, Any]) -> dict[str, Any]:
     arguments = next((part[key] for key in ("input", "args", "arguments") if part.get(key) is not None), None)
-    return {"id": part.get("id"), "function": {"name": part.get("name"), "arguments": arguments}}
+    return {"id": _block_id(part), "function": {"name": part.get("name"), "arguments": arguments}}
+
+
+def _block_id(part: Mapping[str, Any]) -> Any:
+    """The id by which a call is known; OpenAI's items have another one of their own."""
+    return part.get("call_id", part.get("id"))
 
 
 def _list(value: Any) -> list[Mapping[str, Any]]:

@@ -6,7 +6,6 @@ before it and drops a turn."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -21,11 +20,12 @@ from inspect_ai.model import (
     ContentReasoning,
     ContentText,
 )
-from inspect_ai.tool import ToolCall, ToolCallError, ToolInfo, ToolParams
-from pydantic import ValidationError
+from inspect_ai.tool import ToolCallError
 
 from ..transcript import thinking_text
 from ._base import RecordError, as_text, message_id
+from ._calls import calls_of_turn, tool_calls, tool_use
+from ._harmony import of_harmony
 from ._notes import BOOKKEEPING, SourceNotes
 from ._parts import PART_KEYS, content_of, of_bedrock, transcript_of
 from ._plain import plain_message
@@ -57,10 +57,16 @@ _CONTENT_KEYS = ("content", "value", "text", "parts")
 _RESULT_KEYS = ("output", "result", "response")
 """Where a tool's message holds its words, if under none of the usual names."""
 _OF_ALL = BOOKKEEPING | {*_ROLE_KEYS}
+_BESIDE = {
+    "user": frozenset(("refusal", "audio")),
+    "assistant": frozenset((*THINKING, "tool_calls", "function_call", "refusal", "audio")),
+    "tool": frozenset(("error",)),
+}
+"""Keys that hold words, or calls, beside the content of a message, by its role."""
 _READ = {
-    "user": _OF_ALL | {"refusal", "audio"},
-    "assistant": _OF_ALL | {*THINKING, "tool_calls", "function_call", "refusal", "audio", "channel"},
-    "tool": _OF_ALL | {"tool_call_id", "tool_call_ids", "name", "function", "error", "is_error", "isError"},
+    "user": _OF_ALL | _BESIDE["user"],
+    "assistant": _OF_ALL | _BESIDE["assistant"] | {"channel"},
+    "tool": _OF_ALL | _BESIDE["tool"] | {"tool_call_id", "tool_call_ids", "name", "function", "is_error", "isError"},
 }
 """Keys of a message that are read, or hold no words, by its role; beside them the one that holds its words."""
 _ERRORS = ("parsing", "timeout", "unicode_decode", "permission", "file_not_found", "is_a_directory", "limit", "unknown")
@@ -104,31 +110,15 @@ def chat_messages(
     return messages
 
 
-def tool_infos(raw: Any) -> tuple[ToolInfo, ...]:
-    """Tool definitions in the shape of OpenAI, Anthropic or Inspect, or the JSON text of such. Raises RecordError."""
-    try:
-        if isinstance(raw, str):
-            raw = json.loads(raw)
-        functions = [tool.get("function", tool) for tool in raw or ()]
-        return tuple(
-            ToolInfo(
-                name=f["name"],
-                description=f.get("description") or "",
-                parameters=ToolParams.model_validate(f.get("parameters") or f.get("input_schema") or {}),
-            )
-            for f in functions
-        )
-    except (ValidationError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise RecordError(f"'tools' is not a list of function definitions ({type(error).__name__})") from None
-
-
 def _messages(
     record: Mapping[str, Any], index: int, roles: Mapping[str, str], called: dict[str, str], notes: SourceNotes
 ) -> Iterator[ChatMessage]:
     given, role = role_name(record), role_of(record, roles)
+    record = of_harmony(record) if role == "assistant" else record
     key = _content_key(record, role)
     raw = record.get(key)
     _note_unread(record, role, key, notes)
+    _expect_words(record, role, key, index)
     if role == "system":
         yield ChatMessageSystem(content=content_of(raw, index), id="")
     elif role == "user":
@@ -138,7 +128,7 @@ def _messages(
     elif role == "assistant":
         yield _assistant(record, raw, index, called)
     elif role == "call":
-        yield _assistant({"function_call": _parsed(raw)}, None, index, called)
+        yield _assistant({"tool_calls": calls_of_turn(raw)}, None, index, called)
     else:
         mend = f"--role {shlex.quote(given)}=user (or system, assistant, tool)" if isinstance(given, str) else ""
         raise RecordError(
@@ -161,6 +151,7 @@ def role_of(record: Any, roles: Mapping[str, str]) -> str | None:
 def _content_key(record: Mapping[str, Any], role: str | None) -> str:
     """Where a message holds its words: the first usual name with something in it."""
     keys = (*_CONTENT_KEYS, *_RESULT_KEYS) if role == "tool" else _CONTENT_KEYS
+    keys = (*keys, "message") if isinstance(record.get("message"), str) else keys
     return next((key for key in keys if record.get(key)), next((key for key in keys if key in record), keys[0]))
 
 
@@ -176,6 +167,22 @@ def _note_unread(record: Mapping[str, Any], role: str | None, content_key: str, 
         for part in content:
             if isinstance(part, Mapping) and not part.keys() <= PART_KEYS:
                 notes.left(part, PART_KEYS, "messages[].content[].")
+
+
+def _expect_words(record: Mapping[str, Any], role: str | None, content_key: str, index: int) -> None:
+    """Refuse a message whose words stand under a name that is not read: it would be an empty turn.
+
+    Raises:
+        RecordError: it has nothing that is read, and a text under another key.
+    """
+    if content_key in record or role not in _BESIDE:
+        return
+    if any(record.get(key) for key in (*HOLDERS, *_BESIDE[role])):
+        return
+    read = _READ[role] | {"name"}
+    if any(key not in read and isinstance(held, str) and held.strip() for key, held in record.items()):
+        keys = ", ".join(map(str, list(record)[:8]))
+        raise RecordError(f"message {index} holds words under none of the usual names (its keys: {keys})")
 
 
 def _user(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> Iterator[ChatMessage]:
@@ -237,8 +244,10 @@ def _tool_error(error: Any, failed: str | list[Content] | None) -> ToolCallError
 def _assistant(record: Mapping[str, Any], raw: Any, index: int, called: dict[str, str]) -> ChatMessage:
     raw = [of_bedrock(part) for part in raw] if isinstance(raw, list) else raw
     parts = raw if isinstance(raw, list) else []
-    calls = _tool_calls(record, index)
-    calls += [_tool_use(part, index) for part in parts if _is(part, "tool_use") and "input" in part]
+    calls = tool_calls(record, index)
+    given = {call.id for call in calls}
+    used = [part for part in parts if _is(part, "tool_use") and "input" in part]
+    calls += [tool_use(part, index) for part in used if str(part.get("id")) not in given]
     called.update({call.id: call.function for call in calls})
     said = [part for part in parts if not (_is(part, "tool_use") and "input" in part)] if parts else raw
     content = _with_neighbours(content_of(said, index), record)
@@ -278,8 +287,6 @@ def _plain(content: str | list[Content]) -> str:
 
 def _with_thinking(content: str | list[Content], record: Mapping[str, Any]) -> str | list[Content]:
     """The content with the thinking that stands beside it, unless it holds the same thinking as a part."""
-    if record.get("channel") == "analysis" and isinstance(content, str):  # thinking in OpenAI's harmony format
-        return [ContentReasoning(reasoning=content)]
     thought = record.get("thought")
     if isinstance(thought, str) and thought.strip() in _plain(content):  # agents keep what they parsed from the content
         record = {**record, "thought": None}
@@ -291,59 +298,3 @@ def _with_thinking(content: str | list[Content], record: Mapping[str, Any]) -> s
         return content
     spoken: list[Content] = [ContentText(text=content)] if isinstance(content, str) else content
     return [*beside, *spoken]
-
-
-def _tool_calls(record: Mapping[str, Any], index: int) -> list[ToolCall]:
-    raw = record.get("tool_calls")
-    raw = [] if raw is None else raw
-    if isinstance(record.get("function_call"), Mapping):
-        raw = [*raw, {"function": record["function_call"]}] if isinstance(raw, list) else raw
-    if not isinstance(raw, list):
-        raise RecordError(f"message {index}: 'tool_calls' is not a list")
-    return [_tool_call(call, index, number) for number, call in enumerate(raw)]
-
-
-def _tool_call(call: Any, index: int, number: int) -> ToolCall:
-    """OpenAI's {id, function: {name, arguments}} or Inspect's {id, function, arguments}."""
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if isinstance(function, str):
-        function = {"name": function, "arguments": call.get("arguments")}
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise RecordError(f"message {index}: tool call {number} names no function")
-    arguments, error = _arguments(function.get("arguments"))
-    call_id = str(call.get("id") or f"call_{index}_{number}")
-    return ToolCall(id=call_id, function=function["name"], arguments=arguments, parse_error=error)
-
-
-def _tool_use(part: Mapping[str, Any], index: int) -> ToolCall:
-    if not isinstance(part.get("name"), str):
-        raise RecordError(f"message {index}: a tool use names no tool")
-    arguments, error = _arguments(part["input"])
-    return ToolCall(
-        id=str(part.get("id") or f"call_{index}"), function=part["name"], arguments=arguments, parse_error=error
-    )
-
-
-def _arguments(raw: Any) -> tuple[dict[str, Any], str | None]:
-    """Arguments as a mapping; what is no JSON object is kept as {"input": ...} with a parse error."""
-    if raw is None or raw == "":
-        return {}, None
-    value = raw
-    if isinstance(raw, str):
-        try:
-            value = json.loads(raw)
-        except (ValueError, RecursionError):
-            return {"input": raw}, "arguments are not JSON"
-    if isinstance(value, dict):
-        return value, None
-    return {"input": value}, "arguments are not a JSON object"
-
-
-def _parsed(raw: Any) -> Any:
-    """ShareGPT writes a call as the JSON text of {name, arguments}."""
-    if not isinstance(raw, str):
-        return raw
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        raise RecordError("a 'function_call' turn is not the JSON of a call") from None

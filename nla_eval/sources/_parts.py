@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ._base import RecordError, as_text
 from ._thinking import KINDS, thinking_block
+from ._turns import text_of
 
 _INSPECT: TypeAdapter[Content] = TypeAdapter(Content)
 _TEXT = ("text", "input_text", "output_text", "refusal")
@@ -34,7 +35,6 @@ PART_KEYS = frozenset(
 )
 """Keys of a content part that are read, or hold no words of the conversation."""
 _AUDIO = ("input_audio", "audio", "output_audio")
-_SERVER_TOOL = ("server_tool_use", "web_search_tool_result", "code_execution_tool_result", "mcp_tool_use")
 
 
 def content_of(raw: Any, index: int) -> str | list[Content]:
@@ -80,6 +80,9 @@ def _part(part: Any, index: int) -> Content:
 
 def _known(part: Mapping[str, Any], kind: str) -> Content | None:
     if kind in _TEXT:
+        held = part.get("text")
+        if isinstance(held, Mapping):  # OpenAI's Assistants API: {"value": ..., "annotations": []}
+            part = {**part, "text": held.get("value")}
         text = next((part[key] for key in ("text", "refusal") if isinstance(part.get(key), str)), None)
         return None if text is None else ContentText(text=text, refusal=kind == "refusal" or None)
     if kind in KINDS or part.get("thought") is True:
@@ -93,8 +96,8 @@ def _known(part: Mapping[str, Any], kind: str) -> Content | None:
     if kind == "input_audio" and isinstance(part.get("input_audio"), Mapping):
         sound = part["input_audio"]
         return ContentAudio(audio=str(sound.get("data", "")), format="mp3" if sound.get("format") == "mp3" else "wav")
-    if kind in _SERVER_TOOL:
-        return ContentText(text=as_text({key: part[key] for key in ("name", "input", "content") if key in part}))
+    if kind == "search_result":
+        return ContentText(text="\n\n".join(filter(None, (text_of(part.get("title")), text_of(part.get("content"))))))
     return None
 
 
@@ -127,6 +130,8 @@ def _file(part: Mapping[str, Any]) -> Content:
     held = source if isinstance(source, Mapping) else {}
     if held.get("type") == "text" and isinstance(held.get("data"), str):
         return ContentText(text=held["data"])
+    if held.get("type") == "content" and (words := text_of(held.get("content"))):
+        return ContentText(text=words)
     named = next((held[key] for key in ("file_data", "document", "file_id") if held.get(key)), None)
     name = str(part.get("title") or held.get("filename") or "file")
     return ContentDocument(

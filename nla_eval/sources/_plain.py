@@ -3,32 +3,46 @@ it was a third of the time that reading takes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
 from pydantic import BaseModel
 
 Model = TypeVar("Model", bound=BaseModel)
-_TEMPLATES: dict[str, ChatMessage] = {
-    "system": ChatMessageSystem(content="", id=""),
-    "user": ChatMessageUser(content="", id=""),
-    "assistant": ChatMessageAssistant(content="", id=""),
-}
-_set_fields, _set_extra, _set_private = (
+_set_held, _set_fields, _set_extra, _set_private = (
     BaseModel.__dict__[slot].__set__
-    for slot in ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 )
+_new = object.__new__
 _PLAIN = {"id", "content", "role"}
+Make = Callable[[str, str], ChatMessage]
+"""Makes a message of its id and its words."""
 
 
-def templates(roles: Mapping[str, str]) -> dict[str, ChatMessage]:
-    """A message without words for each role name that means a system prompt, a user or an assistant.
+def _maker(template: ChatMessage) -> Make:
+    """Makes messages like `template`, as `copied` does, without a dictionary between."""
+    kind, held, fields = type(template), template.__dict__, template.__pydantic_fields_set__
 
-    Args:
-        roles: Role names and what they mean.
-    """
-    return {name: _TEMPLATES[role] for name, role in roles.items() if role in _TEMPLATES}
+    def make(message_id: str, text: str) -> ChatMessage:
+        made = _new(kind)
+        values = held.copy()
+        values["id"], values["content"] = message_id, text
+        _set_held(made, values)
+        _set_fields(made, fields.copy())
+        _set_extra(made, None)
+        _set_private(made, None)
+        return made
+
+    return make
+
+
+MAKERS: dict[str, Make] = {
+    "system": _maker(ChatMessageSystem(content="", id="")),
+    "user": _maker(ChatMessageUser(content="", id="")),
+    "assistant": _maker(ChatMessageAssistant(content="", id="")),
+}
+"""By role."""
 
 
 def copied(template: Model, values: dict[str, Any]) -> Model:
@@ -36,24 +50,9 @@ def copied(template: Model, values: dict[str, Any]) -> Model:
 
     It equals what `model_construct` makes, which looks up each field's default anew: 1 microsecond instead of 8.
     """
-    made = object.__new__(type(template))
-    held, fields = made.__dict__, template.__pydantic_fields_set__.copy()
-    held.update(template.__dict__)
-    held.update(values)
-    fields.update(values)
-    _set_fields(made, fields)
-    _set_extra(made, None)
-    _set_private(made, None)
-    return made
-
-
-def message_of(template: ChatMessage, message_id: str, text: str) -> ChatMessage:
-    """A message of `templates` with its id and words: `copied` without a dictionary between."""
-    made = object.__new__(type(template))
-    held = made.__dict__
-    held.update(template.__dict__)
-    held["id"], held["content"] = message_id, text
-    _set_fields(made, template.__pydantic_fields_set__.copy())
+    made = _new(type(template))
+    _set_held(made, template.__dict__ | values)
+    _set_fields(made, template.__pydantic_fields_set__.union(values))
     _set_extra(made, None)
     _set_private(made, None)
     return made
@@ -72,10 +71,8 @@ def plain_message(record: Mapping[str, Any], roles: Mapping[str, str], message_i
     given, text = record.get("role", record.get("from")), record.get("content", record.get("value"))
     if type(given) is not str or type(text) is not str:
         return None
-    template = _TEMPLATES.get(roles.get(given, ""))
-    if template is None:
-        return None
-    return message_of(template, message_id, text)
+    make = MAKERS.get(roles.get(given, ""))
+    return None if make is None else make(message_id, text)
 
 
 def is_plain(message: ChatMessage) -> bool:

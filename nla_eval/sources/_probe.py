@@ -1,9 +1,11 @@
-"""What a file looks like from its first bytes: its container, first records (cut ones as far as they go), columns.
+"""What a file looks like from its start: its container, first records (cut ones as far as they go), columns.
 
-Readers decide by a probe whether a file is theirs. At most `HEAD` bytes are read, and a Parquet file's footer."""
+Readers decide by a probe whether a file is theirs. `HEAD` bytes are read, and a Parquet file's footer. Where few whole
+records stand in them, the look goes on over their shape (`_skim`), so that a large first record is known too."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import zlib
@@ -13,8 +15,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from ._skim import skimmed
+
 HEAD = 1 << 18
+_FARTHEST = 1 << 27
+"""Bytes after which the end of a record is not looked for."""
+_PIECE = 1 << 16
 _RECORDS = 20
+_ENOUGH = 5
+"""Whole records by which a file is known for sure."""
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
 
@@ -30,6 +39,9 @@ class Container(StrEnum):
     EMPTY = "an empty file"
     WIDE = "text in UTF-16 (expected UTF-8)"
     OTHER = "neither JSON, Parquet nor zip"
+
+
+_OF_RECORDS = (Container.LINES, Container.LIST, Container.OBJECT)
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,18 @@ class Probe:
         """The first record that is an object; empty where there is none."""
         return self.records[0] if self.records else {}
 
+    @property
+    def count(self) -> int:
+        """Records that were seen."""
+        return len(self.records) + len(self.lists)
+
 
 def probe(path: Path) -> Probe:
     """The look of the file at `path`. Never raises for what is in it; OSError when it cannot be opened."""
     with path.open("rb") as file:
         head = file.read(HEAD)
-    if head[:2] == b"\x1f\x8b":
+    packed = head[:2] == b"\x1f\x8b"
+    if packed:
         head = _unzipped(head)
     name = path.name
     if head[:4] == b"PAR1":
@@ -67,6 +85,14 @@ def probe(path: Path) -> Probe:
         return Probe(name, Container.ZIP, member=head[30 : 30 + length].decode("utf-8", "replace"))
     if head[:2] in _WIDE:
         return Probe(name, Container.WIDE)
+    look = _of_text(name, head)
+    if len(head) < HEAD or look.count > _ENOUGH or look.container not in _OF_RECORDS:
+        return look
+    # Damage may hide a record from one look and not from the other. Of two that see as much, the longer one counts.
+    return max((_of_text(name, skimmed(_pieces(path, packed), HEAD, _RECORDS)), look), key=lambda found: found.count)
+
+
+def _of_text(name: str, head: bytes) -> Probe:
     head = head.removeprefix(_BOM)
     start = head.lstrip()
     if not start:
@@ -104,6 +130,18 @@ def _unzipped(head: bytes) -> bytes:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(head, HEAD)
     except zlib.error:
         return b""
+
+
+def _pieces(path: Path, packed: bool) -> Iterator[bytes]:
+    """The file's bytes, unpacked, up to damage or the farthest."""
+    taken = 0
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            while taken < _FARTHEST and (piece := file.read(_PIECE)):
+                taken += len(piece)
+                yield piece
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return
 
 
 def _whole_lines(head: bytes) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,9 @@ _SAME_ITEM = {
     "mcp_call": ("output", "error"),
 }
 """Where a built-in tool's result stands in the item of its call."""
+_STOP = "stop_reason"
 _ENVELOPE = ("id", "type", "call_id", "status", "internal_chat_message_metadata_passthrough", "metadata")
+_OF_MESSAGE = frozenset((*_ENVELOPE, "role", "content", "phase", "end_turn"))
 _NO_WORDS = ("item_reference", "ghost_snapshot", "mcp_list_tools", "compaction_trigger", "additional_tools")
 """Items that hold no words of the conversation."""
 _HIDDEN = ("compaction", "compaction_summary", "context_compaction")
@@ -54,8 +56,8 @@ def is_item(value: Any) -> bool:
     kind = _kind(value)
     if kind in KINDS or kind in _ANSWERED:
         return "role" not in value
-    if kind == "message":
-        return isinstance(value.get("role"), str) and isinstance(value.get("content"), list)
+    if kind == "message":  # Anthropic's, which say why they ended, are chat messages
+        return isinstance(value.get("role"), str) and isinstance(value.get("content"), list) and _STOP not in value
     return value.get("object") == "response" and isinstance(value.get("output"), list)
 
 
@@ -81,8 +83,9 @@ def add_item(turns: Turns, item: Any, number: int) -> None:
     kind = _kind(item)
     if item.get("object") == "response" and isinstance(item.get("output"), list):
         turns.close()
+        before = turns.begun
         add_items(turns, item["output"])
-        turns.ended(ended_by(item))
+        turns.ended(ended_by(item), since=before)
     elif "role" in item:
         _message(turns, item)
     elif kind == "reasoning":
@@ -132,9 +135,11 @@ def _message(turns: Turns, item: Mapping[str, Any]) -> None:
         turns.whole(item)
         return
     content = item.get("content")
-    if item.get("type") != "message" and turns.spoken:
+    beside = {key: held for key, held in item.items() if key not in _OF_MESSAGE and held}
+    if (item.get("type") != "message" or beside) and turns.spoken:
         turns.close()
     turns.say(list(content) if isinstance(content, list) else "" if content is None else content)
+    turns.beside(beside)
 
 
 def _built_in(turns: Turns, item: Mapping[str, Any], kind: str) -> None:

@@ -1,13 +1,13 @@
 """Lists of messages in shapes that are no chat messages, to such: items of the Responses API, dumps of LangChain,
-contents of Gemini, messages of the AI SDK. A list of chat messages comes back as it is; messages of several shapes may
-stand in one list."""
+contents of Gemini, messages of the AI SDK, messages that hold the results of Anthropic's own tools. A list of chat
+messages comes back as it is; messages of several shapes may stand in one list."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import _ai_sdk, _gemini, _langchain, _responses
+from . import _ai_sdk, _gemini, _langchain, _responses, _server_tools
 from ._notes import SourceNotes
 from ._turns import Turns
 
@@ -34,6 +34,14 @@ def as_chat(raw: Sequence[Any], notes: SourceNotes | None = None) -> Sequence[An
     """
     if all(map(_is_plain, raw)):
         return raw
+    chat = _of_shape(raw, notes)
+    if not any(map(_server_tools.is_message, chat)):
+        return chat
+    return [one for m in chat for one in (_server_tools.apart(m) if _server_tools.is_message(m) else (m,))]
+
+
+def _of_shape(raw: Sequence[Any], notes: SourceNotes | None) -> Sequence[Any]:
+    """Chat messages of the shape that the list is in."""
     if any(map(_ai_sdk.is_message, raw)):
         turns = Turns()
         _ai_sdk.add_messages(turns, raw, notes or SourceNotes())

@@ -66,6 +66,11 @@ class Turns:
         parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
         self._speaking()["content"].extend(parts)
 
+    def beside(self, held: Mapping[str, Any]) -> None:
+        """What the message of the newest assistant turn says beside its content, such as thinking or a refusal."""
+        if self._open is not None:
+            self._open.update(held)
+
     def call(self, call_id: str | None, name: Any, arguments: Any) -> None:
         """A tool call."""
         turn = self._turn()
@@ -84,9 +89,20 @@ class Turns:
             message["error"] = {"message": content if isinstance(content, str) else as_text(content)}
         self._messages.append(message)
 
-    def ended(self, stop: str | None, author: Author = Author.RECORDED) -> None:
-        """Say of the newest assistant turn why it ended, or who wrote it. The next item begins a new turn."""
-        if self._facts and (stop is not None or author is not Author.RECORDED):
+    @property
+    def begun(self) -> int:
+        """How many assistant turns there are so far."""
+        return len(self._facts)
+
+    def ended(self, stop: str | None, author: Author = Author.RECORDED, *, since: int = 0) -> None:
+        """Say of the newest assistant turn why it ended, or who wrote it. The next item begins a new turn.
+
+        Args:
+            stop: In Inspect's terms; None if unknown.
+            author: Of the turn.
+            since: `begun` before the answer whose end this is: an answer without a turn says nothing of another one.
+        """
+        if len(self._facts) > since and (stop is not None or author is not Author.RECORDED):
             self._facts[-1] = TurnFacts(author=author, stop=stop)
         self._open = None
 
@@ -155,4 +171,5 @@ def stop_of(raw: Any) -> str | None:
     """A provider's word for the end of a turn in Inspect's terms; None for nothing, "unknown" for a word not known."""
     if not isinstance(raw, str) or not raw:
         return None
-    return STOPS.get(raw) or STOPS.get(raw.lower(), "unknown")
+    word = raw.rpartition(".")[2]  # Python writes members of an enumeration as "FinishReason.MAX_TOKENS"
+    return STOPS.get(word) or STOPS.get(word.lower(), "unknown")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._calls import tool_infos
 from ._json import json_records
-from ._messages import chat_messages, tool_infos
+from ._messages import chat_messages
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 from ._turns import Turns, stop_of
@@ -31,6 +32,8 @@ _STEP_READ = (
     *("tool_calls", "observation", "metrics", "is_copied_context", "llm_call_count"),
 )
 _RESULT_READ = ("source_call_id", "content", "subagent_trajectory_ref")
+_CALL_READ = ("tool_call_id", "function_name", "arguments")
+_AGENT_READ = ("name", "version", "model_name", "tool_definitions")
 _STOPS = ("extra.finish_reason", "extra.stop_reason", "metrics.extra.finish_reason", "metrics.extra.stop_reason")
 
 
@@ -77,10 +80,11 @@ def _fields(run: Any, name: str, family: str | None, options: SourceOptions) -> 
         _step(turns, step, number)
         if step.get("source") == "agent" and step.get("model_name"):
             models.append(step["model_name"])
-        options.notes.left(step, _STEP_READ, "steps[].")
+        _note_unread(step, options)
     copied = sum(isinstance(step, Mapping) and step.get("is_copied_context") is True for step in steps)
     options.notes.count("steps copied from an earlier trajectory", copied)
     options.notes.left(run, _ROOT_READ)
+    options.notes.left(agent, _AGENT_READ, "agent.")
     given = lookup(run, options.id_key) if options.id_key else run.get("trajectory_id") or run.get("session_id")
     transcript_id = name if given is None else as_text(given)
     named = lookup(run, options.family_key or "family")
@@ -123,6 +127,14 @@ def _step(turns: Turns, step: Mapping[str, Any], number: int) -> None:
             turns.add("user", content)
         else:
             turns.result(as_text(result["source_call_id"]), content)
+
+
+def _note_unread(step: Mapping[str, Any], options: SourceOptions) -> None:
+    options.notes.left(step, _STEP_READ, "steps[].")
+    for place, read in (("tool_calls", _CALL_READ), ("observation.results", _RESULT_READ)):
+        held = lookup(step, place)
+        for one in held if isinstance(held, list) else []:
+            options.notes.left(one, read, f"steps[].{place}[].")
 
 
 def _agent(turns: Turns, step: Mapping[str, Any], message: Any, number: int) -> None:

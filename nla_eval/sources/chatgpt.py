@@ -18,7 +18,11 @@ from ._probe import Container, Probe
 from ._source import SOURCES, Source
 from ._turns import Turns, stop_of
 
-_TEXTS = ("text", "result", "content", "summary", "name")
+_TEXTS = ("text", "result", "content", "summary", "output_str", "name")
+_CONTEXTS = ("user_editable_context", "model_editable_context")
+"""Kinds of contents that the program put before the conversation: custom instructions, the model's memory."""
+_READ = frozenset((*_TEXTS, "content_type", "parts", "thoughts", "language", "url", "domain"))
+"""Keys of a content that are read, or hold no words; all of its texts but the first are counted."""
 _INSTRUCTIONS = ("user_profile", "user_instructions", "model_set_context", "repo_summary", "structured_context")
 _RECAP = "reasoning_recap"
 
@@ -122,7 +126,11 @@ def _message(
     role, content = lookup(message, "author.role"), message.get("content")
     held: Mapping[str, Any] = content if isinstance(content, Mapping) else {"parts": [content] if content else []}
     parts = _parts(held)
-    if role == "assistant":
+    _note_unread(held, options)
+    if held.get("content_type") in _CONTEXTS:
+        if parts:
+            turns.add("system", parts)
+    elif role == "assistant":
         _assistant(turns, message, held, parts, number, calls, options)
     elif role == "tool":
         name = as_text(lookup(message, "author.name") or "tool")
@@ -132,8 +140,7 @@ def _message(
             turns.result(call_id, parts, name=name, failed=held.get("content_type") == "system_error")
     elif role in ("user", "system", "developer"):
         if parts:
-            custom = held.get("content_type") == "user_editable_context"
-            turns.add("system" if custom else str(role), parts)
+            turns.add(str(role), parts)
     else:
         raise RecordError(f"message {number} has the unknown role '{role}'; expected system, user, assistant or tool")
 
@@ -175,7 +182,7 @@ def _given(text: str) -> Any:
 def _parts(held: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The content of a message as parts with words, or of media; without those that are empty."""
     kind = held.get("content_type")
-    if kind == "user_editable_context" or any(key in held for key in _INSTRUCTIONS[2:]):
+    if kind in _CONTEXTS or any(key in held for key in _INSTRUCTIONS[2:]):
         return [_text(held[key]) for key in _INSTRUCTIONS if isinstance(held.get(key), str) and held[key].strip()]
     found = []
     if isinstance(held.get("parts"), list):
@@ -183,6 +190,14 @@ def _parts(held: Mapping[str, Any]) -> list[dict[str, Any]]:
             found += _part(part)
         return found
     return [_text(held[key]) for key in _TEXTS if isinstance(held.get(key), str) and held[key].strip()][:1]
+
+
+def _note_unread(held: Mapping[str, Any], options: SourceOptions) -> None:
+    """Count the texts of a content that are not read, such as those of a kind that is not known."""
+    options.notes.left(held, {*_READ, *_INSTRUCTIONS}, "content.")
+    for part in held["parts"] if isinstance(held.get("parts"), list) else []:
+        if isinstance(part, Mapping):
+            options.notes.left(part, _READ | {"asset_pointer", "direction"}, "content.parts[].")
 
 
 def _part(part: Any) -> list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Branches, Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, make_transcript
+from ._calls import tool_infos
 from ._json import json_records
-from ._messages import chat_messages, tool_infos
+from ._messages import chat_messages
 from ._probe import Container, Probe
 from ._responses import add_items, is_item
 from ._source import SOURCES, Source

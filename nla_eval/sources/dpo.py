@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Answers, Item, Record, Skipped, SourceOptions
+from ._beside import HISTORY, with_history, words_of
 from ._chat import chats
 from ._json import json_records
 from ._keys import IDS
 from ._probe import Container, Probe, probe
 from ._source import SOURCES, Source
 
+_SYSTEM = ("system", "developer")
 _PROMPTS = ("prompt", "question", "instruction", "input")
 _MARKED = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 
@@ -54,11 +56,15 @@ def _conversation(record: Record, which: str, options: SourceOptions) -> dict[st
         prompt = [{"role": "user", "content": f"{pair[key]}\n\n{rest.pop('input')}".strip()}]
     else:
         prompt = _messages(pair.get(key), "user") if key else []
+    used: set[str] = set()
+    prompt = with_history(pair, prompt, used)
+    if used:
+        rest.pop(HISTORY)
     answer = _messages(pair[which], "assistant")
     if prompt and answer[: len(prompt)] == prompt:
         prompt = []
-    elif len(answer) > 1 and prompt and _role(answer[0]) in ("user", "system", "human"):
-        prompt = []  # a whole conversation, in which the prompt stands in other words
+    elif len(answer) > 1 and prompt and _role(answer[0]) in (*_SYSTEM, "user", "human"):
+        prompt = _above(prompt, answer, options)
     named = options.id_key or next((name for name in IDS if pair.get(name) not in (None, "")), None)
     known = pair.get(named) if named else None
     pair_id = f"line-{record.number}" if known is None else str(known)
@@ -71,6 +77,16 @@ def _conversation(record: Record, which: str, options: SourceOptions) -> dict[st
     }
 
 
+def _above(prompt: list[Any], answer: list[Any], options: SourceOptions) -> list[Any]:
+    """What of a prompt stands above an answer that is a whole conversation: its system prompt. What the conversation
+    does not repeat is counted."""
+    kept = [] if _role(answer[0]) in _SYSTEM else [m for m in prompt if _role(m) in _SYSTEM]
+    repeated = {words_of(message) for message in (*kept, *answer)}
+    for words in map(words_of, prompt):
+        options.notes.hold("prompt", "" if words in repeated else words)
+    return kept
+
+
 def _messages(value: Any, role: str) -> list[Any]:
     """A prompt or an answer as messages."""
     if isinstance(value, list):
@@ -80,7 +96,8 @@ def _messages(value: Any, role: str) -> list[Any]:
     if not isinstance(value, str):
         return []
     marks = _MARKED.split(value)
-    if len(marks) < 3 or marks[0].strip():
+    said_by_nobody = role == "assistant" and "Assistant" not in marks[1::2]
+    if len(marks) < 3 or marks[0].strip() or said_by_nobody:
         return [{"role": role, "content": value}]
     turns = zip(marks[1::2], marks[2::2], strict=True)
     said = [{"role": "user" if who == "Human" else "assistant", "content": words} for who, words in turns]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Fields, Item, RecordError, SourceOptions, as_text, transcripts
+from ._calls import tool_infos
 from ._gemini import add_contents
 from ._json import json_records
-from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._requests import request_fields
 from ._source import SOURCES, Source
@@ -20,6 +20,12 @@ from ._turns import Turns, stop_of
 _CONTENTS = ("contents", "history")
 _SYSTEMS = ("systemInstruction", "system_instruction")
 _IDS = ("id", "key", "custom_id", "responseId", "response_id")
+_ENDS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 7: "BLOCKLIST", 8: "PROHIBITED_CONTENT", 9: "SPII"}
+"""Numbers of reasons, as Python's older client dumps them."""
+_OF_CANDIDATE = (
+    *("content", "finishReason", "finish_reason", "index", "safetyRatings", "safety_ratings", "tokenCount"),
+    *("token_count", "avgLogprobs", "avg_logprobs", "logprobsResult", "logprobs_result"),
+)
 _READ = (
     *(*_CONTENTS, *_SYSTEMS, *_IDS, "tools", "candidates", "request", "response", "model", "modelVersion"),
     *("generationConfig", "safetySettings", "authType", "usageMetadata", "family", "outcome", "createTime"),
@@ -49,11 +55,16 @@ def _fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
     candidates = response.get("candidates")
     answers = [held for held in candidates if isinstance(held, Mapping)] if isinstance(candidates, list) else []
     for answer in answers[:1]:
-        content = answer.get("content")
-        add_contents(turns, [{"parts": [], **content, "role": "model"}] if isinstance(content, Mapping) else [])
-        turns.ended(stop_of(answer.get("finishReason", answer.get("finish_reason"))))
+        content = answer.get("content")  # missing where a filter left nothing of the answer
+        add_contents(turns, [{"parts": [], **(content if isinstance(content, Mapping) else {}), "role": "model"}])
+        stop = answer.get("finishReason", answer.get("finish_reason"))
+        turns.ended(stop_of(_ENDS.get(stop, "unknown") if isinstance(stop, int) else stop))
+        options.notes.left(answer, _OF_CANDIDATE, "candidates[].")
     options.notes.count("further candidates of a response", max(0, len(answers) - 1))
     options.notes.left(record, _READ)
+    for name, half in (("request", request), ("response", response)):
+        if half is not record:
+            options.notes.left(half, _READ, f"{name}.")
     model = response.get("modelVersion", request.get("model"))
     return replace(
         request_fields(record, turns, _IDS, default_id, options),
@@ -100,7 +111,8 @@ def _lower(schema: Any) -> Any:
 def _has_contents(record: Mapping[str, Any]) -> bool:
     request = _halves(record)[0]
     found: list[Any] = next((request[key] for key in _CONTENTS if isinstance(request.get(key), list)), [])
-    return bool(found) and isinstance(found[0], Mapping) and "parts" in found[0]
+    # Python's client takes texts among the contents.
+    return any(isinstance(held, Mapping) and "parts" in held for held in found[:2])
 
 
 def _fits(probe: Probe) -> bool:

@@ -11,17 +11,22 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ..transcript import TurnFacts
-from . import _langchain
 from ._base import Fields, Item, Record, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._beside import FURTHER, with_system
+from ._calls import tool_infos
 from ._json import json_records
-from ._messages import chat_messages, tool_infos
+from ._messages import chat_messages
 from ._probe import Container, Probe
-from ._shapes import as_chat, is_message
+from ._shapes import is_message
 from ._source import SOURCES, Source
+from ._stops import stopped
+from ._turns import STOP_KEYS
 
 _MODELS = ("llm", "chat_model")
 _MESSAGES = ("messages", "input", "chat_history", "output")
+_ANSWERS = ("generations", "choices")
+_SETTINGS = ("model", "llm_output", "run", "type", "object", "id", "usage", "created", "system_fingerprint", "tools")
+"""Keys of inputs and outputs that hold no words of the conversation."""
 _TRACES = ("trace_id", "root_run_id")
 _MODEL_NAMES = ("extra.metadata.ls_model_name", "extra.invocation_params.model", "extra.invocation_params.model_name")
 _READ = (
@@ -31,13 +36,16 @@ _READ = (
 )
 
 
+_Read = dict[str, set[str]]
+"""Keys that were read, of a run's inputs and of its outputs."""
+
+
 class _Run:
     """A run with messages."""
 
-    def __init__(self, where: str, value: Mapping[str, Any], trace: str, messages: list[Any], given: int) -> None:
+    def __init__(self, where: str, value: Mapping[str, Any], trace: str, messages: list[Any], read: _Read) -> None:
         self.where, self.value, self.trace, self.messages = where, value, trace, messages
-        self.given = given
-        """How many of its messages were put in."""
+        self.read = read
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
@@ -53,6 +61,7 @@ def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
         kept = [run for run in runs if not any(_goes_on(other, run) for other in runs)]
         options.notes.count("runs whose conversation another run goes on with", len(runs) - len(kept))
         for run in kept:
+            _note_unread(run, options)
             try:
                 yield make_transcript(_fields(run, options), options, path.name)
             except RecordError as error:
@@ -79,11 +88,14 @@ def _runs(record: Record, trace: str, options: SourceOptions) -> Iterator[_Run]:
         options.notes.left(value, _READ)
         below = value.get("child_runs")
         waiting += below if isinstance(below, list) else []
-        given, answer = _held(value.get("inputs")), _held(value.get("outputs"))
+        inputs = value.get("inputs")
+        read: _Read = {"inputs": set(), "outputs": set()}
+        given, answer = _held(inputs, read["inputs"]), _held(value.get("outputs"), read["outputs"])
         messages = answer if given and answer[: len(given)] == given else [*given, *answer]
         where = record.where if number == 1 else f"{record.where} run {number}"
         if messages:
-            yield _Run(where, value, trace, messages, len(given))
+            messages = with_system(inputs, messages, read["inputs"]) if isinstance(inputs, Mapping) else messages
+            yield _Run(where, value, trace, messages, read)
         else:
             options.notes.count(f"runs of type '{as_text(value.get('run_type'))}' without messages")
 
@@ -101,26 +113,21 @@ def _before(other: _Run, run: _Run) -> bool:
     return its < mine or (its == mine and other.where < run.where)
 
 
-def _held(value: Any) -> list[Any]:
-    """The messages that inputs or outputs hold: a list, a list of one list, generations, or a message."""
+def _held(value: Any, read: set[str]) -> list[Any]:
+    """The messages that inputs or outputs hold: a list, a list of one list, generations, or a message. `read` grows by
+    the keys that were used."""
     if not isinstance(value, Mapping):
         return []
-    generations = value.get("generations")
-    if isinstance(generations, list) and generations:
-        first = generations[0][0] if isinstance(generations[0], list) and generations[0] else generations[0]
+    for key in _ANSWERS:
+        first = next(iter(_answers(value.get(key))), None)
         if isinstance(first, Mapping) and is_message(first.get("message")):
+            read.add(key)
             return [first["message"]]
         if isinstance(first, Mapping) and isinstance(first.get("text"), str):
+            read.add(key)
             return [{"role": "assistant", "content": first["text"]}]
-    choices = value.get("choices")
-    if (
-        isinstance(choices, list)
-        and choices
-        and isinstance(choices[0], Mapping)
-        and is_message(choices[0].get("message"))
-    ):
-        return [choices[0]["message"]]
     if is_message(value):
+        read.update(map(str, value))
         return [value]
     for key in _MESSAGES:
         held = value.get(key)
@@ -129,24 +136,46 @@ def _held(value: Any) -> list[Any]:
         if isinstance(held, Mapping):
             held = [held] if is_message(held) else held.get("messages")
         if isinstance(held, list) and held and all(map(is_message, held)):
+            read.add(key)
             return list(held)
     return []
+
+
+def _answers(value: Any) -> list[Any]:
+    """Generations, also in a list of one list of them, or choices; the first is read."""
+    held = value if isinstance(value, list) else []
+    return held[0] if held and isinstance(held[0], list) else held
+
+
+def _note_unread(run: _Run, options: SourceOptions) -> None:
+    for side, read in run.read.items():
+        value = run.value.get(side)
+        if not isinstance(value, Mapping):
+            continue
+        options.notes.left(value, (*read, *_SETTINGS), f"{side}.")
+        for key in _ANSWERS:
+            options.notes.count(FURTHER, max(0, len(_answers(value.get(key))) - 1))
+
+
+def _ended(run: _Run) -> Mapping[str, Any]:
+    """What stands around the answer and says why it ended."""
+    outputs = run.value.get("outputs")
+    if not isinstance(outputs, Mapping):
+        return {}
+    first = next((held[0] for key in _ANSWERS if (held := _answers(outputs.get(key)))), None)
+    info = lookup(first, "generation_info")
+    return next((held for held in (first, info) if isinstance(held, Mapping) and held.keys() & STOP_KEYS), {})
 
 
 def _fields(run: _Run, options: SourceOptions) -> Fields:
     value = run.value
     transcript_id = as_text(value.get("id") or run.where)
-    chat = as_chat(run.messages)
-    messages = chat_messages(chat, transcript_id, options.roles)
-    stops = [_langchain.stop(raw) for raw in run.messages]
-    said = [stop for stop, message in zip(stops, messages, strict=False) if message.role == "assistant"]
-    known = len(run.messages) == len(messages) and any(said)
     family = lookup(value, options.family_key) if options.family_key else None
     outcome = lookup(value, options.outcome_key) if options.outcome_key else None
     model = next((found for key in _MODEL_NAMES if (found := lookup(value, key))), None)
     return Fields(
         id=transcript_id,
-        messages=messages,
+        messages=chat_messages(run.messages, transcript_id, options.roles, options.notes),
         family=run.trace if family is None else as_text(family),
         model=None if model is None else as_text(model),
         outcome=None if outcome is None else as_text(outcome),
@@ -156,7 +185,7 @@ def _fields(run: _Run, options: SourceOptions) -> Fields:
             "error": value.get("error"),
             "dataset_example": value.get("reference_example_id"),
         },
-        turn_facts=tuple(TurnFacts(stop=stop) for stop in said) if known else (),
+        turn_facts=stopped(run.messages, options.roles, _ended(run)),
     )
 
 

@@ -21,6 +21,7 @@ from ._stops import stopped
 
 _SUFFIXES = (".gz", ".jsonl", ".json", ".ndjson", ".traj", ".chat")
 _CONVERSATION = ("conversation_id", "session_id", "thread_id", "chat_id", "conversationId", "sessionId", "chatId")
+_BESIDE = (*_CONVERSATION, "extra")
 _ROLES = {"exit": "user"}
 """mini-swe-agent's last message, to the model."""
 _OUTCOME = "extra.exit_status"
@@ -143,13 +144,25 @@ def _fields(found: _Conversation, transcript_id: str, options: SourceOptions) ->
     last = found.messages[-1] if found.messages else None
     outcome = lookup(last, options.outcome_key or _OUTCOME)
     family = lookup(found.messages[0], options.family_key) if options.family_key and found.messages else None
+    roles = {**_ROLES, **options.roles}
     return Fields(
         id=transcript_id,
-        messages=chat_messages(found.messages, transcript_id, {**_ROLES, **options.roles}),
+        messages=chat_messages(list(map(_said, found.messages)), transcript_id, roles, options.notes),
         family=transcript_id if family is None else as_text(family),
         outcome=None if outcome is None else as_text(outcome),
-        turn_facts=stopped(found.messages, {**_ROLES, **options.roles}),
+        turn_facts=stopped(found.messages, roles),
     )
+
+
+def _said(message: Any) -> Any:
+    """A message without what is none of its words: the name of its conversation, and of mini-swe-agent's "extra" the
+    outcome and the response, which repeats the message."""
+    if not isinstance(message, dict) or message.keys().isdisjoint(_BESIDE):
+        return message
+    said = {key: held for key, held in message.items() if key not in _CONVERSATION}
+    if isinstance(said.get("extra"), dict):
+        said["extra"] = {key: held for key, held in said["extra"].items() if key not in ("exit_status", "response")}
+    return said
 
 
 def _stem(name: str) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Fields, Item, RecordError, SourceOptions, as_text, transcripts
+from ._calls import tool_infos
 from ._json import json_records
-from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._requests import request_fields
 from ._responses import add_items, ended_by, is_item
@@ -25,6 +25,11 @@ _READ = (
     *("input", "output", "instructions", "tools", "model", "status", "incomplete_details", "request", "response"),
     *("id", "object", "custom_id", "body", "output_text", "family", "outcome", "usage", "metadata", "error"),
 )
+_SETTINGS = (
+    *("reasoning", "text", "tool_choice", "truncation", "service_tier", "user", "safety_identifier", "include"),
+    *("prompt_cache_key", "prompt_cache_retention", "previous_response_id", "billing", "url", "method"),
+)
+"""Of a request or a response; none holds words of the conversation."""
 
 
 def _read(path: Path, options: SourceOptions) -> Iterator[Item]:
@@ -52,11 +57,14 @@ def _fields(record: Any, default_id: str, options: SourceOptions) -> Fields:
     output = response.get("output")
     if not isinstance(output, list):
         raise RecordError("'output' is not a list of items")
+    before = turns.begun
     add_items(turns, output)
-    if output:
-        turns.ended(ended_by(response))
+    turns.ended(ended_by(response), since=before)
     options.notes.count("responses whose earlier turns are not in the record", bool(_previous(request, response)))
-    options.notes.left(record, _READ)
+    options.notes.left(record, (*_READ, *_SETTINGS))
+    for name, half in (("request", request), ("response", response)):
+        if half is not record:
+            options.notes.left(half, (*_READ, *_SETTINGS), f"{name}.")
     model = response.get("model", request.get("model"))
     return replace(
         request_fields(record, turns, _IDS, default_id, options),

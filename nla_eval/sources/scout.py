@@ -29,9 +29,9 @@ from ._base import (
     lookup,
     make_transcript,
 )
+from ._calls import tool_infos
 from ._inspect_authors import MAIN, turn_facts
 from ._inspect_calls import Conversation, Conversations, conversations, quoted
-from ._messages import tool_infos
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import MissingExtraError
 from ._base import Fields, Item, RecordError, SourceOptions, transcripts
+from ._beside import with_system
 from ._json import json_records
 from ._messages import chat_messages
 from ._notes import BOOKKEEPING
@@ -42,7 +43,9 @@ def _fields(record: Any, number: int, options: SourceOptions) -> Fields:
     turns = record.get("conversations") if isinstance(record, Mapping) else None
     if not isinstance(turns, list):
         raise RecordError("no list of 'conversations'")
-    options.notes.left(record, BOOKKEEPING | {"conversations"})
+    read = {*BOOKKEEPING, "conversations"}
+    turns = with_system(record, turns, read)
+    options.notes.left(record, read)
     transcript_id = str(record.get("id") or f"record-{number}")
     return Fields(
         id=transcript_id,

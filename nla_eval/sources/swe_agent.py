@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._calls import tool_infos
 from ._json import GZIP_DAMAGE, opened
-from ._messages import chat_messages, tool_infos
+from ._messages import chat_messages
 from ._notes import BOOKKEEPING
 from ._probe import Container, Probe
 from ._source import SOURCES, Source

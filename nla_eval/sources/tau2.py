@@ -13,8 +13,9 @@ from typing import Any
 
 from ..transcript import Author
 from ._base import Fields, Item, RecordError, Skipped, SourceOptions, as_text, lookup, make_transcript
+from ._calls import tool_infos
 from ._json import GZIP_DAMAGE, opened
-from ._messages import chat_messages, tool_infos
+from ._messages import chat_messages
 from ._probe import Container, Probe
 from ._source import SOURCES, Source
 from ._turns import Turns, stop_of, text_of
@@ -89,8 +90,9 @@ def _fields(simulation: Any, info: Mapping[str, Any], default_id: str, options: 
     policy = simulation.get("policy") or lookup(info, "environment_info.policy")
     if isinstance(policy, str) and policy:
         turns.add("system", policy)
+    theirs: set[str] = set()
     for number, message in enumerate(messages):
-        _message(turns, message, number, options)
+        _message(turns, message, number, theirs, options)
     options.notes.left(simulation, _READ, "simulations[].")
     task, domain = simulation.get("task_id"), lookup(info, "environment_info.domain_name")
     own = as_text(simulation.get("id") or default_id)
@@ -110,22 +112,25 @@ def _fields(simulation: Any, info: Mapping[str, Any], default_id: str, options: 
     )
 
 
-def _message(turns: Turns, message: Any, number: int, options: SourceOptions) -> None:
+def _message(turns: Turns, message: Any, number: int, theirs: set[str], options: SourceOptions) -> None:
+    """Put a message into `turns`; `theirs` grows by the ids of the simulated user's own calls."""
     if not isinstance(message, Mapping):
         raise RecordError(f"message {number} is not an object")
+    users = as_text(message.get("id")) in theirs
     role, several = message.get("role"), message.get("tool_messages")
     options.notes.left(message, _MESSAGE_READ, "messages[].")
     if role == "tool" and isinstance(several, list):
         for one in several:
-            _message(turns, {"role": "tool", **one} if isinstance(one, Mapping) else one, number, options)
+            _message(turns, {"role": "tool", **one} if isinstance(one, Mapping) else one, number, theirs, options)
     elif role == "tool":
-        if message.get("requestor") == "user":
+        if (message.get("requestor") or ("user" if users else "")) == "user":
             options.notes.count("results of the simulated user's own tools, which the agent does not see")
         else:
             turns.result(message.get("id"), message.get("content") or "", failed=bool(message.get("error")))
     elif role == "user":
         if message.get("tool_calls"):
             options.notes.count("calls of the simulated user's own tools, which the agent does not see")
+            theirs |= _ids(message["tool_calls"])
         if message.get("content") or not message.get("tool_calls"):
             turns.add("user", message.get("content") or "")
     elif role == "assistant":
@@ -134,6 +139,11 @@ def _message(turns: Turns, message: Any, number: int, options: SourceOptions) ->
         turns.add("system", message.get("content") or "")
     else:
         raise RecordError(f"message {number} has the unknown role '{role}'; expected system, user, assistant or tool")
+
+
+def _ids(calls: Any) -> set[str]:
+    held = calls if isinstance(calls, list) else []
+    return {as_text(call["id"]) for call in held if isinstance(call, Mapping) and call.get("id")}
 
 
 def _assistant(turns: Turns, message: Mapping[str, Any], *, first: bool) -> None:
