@@ -99,7 +99,8 @@ class Families:
         self._parent.setdefault(family, family)
         text = prompt_text(transcript)
         if family not in self._opening:
-            self._opening[family] = (prompt_text(shown) if shown else text)[:_OPENING]
+            masked = shown is not None and shown is not transcript
+            self._opening[family] = (prompt_text(shown) if masked and shown else text)[:_OPENING]
         words = _words(text)
         if not words:
             return

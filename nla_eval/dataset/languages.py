@@ -46,6 +46,9 @@ class _Model:
         self._feature = np.array(identifier.tk_output, np.intp)
         self._weights, self._prior, self._languages = identifier.nb_ptc, identifier.nb_pc, identifier.nb_classes
         self._longest = self._deepest()
+        # Half precision is widened row by row as rows are met: of a hundred thousand, a data set uses a few thousand.
+        self._wide = np.empty(self._weights.shape, np.float32)
+        self._widened = np.zeros(len(self._weights), bool)
 
     def language(self, text: str) -> str:
         """The likeliest language. A text without any known n-gram gets the first one, as in py3langid."""
@@ -54,8 +57,10 @@ class _Model:
         features, first, counts = np.unique(self._features(raw), return_index=True, return_counts=True)
         if not len(features):
             return str(self._languages[0])
+        new = features[~self._widened[features]]
+        self._wide[new], self._widened[new] = self._weights[new], True
         met = np.argsort(first)  # py3langid adds in this order; another one changes the last digit
-        scores = np.log1p(counts[met].astype(np.float32)) @ self._weights[features[met]] + self._prior
+        scores = np.log1p(counts[met].astype(np.float32)) @ self._wide[features[met]] + self._prior
         return str(self._languages[int(scores.argmax())])
 
     def _features(self, raw: bytes) -> NDArray[np.intp]:

@@ -79,9 +79,10 @@ def _marks(messages: list[ChatMessage]) -> tuple[int, int]:
     said: list[str] = []
     asked = -1
     for message in messages:
-        role, content, calls = message.role, message.content, None
+        held = message.__dict__
+        role, content, calls = held["role"], held["content"], None
         if role == "assistant":
-            calls = message.tool_calls
+            calls = held["tool_calls"]
             if asked < 0:
                 asked = len(said)
         # No kind of content is named like what calls are written as, so the row of texts has one meaning only.
@@ -89,5 +90,5 @@ def _marks(messages: list[ChatMessage]) -> tuple[int, int]:
             said += (role, "text", content, str(calls) if calls else "")
         else:
             said += (role, *chain.from_iterable(content_parts(message)), str(calls) if calls else "")
-    content = hash(tuple(said))
-    return content, content if asked < 0 else hash(tuple(said[:asked]))
+    whole = hash(tuple(said))
+    return whole, whole if asked < 0 else hash(tuple(said[:asked]))
