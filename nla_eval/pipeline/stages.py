@@ -22,6 +22,8 @@ from ..transcript import Arm
 from .lanes import Site, StandIn, token_class
 from .plan import Prepared, fault_line, sampling_of, transcript_fault
 
+_ROWS = 4096
+"""Activations that are copied at a time. The sum adds row after row, so it does not depend on this."""
 _SCORES = ("cos", "mse_nrm", "fve_nrm", "fve_meannorm")
 
 
@@ -75,7 +77,11 @@ class ShuffleReference:
         """Make the reference of `activations`, each (d_model,), in a fixed order; None if there are fewer than two."""
         if len(activations) < 2:
             return None
-        return cls(normalised(np.stack(activations)).sum(axis=0), len(activations))
+        total: NDArray[np.float64] | None = None
+        for start in range(0, len(activations), _ROWS):
+            unit = normalised(np.stack(activations[start : start + _ROWS]))
+            total = (unit if total is None else np.concatenate([total[None], unit])).sum(axis=0)
+        return None if total is None else cls(total, len(activations))
 
     def matched_minus_shuffled(self, reconstructed: Vectors, own: Vectors, inside: NDArray[np.bool_]) -> list[float]:
         """cos with the own activation minus the mean cos with the reference's other activations.

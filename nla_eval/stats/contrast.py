@@ -19,8 +19,8 @@ from .zero import upper_bound
 
 EXACT_SUMS = 20_000
 """The null distribution is enumerated up to this many distinct sums; beyond that, Monte Carlo."""
-_CELLS = 1 << 21
-"""Sign patterns times items at a time: 16 MB an array. The result does not depend on it."""
+_CELLS = 1 << 19
+"""Sign patterns times items at a time: 4 MB an array. The result does not depend on it."""
 _SAME = 9
 """Sums that agree to this many decimals count as equal."""
 

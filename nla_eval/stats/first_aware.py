@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from .bootstrap import MIN_CLUSTERS, Floats
 from .interval import Resampling
 
-_CELLS = 1 << 21
-"""Resamples times transcripts at a time: 16 MB an array. The result does not depend on it."""
+_CELLS = 1 << 19
+"""Resamples times transcripts at a time: 4 MB an array. The result does not depend on it."""
 
 
 @dataclass(frozen=True)

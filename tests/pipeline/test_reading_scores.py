@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from nla_eval.errors import StoreError
+from nla_eval.models.scores import normalised
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run
 from nla_eval.pipeline.reading import ReadResult, Scores, Workbench, read_in_process
+from nla_eval.pipeline.stages import ShuffleReference
 from nla_eval.readings import Lane
 from nla_eval.store.store import ReadingStore
 from nla_eval.transcript import Arm, Transcript
@@ -50,6 +52,18 @@ def run(
     store = ReadingStore.create(str(where), planned.identity)
     bench = Workbench(lambda: engine, store, plain_scores, flush_seconds=0.0)
     return store, read_in_process(planned, bench, scores=scores)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 100])
+def test_the_reference_of_a_run_does_not_depend_on_how_many_rows_are_copied_at_a_time(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    activations = list(np.random.default_rng(0).standard_normal((25, 8)).astype(np.float32))
+    monkeypatch.setattr("nla_eval.pipeline.stages._ROWS", rows)
+    found = ShuffleReference.of(activations)
+    assert found is not None
+    assert found.count == 25
+    assert np.array_equal(found.unit_sum, normalised(np.stack(activations)).sum(axis=0))
 
 
 def test_readings_without_scores_need_no_reconstructor(tmp_path: Path) -> None:
