@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..printable import one_line
 from .browsed import LoggedSample
 
-_EXPECTED = "expected the address that inspect view prints, for example http://127.0.0.1:7575"
+_EXPECTED = "the address that inspect view prints, for example http://127.0.0.1:7575"
 _KEPT = "/%:@!$&'()*+,;=~-._"
 """Characters of a path that stay as they are."""
 
@@ -28,11 +28,11 @@ def viewer_address(given: str) -> str:
         parts = urlsplit(given.strip())
         port, host = parts.port, _host(parts.hostname or "")
     except ValueError:
-        raise InputError(f"view-url is '{shown.rpartition('@')[2]}', which is no address; {_EXPECTED}") from None
+        raise InputError(f"view-url is '{shown.rpartition('@')[2]}', which is no address; give {_EXPECTED}") from None
     if parts.username is not None or parts.password is not None:
         raise InputError("view-url holds a user name or password, which readers of the report would see; leave it out")
     if parts.scheme not in ("http", "https") or not host:
-        raise InputError(f"view-url is '{shown}', which is no http or https address; {_EXPECTED}")
+        raise InputError(f"view-url is '{shown}', which is no http or https address; give {_EXPECTED}")
     if parts.query or parts.fragment:
         raise InputError(f"view-url is '{shown}'; leave out what follows ? or #: {_EXPECTED}")
     where = host if port is None else f"{host}:{port}"
