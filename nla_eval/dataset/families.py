@@ -105,8 +105,8 @@ class Families:
         if not words:
             return
         short = len(words) < FEWEST_WORDS
-        compared = [*words, "", *_words(_said(transcript, "system"))] if short else words
-        digest = hashlib.sha256(" ".join(compared).encode("utf-8", "surrogatepass")).hexdigest()
+        compared = [*words, b"", *_words(_said(transcript, "system"))] if short else words
+        digest = hashlib.sha256(b" ".join(compared)).hexdigest()
         if digest in self._copies:
             self.exact += 1
             self._join(self._copies[digest], family)
@@ -169,10 +169,12 @@ def _said(transcript: Transcript, role: str) -> str:
     return "\n".join(said)[:COMPARED]
 
 
-def _words(text: str) -> list[str]:
-    """The words of `text` in order, lower case."""
+def _words(text: str) -> list[bytes]:
+    """The words of `text` in order, lower case, in UTF-8."""
     lower = text.lower()
-    return lower.translate(_BLANKS).split() if lower.isascii() else _WORD.findall(lower)
+    if lower.isascii():
+        return lower.translate(_BLANKS).encode().split()
+    return [word.encode("utf-8", "surrogatepass") for word in _WORD.findall(lower)]
 
 
 @cache
@@ -224,28 +226,16 @@ def _mixed(hashed: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return hashed ^ (hashed >> np.uint32(16))
 
 
-def _triples(words: list[str]) -> NDArray[np.uint32]:
+def _triples(words: list[bytes]) -> NDArray[np.uint32]:
     """A hash of each word triple, in order. With fewer than three words: one hash of all of them.
 
-    Each word is hashed once. Triples of these numbers are hashed by vector multiply-shift (Dietzfelbinger 1996): the
-    upper half of a sum of products modulo 2^64. Joining and hashing a thousand strings took three times as long.
+    Each word is hashed once, anew in each text: on data of many words a look into a table of known ones misses the
+    processor's cache and took five times as long. Triples of these numbers are hashed by vector multiply-shift
+    (Dietzfelbinger 1996): the upper half of a sum of products modulo 2^64. Joining and hashing a thousand strings took
+    three times as long.
     """
     hashed = np.zeros(max(len(words), _TRIPLE), np.uint64)
-    hashed[: len(words)] = array("Q", map(_HASHES.__getitem__, words))
+    hashed[: len(words)] = array("Q", map(zlib.crc32, words))
     sums = hashed[:-2] * _FACTORS[0] + hashed[1:-1] * _FACTORS[1] + hashed[2:] * _FACTORS[2]
     triples: NDArray[np.uint32] = (sums >> np.uint64(32)).astype(np.uint32)
     return triples
-
-
-class _Hashes(dict[str, int]):
-    """The hash of each word that was met: a few thousand words make most of any text."""
-
-    def __missing__(self, word: str) -> int:
-        if len(self) >= _MOST_WORDS:
-            self.clear()
-        self[word] = found = zlib.crc32(word.encode("utf-8", "surrogatepass"))
-        return found
-
-
-_MOST_WORDS = 1 << 16
-_HASHES = _Hashes()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageSystem, ChatMessageUser
+from numpy.typing import NDArray
 
 from nla_eval.dataset import families
 from nla_eval.dataset.families import Families, families_of
@@ -58,6 +60,10 @@ def test_prompts_that_open_with_one_long_text_are_no_copies() -> None:
     assert (found.exact, len(found.sizes())) == (0, 5)
 
 
+def triples(words: list[str]) -> NDArray[np.uint32]:
+    return families._triples(families._words(" ".join(words)))
+
+
 @pytest.mark.parametrize("shared", [40, 150, 600, 4000])
 def test_the_sketch_estimates_the_similarity_of_word_triples(shared: int) -> None:
     rng = random.Random(shared)
@@ -67,7 +73,7 @@ def test_the_sketch_estimates_the_similarity_of_word_triples(shared: int) -> Non
         both = [[*template, *rng.choices(vocabulary, k=shared // 5)] for _ in range(2)]
         first, second = ({tuple(words[at : at + 3]) for at in range(len(words) - 2)} for words in both)
         exact = len(first & second) / len(first | second)
-        made = [families._bins(families._mixed(families._triples(words))) for words in both]
+        made = [families._bins(families._mixed(triples(words))) for words in both]
         assert families._similarity(*made) == pytest.approx(exact, abs=0.07)
 
 
@@ -120,8 +126,8 @@ def test_families_are_exactly_the_copies_of_unlike_prompts_in_any_order(seeds: l
 @pytest.mark.parametrize("words", [["one"], ["one", "two"], ["the", "quick", "brown", "fox"], prompt(3, 9000)])
 def test_a_print_is_what_datasketch_makes_of_the_triples(words: list[str]) -> None:
     made = families._blank().copy()
-    made.update_batch(families._triples(words).tolist())
-    assert (families._print(families._mixed(families._triples(words))).hashvalues == made.hashvalues).all()
+    made.update_batch(triples(words).tolist())
+    assert (families._print(families._mixed(triples(words))).hashvalues == made.hashvalues).all()
 
 
 def test_small_steps_do_not_chain_prompts_that_are_not_alike() -> None:
