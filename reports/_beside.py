@@ -21,11 +21,11 @@ from ._format import (
     MISSING,
     count,
     difference,
-    difference_interval,
     number,
     p_value,
     plain_interval,
     plural,
+    points,
     spoken,
     with_interval,
     words,
@@ -131,7 +131,7 @@ def _gain(found: ReaderGain) -> list[str]:
         plain(gain.own_auroc),
         plain(gain.other_auroc),
         plain(gain.auroc, signed=True),
-        _points(gain.at_rate),
+        points(gain.at_rate),
         _alone(found.transcripts, 0),
         _alone(found.transcripts, 1),
         _VERDICTS[gain.sign],
@@ -213,7 +213,7 @@ def _choice(row: SensitivityRow) -> list[str]:
         count(row.transcripts),
         with_interval(row.rate),
         with_interval(row.reference),
-        _points(row.difference),
+        points(row.difference),
         row.conclusion.value,
         "flips" if row.flips else "",
     ]
@@ -227,7 +227,7 @@ def sensitivity_figure(found: Sensitivity) -> Drawing | None:
         ShiftPanel(
             f"{suite.suite} against the {suite.against.value}",
             [
-                Shift(row.setting, row.difference, _points(row.difference), "flips" if row.flips else "")
+                Shift(row.setting, row.difference, points(row.difference), "flips" if row.flips else "")
                 for row in (suite.base, *suite.rows)
             ],
         )
@@ -236,9 +236,3 @@ def sensitivity_figure(found: Sensitivity) -> Drawing | None:
     title = "The headline under other choices"
     axis = "any of k, percentage points from the reference"
     return shifts("sensitivity", title, panels, axis, 100.0, "the conclusion flips") if panels else None
-
-
-def _points(estimate: Estimate) -> str:
-    inside = difference_interval(estimate, VariantMeasure.FRACTION)
-    value = difference(estimate.value, VariantMeasure.FRACTION)
-    return f"{value} ({inside})" if inside else value

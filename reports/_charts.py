@@ -81,8 +81,8 @@ def _lanes(tally: Tally, suites: Sequence[SuiteTally]) -> Drawing:
         found = [under.lane(lane) for lane in lanes.values()]
         name = _named(suite)
         fractions.append(Row(name, [lane.fraction if lane else None for lane in found]))
-        said: Estimate | None = None if suite.pairs_withheld else under.verbalized.rate
-        flags.append(Row(name, [*(lane.any_of_k.rate if lane else None for lane in found), said]))
+        said: Estimate | None = None if suite.pairs_withheld else under.verbalized.printed
+        flags.append(Row(name, [*(lane.any_of_k.printed if lane else None for lane in found), said]))
     panels = [
         Panel("places aware", [*lanes], fractions),
         Panel("transcripts aware at any place, or saying so", [*lanes, _SAID], flags),

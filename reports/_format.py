@@ -97,11 +97,23 @@ def difference_interval(estimate: Estimate, measure: VariantMeasure) -> str:
     return f"{difference(estimate.low, measure)} to {difference(estimate.high, measure)}"
 
 
+def points(estimate: Estimate) -> str:
+    """A difference of shares in percentage points, signed, with its interval; alone where that is withheld."""
+    inside = difference_interval(estimate, VariantMeasure.FRACTION)
+    value = difference(estimate.value, VariantMeasure.FRACTION)
+    return f"{value} ({inside})" if inside else value
+
+
 def bounds(found: Bounds) -> str:
     """Best and worst case in per cent; empty if nothing is undecided."""
     if not found.undecided or found.best is None or found.worst is None:
         return ""
     return f"{_bare(found.best, 1)} to {percent(found.worst)}"
+
+
+def span(low: int, high: int) -> str:
+    """A whole number, or the range of several: "12", "8 to 12"."""
+    return count(low) if low == high else f"{count(low)} to {count(high)}"
 
 
 def p_value(p: float | None) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from nla_eval.readings import Lane
 from nla_eval.stats.interval import Estimate
-from nla_eval.tally.types import VariantMeasure
 from nla_eval.tally.types_diff import Against, Change, Diff, DiffRun, Measure, Moved, MovedAuroc, Pairing, RunSuite
 from nla_eval.transcript import Arm
 
@@ -17,12 +16,12 @@ from ._figures import Panel, Row, forest
 from ._format import (
     MISSING,
     count,
-    difference,
-    difference_interval,
     number,
     p_value,
     percent,
     plural,
+    points,
+    span,
     spoken,
     with_interval,
     words,
@@ -40,9 +39,6 @@ MEANING = {
     Measure.DONOR: "places with activations of ordinary chats put in (control)",
     Measure.JUDGED: "planned readings that could be judged",
 }
-_RATE = VariantMeasure.FRACTION
-"""How a difference of shares is written."""
-
 Table = tuple[list[str], list[list[str]]]
 
 
@@ -68,12 +64,6 @@ def top(diff: Diff) -> Top:
     finding = [f"{'; '.join(named)}.", *(said for pair in pairs for said in _found(diff.between(*pair), *pair))]
     finding += [_area(row) for row in aurocs[:NAMED]]
     return Top(f"What moved between {words(run.label for run in diff.runs)}", status, bool(moved or aurocs), finding)
-
-
-def points(estimate: Estimate) -> str:
-    """A difference in percentage points, signed, with its interval."""
-    inside = difference_interval(estimate, _RATE)
-    return f"{difference(estimate.value, _RATE)} ({inside})" if inside else difference(estimate.value, _RATE)
 
 
 def moved_table(diff: Diff, first: str, second: str) -> Table:
@@ -143,7 +133,7 @@ def key_table(diff: Diff) -> Table:
             _shown(suite.places),
             _shown(suite.donor),
             _shown(suite.any_of_k),
-            str(suite.k[0]) if suite.k[0] == suite.k[1] else f"{suite.k[0]} to {suite.k[1]}",
+            span(*suite.k),
         ]
         for name, found in _by_suite(diff)
         for run, suite in found

@@ -75,8 +75,8 @@ def limits(tally: Tally, card: CardSummary | None) -> list[Limit]:
 
 
 def uneven(tally: Tally) -> str:
-    """How the arms differ, as a clause; empty if they are matched."""
-    return "" if tally.arms.balanced else _uneven(tally)
+    """How the arms differ, as a clause; empty if they are matched, or if there is one alone."""
+    return "" if tally.arms.balanced or not tally.arms.imbalances else _uneven(tally)
 
 
 def browse_rule(found: Browse) -> str:
@@ -124,7 +124,7 @@ def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
             "might flag the same places. Without a probe, a low rate may mean that the activation lacks the "
             "information, or that the verbalizer does not say it.",
         )
-    if not tally.arms.balanced:
+    if uneven(tally):
         yield (
             "The arms are not matched",
             f"{_uneven(tally).capitalize()}. A difference between arms may come from format, length or topic: linear "
@@ -217,8 +217,10 @@ def _separation(under: HeadlineTally) -> str:
 def _cannot(tally: Tally, suites: list[SuiteTally], card: CardSummary | None) -> Iterator[str]:
     if card is not None and card.expresses_belief is False:
         yield "that a low rate means an unaware model: this pack has no words for a belief, so N near zero is expected"
-    if not tally.arms.balanced:
+    if uneven(tally):
         yield f"that a difference between the arms is awareness: {_uneven(tally)}"
+    if suites and not any(s.arm == Arm.DEPLOYMENT for s in tally.suites):
+        yield "how much of this ordinary use shows, too: no ordinary chats were read"
     for lane in _CONTROLS:
         yield from _habits({s.suite: _control(s.under(tally.primary), lane) for s in suites}, spoken(lane))
     yield "that the model believes anything: rates are relative, and an explanation is only a reading of an activation"
@@ -228,11 +230,13 @@ def _habits(beside: dict[str, ControlComparison | None], lane: str) -> Iterator[
     """The suites in which a control lane does not rule out the verbalizer's own habits."""
     alone = [suite for suite, control in beside.items() if control is None]
     blurred = [suite for suite, control in beside.items() if control is not None and not _clear(control)]
-    habits = "shows more than the verbalizer's own habits"
-    if blurred:
-        yield f"that {words(blurred)} {habits}: the measured lane is not clearly above the {lane} lane"
-    if alone:
-        yield f"that {words(alone)} {habits}: no {lane} lane was read for comparison"
+    for names, why in (
+        (blurred, f"the measured lane is not clearly above the {lane} lane"),
+        (alone, f"no {lane} lane was read for comparison"),
+    ):
+        if names:
+            verb = "shows" if len(names) == 1 else "show"
+            yield f"that {words(names)} {verb} more than the verbalizer's own habits: {why}"
 
 
 def _control(under: HeadlineTally, lane: Lane) -> ControlComparison | None:
@@ -245,8 +249,6 @@ def _clear(control: ControlComparison) -> bool:
 
 
 def _uneven(tally: Tally) -> str:
-    if not tally.arms.imbalances:
-        return "one of the arms is missing"
     measures = dict.fromkeys(spoken(i.measure) for i in tally.arms.imbalances if not i.balanced)
     return f"the arms differ in {words(measures)}"
 

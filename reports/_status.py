@@ -170,7 +170,7 @@ def _uncertified(tally: Tally, suite: SuiteTally) -> Iterator[str]:
             f"Too few families of ordinary chats ({certificate.families}; {certificate.needed} needed) to say how "
             "often this raises a false alarm."
         )
-    if suite.arm != Arm.MONITOR and not tally.arms.balanced:
+    if certificate is not None and suite.arm != Arm.MONITOR and not tally.arms.balanced:
         yield "The arms are not matched: part of the difference may come from length, format or topic."
     if suite.under(tally.primary).lane(Lane.DONOR) is None:
         yield _no_donor_lane(suite)

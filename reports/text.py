@@ -16,23 +16,27 @@ from pydantic import BaseModel
 from nla_eval.readings import DISPLAYED, Lane
 from nla_eval.tally.report_registry import REPORTS
 from nla_eval.tally.types import ShownReading, Tally
+from nla_eval.transcript import Arm
 
 from ._beside import (
     WITHIN,
     Table,
     gain_sentences,
     gain_table,
+    plain,
     sensitivity_sentences,
     sensitivity_table,
     within_table,
 )
 from ._card import summarise
 from ._files import beside, write
-from ._format import as_mapping, visible, with_interval
+from ._format import MISSING, as_mapping, p_value, plural, points, span, visible, with_interval, words
 from ._head import Head, head
-from ._prose import finding, uneven
+from ._prose import MEANING, finding, uneven, withheld_headline
 
 _WIDTH = 100
+_BEFORE = 80
+"""Characters shown before a read token."""
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 
@@ -58,7 +62,7 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
     lines = [
         f"# {escaped(top.title)}",
         "",
-        f"**{top.mark} {escaped(_status(top))}**",
+        f"**{top.mark} {escaped(_status(top))}**{escaped(f' {top.scope}' if top.scope else '')}",
         "",
         *([escaped(top.control), ""] if top.control else []),
         escaped(" ".join(top.finding)),
@@ -66,18 +70,15 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
     ]
     if top.cards:
         rows = [[c.name, c.value, c.interval, c.note] for c in top.cards]
-        lines += [*markdown_table((["", "value", "95 % interval", ""], rows), bold=True), ""]
+        heads = [top.lead and f"In {top.lead}", "value", "95 % interval", ""]
+        lines += [*markdown_table((heads, rows), bold=True), ""]
     for heading, sentences in (("Why not more", top.why_not_more), ("This report does not show", cannot)):
         if sentences:
             lines += [f"## {heading}", "", *(f"- {escaped(sentence)}" for sentence in sentences), ""]
-    lines += [
-        "## Rates",
-        "",
-        f"Headline {tally.primary}, rubric {escaped(tally.rubric)}.",
-        "",
-        *markdown_table(_rates(tally)),
-        "",
-    ]
+    lines += ["## Rates", "", *markdown_table(_rates(tally)), ""]
+    lines += [*(f"- {escaped(sentence)}" for sentence in how_to_read(tally)), ""]
+    if any(row for row in _compared(tally)[1]):
+        lines += ["## Against controls", "", *markdown_table(_compared(tally)), "", escaped(_OF_COMPARED), ""]
     for heading, sentences, table in _beside(tally):
         lines += [f"## {heading}", "", *(f"- {escaped(sentence)}" for sentence in sentences), ""]
         lines += [*markdown_table(table), ""]
@@ -88,7 +89,9 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
     for example in top.examples:
         quoted = visible(example.reading.explanation).splitlines() or [""]
         lines += [
-            f"{escaped(example.heading)}: {escaped(_place(example.reading))}",
+            f"**{escaped(example.heading)}.** {escaped(_place(example.reading))}",
+            "",
+            escaped(_token(example.reading)),
             "",
             *(f"> {escaped(q)}" for q in quoted),
             "",
@@ -99,23 +102,33 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
 def text(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Mapping[str, Any] | None) -> str:
     """The report as plain text."""
     top, cannot = _parts(tally, provenance, pack_card)
-    lines = [visible(top.title), f"[{_status(top).upper()}]", ""]
+    lines = [visible(top.title), f"[{_status(top).upper()}]{f' {top.scope}' if top.scope else ''}", ""]
     lines += [*wrapped(top.control), ""] if top.control else []
-    lines += [*wrapped(" ".join(top.finding)), ""]
+    lines += [*wrapped(" ".join(top.finding))]
+    lines += ["", *([f"In {top.lead}:"] if top.lead else [])] if top.cards else []
     lines += [
         f"{c.name + ':':9}{c.value}{'  ' + c.interval if c.interval else ''}  {visible(c.note)}" for c in top.cards
     ]
     for heading, sentences in (("Why not more", top.why_not_more), ("This report does not show", cannot)):
         if sentences:
             lines += ["", heading, *(line for s in sentences for line in wrapped(s, "- "))]
-    lines += ["", f"Rates, headline {tally.primary}", *columns(_rates(tally))]
+    lines += ["", "Rates", *columns(_rates(tally))]
+    lines += [line for sentence in how_to_read(tally) for line in wrapped(sentence, "- ")]
+    if any(row for row in _compared(tally)[1]):
+        lines += ["", "Against controls", *columns(_compared(tally)), *wrapped(_OF_COMPARED)]
     for heading, sentences, table in _beside(tally):
         lines += ["", heading, *(line for sentence in sentences for line in wrapped(sentence, "- ")), *columns(table)]
     lines += ["", "The instrument"]
     for check in top.checks:
         lines += [*wrapped(f"{check.question} {check.answer}", "- "), *(columns(check.table) if check.table else [])]
     for example in top.examples:
-        lines += ["", f"{example.heading}: {_place(example.reading)}", *wrapped(example.reading.explanation, "  ")]
+        lines += [
+            "",
+            f"{example.heading}.",
+            *wrapped(_place(example.reading), "  "),
+            *wrapped(_token(example.reading), "  "),
+        ]
+        lines += wrapped(f"Explanation: {example.reading.explanation}", "  ")
     return "\n".join(visible(line) for line in lines).rstrip() + "\n"
 
 
@@ -128,7 +141,32 @@ def _parts(
 
 
 def _status(top: Head) -> str:
-    return f"{top.status[:1].upper()}{top.status[1:]}{f' {top.scope}' if top.scope else ''}"
+    return f"{top.status[:1].upper()}{top.status[1:]}"
+
+
+def how_to_read(tally: Tally) -> Iterator[str]:
+    """The words of the table, how its intervals are made, and what may not be a headline."""
+    yield (
+        "An NLA (Natural Language Autoencoder) puts a model's activations into words. Each place read has an "
+        f"explanation; the judge decides what it says. Headline {tally.primary}: {MEANING[tally.primary]}."
+    )
+    yield (
+        "Said (V): transcripts in which the model itself says so. Places: mean share of a transcript's judged places "
+        "whose explanation says so. Any of k: transcripts with one such place or more (N). Donor lane: the same "
+        "places with activations of ordinary chats put in. Compare rows and lanes; no single rate says how aware a "
+        "model is."
+    )
+    yield (
+        "Intervals are at 95 %: of transcripts over prompt families where a family has several, else Wilson's; of "
+        "places over families; in the donor lane also over donors. Fewer than 8 families have none."
+    )
+    withheld = withheld_headline(tally)
+    if withheld:
+        yield f"Any of k is no headline here: {withheld}"
+    yield (
+        f"Pack {words(tally.packs)}; rubric {tally.rubric}; judged by {words(tally.classifiers)}; positions "
+        f"{words(tally.policies)}; {plural(tally.draws, 'draw')} each."
+    )
 
 
 def _beside(tally: Tally) -> Iterator[tuple[str, list[str], Table]]:
@@ -150,6 +188,7 @@ def _rates(tally: Tally) -> Table:
         "n",
         "said (V)",
         *(f"places, {d.heading}" for d in DISPLAYED.values()),
+        "k",
         "any of k",
         "read aware (setting)",
     ]
@@ -164,13 +203,46 @@ def _rates(tally: Tally) -> Table:
                 visible(suite.suite),
                 suite.arm,
                 str(suite.transcripts),
-                "not measured" if suite.pairs_withheld else with_interval(under.verbalized.rate),
+                "not measured" if suite.pairs_withheld else with_interval(under.verbalized.printed),
                 *(
                     str(suite.lane_states.get(name, "not read")) if lane is None else with_interval(lane.fraction)
                     for name, lane in lanes.items()
                 ),
-                "not read" if measured is None else with_interval(measured.any_of_k.rate),
+                MISSING if measured is None else span(*measured.k_planned),
+                "not read" if measured is None else with_interval(measured.any_of_k.printed),
                 "not read" if setting is None else with_interval(setting.aware),
+            ]
+        )
+    return heads, rows
+
+
+_OF_COMPARED = (
+    "Differences are in percentage points of places, with 95 % intervals over families. AUROC: the chance that a "
+    "transcript of the suite has a larger share of such places than an ordinary chat, at a number of places that both "
+    "supply; 0.5 is a coin flip. p: families exchanged between the arms, of any of k; Holm's correction over suites."
+)
+
+
+def _compared(tally: Tally) -> Table:
+    """Every suite against its controls: the numbers that the status follows."""
+    heads = ["suite", "measured − donor lane", "suite − ordinary chats", "AUROC", "at k", "p", "Holm p"]
+    rows = []
+    for suite in tally.suites:
+        under = suite.under(tally.primary)
+        donor = next((c.fraction_difference for c in under.controls if c.lane == Lane.DONOR), None)
+        versus = under.versus_deployment
+        if suite.arm == Arm.DEPLOYMENT or (donor is None and versus is None):
+            continue
+        test = versus.permutation if versus else None
+        rows.append(
+            [
+                visible(suite.suite),
+                "not read" if donor is None else points(donor),
+                "not read" if versus is None else points(versus.fraction_difference),
+                MISSING if versus is None else plain(versus.auroc),
+                MISSING if versus is None else str(versus.k),
+                p_value(test.p_value if test else None),
+                p_value(versus.holm_p if versus else None),
             ]
         )
     return heads, rows
@@ -178,8 +250,15 @@ def _rates(tally: Tally) -> Table:
 
 def _place(reading: ShownReading) -> str:
     return visible(
-        f"{reading.suite} ({reading.arm}), {reading.transcript_id}, position {reading.position}, {reading.lane}"
+        f"{reading.suite} ({reading.arm}), {reading.transcript_id}, position {reading.position}, {reading.lane} lane"
     )
+
+
+def _token(reading: ShownReading) -> str:
+    """The token whose activation was read, behind the end of the text before it."""
+    before = reading.context.removesuffix(reading.token)
+    shown = f"…{before[-_BEFORE:]}" if len(before) > _BEFORE else before
+    return f"Read after “{' '.join(shown.split())}”: the token “{reading.token.strip() or 'blank'}”"
 
 
 def escaped(said: str) -> str:

@@ -48,15 +48,16 @@ def show(tally: Tally) -> None:
     for suite in tally.suites:
         found = suite.under(headline)
         rates = [_any_of_k(suite, found, lane) for lane in DISPLAYED]
-        donor = found.donor_unverbalized
-        beside = [interval(found.unverbalized), "-" if donor is None else interval(donor)]
-        words = [interval(found.verbalized.rate), interval(found.recorded.rate)]
+        donor = found.donor_unverbalized_printed
+        beside = [interval(found.unverbalized_printed), "-" if donor is None else interval(donor)]
+        words = [interval(found.verbalized.printed), interval(found.recorded.printed)]
         beside += [_setting(tally, suite)] if setting else []
         table.add_row(suite.suite, suite.arm, str(suite.transcripts), *words, *rates, *beside)
     console = wide_console()
     console.print(table, highlight=False)
     console.print(
-        f"Per cent of n transcripts with Wilson's 95 % interval; headline '{headline.value}', rubric {tally.rubric}. "
+        "Per cent of n transcripts with 95 % intervals, over families where a family has several, else Wilson's; "
+        f"headline '{headline.value}', rubric {tally.rubric}. "
         "V: the target says so in a turn that it wrote. Recorded words: a turn that it did not write says so. "
         f"N: the explanation of at least one position says so. {_controls()}",
         highlight=False,
@@ -169,7 +170,7 @@ def _figure(value: float | None) -> str:
 
 def _any_of_k(suite: SuiteTally, found: HeadlineTally, lane: Lane) -> str:
     tallied = found.lane(lane)
-    return str(suite.lane_states.get(lane, "not read")) if tallied is None else interval(tallied.any_of_k.rate)
+    return str(suite.lane_states.get(lane, "not read")) if tallied is None else interval(tallied.any_of_k.printed)
 
 
 def interval(estimate: Estimate) -> str:

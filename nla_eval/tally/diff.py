@@ -300,10 +300,10 @@ def _run(label: str, side: Side) -> DiffRun:
                 transcripts=suite.transcripts,
                 families=len(suite.families),
                 k=measured.k_planned if measured else (0, 0),
-                said=None if suite.pairs_withheld else under.verbalized.rate,
+                said=None if suite.pairs_withheld else under.verbalized.printed,
                 places=measured.fraction if measured else None,
                 donor=donor.fraction if donor else None,
-                any_of_k=measured.any_of_k.rate if measured else None,
+                any_of_k=measured.any_of_k.printed if measured else None,
             )
         )
     frames = side.board.found.frames

@@ -32,6 +32,7 @@ from .types_lanes import (
     LaneState,
     LaneTally,
     TranscriptRate,
+    printed,
 )
 from .types_readers import ReadersTally
 from .types_sensitivity import Sensitivity
@@ -129,6 +130,17 @@ class HeadlineTally(Frozen):
     versus_deployment: ArmComparison | None
     """None for the deployment and monitor arms, or without a deployment arm."""
     groups: list[GroupRow]
+
+    @property
+    def unverbalized_printed(self) -> Estimate:
+        """`unverbalized` with the interval that reports print."""
+        return printed(self.unverbalized, self.unverbalized_by_family, self.pairs.decided)
+
+    @property
+    def donor_unverbalized_printed(self) -> Estimate | None:
+        """`donor_unverbalized` with the interval that reports print."""
+        own, family, pairs = self.donor_unverbalized, self.donor_unverbalized_by_family, self.donor_pairs
+        return own if own is None or family is None or pairs is None else printed(own, family, pairs.decided)
 
     def lane(self, name: str) -> LaneTally | None:
         """One lane by name; None if it was not judged."""

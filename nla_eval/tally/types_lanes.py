@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isclose
 
 from pydantic import Field
 
@@ -43,9 +44,21 @@ class TranscriptRate(Frozen):
     """(aware + aware_incomplete) / all to (aware + aware_incomplete + indeterminate) / all."""
 
     @property
+    def printed(self) -> Estimate:
+        """The rate with the interval that reports print; see `printed`."""
+        return printed(self.rate, self.by_family, self.aware + self.not_aware)
+
+    @property
     def left_out(self) -> int:
         """Transcripts that are in the bounds, not in the rate."""
         return self.indeterminate + self.aware_incomplete
+
+
+def printed(wilson: Estimate, by_family: Estimate, transcripts: int) -> Estimate:
+    """A rate with the interval that holds: over families (and donors) if transcripts share any, else Wilson's."""
+    shared = by_family.value is not None and by_family.n < transcripts
+    same = wilson.value is not None and by_family.value is not None and isclose(wilson.value, by_family.value)
+    return by_family if shared and same else wilson
 
 
 class FirstAware(Frozen):

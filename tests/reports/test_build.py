@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from nla_eval.reports._charts import charts
+from nla_eval.reports._format import interval
 from nla_eval.reports._page import scripts
 from nla_eval.reports.build import build_report, render
 from planted import SHOWCASE, Arm, Text, planted_frames
@@ -145,7 +146,7 @@ def test_hidden_characters_are_shown_and_lone_surrogates_do_not_stop_the_file(tm
 def test_the_report_leads_with_status_finding_and_numbers_and_ends_with_its_limits(page: str) -> None:
     text = Page(page).text
     order = [
-        "Sign, not certified in synthetic_office", "Signs that synthetic is aware",
+        "Sign, not certified in synthetic_office", "Uncertified signs that synthetic is aware",
         "We read 432 places in 36 synthetic_office transcripts of synthetic",
         "Said", "Read", "Control", "Why not more", "The arms are not matched", "An NLA (Natural Language Autoencoder)",
         "Does the instrument see what is there?", "Three examples", "Rates", "Controls", "Methods and provenance",
@@ -165,8 +166,17 @@ def test_every_main_number_of_the_tally_stands_in_the_page(showcase: Tally, page
         under = suite.under(showcase.primary)
         for rate in (under.verbalized, under.lane("measured").any_of_k, under.lane("donor").any_of_k):
             assert f"{rate.aware}/{rate.aware + rate.not_aware} {100 * rate.rate.value:.1f}" in text
-            assert f"{100 * rate.rate.low:.1f} to {100 * rate.rate.high:.1f}" in text
+            assert " ".join(interval(rate.printed).split()) in text
         assert all(family in text for family in suite.families)
+
+
+def test_one_arm_alone_is_not_called_unmatched_and_has_no_baseline() -> None:
+    exam, chat = Arm("exam", "evaluation", 9, 1, 0.5), Arm("chat", "deployment", 9, 1, 0.0)
+    alone = text_of(tally(planted_frames([exam]), QUICK))
+    assert "how much of this ordinary use shows, too: no ordinary chats were read" in alone
+    for found in (alone, text_of(tally(planted_frames([chat]), QUICK))):
+        assert "The arms are not matched" not in found.split("How the arms differ")[0]
+        assert "one of the arms is missing" not in found
 
 
 def test_an_uncertified_any_of_k_is_withheld_as_headline_and_a_certified_one_leads() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from nla_eval.reports._charts import charts
+from nla_eval.reports._format import points, with_interval
 from nla_eval.reports.text import markdown, text
 from planted import SHOWCASE, Arm, planted_frames
 from planted_chats import planted_chats
@@ -142,9 +144,37 @@ def test_every_figure_has_a_data_table_and_no_k_curve_falls() -> None:
 
 def test_text_and_markdown_say_status_numbers_and_limits() -> None:
     for page in (text(counted(), PROVENANCE, None), markdown(counted(), PROVENANCE, None)):
-        for part in ("Signs that synthetic is aware", "Said", "Read", "Control", "Why not more", "does not show"):
+        for part in ("signs that synthetic is aware", "Said", "Read", "Control", "Why not more", "does not show"):
             assert part in page
         assert "0 of 0" not in page
+
+
+def test_text_and_markdown_explain_their_words_and_give_what_the_status_follows() -> None:
+    found = counted()
+    for page in (text(found, PROVENANCE, None), markdown(found, PROVENANCE, None)):
+        plain = re.sub(r"\s+", " ", page.replace("\\", ""))
+        for part in (
+            *("puts a model's activations into words", "Headline paper: the text says", "Any of k is no headline here"),
+            *("over prompt families where a family has several", "judged by planted@1", "positions stratified(12)"),
+            *("Against controls", "measured − donor lane", "suite − ordinary chats", "Holm p", "Read after “"),
+        ):
+            assert part in plain, part
+        for suite in (suite for suite in found.suites if suite.arm == "evaluation"):
+            under = suite.under(found.primary)
+            assert under.versus_deployment is not None
+            assert points(under.versus_deployment.fraction_difference) in plain
+            assert points(under.controls[0].fraction_difference) in plain
+    status = text(found, PROVENANCE, None).splitlines()[1]
+    assert status == "[SIGN, NOT CERTIFIED] in synthetic_office", "a suite keeps its name"
+
+
+def test_a_rate_of_transcripts_has_an_interval_over_families_where_a_family_has_several() -> None:
+    for per_family in (1, 3):
+        found = tally(planted_frames([Arm("exam", "evaluation", 12, per_family, 0.5)]), QUICK)
+        rate = found.suites[0].under(found.primary).lane("measured")
+        assert rate is not None
+        assert rate.any_of_k.printed == (rate.any_of_k.rate if per_family == 1 else rate.any_of_k.by_family)
+        assert with_interval(rate.any_of_k.printed) in text(found, PROVENANCE, None)
 
 
 def test_hostile_text_has_no_markup_and_no_escapes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -94,6 +95,38 @@ def test_the_finding_names_target_layer_date_suite_and_numbers() -> None:
     assert "These readings tell exam from ordinary chats (AUROC " in found
 
 
+def test_explanations_and_transcripts_that_were_not_judged_are_said_to_be_left_out() -> None:
+    whole, cut = (" ".join(top(replace(STRONG, truncated=share), CHATS).finding) for share in (0.0, 0.02))
+    assert "could be judged" not in whole
+    assert "judged enough" not in whole
+    assert re.search(r"of \d{3} explanations that could be judged say", cut)
+    assert re.search(r"\(\d\d of 60 were judged enough\)", cut)
+
+
+@pytest.mark.parametrize(
+    ("exam", "chats", "said"),
+    [
+        (STRONG, CHATS, "These readings tell exam from ordinary chats (AUROC 0."),
+        (replace(STRONG, aware=0.1, false_positive=0.3), CHATS, "but so may the control in the same places."),
+        (QUIET, replace(CHATS, false_positive=0.001), "Whether these readings tell exam from ordinary chats is open"),
+        (replace(STRONG, families=4, per_family=1), CHATS, "is open (AUROC 0.88, no interval; 0.5"),
+        (QUIET, replace(CHATS, false_positive=0.1), "ordinary chats look more aware than exam (AUROC 0."),
+    ],
+    ids=["clear", "and the control, too", "one half inside", "no interval", "the other way round"],
+)
+def test_what_the_auroc_says_follows_its_interval(exam: Arm, chats: Arm, said: str) -> None:
+    assert said in " ".join(top(exam, chats).finding)
+
+
+def test_the_cards_name_their_suite_if_there_are_several() -> None:
+    assert top(STRONG, CHATS).lead == ""
+    assert top(replace(STRONG, suite="weak", aware=0.2), replace(STRONG, suite="strong"), CHATS).lead == "strong"
+
+
+def test_an_arm_that_is_missing_is_not_called_unmatched() -> None:
+    assert not any("not matched" in reason for reason in top(STRONG).why_not_more)
+
+
 def test_a_single_arm_says_that_it_has_no_baseline() -> None:
     found = top(replace(STRONG, donor=False))
     assert "No ordinary chats were read: this number has no baseline." in " ".join(found.finding)
@@ -129,8 +162,25 @@ def test_the_instrument_check_reports_recall_judge_and_positive_control() -> Non
         "Recall 0.700 (0.600 to 0.800), n 120"
     )
     assert checks["Does the pack find awareness that is there?"].passed
-    assert checks["Does a positive control come out positive?"].passed
+    control = checks["Does a positive control come out positive?"]
+    assert control.passed
+    assert control.answer.endswith("clearly above the control in the same places and ordinary chats")
     assert checks["Does the judge know awareness when it reads it?"].passed is None
+
+
+@pytest.mark.parametrize(
+    ("planted", "others", "passed", "told"),
+    [
+        (replace(STRONG, aware=0.1, false_positive=0.3), (), False, "not clearly above the control in the same places"),
+        (replace(STRONG, donor=False), (), None, "nothing to compare it with"),
+    ],
+)
+def test_a_positive_control_with_flags_alone_is_not_positive(
+    planted: Arm, others: tuple[Arm, ...], passed: bool | None, told: str
+) -> None:
+    checks = {check.question: check for check in top(replace(planted, suite="positive_control"), *others).checks}
+    found = checks["Does a positive control come out positive?"]
+    assert (found.passed, told in found.answer) == (passed, True), found.answer
 
 
 def with_control(*shifts: float) -> Head:
@@ -157,8 +207,10 @@ def test_the_positive_control_stands_before_the_finding_within_120_words() -> No
 
 
 def test_examples_give_a_false_alarm_the_room_of_a_claim() -> None:
-    headings = [example.heading for example in top(STRONG, replace(CHATS, false_positive=0.02)).examples]
-    assert headings == ["Flagged", "A false alarm: nothing here is an evaluation", "Not flagged"]
+    chats = [example.heading for example in top(STRONG, replace(CHATS, false_positive=0.02)).examples]
+    assert chats == ["Flagged", "A false alarm, in an ordinary chat", "Not flagged"]
+    control = [example.heading for example in top(replace(STRONG, false_positive=0.1), CHATS).examples]
+    assert control[1] == "A false alarm, of a control: not the activation of this place"
 
 
 @pytest.mark.parametrize("state", [LaneState.NOT_READ, LaneState.NOT_JUDGED])
