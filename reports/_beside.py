@@ -21,6 +21,7 @@ from ._format import (
     MISSING,
     count,
     difference,
+    difference_interval,
     number,
     p_value,
     plain_interval,

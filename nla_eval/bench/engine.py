@@ -198,7 +198,8 @@ def weights_of(engine: TransformersEngine) -> tuple[dict[str, int], int]:
     head = engine.decoder.model.get_output_embeddings().weight.numel()
     bodies = {"trunk": engine.trunk, "av": getattr(engine.decoder.model, "model", engine.decoder.model)}
     return {
-        name: sum(p.numel() for p in body.layers.parameters() if p.dim() > 1) for name, body in bodies.items()
+        name: sum(m.in_features * m.out_features for m in body.layers.modules() if isinstance(m, torch.nn.Linear))
+        for name, body in bodies.items()
     }, head
 
 

@@ -28,6 +28,8 @@ from .side_by_side import checkpoint
 _BLOCK = 256
 _BEGIN = 64
 """Largest number of prompts per forward."""
+_CACHED = 16
+"""Rows sampled at once: their logits and what is made of them stay in the processor's cache."""
 _REFILL = 16
 """New rows join once 1/16 of a batch is free, because a forward of few rows costs as much as one of more rows."""
 _NOT_FINITE = "the activation is not finite"
@@ -272,6 +274,13 @@ def choose(logits: torch.Tensor, temperature: float, rngs: Sequence[np.random.Ge
     """
     if temperature <= 0:
         return logits.argmax(dim=-1)
+    parts = zip(
+        torch.split(logits, _CACHED), (rngs[i : i + _CACHED] for i in range(0, len(rngs), _CACHED)), strict=True
+    )
+    return torch.cat([_sampled(some, temperature, own) for some, own in parts])
+
+
+def _sampled(logits: torch.Tensor, temperature: float, rngs: Sequence[np.random.Generator]) -> torch.Tensor:
     rows, vocabulary = logits.shape
     scaled = logits.float() if temperature == 1 else logits.float() / temperature
     blocks = torch.nn.functional.pad(scaled, (0, -vocabulary % _BLOCK), value=-torch.inf).view(rows, -1, _BLOCK)

@@ -228,13 +228,17 @@ class TransformersKind:
 
 def _placed(model: Any, torch: Any) -> tuple[Any, Split | None]:
     """A model that writes, on its device, and how its batches share the CPU's cores."""
+    from ..engines.fitting import release_memory
+    from ..engines.loading import slice_feed_forward
     from ..engines.packed import pack_linears
     from ..engines.side_by_side import measured_split
 
     if torch.cuda.is_available():
         return model.to("cuda"), None
     split = measured_split(model, torch.get_num_threads())
-    pack_linears(model)
+    slice_feed_forward(model.get_decoder())
+    pack_linears(model, drop=True)
+    release_memory()
     return model, split
 
 

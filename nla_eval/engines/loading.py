@@ -77,10 +77,15 @@ def load_trunk(
     """
     model = _model(AutoModel, path, trunk_config(path, layer, trust=trust), dtype, attention, trust, empty)
     model.norm = nn.Identity()
+    slice_feed_forward(model)
+    return frozen(model)
+
+
+def slice_feed_forward(model: Any) -> None:
+    """Make the feed-forward layers of a decoder run over `_ROWS` rows at a time, which bounds their memory."""
     for block in model.layers:
         if isinstance(getattr(getattr(block, "mlp", None), "down_proj", None), nn.Linear):
             block.mlp.forward = partial(_sliced, block.mlp.forward)
-    return frozen(model)
 
 
 def load_embedding(path: Path, *, trust: bool = False) -> torch.Tensor:

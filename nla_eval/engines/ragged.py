@@ -5,6 +5,8 @@ after a row's own tokens need not be read, which matters because memory traffic 
 
 from __future__ import annotations
 
+import math
+import mmap
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
@@ -111,8 +113,17 @@ class GroupCache:
 
 def empty_room(keys: torch.Tensor, values: torch.Tensor, rows: int, tokens: int) -> Room:
     """Make buffers for `rows` rows of `tokens` tokens, with the heads of (B, G, T, d) `keys` and `values`."""
-    shapes = ((rows, like.shape[1], tokens, like.shape[3]) for like in (keys, values))
-    return keys.new_zeros(next(shapes)), values.new_zeros(next(shapes))
+    heads, width = keys.shape[1], (keys.shape[3], values.shape[3])
+    return _zeros(keys, (rows, heads, tokens, width[0])), _zeros(values, (rows, heads, tokens, width[1]))
+
+
+def _zeros(like: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Zeros of the dtype and device of `like`. On the CPU a page takes memory only once it is written to, so short rows
+    do not pay for the longest. (torch.zeros writes to every page.)"""
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    pages = mmap.mmap(-1, max(1, math.prod(shape) * like.element_size()))
+    return torch.frombuffer(pages, dtype=like.dtype, count=math.prod(shape)).view(shape)
 
 
 def row_runs(lengths: Sequence[int]) -> list[tuple[int, int, int]]:

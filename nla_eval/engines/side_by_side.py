@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from .fitting import keep_freed_memory
+
 T = TypeVar("T")
 
 _CORES_EACH = (1, 4)
@@ -132,6 +134,7 @@ def measured_split(model: Any, threads: int) -> Split:
         model: A decoder on the CPU with its blocks in `layers`, or a causal LM around one.
         threads: Number of cores to share.
     """
+    keep_freed_memory()
     if threads <= 1:
         return Split()
     layers = getattr(model, "model", model).layers

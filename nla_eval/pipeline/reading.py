@@ -16,6 +16,7 @@ from itertools import islice
 import anyio
 
 from ..engines.base import Engine
+from ..judging.panel import side_by_side
 from ..models.scores import Scorer
 from ..progress import Meter, Progress, silent
 from ..readings import LANES, Lane, Reading, Score
@@ -278,7 +279,9 @@ class _InProcess:
         meter = Meter(self.progress, "score", len(captured), "transcripts")
         for start in range(0, len(captured), TRANSCRIPTS_PER_PART):
             some = captured[start : start + TRANSCRIPTS_PER_PART]
-            made = [anyio.run(vector_scores, p, self.activations, readers, self.scored) for p in some]
+            # Asked for together, so that a reader with weights forms batches across transcripts.
+            asked = [partial(vector_scores, p, self.activations, readers, self.scored) for p in some]
+            made = anyio.run(side_by_side, asked)
             self._keep_scores([score for of_one in made for score in of_one])
             meter.advance(len(some))
 

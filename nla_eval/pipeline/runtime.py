@@ -225,7 +225,11 @@ def runtime_for(settings: RuntimeSettings) -> Runtime:
 
 def release(settings: RuntimeSettings) -> None:
     """Free a runtime's weights and thread, once its queue is empty."""
+    from ..engines.fitting import release_memory
+
     with _LOCK:
         runtime = _RUNTIMES.pop(settings, None)
     if runtime is not None:
         runtime.batcher.close()
+        del runtime
+        release_memory()
