@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two threads that share two busy cores are slower than one each; see docs/architecture.md, "Numbers".
 # Ray and the other processors' tests use both cores themselves.
 ALONE := tests/pipeline/test_ray_pipeline.py tests/inspect_ext/test_one_driver.py tests/test_processors.py
-TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --durations=12 --durations-min=10
 
 .PHONY: demo test test-lowest test-full test-walk check bench docs fuzz clean
 .DEFAULT_GOAL := test

@@ -50,7 +50,7 @@ def run(
 ) -> tuple[ReadingStore, ReadResult]:
     planned = plan_run(transcripts or both_arms(), instrument, plan)
     store = ReadingStore.create(str(where), planned.identity)
-    bench = Workbench(lambda: engine, store, plain_scores, flush_seconds=0.0)
+    bench = Workbench(lambda: engine, store, plain_scores, flush_seconds=0.1)
     return store, read_in_process(planned, bench, scores=scores)
 
 
