@@ -46,3 +46,33 @@ def test_other_dtypes_and_large_models_keep_the_stock_path(monkeypatch: pytest.M
     assert pack_linears(nn.Linear(8, 8).half()) == 0
     monkeypatch.setattr(packed, "_MOST_BYTES", 8)
     assert pack_linears(nn.Linear(8, 8)) == 0
+
+
+class Tied(nn.Module):
+    """One block and a head whose weights are the embedding's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.block, self.head = nn.Embedding(96, 48), nn.Linear(48, 48), nn.Linear(48, 96, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embedding
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.head
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(self.block(self.embedding(ids)))
+        return found
+
+
+@pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 1, 1000])
+def test_dropped_weights_change_no_product_and_the_embedding_keeps_its_own(rows: int) -> None:
+    model, ids = Tied().eval(), torch.arange(rows)[None] % 96
+    with torch.inference_mode():
+        expected = model(ids)
+        assert pack_linears(model, drop=True) == 2
+        assert torch.allclose(model(ids), expected, atol=1e-5)
+    assert model.block.weight is None
+    assert model.head.weight is model.embedding.weight

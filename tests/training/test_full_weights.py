@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 import nla_eval.training.pack.export as export_module
 from nla_eval.engines.base import Sampling, VerbalizeRequest
 from nla_eval.engines.hf import TransformersEngine
+from nla_eval.engines.loading import load_av
 from nla_eval.errors import PackError
 from nla_eval.models.pack import load_pack
 from nla_eval.models.pack_check import check_files
@@ -144,9 +145,12 @@ def test_a_run_can_begin_with_whole_weights_and_with_merged_adapters(trained: Pa
     made = write_checkpoint(first, Weights.final(first), tmp_path / "made")
     config = first.config.model_copy(update={"start_from": str(made.path), "av": first.config.ar})
     second = replace(first, config=config, folder=tmp_path / "second")
-    engine = TransformersEngine(first.target, made)
     av, ar = second.verbalizer(made.av), second.reconstructor(config.ar)
-    for ours, theirs in ((av.lm, engine.decoder.model), (ar.trunk, engine._reconstructor[0])):
+    loaded = (
+        load_av(first.target.path, made.av_path, torch.float32),
+        TransformersEngine(first.target, made)._reconstructor[0],
+    )
+    for ours, theirs in zip((av.lm, ar.trunk), loaded, strict=True):
         expected = theirs.state_dict()
         for name, weight in ours.state_dict().items():
             torch.testing.assert_close(weight, expected[name], rtol=0, atol=0, msg=name)
