@@ -100,12 +100,29 @@ def said_in(text: str) -> Said:
     first = text.partition("\n")[0]
     claims = {name: value for name, value in _first(first).items() if value}
     for phrase, (name, value) in _phrases().items():
-        if re.search(rf"(?:subject is|is about) {re.escape(phrase)}\.", text):
+        if re.search(_about(phrase), text):
             claims[name] = value
     if found := _AFTER.search(text):
         claims["before"] = found[1][1:-1]
     token = _TOKEN.search(text)
     return Said(token[1][1:-1] if token else None, claims)
+
+
+def claimed_spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) characters, in order, of the parts of a plain explanation that its claims decide. The words between
+    them are a template's."""
+    first = text.partition("\n")[0]
+    said = [way for ways in _SPEAKS.values() for way in ways if way in first]
+    said += [words for table in _DETAILS.values() for words in table.values()]
+    found = [m.span() for words in said for m in re.finditer(rf"{re.escape(words)}(?=[ ,.]|$)", first)]
+    found += [m.span(1) for pattern in (_TOKEN, _AFTER) for m in pattern.finditer(text)]
+    found += [m.span(1) for phrase in _phrases() for m in re.finditer(_about(phrase), text)]
+    return sorted(found)
+
+
+def _about(phrase: str) -> str:
+    """A pattern of the sentence that names a subject."""
+    return rf"(?:subject is|is about) ({re.escape(phrase)})\."
 
 
 def _first(line: str) -> dict[str, str | None]:

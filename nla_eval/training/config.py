@@ -152,6 +152,8 @@ class AVConfig(OptimConfig):
     first_line_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of lessons that are the first line of an explanation alone. Such a lesson costs about a third. The text
     reader's lessons are whole."""
+    claim_weight: float = Field(default=1.0, gt=0)
+    """Weight, in the loss, of tokens that a claim of a plain explanation decides, against 1 of its other tokens."""
 
 
 class TextOnlyConfig(OptimConfig):

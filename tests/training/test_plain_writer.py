@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from nla_eval.measure.sentences import said_in
-from nla_eval.training.config import TrainConfig
+from nla_eval.measure.sentences import said_in, sentences_of
+from nla_eval.training.config import AVConfig, TrainConfig
 from nla_eval.training.explanations.readable import OTHER, Rows, read, worth_making
 from nla_eval.training.models.av import lessons
 from nla_eval.training.writers import WRITERS, Request, WriterContext
@@ -100,8 +102,8 @@ def test_the_writer_says_the_truth_where_its_reader_is_sure(tmp_path: Path) -> N
 class Letters:
     """A tokenizer whose tokens are characters."""
 
-    def __call__(self, text: str, **_: object) -> dict[str, list[int]]:
-        return {"input_ids": [ord(c) for c in text]}
+    def __call__(self, text: str, **_: object) -> dict[str, list[Any]]:
+        return {"input_ids": [ord(c) for c in text], "offset_mapping": [(i, i + 1) for i in range(len(text))]}
 
     def decode(self, ids: list[int]) -> str:
         return "".join(map(chr, ids))
@@ -111,12 +113,23 @@ class Letters:
 def test_first_lines_alone_are_the_share_asked_for_and_do_not_end(share: float, cut: int) -> None:
     tokenizer = Letters()
     texts = [f"Row {i} speaks.\nIt ends so." for i in range(6)]
-    answers, rows = lessons(texts, share, tokenizer)
-    assert rows[:6] == list(range(6))
-    assert len(answers) == len(rows) == 6 + cut
-    for answer, row in zip(answers[:6], rows[:6], strict=True):
-        assert tokenizer.decode(answer) == f"<explanation>\n{texts[row]}\n</explanation>"
-    for answer, row in zip(answers[6:], rows[6:], strict=True):
-        assert tokenizer.decode(answer) == f"<explanation>\nRow {row} speaks."
+    made = lessons(texts, AVConfig(samples=1, first_line_share=share), tokenizer)
+    assert [lesson.row for lesson in made[:6]] == list(range(6))
+    assert len(made) == 6 + cut
+    for lesson in made[:6]:
+        assert tokenizer.decode(lesson.ids) == f"<explanation>\n{texts[lesson.row]}\n</explanation>"
+    for lesson in made[6:]:
+        assert tokenizer.decode(lesson.ids) == f"<explanation>\nRow {lesson.row} speaks."
     if cut >= 6:
-        assert set(rows[6:]) == set(range(6))
+        assert {lesson.row for lesson in made[6:]} == set(range(6))
+    assert {weight for lesson in made for weight in lesson.weights} == {1.0}
+
+
+def test_what_a_claim_decides_weighs_as_much_as_asked_for() -> None:
+    text = sentences_of('n"', ["or", "o"], {"speaker": "user", "place": "far", "before": "This", "topic": "food"}, 0)
+    made = lessons([text], AVConfig(samples=1, first_line_share=0.5, claim_weight=4.0), Letters())
+    for lesson in made:
+        parts = groupby(zip(lesson.ids, lesson.weights, strict=True), key=lambda pair: pair[1])
+        heavy = ["".join(chr(token) for token, _ in part) for weight, part in parts if weight == 4.0]
+        assert heavy[:2] == ["The user is writing.", "far into the message"]
+        assert heavy[2:] == ([] if lesson is made[1] else ["food and cooking", "'n\"'", '"This"'])

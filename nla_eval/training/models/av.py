@@ -6,6 +6,7 @@ are expanded. The slot, the rest of the prompt and the explanation run per sampl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import DynamicCache
 
 from ...engines.loading import load_lm
+from ...measure.sentences import claimed_spans
 from ...models.prompts import AVPrompt
 from ..config import AVConfig
 from .ar import Pairs
@@ -23,6 +25,7 @@ from .loading import Loading
 from .optim import Optimisation, base_of, optimise, trainable, with_lora
 
 IGNORE = -100
+_OPEN, _CLOSE = "<explanation>\n", "\n</explanation>"
 
 Prefix = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values (1, G, P, d) of every layer, for G key-value heads and P prompt tokens."""
@@ -95,10 +98,17 @@ class Verbalizer(nn.Module):
             ).last_hidden_state
         return self._chosen(hidden, labels)
 
-    def forward(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-        """Mean next-token loss over labels that are not IGNORE. Arguments as in `log_probs`."""
+    def forward(
+        self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor, weights: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Mean next-token loss over labels that are not IGNORE, weighted by `weights` (M,) if there are any. The other
+        arguments are those of `log_probs`."""
         found = self._of_whole_sequences if isinstance(self, FSDPModule) else self.log_probs
-        return -found(ids, labels, vectors).mean()
+        losses = -found(ids, labels, vectors)
+        if weights is None:
+            return losses.mean()
+        weights = weights.to(losses.device)
+        return (losses * weights).sum() / weights.sum()
 
     def _of_whole_sequences(self, ids: torch.Tensor, labels: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """`log_probs` without a shared prefix, for FSDP. FSDP gathers a block's weights for the backward pass when a
@@ -133,7 +143,7 @@ def teacher_forced(answers: Sequence[Sequence[int]], prompt: AVPrompt) -> tuple[
 
 def answer_ids(text: str, tokenizer: Any) -> list[int]:
     """Token ids of `text` as the AV writes it: `<explanation>` text `</explanation>`."""
-    ids: list[int] = tokenizer(f"<explanation>\n{text}\n</explanation>", add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(f"{_OPEN}{text}{_CLOSE}", add_special_tokens=False)["input_ids"]
     return ids
 
 
@@ -155,25 +165,41 @@ def held_out_loss(model: Verbalizer, pairs: Pairs, tokenizer: Any, shift: int = 
     return total / count
 
 
-def lessons(texts: Sequence[str], first_line_share: float, tokenizer: Any) -> tuple[list[list[int]], list[int]]:
-    """The AV's lessons, as token ids, and the row of each: every text whole, and first lines alone.
+@dataclass(frozen=True)
+class Lesson:
+    """What the AV learns to write of one row."""
+
+    row: int
+    ids: list[int]
+    """Tokens from `<explanation>` on."""
+    weights: list[float]
+    """Of each token in the loss."""
+
+
+def lessons(texts: Sequence[str], config: AVConfig, tokenizer: Any) -> list[Lesson]:
+    """The AV's lessons: every text whole, and first lines alone.
 
     A first line alone has no end of explanation, so nothing is learnt of where to stop. It costs a third of a whole
     text and holds what is hardest to read: in a whole lesson few tokens say who speaks and where.
 
     Args:
         texts: (n,) explanations.
-        first_line_share: Share of first lines among the lessons, below 1. Their rows are spread evenly.
+        config: Share of first lines among the lessons, their rows spread evenly; weight of tokens that carry a claim.
         tokenizer: The target's.
     """
-    answers, rows = [answer_ids(text, tokenizer) for text in texts], list(range(len(texts)))
-    for row in np.linspace(
-        0, len(texts), round(len(texts) * first_line_share / (1 - first_line_share)), endpoint=False
-    ):
-        first = f"<explanation>\n{texts[int(row)].partition(chr(10))[0]}"
-        answers.append(tokenizer(first, add_special_tokens=False)["input_ids"])
-        rows.append(int(row))
-    return answers, rows
+    share = config.first_line_share
+    alone = np.linspace(0, len(texts), round(len(texts) * share / (1 - share)), endpoint=False)
+    whole = [_lesson(row, text, True, config.claim_weight, tokenizer) for row, text in enumerate(texts)]
+    first = [(int(row), texts[int(row)].partition("\n")[0]) for row in alone]
+    return whole + [_lesson(row, line, False, config.claim_weight, tokenizer) for row, line in first]
+
+
+def _lesson(row: int, text: str, ends: bool, claim_weight: float, tokenizer: Any) -> Lesson:
+    answer = f"{_OPEN}{text}{_CLOSE if ends else ''}"
+    read = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
+    claimed = [(start + len(_OPEN), end + len(_OPEN)) for start, end in claimed_spans(text)]
+    of_claim = [any(a < end and start < b for start, end in claimed) for a, b in read["offset_mapping"]]
+    return Lesson(row, read["input_ids"], [claim_weight if claim else 1.0 for claim in of_claim])
 
 
 def train_av(
@@ -181,11 +207,13 @@ def train_av(
 ) -> None:
     """Train the AV on reference explanations. Logs held-out loss with each text's own and with another activation."""
     stage = Optimisation("av", folder, trainable(model), config)
-    answers, rows = lessons(train.texts, config.first_line_share, tokenizer)
+    made = lessons(train.texts, config, tokenizer)
 
     def loss_of(batch: list[int]) -> torch.Tensor:
-        ids, labels = teacher_forced([answers[i] for i in batch], model.prompt)
-        loss: torch.Tensor = model(ids, labels, train.activations[[rows[i] for i in batch]])
+        some = [made[i] for i in batch]
+        ids, labels = teacher_forced([lesson.ids for lesson in some], model.prompt)
+        weights = torch.tensor([weight for lesson in some for weight in lesson.weights])
+        loss: torch.Tensor = model(ids, labels, train.activations[[lesson.row for lesson in some]], weights)
         return loss
 
     def report() -> dict[str, float]:
@@ -193,5 +221,5 @@ def train_av(
         other = held_out_loss(model, held_out, tokenizer, shift=len(held_out.texts) // 2)
         return {"held_out_nll": own, "held_out_nll_shuffled": other}
 
-    tokens = [len(answer) for answer in answers]
-    optimise(stage, tokens, loss_of, report, report_every=960, weight_of=lambda part: sum(tokens[i] for i in part))
+    tokens, weights = [len(lesson.ids) for lesson in made], [sum(lesson.weights) for lesson in made]
+    optimise(stage, tokens, loss_of, report, report_every=960, weight_of=lambda part: sum(weights[i] for i in part))
