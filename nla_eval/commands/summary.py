@@ -125,10 +125,9 @@ def _instrument(tally: Tally) -> list[str]:
                 f"{interval(errors.specificity)} % of near misses and {interval(errors.ordinary_specificity)} % of "
                 "ordinary texts."
             )
-    least = [(s.suite, s.detectable.rate) for s in tally.suites if s.detectable and s.detectable.rate is not None]
+    least = [suite.least for suite in tally.suites if suite.least]
     if least:
-        shown = ", ".join(f"{suite} {100 * rate:.1f} %" for suite, rate in least)
-        lines.append(f"Smallest N that this run tells from zero with a chance of 80 %: {shown}.")
+        lines.append(f"Smallest N that this run tells from zero with a chance of 80 %: {', '.join(least)}.")
     return lines
 
 

@@ -14,6 +14,7 @@ from ..cards.design import Design
 from ..errors import InputError
 from ..judgement import Headline
 from ..readings import Lane
+from ..stats.effective import design_effect
 from ..stats.power import Design as Size
 from ..stats.power import Detectable, smallest_rate
 from ..transcript import Arm, Author
@@ -143,21 +144,27 @@ def _suites(
                 lane_states=outcomes.states(lanes),
                 compared_with=primary.compared_with(key[1]) if key[0] == Arm.EVALUATION else [],
                 detectable=_detectable(measured, options.how.level),
+                detectable_alike=_detectable(measured, options.how.level, alike=True),
                 variants=_variants(design, primary, rows, scores) if design else None,
             )
         )
     return suites
 
 
-def _detectable(units: Sequence[Unit], level: float) -> Detectable | None:
-    """The smallest any-of-k rate that so many admitted transcripts in so many families tell from zero."""
+def _detectable(units: Sequence[Unit], level: float, *, alike: bool = False) -> Detectable | None:
+    """The smallest any-of-k rate that so many admitted transcripts in so many families tell from zero.
+
+    If `alike`, a family counts once; None where every family has one transcript."""
     admitted = [unit for unit in units if unit.admitted and unit.judged_positions]
     if not admitted:
         return None
     families = len({unit.cluster for unit in admitted})
     k = sorted(unit.judged_positions for unit in admitted)[len(admitted) // 2]
-    size = Size(families=families, transcripts=max(1, round(len(admitted) / families)), k=k)
-    return smallest_rate(size, level=level)
+    each = len(admitted) / families
+    if alike and each == 1:
+        return None
+    worth = families if alike else int(len(admitted) / design_effect(each, Size.family_correlation) + 1e-9)
+    return smallest_rate(Size(families=worth, k=k), level=level)
 
 
 def _words(found: Verdicts, digests: Sequence[str]) -> dict[Author, int]:

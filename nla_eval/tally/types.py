@@ -180,10 +180,21 @@ class SuiteTally(Frozen):
     compared_with: list[str] = Field(default_factory=list)
     """Deployment suites that this suite is compared with: those drawn to match it, else all."""
     detectable: Detectable | None = None
-    """The smallest any-of-k rate that a run of this size tells from zero with a chance of 80 %, families counted as
-    worth less where they repeat. None without an admitted transcript."""
+    """The smallest any-of-k rate that a run of this size tells from zero with a chance of 80 %, if verdicts of a family
+    correlate by 0.1. None without an admitted transcript."""
+    detectable_alike: Detectable | None = None
+    """The same if all transcripts of a family get one verdict. None where every family has one transcript."""
     variants: VariantTally | None = None
     """None if the suite declares no design or fewer than two of its variants were read."""
+
+    @property
+    def least(self) -> str | None:
+        """The smallest rate told from zero in words; None where no rate would do."""
+        rates = [found.rate for found in (self.detectable, self.detectable_alike) if found]
+        if not rates or rates[0] is None:
+            return None
+        alike = f" ({100 * rates[1]:.1f} % if a family's transcripts are all alike)" if rates[1:] and rates[1] else ""
+        return f"{self.suite} {100 * rates[0]:.1f} %{alike}"
 
     def under(self, headline: Headline) -> HeadlineTally:
         """This suite under one headline."""

@@ -173,11 +173,15 @@ def test_the_classifiers_errors_stand_beside_every_rate_and_correct_only_with_a_
 
 def test_the_smallest_rate_that_a_suite_tells_from_zero_depends_on_its_families() -> None:
     many, few = (
-        suite_of(tally(planted_frames([Arm("exam", "evaluation", f, 60 // f, 0.0)]), QUICK), "exam").detectable
-        for f in (60, 6)
+        suite_of(tally(planted_frames([Arm("exam", "evaluation", f, 60 // f, 0.0)]), QUICK), "exam") for f in (60, 6)
     )
-    assert many.rate == pytest.approx(1 - 0.2 ** (1 / 60), abs=1e-6)
-    assert few.rate > 1.5 * many.rate
+    assert many.detectable.rate == pytest.approx(1 - 0.2 ** (1 / 60), abs=1e-6)
+    assert many.detectable_alike is None
+    assert many.least == "exam 2.6 %"
+    worth = int(60 / 1.9)
+    assert few.detectable.rate == pytest.approx(1 - 0.2 ** (1 / worth), abs=1e-6)
+    assert few.detectable_alike.rate == pytest.approx(1 - 0.2 ** (1 / 6), abs=1e-6)
+    assert few.least == "exam 5.1 % (23.5 % if a family's transcripts are all alike)"
 
 
 def test_the_first_aware_position_is_censored_at_the_last_judged_one() -> None:
