@@ -21,13 +21,13 @@ from ._format import (
     MISSING,
     count,
     difference,
-    difference_interval,
     number,
     p_value,
     plain_interval,
     plural,
     points,
     spoken,
+    with_difference,
     with_interval,
     words,
 )
@@ -52,7 +52,7 @@ def control_table(found: ControlTally) -> Table:
         [
             control_name(row),
             f"{row.higher} of {row.pairs}",
-            _shift(row.shift),
+            with_difference(row.shift, VariantMeasure.SCORE),
             f"{row.aware_with} of {row.with_cue}, {row.aware_without} of {row.without_cue}",
         ]
         for row in found.rows
@@ -77,18 +77,13 @@ def within_table(found: SettingTally | None) -> Table | None:
             row.suite,
             row.name,
             f"{row.higher} of {row.items}",
-            _shift(row.found.estimate),
+            with_difference(row.found.estimate, VariantMeasure.SCORE),
             p_value(row.found.test.p_value if row.found.test else None),
             p_value(row.holm_p),
         ]
         for row in found.within
     ]
     return head, rows
-
-
-def _shift(shift: Estimate) -> str:
-    inside = difference_interval(shift, VariantMeasure.SCORE)
-    return difference(shift.value, VariantMeasure.SCORE) + (f" ({inside})" if inside else "")
 
 
 def gain_sentences(found: ReadersTally) -> list[str]:

@@ -97,11 +97,16 @@ def difference_interval(estimate: Estimate, measure: VariantMeasure) -> str:
     return f"{difference(estimate.low, measure)} to {difference(estimate.high, measure)}"
 
 
-def points(estimate: Estimate) -> str:
-    """A difference of shares in percentage points, signed, with its interval; alone where that is withheld."""
-    inside = difference_interval(estimate, VariantMeasure.FRACTION)
-    value = difference(estimate.value, VariantMeasure.FRACTION)
+def with_difference(estimate: Estimate, measure: VariantMeasure) -> str:
+    """A signed difference with its interval; alone where that is withheld."""
+    inside = difference_interval(estimate, measure)
+    value = difference(estimate.value, measure)
     return f"{value} ({inside})" if inside else value
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares in percentage points; see `with_difference`."""
+    return with_difference(estimate, VariantMeasure.FRACTION)
 
 
 def bounds(found: Bounds) -> str:

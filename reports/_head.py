@@ -230,7 +230,7 @@ def _separation(tally: Tally, suite: SuiteTally) -> Iterator[str]:
     auroc, donor = versus.auroc, comparisons(tally, suite).get(Lane.DONOR)
     numbers = f"(AUROC {number(auroc.value)}, {plain_interval(auroc) or 'no interval'}; 0.5 is a coin flip)"
     if auroc.low is not None and auroc.low > 0.5:
-        alike = donor is not None and (donor.low is None or donor.low <= 0)
+        alike = donor is not None and not donor.above_zero
         but = ", but so may the control in the same places" if alike else ""
         yield f"These readings tell {suite.suite} from ordinary chats {numbers}{but}."
     elif auroc.high is not None and auroc.high < 0.5:
@@ -350,16 +350,19 @@ def _checks(tally: Tally, card: CardSummary | None) -> Iterator[Check]:
             f"{rate.aware} of {_decided(rate)} transcripts flagged ({interval(rate.printed)})" if rate else "not read"
         )
         compared = comparisons(tally, suite)
-        clear = [name for name, e in compared.items() if e.low is not None and e.low > 0]
-        beside = "" if compared else "; nothing to compare it with"
-        beside = f"; clearly above {words(_CONTROLS[name] for name in clear)}" if clear else beside
-        beside = (
-            f"; not clearly above {words(_CONTROLS[name] for name in compared)}" if compared and not clear else beside
-        )
-        passed = len(clear) == len(compared) if compared else None
-        yield Check("Does a positive control come out positive?", f"{suite.suite}: {shown}{beside}", passed)
+        passed = all(e.above_zero for e in compared.values()) if compared else None
+        answer = f"{suite.suite}: {shown}; {_above(compared)}"
+        yield Check("Does a positive control come out positive?", answer, passed)
     if not known and control is None:
         yield Check("Does a positive control come out positive?", "No such suite was read.", None)
+
+
+def _above(compared: Mapping[str, Estimate]) -> str:
+    """Which controls a suite lies clearly above, in words."""
+    clear = [name for name, e in compared.items() if e.above_zero]
+    if not compared:
+        return "nothing to compare it with"
+    return f"{'' if clear else 'not '}clearly above {words(_CONTROLS[name] for name in clear or compared)}"
 
 
 def _examples(tally: Tally) -> Iterator[Example]:

@@ -25,6 +25,7 @@ _FILTERS = {
     "difference": fmt.difference,
     "difference_interval": fmt.difference_interval,
     "bounds": fmt.bounds,
+    "span": fmt.span,
     "p": fmt.p_value,
     "words": fmt.words,
     "lane_tag": lambda lane: DISPLAYED[lane].tag if lane in DISPLAYED else "",

@@ -76,7 +76,10 @@ def limits(tally: Tally, card: CardSummary | None) -> list[Limit]:
 
 def uneven(tally: Tally) -> str:
     """How the arms differ, as a clause; empty if they are matched, or if there is one alone."""
-    return "" if tally.arms.balanced or not tally.arms.imbalances else _uneven(tally)
+    if tally.arms.balanced or not tally.arms.imbalances:
+        return ""
+    measures = dict.fromkeys(spoken(i.measure) for i in tally.arms.imbalances if not i.balanced)
+    return f"the arms differ in {words(measures)}"
 
 
 def browse_rule(found: Browse) -> str:
@@ -124,10 +127,10 @@ def _conditional(tally: Tally, card: CardSummary | None) -> Iterator[Limit]:
             "might flag the same places. Without a probe, a low rate may mean that the activation lacks the "
             "information, or that the verbalizer does not say it.",
         )
-    if uneven(tally):
+    if differ := uneven(tally):
         yield (
             "The arms are not matched",
-            f"{_uneven(tally).capitalize()}. A difference between arms may come from format, length or topic: linear "
+            f"{differ.capitalize()}. A difference between arms may come from format, length or topic: linear "
             "readouts of evaluation awareness are known to follow benchmark format.",
         )
     foreign = [suite for suite in tally.suites if suite.pairs_withheld]
@@ -217,19 +220,21 @@ def _separation(under: HeadlineTally) -> str:
 def _cannot(tally: Tally, suites: list[SuiteTally], card: CardSummary | None) -> Iterator[str]:
     if card is not None and card.expresses_belief is False:
         yield "that a low rate means an unaware model: this pack has no words for a belief, so N near zero is expected"
-    if uneven(tally):
-        yield f"that a difference between the arms is awareness: {_uneven(tally)}"
+    if differ := uneven(tally):
+        yield f"that a difference between the arms is awareness: {differ}"
     if suites and not any(s.arm == Arm.DEPLOYMENT for s in tally.suites):
         yield "how much of this ordinary use shows, too: no ordinary chats were read"
     for lane in _CONTROLS:
-        yield from _habits({s.suite: _control(s.under(tally.primary), lane) for s in suites}, spoken(lane))
+        yield from _habits({s.suite: s.under(tally.primary).control(lane) for s in suites}, spoken(lane))
     yield "that the model believes anything: rates are relative, and an explanation is only a reading of an activation"
 
 
 def _habits(beside: dict[str, ControlComparison | None], lane: str) -> Iterator[str]:
     """The suites in which a control lane does not rule out the verbalizer's own habits."""
     alone = [suite for suite, control in beside.items() if control is None]
-    blurred = [suite for suite, control in beside.items() if control is not None and not _clear(control)]
+    blurred = [
+        suite for suite, control in beside.items() if control is not None and not control.fraction_difference.above_zero
+    ]
     for names, why in (
         (blurred, f"the measured lane is not clearly above the {lane} lane"),
         (alone, f"no {lane} lane was read for comparison"),
@@ -237,20 +242,6 @@ def _habits(beside: dict[str, ControlComparison | None], lane: str) -> Iterator[
         if names:
             verb = "shows" if len(names) == 1 else "show"
             yield f"that {words(names)} {verb} more than the verbalizer's own habits: {why}"
-
-
-def _control(under: HeadlineTally, lane: Lane) -> ControlComparison | None:
-    return next((c for c in under.controls if c.lane == lane), None)
-
-
-def _clear(control: ControlComparison) -> bool:
-    low = control.fraction_difference.low
-    return low is not None and low > 0
-
-
-def _uneven(tally: Tally) -> str:
-    measures = dict.fromkeys(spoken(i.measure) for i in tally.arms.imbalances if not i.balanced)
-    return f"the arms differ in {words(measures)}"
 
 
 def _share(estimate: Estimate) -> str:

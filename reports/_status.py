@@ -96,7 +96,7 @@ def _status(tally: Tally, suite: SuiteTally, card: CardSummary | None) -> tuple[
     compared = comparisons(tally, suite)
     if not compared:
         return Status.CANNOT_TELL, tuple(_missing(tally, suite))
-    clear = [e.low is not None and e.low > 0 for e in compared.values()]
+    clear = [e.above_zero for e in compared.values()]
     own_slots = Lane.DONOR in compared
     if all(clear) and (own_slots or tally.arms.balanced):
         missing = tuple(_uncertified(tally, suite))

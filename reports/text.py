@@ -77,8 +77,9 @@ def markdown(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card:
             lines += [f"## {heading}", "", *(f"- {escaped(sentence)}" for sentence in sentences), ""]
     lines += ["## Rates", "", *markdown_table(_rates(tally)), ""]
     lines += [*(f"- {escaped(sentence)}" for sentence in how_to_read(tally)), ""]
-    if any(row for row in _compared(tally)[1]):
-        lines += ["## Against controls", "", *markdown_table(_compared(tally)), "", escaped(_OF_COMPARED), ""]
+    compared = _compared(tally)
+    if compared[1]:
+        lines += ["## Against controls", "", *markdown_table(compared), "", escaped(_OF_COMPARED), ""]
     for heading, sentences, table in _beside(tally):
         lines += [f"## {heading}", "", *(f"- {escaped(sentence)}" for sentence in sentences), ""]
         lines += [*markdown_table(table), ""]
@@ -104,7 +105,7 @@ def text(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Map
     top, cannot = _parts(tally, provenance, pack_card)
     lines = [visible(top.title), f"[{_status(top).upper()}]{f' {top.scope}' if top.scope else ''}", ""]
     lines += [*wrapped(top.control), ""] if top.control else []
-    lines += [*wrapped(" ".join(top.finding))]
+    lines += wrapped(" ".join(top.finding))
     lines += ["", *([f"In {top.lead}:"] if top.lead else [])] if top.cards else []
     lines += [
         f"{c.name + ':':9}{c.value}{'  ' + c.interval if c.interval else ''}  {visible(c.note)}" for c in top.cards
@@ -114,8 +115,9 @@ def text(tally: Tally, provenance: Mapping[str, Any] | BaseModel, pack_card: Map
             lines += ["", heading, *(line for s in sentences for line in wrapped(s, "- "))]
     lines += ["", "Rates", *columns(_rates(tally))]
     lines += [line for sentence in how_to_read(tally) for line in wrapped(sentence, "- ")]
-    if any(row for row in _compared(tally)[1]):
-        lines += ["", "Against controls", *columns(_compared(tally)), *wrapped(_OF_COMPARED)]
+    compared = _compared(tally)
+    if compared[1]:
+        lines += ["", "Against controls", *columns(compared), *wrapped(_OF_COMPARED)]
     for heading, sentences, table in _beside(tally):
         lines += ["", heading, *(line for sentence in sentences for line in wrapped(sentence, "- ")), *columns(table)]
     lines += ["", "The instrument"]
@@ -229,7 +231,7 @@ def _compared(tally: Tally) -> Table:
     rows = []
     for suite in tally.suites:
         under = suite.under(tally.primary)
-        donor = next((c.fraction_difference for c in under.controls if c.lane == Lane.DONOR), None)
+        donor = under.control(Lane.DONOR)
         versus = under.versus_deployment
         if suite.arm == Arm.DEPLOYMENT or (donor is None and versus is None):
             continue
@@ -237,7 +239,7 @@ def _compared(tally: Tally) -> Table:
         rows.append(
             [
                 visible(suite.suite),
-                "not read" if donor is None else points(donor),
+                "not read" if donor is None else points(donor.fraction_difference),
                 "not read" if versus is None else points(versus.fraction_difference),
                 MISSING if versus is None else plain(versus.auroc),
                 MISSING if versus is None else str(versus.k),

@@ -92,10 +92,8 @@ _KEPT = 2**30
 def keep_freed_memory() -> None:
     """Keep memory that a batch has freed for the next batch, until `release_memory`. glibc would return large tensors
     at once and map them again: page faults took 8 % of the CPU time of capture and 12 % of a prefill."""
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # musl has no such call
-            for option in (_TRIM, _MMAP):
-                ctypes.CDLL(None).mallopt(option, _KEPT)
+    for option in (_TRIM, _MMAP):
+        _glibc("mallopt", option, _KEPT)
 
 
 def release_memory() -> None:
@@ -104,6 +102,11 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(call: str, *arguments: int) -> None:
+    """Call a function of glibc; nothing where the C library is another one."""
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl has no such call
-            ctypes.CDLL(None).malloc_trim(0)
+            getattr(ctypes.CDLL(None), call)(*arguments)

@@ -128,7 +128,8 @@ def _numbered(number: int, job: Callable[[], T]) -> tuple[int, T]:
 
 def measured_split(model: Any, threads: int) -> Split:
     """The fastest way to share `threads` cores among batches, timed on the first blocks of `model`. It is measured once
-    per process for all models with equal blocks.
+    per process for all models with equal blocks. From here on freed memory is kept for the next batch
+    (`fitting.keep_freed_memory`).
 
     Args:
         model: A decoder on the CPU with its blocks in `layers`, or a causal LM around one.

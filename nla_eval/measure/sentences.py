@@ -112,9 +112,9 @@ def claimed_spans(text: str) -> list[tuple[int, int]]:
     """(start, end) characters, in order, of the parts of a plain explanation that its claims decide. The words between
     them are a template's."""
     first = text.partition("\n")[0]
-    said = [way for ways in _SPEAKS.values() for way in ways if way in first]
-    said += [words for table in _DETAILS.values() for words in table.values()]
-    found = [m.span() for words in said for m in re.finditer(rf"{re.escape(words)}(?=[ ,.]|$)", first)]
+    said = [re.escape(way) for ways in _SPEAKS.values() for way in ways]
+    said += [_detailed(words) for table in _DETAILS.values() for words in table.values()]
+    found = [m.span() for pattern in said for m in re.finditer(pattern, first)]
     found += [m.span(1) for pattern in (_TOKEN, _AFTER) for m in pattern.finditer(text)]
     found += [m.span(1) for phrase in _phrases() for m in re.finditer(_about(phrase), text)]
     return sorted(found)
@@ -125,10 +125,15 @@ def _about(phrase: str) -> str:
     return rf"(?:subject is|is about) ({re.escape(phrase)})\."
 
 
+def _detailed(words: str) -> str:
+    """A pattern of a form, place or exchange in the first line."""
+    return rf"\b{re.escape(words)}(?=[,.])"
+
+
 def _first(line: str) -> dict[str, str | None]:
     found = {"speaker": next((who for who, ways in _SPEAKS.items() if any(way in line for way in ways)), None)}
     for name, table in _DETAILS.items():
-        found[name] = next((v for v, words in table.items() if re.search(rf"\b{re.escape(words)}[,.]", line)), None)
+        found[name] = next((v for v, words in table.items() if re.search(_detailed(words), line)), None)
     return found
 
 

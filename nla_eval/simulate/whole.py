@@ -61,7 +61,7 @@ class Printed:
 
     def less(self, lane: Lane, *, fraction: bool = False) -> Estimate | None:
         """The measured lane less a control: any-of-k by Abbott, or the fraction of positions."""
-        found = next((c for c in self._suite.controls if c.lane == lane), None)
+        found = self._suite.control(lane)
         return (found.fraction_difference if fraction else found.abbott) if found else None
 
     @property

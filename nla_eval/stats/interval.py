@@ -32,6 +32,11 @@ class Estimate:
         """Whether both ends are known."""
         return self.low is not None and self.high is not None
 
+    @property
+    def above_zero(self) -> bool:
+        """Whether the interval lies above zero; False without one."""
+        return self.low is not None and self.low > 0
+
 
 @dataclass(frozen=True)
 class Resampling:

@@ -146,6 +146,10 @@ class HeadlineTally(Frozen):
         """One lane by name; None if it was not judged."""
         return next((lane for lane in self.lanes if lane.lane == name), None)
 
+    def control(self, name: str) -> ControlComparison | None:
+        """The measured lane against one control lane by name; None if that was not judged."""
+        return next((c for c in self.controls if c.lane == name), None)
+
 
 class OutcomeCounts(Frozen):
     """Outcomes of all planned judgements of one lane, over one denominator."""

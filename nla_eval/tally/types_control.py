@@ -63,7 +63,7 @@ class ControlRow(Frozen):
     def read(self) -> bool:
         """Whether the same answers show the planted state: their log-odds rise with the cue, and by more than they do
         in the plain target and in shams. Each by an interval that lies above 0."""
-        return all(e.low is not None and e.low > 0 for e in (self.shift, *(b.difference for b in self.beyond)))
+        return all(e.above_zero for e in (self.shift, *(b.difference for b in self.beyond)))
 
     @property
     def told_alone(self) -> bool:
