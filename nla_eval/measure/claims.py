@@ -100,12 +100,6 @@ def place(spot: Spot) -> str | None:
     return next((name for most, name in _PLACES if words <= most), "far")
 
 
-def exchange(spot: Spot) -> str | None:
-    """Whether at most one user message has begun ("first") or more ("later"); None before the first."""
-    begun = sum(role == "user" for role, _ in spot.messages)
-    return None if not begun else "first" if begun == 1 else "later"
-
-
 def topic(spot: Spot) -> str | None:
     """The subject of topics.yaml that leads in the last request and the text near the position, if one does."""
     return leading(_heard(spot), _words()[0])
@@ -149,7 +143,6 @@ CLAIMS = (
     Claim("speaker", speaker),
     Claim("form", form),
     Claim("place", place),
-    Claim("exchange", exchange),
     Claim("topic", topic),
     Claim("wider", wider),
     Claim("before", before),

@@ -28,8 +28,7 @@ _SPEAKS = {
 _FORMS = {"code": "code", "list": "a list", "table": "a table", "heading": "a heading", "question": "a question",
           "prose": "prose"}  # fmt: skip
 _PLACES = {"start": "at the start of the message", "middle": "early in the message", "far": "far into the message"}
-_EXCHANGES = {"first": "in the first exchange", "later": "in a later exchange"}
-_DETAILS = {"form": _FORMS, "place": _PLACES, "exchange": _EXCHANGES}
+_DETAILS = {"form": _FORMS, "place": _PLACES}
 _TOPICS = ("The subject is {}.", "It is about {}.", "The conversation is about {}.")
 _LAST = ("The last token is {}.", "It ends with {}.", "The final token is {}.")
 _LAST_AFTER = ("The last token is {0}, after {1}.", "It ends with {0}, after {1}.", "After {1} the final token is {0}.")
@@ -77,7 +76,7 @@ def either(words: Sequence[str]) -> str:
 
 
 def _detail(claims: Mapping[str, str], choice: int) -> str:
-    """Form, place and exchange, those that are claimed, in one sentence."""
+    """Form and place, those that are claimed, in one sentence."""
     named = [words for name, table in _DETAILS.items() if (words := table.get(claims.get(name, "")))]
     if not named:
         return ""
@@ -126,7 +125,7 @@ def _about(phrase: str) -> str:
 
 
 def _detailed(words: str) -> str:
-    """A pattern of a form, place or exchange in the first line."""
+    """A pattern of a form or place in the first line."""
     return rf"\b{re.escape(words)}(?=[,.])"
 
 

@@ -24,7 +24,6 @@ VALUES = {
     "speaker": (None, "response", "tool_call", "before user"),
     "form": (None, "list", "prose"),
     "place": (None, "far"),
-    "exchange": (None, "later"),
     "topic": (None, "food", "files"),
     "before": (None, "dough", "[assistant]", '("'),
 }
@@ -40,20 +39,20 @@ def truth(at: Spot) -> dict[str, str | None]:
 
 def test_the_truth_of_every_claim_at_one_position() -> None:
     assert truth(spot()) == {
-        "speaker": "response", "form": "prose", "place": "start", "exchange": "first", "topic": "food",
-        "wider": "living", "before": "dough",
+        "speaker": "response", "form": "prose", "place": "start", "topic": "food", "wider": "living",
+        "before": "dough",
     }  # fmt: skip
 
 
-def test_a_turn_that_begins_and_a_later_exchange() -> None:
+def test_a_turn_that_begins() -> None:
     found = truth(spot(CHAT + "<|im_end|>\n<|im_start|>user\n", "template", "\n"))
-    assert (found["speaker"], found["form"], found["place"], found["exchange"]) == ("before user", None, None, "later")
+    assert (found["speaker"], found["form"], found["place"]) == ("before user", None, None)
     assert truth(spot(CHAT + "<|im_end|>", "template", "<|im_end|>"))["speaker"] is None
 
 
 def test_nothing_is_claimed_of_no_text() -> None:
     found = truth(Spot("", "user", 0))
-    assert [found[name] for name in ("form", "exchange", "topic", "wider", "before")] == [None] * 5
+    assert [found[name] for name in ("form", "topic", "wider", "before")] == [None] * 4
 
 
 @pytest.mark.parametrize(
