@@ -1,4 +1,4 @@
-"""docs/reliability.json and the page made from it: what faults, load and fuzzing came to.
+"""docs/reliability.json and the page made from it: what faults, load, an hour of reading and fuzzing came to.
 
 Each bench writes its own section; the others stay as they were, with their machine and day."""
 
@@ -16,6 +16,8 @@ from ..errors import InputError
 from .crash_store import Compared
 
 _DOCS = Path(__file__).parents[2] / "docs"
+_CURVE_EVERY = 300
+"""Seconds between the rounds that the page shows."""
 RECORD, PAGE = _DOCS / "reliability.json", _DOCS / "reliability.md"
 
 
@@ -136,6 +138,22 @@ def load_lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def soak_lines(found: dict[str, Any]) -> list[str]:
+    """The curve of memory, one round about every five minutes, and its slope, as lines of Markdown."""
+    curve = found["curve"]
+    shown = [next(r for r in curve if r["seconds"] >= s) for s in range(0, int(curve[-1]["seconds"]) + 1, _CURVE_EVERY)]
+    minutes = " | ".join(f"{round(r['seconds'] / 60)}" for r in shown)
+    held = " | ".join(f"{r['resident']:,.0f}" for r in shown)
+    return [
+        f"| minute | {minutes} |",
+        f"|---|{'---:|' * len(shown)}",
+        f"| memory held, MB | {held} |",
+        "",
+        f"{len(curve):,} rounds of {found['each']} transcripts; {found['slope']:+.1f} MB an hour after the first ten "
+        f"minutes; peak {found['peak']:,.0f} MB.",
+    ]
+
+
 def _fuzz(found: dict[str, Any]) -> list[str]:
     head = ["| target | may raise | runs | edges | core-seconds | quiet | crashes |", f"|---|---|{'---:|' * 5}"]
     rows = [
@@ -148,5 +166,7 @@ def _fuzz(found: dict[str, Any]) -> list[str]:
     return [*head, *rows, "", f"{total / 60:.0f} core-minutes in all, {crashes} crashes."]
 
 
-SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {"crashes": _crashes, "load": load_lines, "fuzz": _fuzz}
+SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "crashes": _crashes, "load": load_lines, "soak": soak_lines, "fuzz": _fuzz
+}  # fmt: skip
 """The tables of each section, made from what the record has of it."""
