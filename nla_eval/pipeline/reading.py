@@ -245,6 +245,8 @@ class _InProcess:
         return ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])
 
     def _draw(self, captured: Sequence[Prepared], controls: ControlLanes, scoring: Scoring, pending: int) -> None:
+        from ..engines.fitting import release_memory
+
         if not pending:
             return
         self.driver.match(captured, controls.match_levels)
@@ -257,6 +259,7 @@ class _InProcess:
                 for batch in flushed(stream, _ROWS_PER_PART, self.bench.flush_seconds):
                     wanted = None if self.scores is Scores.NONE else scoring
                     self.driver.append(score_stage(engine, batch, self.identity, wanted))
+        release_memory()
         self.spent = replace(self.spent, drawn=pending, draw_seconds=time.monotonic() - began)
 
     def _ask(self, readable: Sequence[Prepared]) -> None:
