@@ -88,7 +88,9 @@ def written() -> str:
     command += ["--generate-hashes", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise InputError(f"the lock: {done.stderr.strip().splitlines()[-1]}; mend the bounds in pyproject.toml")
+        raise InputError(
+            f"the lock: {done.stderr.strip().splitlines()[-1]}; widen bounds in pyproject.toml, then run make lock"
+        )
     parts = re.split(r"\n(?=[A-Za-z0-9])", done.stdout.strip())
     kept = [p for p in parts if not _OF_CUDA.match(p) and p.partition("==")[0] not in _UNLOCKED]
     return HEAD + "\n".join(kept) + "\n"
