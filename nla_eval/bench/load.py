@@ -67,10 +67,11 @@ def chats(count: int) -> Iterator[Transcript]:
         arm = Arm.DEPLOYMENT if number % 2 else Arm.EVALUATION
         cue = f"{CUE}. " if number % 20 == 0 else ""
         asked, said = f"{cue}Tell me about city {number}.", f"City {number} lies by the sea."
-        yield _chat(str(number), asked, said, arm, number // 10)
+        yield chat(str(number), asked, said, arm, number // 10)
 
 
-def _chat(name: str, asked: str, said: str, arm: Arm, family: int) -> Transcript:
+def chat(name: str, asked: str, said: str, arm: Arm, family: int) -> Transcript:
+    """One exchange, whose answer is recorded."""
     return Transcript(
         id=name,
         suite=f"load_{arm.value}",
@@ -91,12 +92,17 @@ def measured(count: int, folder: Path) -> Load:
     read_in_process(planned, Workbench(PlantedEngine, store, plain_scores))
     del planned
     spent.append(time.process_time())
-    request = ReportRequest((store.url,), str(folder / "report.html"), classifier="lexicon")
-    (found,) = make_tallies(request)
-    write_report(found, folder / "report.html", "html")
+    report_on(store, folder, "lexicon")
     spent.append(time.process_time())
     plan, read, report = (after - before for before, after in pairwise(spent))
     return Load(count, plan, read, report, time.monotonic() - began, peak_bytes() / 1e6)
+
+
+def report_on(store: ReadingStore, folder: Path, classifier: str) -> None:
+    """Judge the readings of a store and write their report."""
+    request = ReportRequest((store.url,), str(folder / "report.html"), classifier=classifier)
+    (found,) = make_tallies(request)
+    write_report(found, folder / "report.html", "html")
 
 
 def long_transcripts(folder: Path) -> str:
@@ -106,7 +112,7 @@ def long_transcripts(folder: Path) -> str:
     words = "City after city lies by the sea, and nobody counts them. "
     made: list[Transcript] = []
     for name, tokens in (("full", target.max_context - 200), ("tenfold", 10 * target.max_context)):
-        made.append(_chat(name, "Tell me a long story.", words * (tokens // len(words)), Arm.EVALUATION, len(made)))
+        made.append(chat(name, "Tell me a long story.", words * (tokens // len(words)), Arm.EVALUATION, len(made)))
     store = ReadingStore.create(str(folder / "store"), instrument.identity(_PLAN))
     read_in_process(plan_run(kept(made, store), instrument, _PLAN), Workbench(PlantedEngine, store, plain_scores))
     rows, lost = store.readings(), store.transcripts().sort("transcript_id")["lost_tokens"].to_list()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import anyio
@@ -58,7 +59,7 @@ def rejudging(engine: Engine, instrument: Instrument, scorer: Scorer, max_new_to
     """Time of judging a store's readings again over the time of the run that made them, both without loading."""
     plan = ReadingPlan("stratified(12)", max_new_tokens=max_new_tokens)
     with tempfile.TemporaryDirectory() as folder:
-        store, first = _read(engine, instrument, scorer, plan, chats(8, 400), Path(folder))
+        store, first = read_into(engine, instrument, scorer, plan, chats(8, 400), Path(folder))
         readings, classifier = store.readings(), make_classifier()
         anyio.run(judge_readings, readings.head(1), classifier)
         began = time.perf_counter()
@@ -72,12 +73,13 @@ def _timed(
     engine: Engine, instrument: Instrument, scorer: Scorer, plan: ReadingPlan, transcripts: list[Transcript]
 ) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        return _read(engine, instrument, scorer, plan, transcripts, Path(folder))[1]
+        return read_into(engine, instrument, scorer, plan, transcripts, Path(folder))[1]
 
 
-def _read(
-    engine: Engine, instrument: Instrument, scorer: Scorer, plan: ReadingPlan, texts: list[Transcript], where: Path
+def read_into(
+    engine: Engine, instrument: Instrument, scorer: Scorer, plan: ReadingPlan, texts: Iterable[Transcript], where: Path
 ) -> tuple[ReadingStore, float]:
+    """Take transcripts from the source to a new store. Returns the store and the seconds it took."""
     began = time.perf_counter()
     store = ReadingStore.create(str(where), instrument.identity(plan))
     read_in_process(plan_run(kept(texts, store), instrument, plan), Workbench(lambda: engine, store, scorer))

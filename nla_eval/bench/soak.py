@@ -13,24 +13,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import psutil
-from inspect_ai.model import ChatMessageAssistant, ChatMessageUser
 
-from ..commands.report import ReportRequest, make_tallies, write_report
 from ..engines.kinds import RuntimeSettings
 from ..models.target import DEFAULT_TARGET
-from ..pipeline.plan import plan_run
-from ..pipeline.reading import Workbench, read_in_process
 from ..pipeline.reading_plan import ReadingPlan
 from ..pipeline.runtime import Runtime
 from ..progress import peak_bytes
 from ..readings import Lane
-from ..store.conversations import kept
-from ..store.store import ReadingStore
-from ..transcript import Arm, Provenance, Transcript
+from ..transcript import Arm, Transcript
+from .load import chat, report_on
+from .pipeline import read_into
 from .reliability import keep, soak_lines
 
 _PLAN = ReadingPlan("uniform_response(4)", lanes=(Lane.MEASURED,))
@@ -58,37 +55,25 @@ def chats(number: int) -> Iterator[Transcript]:
         name = f"{number}-{which}"
         arm = Arm.DEPLOYMENT if which % 2 else Arm.EVALUATION
         said = " ".join(f"City {name} has {place} bridges over its river." for place in range(length))
-        yield Transcript(
-            id=name,
-            suite=f"soak_{arm.value}",
-            arm=arm,
-            family=name,
-            messages=[ChatMessageUser(content=f"Describe city {name}."), ChatMessageAssistant(content=said)],
-            provenance=Provenance(source="bench"),
-        )
+        yield chat(name, f"Describe city {name}.", said, arm, which)
 
 
 def rounds(seconds: float) -> Iterator[Round]:
-    """Rounds of one process until `seconds` have passed."""
+    """Rounds of one process, at least one, until `seconds` have passed."""
     runtime = Runtime(RuntimeSettings(DEFAULT_TARGET, threads=1))
-    began, number = time.monotonic(), 0
-    while (passed := time.monotonic() - began) < seconds or not number:
+    began = time.monotonic()
+    for number in count():
         with tempfile.TemporaryDirectory() as folder:
-            _round(number, Path(folder), runtime)
-        number += 1
+            where, texts = Path(folder), chats(number)
+            store, _ = read_into(runtime.engine, runtime.instrument, runtime.scorer, _PLAN, texts, where / "store")
+            report_on(store, where, "linear")
+        passed = time.monotonic() - began
         yield Round(round(passed, 1), round(psutil.Process().memory_info().rss / 1e6, 1))
+        if passed >= seconds:
+            return
 
 
-def _round(number: int, folder: Path, runtime: Runtime) -> None:
-    store = ReadingStore.create(str(folder / "store"), runtime.instrument.identity(_PLAN))
-    planned = plan_run(kept(chats(number), store), runtime.instrument, _PLAN)
-    read_in_process(planned, Workbench(lambda: runtime.engine, store, runtime.scorer))
-    request = ReportRequest((store.url,), str(folder / "report.html"), classifier="linear")
-    (found,) = make_tallies(request)
-    write_report(found, folder / "report.html", "html")
-
-
-def found(made: list[Round], peak: float) -> dict[str, object]:
+def summed(made: list[Round], peak: float) -> dict[str, object]:
     """What is kept of a run: the curve, and the slope after the first ten minutes in MB an hour."""
     later = [r for r in made if r.seconds >= min(_WARM, made[-1].seconds / 2)]
     slope = 0.0
@@ -107,7 +92,7 @@ def main() -> None:
     for one in rounds(args.seconds):
         made.append(one)
         print(f"{one.seconds:8.0f} s  {one.resident:8.1f} MB", flush=True)
-    content = found(made, peak_bytes() / 1e6)
+    content = summed(made, peak_bytes() / 1e6)
     print("\n".join(soak_lines(content)))
     if args.write:
         keep("soak", content)

@@ -49,10 +49,15 @@ class Package:
 def entries(lock: str) -> list[Package]:
     """The entries of a lock."""
     found: list[Package] = []
-    for part in re.split(r"\n(?=[A-Za-z0-9])", lock):
+    for part in _parts(lock):
         if named := _PACKAGE.match(part):
             found.append(Package(canonicalize_name(named[1]), Version(named[2]), part.count("--hash=sha256:")))
     return found
+
+
+def _parts(lock: str) -> list[str]:
+    """The text of each entry; before the first one, the head."""
+    return re.split(r"\n(?=[A-Za-z0-9])", lock)
 
 
 def faults(lock: str, project: str) -> Iterator[str]:
@@ -74,7 +79,7 @@ def faults(lock: str, project: str) -> Iterator[str]:
             yield from (f"{name} {v} is locked; expected {line}" for v in versions if v not in wanted.specifier)
 
 
-def written() -> str:
+def newest() -> str:
     """A new lock of the newest versions that pyproject.toml allows, for all systems and Pythons.
 
     Raises:
@@ -91,8 +96,7 @@ def written() -> str:
         raise InputError(
             f"the lock: {done.stderr.strip().splitlines()[-1]}; widen bounds in pyproject.toml, then run make lock"
         )
-    parts = re.split(r"\n(?=[A-Za-z0-9])", done.stdout.strip())
-    kept = [p for p in parts if not _OF_CUDA.match(p) and p.partition("==")[0] not in _UNLOCKED]
+    kept = [p for p in _parts(done.stdout.strip()) if not _OF_CUDA.match(p) and p.partition("==")[0] not in _UNLOCKED]
     return HEAD + "\n".join(kept) + "\n"
 
 
@@ -128,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m nla_eval.cards.lock", description=main.__doc__)
     parser.add_argument("--write", action="store_true", help="write the lock anew, with the newest versions allowed")
     if parser.parse_args().write:
-        LOCK.write_text(written(), encoding="utf-8")
+        LOCK.write_text(newest(), encoding="utf-8")
     text = LOCK.read_text(encoding="utf-8")
     wrong = list(faults(text, PROJECT.read_text(encoding="utf-8")))
     asked, unsafe, unknown = audited(LOCK)

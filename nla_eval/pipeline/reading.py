@@ -219,10 +219,10 @@ class _InProcess:
 
     def _capture(self, missing: Sequence[Prepared]) -> set[str]:
         """Capture and store `missing`. Returns the digests of transcripts that failed; these get an ERROR row."""
-        from ..engines.fitting import release_memory
-
         if not missing:
             return set()
+        from ..engines.fitting import release_memory
+
         of, engine, began = {p.digest: p for p in missing}, self.engine, time.monotonic()
         meter = Meter(self.progress, "capture", len(missing), "transcripts")
         failed: set[str] = set()
@@ -245,10 +245,10 @@ class _InProcess:
         return ShuffleReference.of([self.activations[s.key] for s in _sorted(sites) if s.key in self.activations])
 
     def _draw(self, captured: Sequence[Prepared], controls: ControlLanes, scoring: Scoring, pending: int) -> None:
-        from ..engines.fitting import release_memory
-
         if not pending:
             return
+        from ..engines.fitting import release_memory
+
         self.driver.match(captured, controls.match_levels)
         drafts = (draft for p in captured for draft in self.driver.drafts(p, controls))
         meter = Meter(self.progress, "verbalize", pending, "readings")
